@@ -1,0 +1,1 @@
+"""Bundled distillers, one readable file each. A baseline imports only `vddbench`'s public names."""

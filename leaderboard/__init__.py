@@ -1,0 +1,1 @@
+"""Records -> ranks -> tables. Reads records and their predictions only; never imports torch."""

@@ -1,0 +1,104 @@
+"""movingshapes: the embedded default. 8 classes = {disc, cross} x {left, right, up, down}.
+
+Procedural and exact: integers only, random bits from SHAKE-256, so the bytes are the same on every machine and with
+every version of numpy (a digest test pins them). One shape on a near-uniform noisy background moves in a straight line
+on a torus: its start is uniform and it re-enters on the other side, so every single frame has the same distribution
+for all four directions. A still tells the shape, never the direction: a method that stores stills cannot pass 25 %.
+Chance is 12.5 %. Source: this file. Licence: as the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vddbench.spec import DatasetSpec, Video
+
+SHAPES = ("cross", "disc")
+STEPS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # (dy, dx)
+PER_CLASS = {"train": 50, "validation": 12, "test": 50}
+FRAMES, SIZE = 8, 64
+SUB = 4  # subpixels a side: 4x4 supersampling gives smooth edges and quarter-pixel motion
+
+SPEC = DatasetSpec(
+    class_names=tuple(f"{shape}_{way}" for shape in SHAPES for way in STEPS),
+    frames=FRAMES,
+    size=SIZE,
+    stride=1,
+    resize=None,
+    hflip_keeps_label=False,  # left and right are classes
+    num_videos={"train": 8 * (50 + 12), "test": 8 * 50},
+    validation_groups=("validation",),
+    student_steps={"1": 150, "5": 150, "10": 150, "full": 300},
+    source="vddbench/datasets/movingshapes.py, generated",
+    licence="Apache-2.0",
+)
+
+
+def videos(raw: Path) -> Iterator[Video]:
+    """All clips, `raw` unused. Ids read `train/disc_left/007`; validation clips are train clips of group "validation"."""
+    for label, name in enumerate(SPEC.class_names):
+        for part, count in PER_CLASS.items():
+            for i in range(count):
+                yield Video(
+                    id=f"{part}/{name}/{i:03d}",
+                    path=None,
+                    label=label,
+                    split="test" if part == "test" else "train",
+                    group="validation" if part == "validation" else "",
+                )
+
+
+def render(video: Video) -> np.ndarray:
+    """[8, 64, 64, 3] uint8; a function of the video's id alone."""
+    shape, way = SPEC.class_names[video.label].split("_")
+    bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(40 + FRAMES * SIZE * SIZE)
+    draw = Draw(bits[:40])
+    radius = draw.between(MIN_RADIUS, MAX_RADIUS)  # all lengths in subpixels
+    speed = draw.between(MIN_SPEED, MAX_SPEED)
+    y, x = draw.between(0, SIZE * SUB - 1), draw.between(0, SIZE * SUB - 1)
+    grey = draw.between(60, 195)
+    background = np.array([grey + draw.between(-6, 6) for _ in range(3)])
+    sign = -1 if grey > 127 else 1  # the shape is always the better visible of lighter and darker
+    colour = background + sign * np.array([draw.between(MIN_CONTRAST, 110) for _ in range(3)])
+    noise = np.frombuffer(bits[40:], np.uint8).reshape(FRAMES, SIZE, SIZE, 1).astype(np.int64)
+    noise = noise * (2 * NOISE + 1) // 256 - NOISE
+    dy, dx = STEPS[way]
+    frames = np.empty((FRAMES, SIZE, SIZE, 3), np.int64)
+    for t in range(FRAMES):
+        cover = coverage(shape, y + dy * speed * t, x + dx * speed * t, radius)[:, :, None]
+        frames[t] = background + (colour - background) * cover // (SUB * SUB)
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+
+
+MIN_RADIUS, MAX_RADIUS = 7 * SUB, 11 * SUB  # 7-11 pixels
+MIN_SPEED, MAX_SPEED = 2 * SUB, 4 * SUB  # 2-4 pixels a frame
+MIN_CONTRAST = 50  # grey levels
+NOISE = 6  # grey levels, uniform, either way
+
+
+class Draw:
+    """Integers from a fixed string of random bytes, two bytes each."""
+
+    def __init__(self, bits: bytes) -> None:
+        self.values = iter(np.frombuffer(bits, "<u2").tolist())
+
+    def between(self, low: int, high: int) -> int:
+        """An integer in [low, high], both included."""
+        return low + next(self.values) * (high - low + 1) // 65536
+
+
+def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
+    """[64, 64] int64 in 0..16: how many of a pixel's 4x4 subpixels the shape at (y, x) covers, on the torus."""
+    side = SIZE * SUB
+    away = (np.arange(side) - y + side // 2) % side - side // 2
+    across = (np.arange(side) - x + side // 2) % side - side // 2
+    dy, dx = np.abs(away)[:, None], np.abs(across)[None, :]
+    if shape == "disc":
+        inside = dy * dy + dx * dx <= radius * radius
+    else:  # bars a third of the arm's length wide
+        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 3 <= radius)
+    return inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3))

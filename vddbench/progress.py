@@ -1,0 +1,51 @@
+"""Progress: a bar with ETA on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+LOG_EVERY_SECONDS = 15.0
+
+
+class Bar:
+    """One line of progress. `note` is shown at its end: a loss, a rate."""
+
+    def __init__(self, progress: Progress | None, title: str, total: int) -> None:
+        self.progress, self.title, self.total, self.done = progress, title, total, 0
+        self.started = self.logged = time.monotonic()
+        if progress is not None:
+            self.task = progress.add_task(title, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        if self.progress is not None:
+            self.progress.update(self.task, advance=steps, **({"note": note} if note else {}))
+        elif (now := time.monotonic()) - self.logged > LOG_EVERY_SECONDS:
+            self.logged = now
+            left = (now - self.started) / max(self.done, 1) * (self.total - self.done)
+            print(f"{self.title} {self.done}/{self.total} {note} ({left:.0f} s left)", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Bar]:
+    """Draws on stderr, so that stdout stays a command's result."""
+    if not console.is_terminal:
+        yield Bar(None, title, total)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, title, total)

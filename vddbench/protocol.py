@@ -1,0 +1,36 @@
+"""Protocol v1: everything a submission cannot change, as one frozen object whose hash goes into every record.
+
+What is fixed per dataset (classes, geometry, steps) is in the store's spec and its digest; what is fixed per student is
+its `RECIPE`. The reasons for each value are in README, "What the protocol fixes".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from vddbench.atomic import canonical_json
+from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, IPCS, PROTOCOL, Frozen, Recipe
+
+
+class ProtocolV1(Frozen):
+    name: Literal["v1"] = PROTOCOL
+    ipcs: tuple[int, ...] = IPCS
+    budget: str = "ipc*K*(T*H*W*3+8) bytes over every tensor of the payload"
+    normalisation_mean: tuple[float, float, float] = IMAGENET_MEAN  # per channel, fixed; never per batch
+    normalisation_std: tuple[float, float, float] = IMAGENET_STD
+    batch: str = "min(256, ipc*K, N), shuffled passes over the N decoded clips"
+    loss: str = "cross-entropy; against the given distribution when labels are soft"
+    augmentation: str = "none"
+    read_out: str = "after the last step, once"
+    test_views: int = 3  # clips a video, evenly spaced starts; mean of softmax
+    test_precision: Literal["fp32"] = "fp32"  # so that a score does not depend on the test batch size
+    init: str = "PyTorch's defaults under torch.manual_seed(seed)"
+    default_seeds: int = 5
+
+    def hash(self, recipe: Recipe) -> str:
+        """sha256 of this object and a student's recipe."""
+        return hashlib.sha256(canonical_json([self.model_dump(), recipe.model_dump()])).hexdigest()
+
+
+V1 = ProtocolV1()

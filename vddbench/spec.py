@@ -1,0 +1,284 @@
+"""Every type that moves between stages. Read this first.
+
+Imports nothing of ours and no torch at run time, so that `leaderboard` can read records on a laptop.
+Shapes everywhere: N clips, T frames, H = W = size pixels, C = 3 colours (RGB), K classes. Clips are
+[N, T, H, W, C] on the 0-255 scale on disk and between stages. Accuracies are in [0, 1]; MB = 10^6 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from vddbench.store import Split
+
+PROTOCOL = "v1"  # any change that can move a score raises it; ranks never mix protocols
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"  # datasets, methods, students, decoders: safe as a folder, a module, a URL
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+IPCS = (1, 5, 10)  # budgets of the field (2312.00362, table 1)
+FULL = "full"  # the unbudgeted task of a dataset: the reference that recovery is measured against
+Split3 = Literal["train", "validation", "test"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # protocol v1; torchvision's constants, RGB on the 0-1 scale
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class DatasetSpec(Frozen):
+    """What a prepared store holds; written into the store's `spec.json`, so a store describes itself."""
+
+    class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)]  # sorted; the label is the index
+    frames: Annotated[int, Field(ge=1, le=256)]  # T of a clip
+    size: Annotated[int, Field(ge=8, le=512)]  # H = W of a clip, pixels
+    stride: Annotated[int, Field(ge=1, le=1000)] | Literal["even"]  # frames between stored frames; "even": T frames
+    resize: tuple[int, int] | None  # (w, h) before the centre crop; None: short side to `size`
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    hflip_keeps_label: bool  # may a distiller mirror clips?
+    num_videos: dict[Literal["train", "test"], int] | None  # pinned counts; None: whatever the folder holds
+    validation_groups: tuple[str, ...]  # groups of *train* to tune on; (): a pinned fifth of each class
+    student_steps: dict[str, int]  # SGD steps by budget: keys "1", "5", "10", "full"
+    source: Text
+    licence: Text
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, C)."""
+        return (self.frames, self.size, self.size, 3)
+
+    @property
+    def clip_bytes(self) -> int:
+        """Bytes of one uint8 clip."""
+        return self.frames * self.size * self.size * 3
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Task:
+    """A dataset and a storage budget: one table of the board. `ipc=None` is the unbudgeted `DATASET-full`."""
+
+    dataset: str
+    ipc: int | None
+
+    def __str__(self) -> str:
+        return f"{self.dataset}-{FULL}" if self.ipc is None else f"{self.dataset}-ipc{self.ipc}"
+
+    @classmethod
+    def parse(cls, text: str) -> Task:
+        """`miniucf-ipc1` -> Task. Raises ValueError naming the allowed form."""
+        match = re.fullmatch(r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?\d{1,9})|full)", text)
+        if not match:
+            raise ValueError(f"task {text[:80]!r} is not DATASET-ipcN or DATASET-full, e.g. miniucf-ipc1")
+        if match[2] is not None and int(match[2]) not in IPCS:
+            allowed = ", ".join(f"{match[1]}-ipc{i}" for i in IPCS)
+            raise ValueError(f"task {text[:80]!r}: ipc {match[2]} is not a budget of this benchmark; use {allowed}")
+        return cls(dataset=match[1], ipc=None if match[2] is None else int(match[2]))
+
+    def budget_bytes(self, spec: DatasetSpec) -> int | None:
+        """ipc uint8 clips a class and their int64 labels; None when unbudgeted."""
+        return None if self.ipc is None else self.ipc * spec.num_classes * (spec.clip_bytes + 8)
+
+    def student_steps(self, spec: DatasetSpec) -> int:
+        return spec.student_steps[FULL if self.ipc is None else str(self.ipc)]
+
+    def batch_size(self, spec: DatasetSpec, num_clips: int) -> int:
+        """min(256, ipc*K, N): the same compute for every submission of a task (protocol v1)."""
+        slots = num_clips if self.ipc is None else self.ipc * spec.num_classes
+        return min(256, slots, num_clips)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One source video of a dataset, before decoding. `path` is None for procedural datasets."""
+
+    id: str
+    path: Path | None
+    label: int
+    split: Literal["train", "test"]
+    group: str = ""  # clips of one scene or person share it; "": a group of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSet:
+    """The one currency between stages.
+
+    clips: [N, T, H, W, C] uint8, or float on the same 0-255 scale. labels: [N] int64, or [N, K] float32 rows summing to 1.
+    """
+
+    clips: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return int(self.clips.shape[0])
+
+
+class Payload(Frozen):
+    """Where a payload too big for git lives."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https://", max_length=500)]
+    revision: Annotated[str, StringConstraints(max_length=100)]
+
+
+Author = Annotated[str, StringConstraints(max_length=200)]
+Link = Annotated[str, StringConstraints(pattern=r"^(https://\S*)?$", max_length=500)]
+ConfigValue = None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text
+ConfigKey = Annotated[str, StringConstraints(max_length=100)]
+
+
+class Manifest(Frozen):
+    """What a submission says of itself. Written last, so its presence means the folder is whole."""
+
+    format: Literal[1] = 1
+    method: Name
+    task: Annotated[str, StringConstraints(max_length=60)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # distillation seed; the folder is METHOD, or METHOD-sN for seed N > 0
+    decoder: Name
+    labels: Literal["hard", "soft"]
+    sha256: Sha256  # of data.safetensors; checked, never believed
+    config: Annotated[dict[ConfigKey, ConfigValue], Field(max_length=200)] = {}
+    authors: Annotated[tuple[Author, ...], Field(max_length=100)] = ()
+    paper: Link = ""
+    code: Link = ""
+    external_data: Text = ""  # anything pretrained or read outside the task's train split; "" = nothing
+    holdout: bool = False  # True: the validation videos were kept out, so validation accuracy is clean
+    distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    distill_hardware: Text = ""
+    store_digest: Sha256 | None = None  # the prepared store it was made from
+    payload: Payload | None = None
+
+    @property
+    def folder(self) -> str:
+        return self.method if self.seed == 0 else f"{self.method}-s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A manifest and its tensors. Data only: nothing in it is ever executed. Bytes are measured, not read."""
+
+    path: Path
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+
+class Recipe(Frozen):
+    """How a student is trained. A submission cannot change it."""
+
+    optimiser: Literal["sgd"] = "sgd"
+    lr: float
+    momentum: float = 0.9  # SDD evaluate_synset
+    weight_decay: float = 5e-4  # SDD evaluate_synset
+    lr_drop: float = 0.1  # lr is multiplied by this ...
+    lr_drop_at: float = 0.5  # ... after this share of the steps
+    max_batch: int = 256  # SDD
+
+
+class Environment(Frozen):
+    """Where a record was made."""
+
+    vddbench: str
+    git_commit: str
+    python: str
+    torch: str
+    cuda: str
+    device: str
+    num_threads: int
+    precision: Literal["fp32", "bf16"]
+    micro_batch: int
+
+
+class Record(Frozen):
+    """One evaluation of one submission by one student and seed. Immutable; its predictions are in the npz beside it."""
+
+    format: Literal[1] = 1
+    protocol: Annotated[str, StringConstraints(max_length=20)]
+    protocol_hash: Sha256
+    task: Annotated[str, StringConstraints(max_length=60)]
+    method: Name
+    distill_seed: int
+    track: Literal["hard", "soft"]
+    external: bool
+    submission_sha256: Sha256
+    store_digest: Sha256
+    student: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    top1: Annotated[float, Field(ge=0, le=1)]
+    top5: Annotated[float, Field(ge=0, le=1)]
+    centre_top1: Annotated[float, Field(ge=0, le=1)]
+    validation_top1: Annotated[float, Field(ge=0, le=1)]
+    holdout: bool  # False: the validation videos may be in the submission
+    num_test: int
+    num_missing: int  # videos of the pinned list the store lacks
+    student_steps: int
+    num_classes: int
+    payload_bytes: int
+    budget_bytes: int | None
+    clips_per_class: float
+    clip_steps: int  # student steps x batch size
+    train_seconds: float
+    test_seconds: float
+    peak_memory_bytes: int
+    predictions_sha256: Sha256
+    environment: Environment
+    checks: dict[str, bool]  # "finite": the student's outputs; False is a result, never retried
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+    @model_validator(mode="after")
+    def _task_is_a_task(self) -> Record:
+        Task.parse(self.task)
+        return self
+
+
+class DatasetModule(Protocol):
+    """A file in vddbench/datasets/. A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files."""
+
+    SPEC: DatasetSpec
+
+    def videos(self, raw: Path) -> Iterator[Video]: ...
+
+
+class DecoderModule(Protocol):
+    """A file in vddbench/decoders/. Raises ValueError naming the tensor that is unknown, missing or misshapen."""
+
+    def decode(self, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet: ...
+
+
+class StudentModule(Protocol):
+    """A file in vddbench/students/. The network maps normalised [N, C, T, H, W] to logits [N, K]."""
+
+    RECIPE: Recipe
+
+    def build(self, clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module: ...
+
+
+class BaselineModule(Protocol):
+    """A file in baselines/. Gets the train split and nothing else; returns the tensors its decoder reads."""
+
+    DECODER: str
+    PAPER: str
+    Config: type[Any]
+
+    def distill(
+        self, train: Split, task: Task, config: Any, rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]: ...

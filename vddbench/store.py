@@ -1,0 +1,165 @@
+"""Reads a prepared store: `$VDDBENCH_HOME/prepared/NAME/{frames.bin, index.parquet, spec.json, done.json}`.
+
+`frames.bin` is one uint8 memory map [all frames, H, W, C]; a clip is T consecutive stored frames of one video, so reading
+one is a single contiguous copy. `done.json` is written last by `prepare`: without it the store does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ValidationError
+
+from vddbench.lookup import unknown
+from vddbench.spec import DatasetSpec, Split3
+
+COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256")
+
+
+def home() -> Path:
+    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores and cached teachers."""
+    return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
+
+
+def store_path(name: str) -> Path:
+    return home() / "prepared" / name
+
+
+def prepared_names() -> list[str]:
+    return sorted(p.parent.name for p in (home() / "prepared").glob("*/done.json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Videos of one split. The rows of `index` are numbered 0..V-1 here; frames stay on disk until asked for."""
+
+    name: Split3
+    dataset: str
+    digest: str  # of the whole store
+    spec: DatasetSpec
+    index: pd.DataFrame
+    frames: np.ndarray  # memory map [all frames, H, W, C] uint8
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """[V] int64."""
+        return self.index["label"].to_numpy(np.int64)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        return self.index["offset"].to_numpy(np.int64)
+
+    @cached_property
+    def last_starts(self) -> np.ndarray:
+        """[V] int64: the largest start of a clip in each video; starts are 0..last."""
+        return self.index["num_frames"].to_numpy(np.int64) - self.spec.frames
+
+    def clips(self, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
+        out = torch.empty((len(videos), *self.spec.clip_shape), dtype=torch.uint8)
+        view = out.numpy()
+        first = self.offsets[videos] + starts
+        if len(videos) and ((starts < 0) | (starts > self.last_starts[videos])).any():
+            raise IndexError("a clip would leave its video")  # our own mistake: it would read a neighbour's frames
+        for i, begin in enumerate(first.tolist()):
+            view[i] = self.frames[begin : begin + self.spec.frames]
+        return out
+
+    def random_starts(self, videos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """[n] int64, uniform over each video's starts."""
+        return rng.integers(0, self.last_starts[videos] + 1)
+
+    def centre_starts(self, videos: np.ndarray) -> np.ndarray:
+        return self.last_starts[videos] // 2
+
+    def even_starts(self, views: int) -> np.ndarray:
+        """[V, views] int64: evenly spaced from the first start to the last, the middle one rounded down."""
+        return self.last_starts[:, None] * np.arange(views) // max(views - 1, 1)
+
+    def only(self, rows: np.ndarray) -> Split:
+        """The videos where `rows` (bool [V]) is true."""
+        kept = self.index[rows].reset_index(drop=True)
+        return Split(
+            name=self.name, dataset=self.dataset, digest=self.digest, spec=self.spec, index=kept, frames=self.frames
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A prepared dataset. Only `evaluate` opens this; distillers and training get a `Split` of train."""
+
+    name: str
+    path: Path
+    spec: DatasetSpec
+    digest: str
+    num_missing: int
+    index: pd.DataFrame
+
+    @classmethod
+    def open(cls, name: str, path: Path | None = None) -> Store:
+        """Raises LookupError when it was never prepared, ValueError when it is incomplete or damaged."""
+        path = path or store_path(name)
+        if not path.is_dir():
+            raise LookupError(unknown("prepared dataset", name, prepared_names()) + f"; run: vddbench prepare {name}")
+        if not (path / "done.json").is_file():
+            raise ValueError(f"store {path} is incomplete (no done.json); run its `vddbench prepare {name}` again to resume")
+        try:
+            done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
+            spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
+            index = pd.read_parquet(path / "index.parquet", columns=list(COLUMNS))
+            digest, num_missing = str(done["digest"]), int(done["num_missing"])
+        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            raise ValueError(f"store {path} is damaged ({error}); run `vddbench prepare {name} --force`") from error
+        store = cls(name=name, path=path, spec=spec, digest=digest, num_missing=num_missing, index=index)
+        expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
+        found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0
+        if found != expected:
+            raise ValueError(
+                f"store {path} is damaged: frames.bin has {found:,} bytes, its index says {expected:,}; "
+                f"run `vddbench prepare {name} --force`"
+            )
+        return store
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        side = self.spec.size
+        return np.memmap(self.path / "frames.bin", np.uint8, "r").reshape(-1, side, side, 3)
+
+    def _split(self, name: Split3, rows: pd.Series) -> Split:
+        index = self.index[rows].reset_index(drop=True)
+        return Split(name=name, dataset=self.name, digest=self.digest, spec=self.spec, index=index, frames=self.frames)
+
+    @property
+    def train(self) -> Split:
+        """All training videos, the validation ones included (the field's 4,662 of MiniUCF)."""
+        return self._split("train", self.index["split"] == "train")
+
+    @property
+    def holdout_train(self) -> Split:
+        """Training videos without the validation ones: what a method is tuned on."""
+        return self._split("train", (self.index["split"] == "train") & ~self.index["validation"])
+
+    @property
+    def validation(self) -> Split:
+        return self._split("validation", (self.index["split"] == "train") & self.index["validation"])
+
+    @property
+    def test(self) -> Split:
+        return self._split("test", self.index["split"] == "test")
+
+
+def open_train(name: str, holdout: bool = False) -> Split:
+    """The train split of a prepared dataset and nothing else: what distillers are given."""
+    store = Store.open(name)
+    return store.holdout_train if holdout else store.train
