@@ -22,8 +22,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes 0600, which a shared cluster folder can't use
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes 0600, which a shared cluster folder can't use
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -44,7 +44,7 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        Path(temporary).chmod(0o666 & ~_umask())
         os.link(temporary, path)  # unlike rename, refuses to replace
     finally:
         Path(temporary).unlink(missing_ok=True)

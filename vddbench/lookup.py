@@ -22,7 +22,7 @@ def names(kind: str) -> list[str]:
 
 
 def load(kind: str, name: str) -> ModuleType:
-    """The module `name` of a kind. An unknown name raises LookupError with the nearest names; a broken file raises its own error."""
+    """The module `name` of a kind. An unknown name raises LookupError with the nearest ones; a broken file its own error."""
     known = names(kind)
     if name not in known:
         raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))

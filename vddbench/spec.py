@@ -279,6 +279,4 @@ class BaselineModule(Protocol):
     PAPER: str
     Config: type[Any]
 
-    def distill(
-        self, train: Split, task: Task, config: Any, rng: np.random.Generator
-    ) -> dict[str, torch.Tensor]: ...
+    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> dict[str, torch.Tensor]: ...

@@ -90,9 +90,7 @@ class Split:
     def only(self, rows: np.ndarray) -> Split:
         """The videos where `rows` (bool [V]) is true."""
         kept = self.index[rows].reset_index(drop=True)
-        return Split(
-            name=self.name, dataset=self.dataset, digest=self.digest, spec=self.spec, index=kept, frames=self.frames
-        )
+        return Split(name=self.name, dataset=self.dataset, digest=self.digest, spec=self.spec, index=kept, frames=self.frames)
 
 
 @dataclass(frozen=True, kw_only=True)

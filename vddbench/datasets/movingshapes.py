@@ -101,4 +101,4 @@ def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
         inside = dy * dy + dx * dx <= radius * radius
     else:  # bars a third of the arm's length wide
         inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 3 <= radius)
-    return inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3))
+    return np.asarray(inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3)))

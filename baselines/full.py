@@ -1,0 +1,31 @@
+"""All training data, one random clip of every train video: the unbudgeted reference (task DATASET-full), not a distillation.
+
+Recovery and gap closed are measured against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import as_pixels
+from vddbench.spec import Task
+from vddbench.store import Split
+
+DECODER = "pixels"
+PAPER = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
+    if task.ipc is not None:
+        raise ValueError(f"full keeps all training data, which no budget holds; use the task {task.dataset}-full")
+    rows = np.arange(len(train))
+    return as_pixels(train, rows, train.random_starts(rows, rng))

@@ -1,0 +1,44 @@
+"""Herding: clips whose running mean of features stays closest to the class mean. Source: Welling 2009, as in SDD's coresets.
+
+Pick i minimises || (i+1) mu - sum(selected) - f || over the class's features f of a trained MiniC3D (centre clips).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import as_pixels, ipc_of, per_class
+from vddbench.spec import Task
+from vddbench.store import Split
+from vddbench.teacher import features
+
+DECODER = "pixels"
+PAPER = "https://doi.org/10.1145/1553374.1553517"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def herd(points: np.ndarray, count: int) -> list[int]:
+    """Indices of `count` of the points [V, D], in the order they are picked; none twice."""
+    mean, total = points.mean(0), np.zeros(points.shape[1])
+    chosen: list[int] = []
+    for i in range(count):
+        distance = np.linalg.norm((i + 1) * mean - total - points, axis=1)
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+        total = total + points[chosen[-1]]
+    return chosen
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
+    ipc = ipc_of(task, "herding")
+    points = features(train).astype(np.float64)
+    rows = per_class(train, ipc, lambda rows: rows[herd(points[rows], ipc)])
+    return as_pixels(train, rows, train.centre_starts(rows))

@@ -1,0 +1,44 @@
+"""K-center: the clip closest to the class mean, then farthest-first. Source: Sener and Savarese 2018, as in SDD's coresets.
+
+SDD's released code broadcasts its distances wrongly (the second pick is always index 0); this is farthest-first as published:
+the next pick has the largest distance to its nearest chosen clip, in features of a trained MiniC3D (centre clips).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import as_pixels, ipc_of, per_class
+from vddbench.spec import Task
+from vddbench.store import Split
+from vddbench.teacher import features
+
+DECODER = "pixels"
+PAPER = "https://arxiv.org/abs/1708.00489"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def farthest_first(points: np.ndarray, count: int) -> list[int]:
+    """Indices of `count` of the points [V, D]: first the closest to the mean, then always the one farthest from all chosen."""
+    chosen = [int(np.linalg.norm(points - points.mean(0), axis=1).argmin())]
+    nearest = np.linalg.norm(points - points[chosen[0]], axis=1)
+    while len(chosen) < count:
+        nearest[chosen] = -1  # identical clips are at distance 0 too, and none may be picked twice
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return chosen
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
+    ipc = ipc_of(task, "k_center")
+    points = features(train).astype(np.float64)
+    rows = per_class(train, ipc, lambda rows: rows[farthest_first(points[rows], ipc)])
+    return as_pixels(train, rows, train.centre_starts(rows))

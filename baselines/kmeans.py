@@ -1,0 +1,68 @@
+"""K-means: the clip nearest to each of ipc centroids of the class. Source: DC-BENCH (arXiv 2207.09639).
+
+Features of a trained MiniC3D (centre clips); k-means++ seeding, then Lloyd's iterations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import as_pixels, ipc_of, per_class
+from vddbench.spec import Task
+from vddbench.store import Split
+from vddbench.teacher import features
+
+DECODER = "pixels"
+PAPER = "https://arxiv.org/abs/2207.09639"
+
+
+@dataclass(frozen=True)
+class Config:
+    iterations: int = 50  # at most; a class of a hundred clips settles in about ten
+
+
+def centroids(points: np.ndarray, count: int, iterations: int, rng: np.random.Generator) -> np.ndarray:
+    """[count, D] centres of the points [V, D]."""
+    centres = points[rng.integers(len(points), size=1)]
+    while len(centres) < count:  # k-means++: far points are likelier
+        nearest = squared(points, centres).min(1)
+        weights = nearest / nearest.sum() if nearest.sum() > 0 else None
+        centres = np.concatenate([centres, points[rng.choice(len(points), size=1, p=weights)]])
+    for _ in range(iterations):
+        owner = squared(points, centres).argmin(1)
+        moved = np.stack([points[owner == c].mean(0) if (owner == c).any() else centres[c] for c in range(count)])
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres
+
+
+def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """[V, count] squared distances."""
+    return np.asarray(((points[:, None, :] - centres[None, :, :]) ** 2).sum(2))
+
+
+def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
+    """For each centre the nearest point not yet taken."""
+    distance = squared(points, centres)
+    chosen: list[int] = []
+    for c in range(len(centres)):
+        distance[chosen] = np.inf
+        chosen.append(int(distance[:, c].argmin()))
+    return chosen
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
+    ipc = ipc_of(task, "kmeans")
+    points = features(train).astype(np.float64)
+
+    def choose(rows: np.ndarray) -> np.ndarray:
+        mine = points[rows]
+        return rows[nearest_clips(mine, centroids(mine, ipc, config.iterations, rng))]
+
+    rows = per_class(train, ipc, choose)
+    return as_pixels(train, rows, train.centre_starts(rows))

@@ -1,0 +1,29 @@
+"""Noise with ImageNet's mean and std a channel: what a student scores when the clips carry nothing. Expect chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import ipc_of
+from vddbench.spec import Task
+from vddbench.store import Split
+
+DECODER = "pixels"
+PAPER = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [ipc*K, T, H, W, C] uint8, class by class."""
+    spec = train.spec
+    labels = np.repeat(np.arange(spec.num_classes), ipc_of(task, "noise"))
+    values = rng.standard_normal((len(labels), *spec.clip_shape), np.float32)
+    values = (values * np.array(spec.std, np.float32) + np.array(spec.mean, np.float32)) * 255
+    return {"clips": torch.from_numpy(values.clip(0, 255).round().astype(np.uint8)), "labels": torch.from_numpy(labels)}

@@ -1,0 +1,27 @@
+"""Random real clips: ipc random train videos a class, a random clip of each. The floor every method has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import as_pixels, ipc_of, per_class
+from vddbench.spec import Task
+from vddbench.store import Split
+
+DECODER = "pixels"
+PAPER = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """clips [ipc*K, T, H, W, C] uint8, class by class."""
+    ipc = ipc_of(task, "random")
+    rows = per_class(train, ipc, lambda rows: rng.choice(rows, ipc, replace=False))
+    return as_pixels(train, rows, train.random_starts(rows, rng))

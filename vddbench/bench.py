@@ -1,0 +1,174 @@
+"""`vddbench bench`: how fast this machine trains and tests students, and what the referee adds to the bare network.
+
+Every figure is a median over rounds that alternate the referee's own code with a bare loop of the same network, precision
+and batch, so that drift of the machine hits both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.utils.flop_counter import FlopCounterMode
+
+from vddbench.datasets import miniucf, movingshapes
+from vddbench.environment import device_name
+from vddbench.lookup import load
+from vddbench.predict import probabilities
+from vddbench.progress import bar
+from vddbench.protocol import V1
+from vddbench.spec import ClipSet, DatasetSpec, StudentModule, Task
+from vddbench.store import Split
+from vddbench.train import best_device, best_precision, build, optimiser, to_input, train
+
+SHAPES = (movingshapes.SPEC, miniucf.SPEC)  # 8x64x64 and 16x112x112: every registered clip shape
+ROUNDS, STEPS = 5, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds a clip: the referee's and the bare network's; GFLOP a clip of one training step."""
+
+    train: float
+    bare_train: float
+    test: float
+    bare_test: float
+    gflop: float
+
+
+def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:
+    """Times one student at one clip shape on random clips."""
+    clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
+    model = build(student, spec, 0, device)
+    x = to_input(clipset.clips, spec, device)
+    labels = clipset.labels.to(device)
+    precision = best_precision(device)
+    sgd = optimiser(model, student.RECIPE)
+
+    def bare_train(steps: int) -> None:
+        model.train()
+        for _ in range(steps):
+            sgd.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(x)
+            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+            sgd.step()
+
+    def referee_train(steps: int) -> None:
+        train(clipset, spec, student, steps=steps, batch=batch, seed=0, device=device, micro_batch=batch)
+
+    def bare_test() -> None:
+        model.eval()
+        with torch.no_grad():
+            for _ in range(4):
+                model(x)
+
+    def referee_test() -> None:
+        probabilities(model, split, device, batch=batch)
+
+    with FlopCounterMode(display=False) as counter:
+        bare_train(1)
+    rounds = [
+        (
+            per_step(referee_train, device) / batch,
+            per_step(bare_train, device) / batch,
+            timed(referee_test, device) / (4 * batch),
+            timed(bare_test, device) / (4 * batch),
+        )
+        for _ in range(ROUNDS)
+    ]
+    medians = [median(column) for column in zip(*rounds, strict=True)]
+    return Speed(
+        train=medians[0],
+        bare_train=medians[1],
+        test=medians[2],
+        bare_test=medians[3],
+        gflop=counter.get_total_flops() / batch / 1e9,
+    )
+
+
+def per_step(run: Callable[[int], None], device: torch.device) -> float:
+    """Seconds a step, without what a call costs once (building the network)."""
+    short = timed(lambda: run(1), device)
+    return (timed(lambda: run(1 + STEPS), device) - short) / STEPS
+
+
+def timed(run: Callable[[], None], device: torch.device) -> float:
+    started = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def random_clips(spec: DatasetSpec, count: int) -> ClipSet:
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.randint(0, 256, (count, *spec.clip_shape), generator=generator, dtype=torch.uint8)
+    return ClipSet(clips=clips, labels=torch.arange(count) % spec.num_classes)
+
+
+def random_split(spec: DatasetSpec, count: int) -> Split:
+    """`count` videos of exactly one clip each, in memory."""
+    frames = random_clips(spec, count).clips.flatten(0, 1).numpy()
+    index = pd.DataFrame(
+        {
+            "video": [f"v{i}" for i in range(count)],
+            "label": np.arange(count) % spec.num_classes,
+            "group": "",
+            "offset": np.arange(count) * spec.frames,
+            "num_frames": spec.frames,
+        }
+    )
+    return Split(name="test", dataset="bench", digest="", spec=spec, index=index, frames=frames)
+
+
+def miniucf_seconds(speed: Speed) -> float:
+    """Projected seconds of one student on MiniUCF ipc1: its training steps and its test clips."""
+    task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
+    assert spec.num_videos is not None
+    train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes)
+    return train_clips * speed.train + spec.num_videos["test"] * V1.test_views * speed.test
+
+
+def run(students: list[str], batch: int) -> None:
+    """Prints one row per student and shape."""
+    device = best_device()
+    precision = best_precision(device)
+    title = f"{device_name(device)}, {torch.get_num_threads()} threads, training in {precision}, batch {batch}"
+    table = Table(title=f"{title}; medians of {ROUNDS} rounds")
+    for header in (
+        "student",
+        "clip",
+        "train clips/s",
+        "TFLOP/s",
+        "referee adds",
+        "test clips/s",
+        "referee adds",
+        "MiniUCF ipc1",
+    ):
+        table.add_column(header, justify="left" if header in {"student", "clip"} else "right")
+    modules = {name: load("student", name) for name in students}
+    with bar("bench", len(modules) * len(SHAPES)) as progress:
+        for name, module in modules.items():
+            for spec in SHAPES:
+                speed = measure(module, spec, batch, device)
+                table.add_row(
+                    name,
+                    f"{spec.frames}x{spec.size}x{spec.size}",
+                    f"{1 / speed.train:.1f}",
+                    f"{speed.gflop / speed.train / 1e3:.3f}",
+                    f"{speed.train / speed.bare_train - 1:+.1%}",
+                    f"{1 / speed.test:.1f}",
+                    f"{speed.test / speed.bare_test - 1:+.1%}",
+                    f"{miniucf_seconds(speed) / 60:.0f} min" if spec is miniucf.SPEC else "",
+                )
+                progress.advance()
+    Console().print(table)

@@ -1,0 +1,251 @@
+"""The command line. Options select, they don't tune. Exit codes: 0 done, 1 refused, 2 wrong usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from vddbench.progress import console
+from vddbench.spec import Task
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="The referee for video dataset distillation: prepare, distill or pack, check, evaluate, rank.",
+)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+STUDIES = Path("leaderboard/studies")
+Results = Annotated[Path, typer.Option(help="folder of the records")]
+Out = Annotated[Path, typer.Option(help="folder of the submissions")]
+Force = Annotated[bool, typer.Option("--force", help="do it again although it is there")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="seeds 0..N-1")]
+Students = Annotated[str, typer.Option(help="comma-separated")]
+TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
+
+
+def friendly(command: Callable[P, R]) -> Callable[P, R]:
+    """A user's mistake ends in one message and an exit code, not in a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            console.print("\ninterrupted; nothing is half-written: run the same command again to go on")
+            raise typer.Exit(130) from None
+        except LookupError as error:
+            if isinstance(error, KeyError | IndexError):  # ours
+                raise
+            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+                raise
+            console.print(f"error: {error}; free some space or choose another folder", style="red", markup=False)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def parse_task(text: str) -> Task:
+    try:
+        return Task.parse(text)
+    except ValueError as error:
+        raise LookupError(str(error)) from None
+
+
+@app.command()
+@friendly
+def prepare(
+    name: Annotated[str, typer.Argument(help="miniucf, ucf101, movingshapes, or a name of your own with --folder")],
+    raw: Annotated[Path | None, typer.Option(help="the distributor's files, e.g. the folder holding UCF-101/")] = None,
+    folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
+    frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
+    size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
+    stride: Annotated[int | None, typer.Option(help="frames between stored frames, with --folder (default 4)")] = None,
+    classes: Annotated[str | None, typer.Option(help="comma-separated subset, with --folder")] = None,
+    student_steps: Annotated[int | None, typer.Option(help="a shorter recipe, with --folder")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: all cores)")] = None,
+    force: Force = False,
+) -> None:
+    """Decode a dataset into a frame store under $VDDBENCH_HOME (default ~/.cache/vddbench)."""
+    from vddbench.prepare import prepare_named
+
+    prepare_named(
+        name,
+        raw=raw,
+        folder=folder,
+        frames=frames,
+        size=size,
+        stride=stride,
+        classes=classes.split(",") if classes else None,
+        student_steps=student_steps,
+        workers=workers,
+        force=force,
+    )
+
+
+@app.command()
+@friendly
+def distill(
+    method: Annotated[str, typer.Argument(help="a file of baselines/")],
+    task: TaskName,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Out = Path("submissions"),
+    force: Force = False,
+) -> None:
+    """Run a bundled baseline; writes a submission."""
+    from vddbench.distill import distill as run
+
+    run(method, parse_task(task), seed, out, force)
+
+
+@app.command()
+@friendly
+def check(path: Annotated[Path, typer.Argument(help="submissions/TASK/METHOD")]) -> None:
+    """Say what a submission holds and costs, and whether it would be accepted (exit 0) or why not (exit 1)."""
+    from rich.console import Console
+
+    from vddbench.check import check as run
+    from vddbench.check import render
+
+    report = run(path)
+    render(report, Console())
+    raise typer.Exit(0 if report.accepted else 1)
+
+
+@app.command()
+@friendly
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    students: Students = "convnet3d",
+    seeds: Seeds = 5,
+    results: Results = Path("results"),
+    force: Force = False,
+) -> None:
+    """Train students on submissions and record their scores. Recorded seeds are skipped, so a call can be repeated."""
+    from vddbench.evaluate import evaluate as run
+
+    run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force)
+
+
+@app.command()
+@friendly
+def rank(
+    results: Annotated[list[Path], typer.Option(help="folder of records; may be repeated")] = [Path("results")],  # noqa: B006 - typer reads it
+    task: Annotated[str | None, typer.Option(help="only this task")] = None,
+    student: Annotated[str | None, typer.Option(help="only this student")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, md, csv or json")] = "table",
+) -> None:
+    """Print the ranked tables of all records."""
+    from leaderboard.tables import show
+
+    show(results, task, student, form)
+
+
+@app.command()
+@friendly
+def pack(
+    source: Annotated[Path, typer.Argument(help=".pt, .npy, .npz or .safetensors of your research code")],
+    task: TaskName,
+    method: Annotated[str, typer.Option(help="your method's name: lower case, digits, _")],
+    labels: Annotated[Path | None, typer.Option(help="file of labels, when not in the source")] = None,
+    layout: Annotated[str | None, typer.Option(help="order of dimensions, e.g. NCTHW; detected when not given")] = None,
+    value_range: Annotated[str | None, typer.Option("--range", help="0-255, 0-1, -1-1 or imagenet; detected")] = None,
+    decoder: Annotated[str, typer.Option(help="pixels or still")] = "pixels",
+    dtype: Annotated[str, typer.Option(help="uint8, float16 or float32")] = "uint8",
+    out: Out = Path("submissions"),
+    force: Force = False,
+) -> None:
+    """Turn a tensor of synthetic clips into a submission; says what it took layout and values for."""
+    from vddbench.pack import pack as run
+
+    path, report = run(
+        source,
+        parse_task(task),
+        method,
+        labels=labels,
+        layout=layout,
+        value_range=value_range,
+        decoder=decoder,
+        dtype=dtype,
+        out=out,
+        force=force,
+    )
+    for line in report:
+        typer.echo(line)
+    typer.echo(f"wrote {path}; next: vddbench check {path}")
+
+
+@app.command()
+@friendly
+def schema() -> None:
+    """Print the JSON Schema of manifest.json."""
+    from vddbench.spec import Manifest
+
+    typer.echo(json.dumps(Manifest.model_json_schema(), indent=1))
+
+
+@app.command()
+@friendly
+def demo(results: Results = Path("results")) -> None:
+    """The whole road on embedded data: prepare movingshapes, evaluate the bundled submissions, print the ranked table."""
+    from vddbench.demo import run
+
+    run(results)
+
+
+@app.command()
+@friendly
+def bench(
+    students: Students = "convnet3d,convnet_gru,r2plus1d_18",
+    batch: Annotated[int, typer.Option(min=1, help="clips a step")] = 8,
+) -> None:
+    """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take."""
+    from vddbench.bench import run
+
+    run(students.split(","), batch)
+
+
+study = typer.Typer(no_args_is_help=True, help="Studies behind the protocol's choices; results go to leaderboard/studies.")
+app.add_typer(study, name="study")
+
+
+@study.command("precision")
+@friendly
+def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, out: Path = STUDIES) -> None:
+    """The same seeds in fp32 and bf16: does autocast shift the score?"""
+    from vddbench.study import precision
+
+    precision(path, student, range(seeds), out)
+
+
+@study.command("lr")
+@friendly
+def study_lr(
+    path: Path,
+    student: str,
+    rates: Annotated[str, typer.Option(help="comma-separated")] = "0.001,0.003,0.01,0.03,0.1",
+    seeds: Seeds = 3,
+    out: Path = STUDIES,
+) -> None:
+    """Validation top-1 of a student at several learning rates."""
+    from vddbench.study import lr
+
+    lr(path, student, [float(rate) for rate in rates.split(",")], range(seeds), out)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,43 @@
+"""What a record says of the machine and the code that made it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the vddbench checkout this runs from, `+changes` when edited; "" for an installed package."""
+    here = Path(__file__).parent
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here), *args], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    if git("ls-files", "--error-unmatch", "spec.py") is None:  # not git's file: a venv inside somebody's repository
+        return ""
+    changes = "+changes" if git("status", "--porcelain", "--", ".") else ""
+    return (git("rev-parse", "HEAD") or "") + changes
+
+
+@cache
+def device_name(device: torch.device) -> str:
+    """`NVIDIA H200`, or the CPU's model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,119 @@
+"""`frames.bin` while it grows, and the journal that makes a killed `prepare` resumable.
+
+Frames are appended first, the journal's line after them, so the journal never promises what isn't there. Opening keeps
+the longest beginning that still holds - whole lines, unchanged source files, frames with the hash they had - and cuts
+the rest off both files: a torn line, half a video, blocks that a power cut lost. Videos that could not be read are not
+in the journal, so the next run tries them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vddbench.atomic import canonical_json, replacing
+from vddbench.progress import bar
+from vddbench.video import Stored
+
+COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One finished video. `offset` counts frames; `source_bytes` is the size its file had."""
+
+    offset: int
+    source_bytes: int
+    stored: Stored
+
+
+class Journal:
+    """The finished videos of one run, by id and in the order of `frames.bin`.
+
+    key: a hash of the spec and the list of videos; the journal of another run is not resumed. source_bytes: size of each
+    source file by video id. `started_over` says that there was such another run's journal.
+    """
+
+    def __init__(self, folder: Path, key: str, frame_bytes: int, source_bytes: dict[str, int]) -> None:
+        self.frame_bytes, self.source_bytes = frame_bytes, source_bytes
+        self.rows: dict[str, Row] = {}
+        self.num_frames = 0
+        (folder / "frames.bin").touch()
+        self.frames = (folder / "frames.bin").open("r+b")
+        header = canonical_json({"format": 1, "key": key}) + b"\n"
+        lines = _lines(folder / "journal")
+        self.started_over = bool(lines) and lines[0] != header
+        if lines and not self.started_over:
+            self._keep(lines[1:])
+        self.frames.truncate(self.num_frames * frame_bytes)
+        self.frames.seek(0, os.SEEK_END)
+        with replacing(folder / "journal") as file:
+            file.write(header + b"".join(lines[1 : 1 + len(self.rows)]))
+        self.lines = (folder / "journal").open("ab")
+
+    def _keep(self, lines: list[bytes]) -> None:
+        """Takes over the longest beginning of an interrupted run that still holds."""
+        with bar("checking the interrupted run", len(lines)) as progress:
+            for line in lines:
+                video, row = _parse(line, self.num_frames)
+                if row is None or self.source_bytes.get(video) != row.source_bytes or video in self.rows:
+                    return
+                if self._sha256(row) != row.stored.frames_sha256:
+                    return
+                self.rows[video] = row
+                self.num_frames += row.stored.num_frames
+                progress.advance()
+
+    def _sha256(self, row: Row) -> str:
+        """Of a row's frames as they are on disk."""
+        digest, left = hashlib.sha256(), row.stored.num_frames * self.frame_bytes
+        self.frames.seek(row.offset * self.frame_bytes)
+        while left and (block := self.frames.read(min(left, COPY_BYTES))):
+            digest.update(block)
+            left -= len(block)
+        return digest.hexdigest()
+
+    def append(self, video: str, stored: Stored, frames: BinaryIO) -> None:
+        """Copies the frames of a finished video to the end of `frames.bin`, then promises them."""
+        shutil.copyfileobj(frames, self.frames, COPY_BYTES)
+        self.frames.flush()
+        row = Row(offset=self.num_frames, source_bytes=self.source_bytes[video], stored=stored)
+        assert self.frames.tell() == (row.offset + stored.num_frames) * self.frame_bytes, "a part of another length"
+        self.lines.write(_line(video, row))
+        self.lines.flush()
+        self.rows[video] = row
+        self.num_frames += stored.num_frames
+
+    def sync(self) -> None:
+        """Brings the frames to the disk: `done.json` may be written after this."""
+        os.fsync(self.frames.fileno())
+
+    def close(self) -> None:
+        self.frames.close()
+        self.lines.close()
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a journal; a torn last one is dropped."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    return lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+
+
+def _line(video: str, row: Row) -> bytes:
+    stored = row.stored
+    counts = [row.source_bytes, stored.num_frames, stored.stride]
+    return canonical_json([video, *counts, stored.sha256, stored.frames_sha256]) + b"\n"
+
+
+def _parse(line: bytes, offset: int) -> tuple[str, Row | None]:
+    try:
+        video, source_bytes, num_frames, stride, sha256, frames_sha256 = json.loads(line)
+    except ValueError:
+        return "", None
+    stored = Stored(num_frames=num_frames, stride=stride, sha256=sha256, frames_sha256=frames_sha256)
+    return str(video), Row(offset=offset, source_bytes=source_bytes, stored=stored)

@@ -1,0 +1,275 @@
+"""Turns raw videos into a prepared store: decode in parallel, append in order, hash everything, write done.json last.
+
+Workers decode (workers.py); this process appends their frames to `frames.bin` in the order of the video ids, whatever
+the number of workers, and journals each video (journal.py); index.py completes the store. Memory and scratch space stay
+bounded at any size of dataset. After a kill at any moment, running again resumes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vddbench import lookup
+from vddbench.atomic import canonical_json
+from vddbench.folder import read_folder
+from vddbench.index import write_store
+from vddbench.journal import Journal
+from vddbench.progress import bar, console
+from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
+from vddbench.store import Store, store_path
+from vddbench.video import UnreadableVideo
+from vddbench.workers import Render, decoded_videos, num_cores, rendered_videos
+
+SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What `prepare` did. `already`: the store was there, nothing was done. `num_resumed`: videos an earlier run had."""
+
+    store: Store
+    already: bool
+    num_resumed: int
+    problems: dict[str, int]  # reason -> how many videos were left out; which ones is in the store's problems.csv
+    seconds: float
+
+
+def prepare_named(
+    name: str,
+    *,
+    raw: Path | None = None,
+    folder: Path | None = None,
+    frames: int | None = None,
+    size: int | None = None,
+    stride: int | Literal["even"] | None = None,
+    classes: list[str] | None = None,
+    student_steps: int | None = None,
+    workers: int | None = None,
+    force: bool = False,
+) -> Prepared:
+    """`vddbench prepare NAME`: a built-in dataset from `raw`, or any folder of videos under a new name.
+
+    Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
+    """
+    options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
+    options |= {"classes": classes, "student_steps": student_steps}
+    chosen = {option: value for option, value in options.items() if value is not None}
+    if folder is not None:
+        check_name(name)
+        if raw is not None:
+            raise ValueError("--raw is for built-in datasets, --folder for your own videos: give one of them")
+        if name in lookup.names("dataset"):
+            raise ValueError(f"{name} is a built-in dataset; prepare your folder under another name")
+        spec, listed = read_folder(folder, **chosen)
+        return prepare(name, spec, listed, workers=workers, force=force)
+    if chosen:
+        given = ", ".join("--" + option.replace("_", "-") for option in chosen)
+        raise ValueError(f"{given}: only with --folder; a built-in dataset's geometry and recipe are fixed")
+    module = lookup.load("dataset", name)
+    render = getattr(module, "render", None)
+    if render is None and raw is None:
+        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
+    if raw is not None and not raw.is_dir():
+        raise FileNotFoundError(f"--raw {raw} is not a folder")
+    expected = module.expected() if hasattr(module, "expected") else None
+    videos = module.videos(raw or Path())
+    return prepare(name, module.SPEC, videos, expected=expected, render=render, workers=workers, force=force)
+
+
+def prepare(
+    name: str,
+    spec: DatasetSpec,
+    videos: Iterable[Video],
+    *,
+    expected: Iterable[str] | None = None,
+    render: Render | None = None,
+    workers: int | None = None,
+    force: bool = False,
+) -> Prepared:
+    """Writes the store `name`, or resumes it. `expected`: the ids a pinned dataset must have; `render` makes the frames
+    of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at the end.
+
+    Raises ValueError when a pinned dataset's videos are not the pinned ones, when a store of other videos or options is
+    there, or another process prepares it; OSError when the disk is full or the place unwritable.
+    """
+    started = time.monotonic()
+    check_name(name)
+    listed = by_id(videos)
+    source_bytes = {v.id: v.path.stat().st_size if v.path else 0 for v in listed.values()}
+    place = store_path(name)
+    with locked(place), explained(name, place):
+        finish_swap(place)
+        inputs = hash_of(spec, listed, source_bytes)
+        if (place / "done.json").is_file() and not force:
+            return already_prepared(name, place, spec, inputs)
+        check_pinned(name, spec, listed, expected)
+        building = place.with_name(f".{name}.force") if (place / "done.json").is_file() else place
+        building.mkdir(exist_ok=True)
+        run = hash_of(spec, listed, {})
+        with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
+            num_resumed = len(journal.rows)
+            problems = fill(journal, building, spec, listed, render, workers or num_cores())
+            done = write_store(building, name, spec, listed, journal, problems, inputs)
+        if building != place:
+            swap(building, place)
+    return Prepared(
+        store=Store.open(name),
+        already=False,
+        num_resumed=num_resumed,
+        problems=done["problems"],
+        seconds=time.monotonic() - started,
+    )
+
+
+def fill(
+    journal: Journal, folder: Path, spec: DatasetSpec, videos: dict[str, Video], render: Render | None, workers: int
+) -> dict[str, str]:
+    """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
+    if journal.started_over:
+        console.print("an interrupted run with other options or videos was here: starting over", style="yellow")
+    if journal.rows:
+        console.print(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
+    todo = [video for video in videos.values() if video.id not in journal.rows]
+    check_space(folder, len(todo) * spec.clip_bytes)
+    parts = folder / "parts"
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    workers = max(1, min(workers, len(todo)))
+    finished = rendered_videos(todo, spec, render) if render else decoded_videos(todo, spec, parts, workers)
+    problems: dict[str, str] = {}
+    started = time.monotonic()
+    with closing(finished), bar("preparing", len(todo)) as progress:
+        for video, outcome, frames in finished:
+            with frames:
+                if isinstance(outcome, UnreadableVideo):
+                    problems[video.id] = str(outcome)
+                else:
+                    check_space(folder, 0)
+                    journal.append(video.id, outcome, frames)
+            rate = (progress.done + 1) / (time.monotonic() - started)
+            progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
+    parts.rmdir()
+    return problems
+
+
+def check_name(name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(f"dataset name {name[:80]!r}: up to 40 small letters, digits and _, e.g. my_clips")
+
+
+def by_id(videos: Iterable[Video]) -> dict[str, Video]:
+    """Sorted by id. Raises ValueError when two videos have one id."""
+    listed: dict[str, Video] = {}
+    for video in sorted(videos, key=lambda v: v.id):
+        if video.id in listed:
+            raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
+        listed[video.id] = video
+    return listed
+
+
+def check_pinned(name: str, spec: DatasetSpec, videos: dict[str, Video], expected: Iterable[str] | None) -> None:
+    """Before anything is decoded: a pinned dataset's videos are all there, and no others. Raises ValueError."""
+    if spec.num_videos is None:
+        return
+    splits = [video.split for video in videos.values()]
+    found = {split: splits.count(split) for split in spec.num_videos}
+    pinned = set(videos) if expected is None else set(expected)
+    missing, extra = sorted(pinned - set(videos)), sorted(set(videos) - pinned)
+    if found == spec.num_videos and not missing and not extra:
+        return
+    message = ", ".join(f"{found[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
+    for title, ids in (("missing", missing), ("unexpected", extra)):
+        if ids:
+            message += f"; {len(ids):,} {title}: {', '.join(ids[:10])}" + (", ..." if len(ids) > 10 else "")
+    raise ValueError(f"{name} is pinned, found {message}. Complete the copy and run again")
+
+
+def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
+    """Names a run: its spec and videos, not where the files are."""
+    rows = [[v.id, v.label, v.split, v.group, source_bytes.get(v.id)] for v in videos.values()]
+    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows])).hexdigest()
+
+
+def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> Prepared:
+    """A finished store, when it was made from the same videos and options. Raises ValueError when not, or damaged."""
+    store = Store.open(name)
+    done = json.loads((place / "done.json").read_bytes())
+    if done.get("inputs") != inputs:
+        before, now = store.spec.model_dump(), spec.model_dump()
+        changed = ", ".join(field for field in now if now[field] != before[field]) or "the list of videos or their sizes"
+        raise ValueError(
+            f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
+            "replace it with --force (submissions and records of the old one then no longer match)"
+        )
+    return Prepared(store=store, already=True, num_resumed=0, problems=done["problems"], seconds=0.0)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises OSError before the disk is so full that other programs fail."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise OSError(
+            errno.ENOSPC, f"{free / 1e6:,.0f} MB free, at least {(needed + SPARE_BYTES) / 1e6:,.0f} MB needed", str(folder)
+        )
+
+
+@contextmanager
+def explained(name: str, place: Path) -> Iterator[None]:
+    """Says what to do after Ctrl-C and on a full disk."""
+    again = f"what is done is kept in {place.parent}; run the same command again to resume"
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"interrupted: {again}", style="yellow")
+        raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OSError(f"disk full while preparing {name} ({error.strerror}); free some space, {again}") from None
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """One `prepare` of a store at a time; the lock goes with the process. Raises PermissionError, ValueError."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file = place.with_name(f".{place.name}.lock").open("w")
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write in {place.parent} ({error.strerror}); set VDDBENCH_HOME to a folder you can write"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is preparing {place.name}; wait until it is done") from None
+        yield
+
+
+def swap(building: Path, place: Path) -> None:
+    """A rebuilt store takes the old one's place."""
+    old = place.with_name(f".{place.name}.old")
+    place.rename(old)
+    building.rename(place)
+    shutil.rmtree(old)
+
+
+def finish_swap(place: Path) -> None:
+    """Completes a swap that was killed halfway."""
+    building, old = place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")
+    if old.is_dir():
+        if not place.is_dir():
+            building.rename(place)
+        shutil.rmtree(old)

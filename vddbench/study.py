@@ -1,0 +1,105 @@
+"""Studies behind the protocol's choices: `vddbench study precision` and `lr`. Their CSVs are in leaderboard/studies.
+
+Neither makes records, and neither looks at test videos to choose: the lr study scores on validation videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.rank import half_width
+from vddbench.atomic import replacing
+from vddbench.environment import device_name
+from vddbench.evaluate import open_scored
+from vddbench.lookup import load
+from vddbench.predict import predict
+from vddbench.progress import bar, console
+from vddbench.train import Precision, best_device, train
+
+KINDS: tuple[Precision, ...] = ("fp32", "bf16")
+
+
+def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.DataFrame:
+    """Top-1 and seconds of the same seeds in fp32 and in bf16. A repeated call goes on where it stopped.
+
+    Prints the mean paired difference with its 95 % interval over seeds; writes one row a student.
+    """
+    scored, module, device = open_scored(path), load("student", student), best_device()
+    spec, task, store = scored.store.spec, scored.task, scored.store
+    file = out / f"precision-{task}-{scored.submission.manifest.folder}-{student}.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset))
+    for seed in seeds:
+        for kind in KINDS:
+            if any(row["seed"] == seed and row["precision"] == kind for row in rows):
+                continue
+            with bar(f"{task} {student} {kind} seed {seed}", steps) as progress:
+                trained = train(
+                    scored.clipset,
+                    spec,
+                    module,
+                    steps=steps,
+                    batch=batch,
+                    seed=seed,
+                    precision=kind,
+                    on_step=progress.advance,
+                )
+            top1 = predict(trained.model, store.test, device).scores()["top1"]
+            rows.append(
+                {
+                    "task": str(task),
+                    "submission": scored.submission.manifest.folder,
+                    "student": student,
+                    "seed": seed,
+                    "precision": kind,
+                    "top1": top1,
+                    "seconds": round(trained.seconds, 2),
+                    "device": device_name(device),
+                }
+            )
+            _write(file, rows)
+    table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
+    difference = (table["bf16"] - table["fp32"]).to_numpy()
+    console.print(
+        f"{task} {scored.submission.manifest.folder} {student}: "
+        f"fp32 {table['fp32'].mean():.2%}, bf16 {table['bf16'].mean():.2%}, difference {difference.mean():+.2%} +- {half_width(difference):.2%} (95 %, {len(difference)} seeds)"
+    )
+    return table
+
+
+def lr(path: Path, student: str, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
+    """Validation top-1 of a student on a submission for each learning rate. The submission must not hold validation videos
+    for the level to mean anything; for choosing between rates, `random` will do."""
+    scored, module, device = open_scored(path), load("student", student), best_device()
+    spec, task = scored.store.spec, scored.task
+    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset))
+    file = out / f"lr-{student}-{task}-{scored.submission.manifest.folder}.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    for rate in rates:
+        recipe = module.RECIPE.model_copy(update={"lr": rate})
+        variant = SimpleNamespace(RECIPE=recipe, build=module.build)
+        for seed in seeds:
+            if any(row["lr"] == rate and row["seed"] == seed for row in rows):
+                continue
+            with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
+                trained = train(scored.clipset, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
+            top1 = predict(trained.model, scored.store.validation, device).scores()["top1"]
+            rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
+            _write(file, rows)
+    table = pd.DataFrame(rows)
+    for rate in rates:
+        scores = table.loc[table["lr"] == rate, "validation_top1"].to_numpy(np.float64)
+        console.print(
+            f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} ({len(scores)} seeds)"
+        )
+    return table
+
+
+def _write(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:
+    with replacing(file) as target:
+        target.write(pd.DataFrame(rows).to_csv(index=False).encode())

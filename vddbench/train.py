@@ -1,0 +1,169 @@
+"""Trains one student on one clip set under protocol v1. Gets the decoded submission and nothing else: no test split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from vddbench.spec import ClipSet, DatasetSpec, Recipe, StudentModule
+
+Precision = Literal["fp32", "bf16"]
+NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+CPU_MICRO_BATCH = 64  # clips a forward pass on the CPU; bounds memory (about 0.7 GB for convnet3d at 8x64x64)
+RESIDENT_SHARE = 0.5  # clips stay on the GPU when they fit into this share of its free memory
+REPORT_EVERY = 10  # steps between progress notes: reading the loss waits for the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A student after its last step, and what it took."""
+
+    model: torch.nn.Module
+    finite: bool  # False: the loss was NaN or infinite at some step
+    seconds: float
+    micro_batch: int
+    precision: Precision
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bf16 autocast where the hardware multiplies bf16 itself; the parity study found no shift (README)."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+
+
+def to_input(clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
+    """[N, T, H, W, C] on the 0-255 scale -> normalised float32 [N, C, T, H, W], which is channels_last_3d without a copy."""
+    mean = torch.tensor(spec.mean, device=device).mul_(255)
+    std = torch.tensor(spec.std, device=device).mul_(255)
+    x = clips.to(device, non_blocking=True).float()
+    return x.sub(mean).div_(std).permute(0, 4, 1, 2, 3)
+
+
+def batches(num_clips: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:
+    """[batch] indices for each step: shuffled passes over all clips, one after the other, so each is used equally often."""
+    rng = np.random.default_rng([seed, 0])
+    queue = np.empty(0, np.int64)
+    for _ in range(steps):
+        while len(queue) < batch:
+            queue = np.concatenate([queue, rng.permutation(num_clips)])
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.device) -> torch.nn.Module:
+    """A fresh network. The one place that seeds the global generator: initial weights, then dropout, follow from `seed`."""
+    torch.manual_seed(seed)
+    network = student.build(spec.clip_shape, spec.num_classes)
+    return network.to(device, memory_format=torch.channels_last_3d)
+
+
+def optimiser(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def default_micro_batch(model: torch.nn.Module, batch: int, device: torch.device) -> int:
+    """The whole batch on a GPU (halved when memory runs out) and for networks with batch norm; else a bound for the CPU."""
+    if device.type == "cuda" or any(isinstance(m, NORMS_OVER_BATCH) for m in model.modules()):
+        return batch
+    return min(batch, CPU_MICRO_BATCH)
+
+
+def gradients(
+    model: torch.nn.Module,
+    clips: torch.Tensor,
+    labels: torch.Tensor,
+    spec: DatasetSpec,
+    micro: int,
+    precision: Precision,
+) -> torch.Tensor:
+    """Adds the batch's gradient to the parameters, `micro` clips at a time; returns the batch's mean loss."""
+    device = labels.device
+    total = torch.zeros((), device=device)
+    for i in range(0, len(labels), micro):
+        x = to_input(clips[i : i + micro], spec, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(x)
+        loss = F.cross_entropy(logits.float(), labels[i : i + micro], reduction="sum") / len(labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def train(
+    clipset: ClipSet,
+    spec: DatasetSpec,
+    student: StudentModule,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+    device: torch.device | None = None,
+    precision: Precision | None = None,
+    micro_batch: int | None = None,
+    on_step: Callable[[int, str], None] = lambda steps, note: None,
+) -> Trained:
+    """SGD for exactly `steps` steps of `batch` clips; lr drops once. Same seed, same student, to the bit on one CPU."""
+    device = device or best_device()
+    precision = precision or best_precision(device)
+    started = time.monotonic()
+    model = build(student, spec, seed, device).train()
+    recipe = student.RECIPE
+    sgd = optimiser(model, recipe)
+    micro = micro_batch or default_micro_batch(model, batch, device)
+    clips, labels = resident(clipset.clips, device), clipset.labels.to(device)
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    drop_at = int(steps * recipe.lr_drop_at)
+    for step, rows in enumerate(batches(len(clipset), batch, steps, seed)):
+        if step == drop_at:
+            sgd.param_groups[0]["lr"] *= recipe.lr_drop
+        index = torch.from_numpy(rows)
+        chosen, target = clips[index.to(clips.device)], labels[index.to(device)]
+        loss, micro = step_gradients(model, sgd, chosen, target, spec, micro, precision)
+        sgd.step()
+        finite &= loss.isfinite()
+        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
+            on_step(REPORT_EVERY if (step + 1) % REPORT_EVERY == 0 else steps % REPORT_EVERY, f"loss {loss.item():.3f}")
+    ok = bool(finite.item())  # also waits for the device, so that the seconds are true
+    return Trained(model=model.eval(), finite=ok, seconds=time.monotonic() - started, micro_batch=micro, precision=precision)
+
+
+def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The clips on the device when they fit comfortably, else where they are (each batch is then copied over)."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:
+            return clips.to(device)
+    return clips
+
+
+def step_gradients(
+    model: torch.nn.Module,
+    sgd: torch.optim.Optimizer,
+    clips: torch.Tensor,
+    labels: torch.Tensor,
+    spec: DatasetSpec,
+    micro: int,
+    precision: Precision,
+) -> tuple[torch.Tensor, int]:
+    """The gradient of one batch; when the GPU's memory runs out, again with half the micro-batch (same effective batch)."""
+    while True:
+        sgd.zero_grad(set_to_none=True)
+        try:
+            return gradients(model, clips, labels, spec, micro, precision), micro
+        except torch.OutOfMemoryError:
+            if micro == 1:
+                raise
+            micro = (micro + 1) // 2
+            torch.cuda.empty_cache()

@@ -1,0 +1,276 @@
+"""Decodes one video into the frames a store keeps. The only file that imports `av`.
+
+Frames stream: one decoded frame is in memory at a time (plus the decoder's own references), and only those that are
+stored are converted. Which ones depends on how many frames the video has, and only decoding tells: headers lie (UCF's
+packed bitstreams, webm without a count). So the header's count is a guess; when it was wrong in a way that matters, the
+video is decoded a second time with the true count. Runs in the worker processes of `prepare`: no torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+
+from vddbench.atomic import sha256_file
+from vddbench.spec import DatasetSpec
+
+MAX_PIXELS = 4096 * 2304  # of one frame: 4K. Keeps a worker under 0.5 GB whatever a header claims
+MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
+FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
+# FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
+SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
+
+Stride = int | Literal["even"]
+Plan = tuple[int, tuple[int, ...] | None]  # step between stored frames; the chosen frames, None: every step-th
+
+
+class UnreadableVideo(ValueError):
+    """A video that cannot be stored; the message is a short reason for problems.csv."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What became of one video: `num_frames` frames kept, `stride` source frames apart (rounded down when "even")."""
+
+    num_frames: int
+    stride: int
+    sha256: str  # of the source file
+    frames_sha256: str  # of the stored bytes
+
+
+def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
+    """Which of n decoded frames are stored (protocol v1): frames 0, s, 2s, ... where s = stride, or max(1, n // T) when
+    the video has fewer than T*stride frames; "even": exactly T frames, floor(i*n/T). Fewer than T frames: all of them.
+    """
+    if stride != "even":
+        return stride if num_decoded >= frames * stride else max(1, num_decoded // frames), None
+    if num_decoded < frames:
+        return 1, None
+    return num_decoded // frames, tuple(i * num_decoded // frames for i in range(frames))
+
+
+def store_video(path: Path, spec: DatasetSpec, part: Path) -> Stored:
+    """Writes the stored frames of `path` to the new file `part`: [num_frames, H, W, C] uint8.
+
+    Raises UnreadableVideo, and OSError when `part` cannot be written.
+    """
+    try:
+        source = sha256_file(path)
+    except OSError as error:
+        raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
+    with part.open("w+b") as file:
+        step, num_frames = write_frames(path, spec, file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stored(num_frames=num_frames, stride=step, sha256=source, frames_sha256=digest)
+
+
+def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int]:
+    """Writes the stored frames of a video into the empty file `out`; returns (stride used, frames stored).
+
+    A video of fewer than T frames repeats from its start up to T. Raises UnreadableVideo.
+    """
+    cut_bytes = missing_bytes(path)
+    with opened(path) as (container, stream):
+        expected = header_num_frames(container, stream)
+        planned = plan(expected, spec.frames, spec.stride)
+        num_decoded = write_planned(decoded(container, stream), spec, planned, out)
+    if cut_bytes and num_decoded < expected:  # a file that lost only its trailing index still has all its frames
+        raise UnreadableVideo(f"cut short: {cut_bytes:,} bytes are missing at its end")
+    if num_decoded == 0:
+        raise UnreadableVideo("no frames")
+    actual = plan(num_decoded, spec.frames, spec.stride)
+    if actual != planned:
+        out.seek(0)
+        out.truncate()
+        with opened(path) as (container, stream):
+            if write_planned(decoded(container, stream), spec, actual, out) != num_decoded:
+                raise UnreadableVideo("decodes to another number of frames each time")
+    return actual[0], repeat_to(spec, out)
+
+
+def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
+    """Repeats the frames in `out` from their start when they are fewer than T; returns how many there are then."""
+    frame_bytes = spec.size * spec.size * 3
+    num_frames = out.tell() // frame_bytes
+    if num_frames < spec.frames:
+        out.seek(0)
+        frames = out.read()
+        out.write((frames * spec.frames)[: (spec.frames - num_frames) * frame_bytes])
+    return max(num_frames, spec.frames)
+
+
+def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan, out: BinaryIO) -> int:
+    """Writes the planned ones of a video's frames; returns how many frames it really has."""
+    step, chosen = planned
+    wanted = itertools.count(0, step) if chosen is None else iter(chosen)
+    next_wanted, num_decoded = next(wanted), 0
+    for frame in frames:
+        if num_decoded == next_wanted:
+            out.write(picture(frame, spec).tobytes())
+            next_wanted = next(wanted, -1)
+        num_decoded += 1
+    return num_decoded
+
+
+def picture(frame: VideoFrame, spec: DatasetSpec) -> np.ndarray:
+    """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
+    transpose, flip_x, flip_y = orientation(frame)
+    width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
+    if spec.resize is None:
+        short = min(width, height)
+        width, height = round(width * spec.size / short), round(height * spec.size / short)
+    else:
+        width, height = spec.resize
+    if width * height > MAX_PIXELS:
+        raise UnreadableVideo(f"frames of {frame.width}x{frame.height} are too elongated")
+    shape = (height, width) if transpose else (width, height)
+    image = frame.reformat(*shape, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+    image = image.swapaxes(0, 1) if transpose else image
+    image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    top, left = (height - spec.size) // 2, (width - spec.size) // 2
+    image = image[top : top + spec.size, left : left + spec.size]
+    assert image.shape == (spec.size, spec.size, 3), "resize is smaller than size"
+    return image
+
+
+def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose, then flip x, then flip y) that turns a decoded frame upright: what a phone held sideways asks for.
+
+    The display matrix maps x' = a*x + c*y, y' = b*x + d*y; angles between the right ones go to the nearest.
+    """
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    transpose = abs(c) > abs(a)
+    return transpose, (c if transpose else a) < 0, (b if transpose else d) < 0
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A video file and its first real video stream. FFmpeg's errors become UnreadableVideo."""
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        with av.open(str(path.resolve()), options=options) as container:
+            streams = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
+            if not streams:
+                raise UnreadableVideo("no video stream")
+            stream = streams[0]
+            if stream.codec_context is None:
+                raise UnreadableVideo("its codec is not known")
+            check_pixels(stream.codec_context.width, stream.codec_context.height)
+            stream.codec_context.thread_count = 1  # the pool has a process a core
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            yield container, stream
+    except av.FFmpegError as error:
+        raise UnreadableVideo(f"cannot be decoded: {error.strerror}") from None
+
+
+def check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableVideo(f"frames of {width}x{height} pixels; at most {MAX_PIXELS:,} are read")
+
+
+def header_num_frames(container: InputContainer, stream: VideoStream) -> int:
+    """The number of frames a header claims or its duration suggests; MAX_FRAMES when it says nothing."""
+    if stream.frames > 0:
+        return stream.frames
+    if container.duration and stream.average_rate:
+        return round(container.duration / av.time_base * stream.average_rate)
+    return MAX_FRAMES
+
+
+def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """All frames in display order. Raises UnreadableVideo at the first damage: nothing is concealed."""
+    num_decoded = 0
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise UnreadableVideo("damaged or cut short")
+        for frame in packet.decode():
+            num_decoded += 1
+            if num_decoded > MAX_FRAMES:
+                raise UnreadableVideo(f"more than {MAX_FRAMES:,} frames")
+            check_pixels(frame.width, frame.height)
+            yield frame
+
+
+def missing_bytes(path: Path) -> int:
+    """By how much the file is shorter than its container says (FFmpeg plays it without a word). Raises UnreadableVideo."""
+    try:
+        found = path.stat().st_size
+        with path.open("rb") as file:
+            claimed = claimed_bytes(file)
+    except OSError as error:
+        raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
+    if found == 0:
+        raise UnreadableVideo("empty file")
+    return max(0, claimed - found)
+
+
+def claimed_bytes(file: BinaryIO) -> int:
+    """Where the outermost chunk that holds the frames ends; 0 when the container doesn't say."""
+    head = file.read(64)
+    if head[:4] == b"RIFF":
+        size = int.from_bytes(head[4:8], "little")
+        return 0 if size == 0xFFFFFFFF else 8 + size
+    if head[:4] == b"\x1a\x45\xdf\xa3":  # EBML: its header, then the Segment with everything else
+        header_end = ebml_end(head, 4)
+        if head[header_end : header_end + 4] == b"\x18\x53\x80\x67":
+            return ebml_end(head, header_end + 4)
+        return 0
+    return box_end(file) if head[4:8] in {b"ftyp", b"mdat", b"moov", b"wide", b"free"} else 0
+
+
+def ebml_end(head: bytes, at: int) -> int:
+    """The end of the element whose size field is at `at`; 0 when unknown (live recordings)."""
+    length = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
+    field = int.from_bytes(head[at : at + length], "big")
+    size = field & ((1 << 7 * length) - 1)
+    return 0 if length > 8 or size == (1 << 7 * length) - 1 else at + length + size
+
+
+def box_end(file: BinaryIO) -> int:
+    """The end of the last `mdat` or `moov` box of an mp4."""
+    at, end = 0, 0
+    for _ in range(MAX_FRAMES):  # fragmented files have one box a fragment
+        file.seek(at)
+        head = file.read(16)
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size < 8 or len(head) < 8:  # 0: to the end of the file
+            return end
+        at += size
+        if kind in {b"mdat", b"moov"}:
+            end = at
+    return end
+
+
+def start_worker() -> None:
+    """Initialiser of a pool's process: quiet, and gone with its parent, also when that was killed."""
+    av.logging.set_level(None)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
