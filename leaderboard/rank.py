@@ -84,6 +84,7 @@ def name(record: Record) -> str:
 
 def entry(records: list[Record]) -> dict[str, object]:
     """One row: the records of one submission and student, all its seeds."""
+    records = sorted(records, key=lambda r: r.seed)  # sums of floats depend on their order
     scores = np.array([r.top1 for r in records])
     one = records[0]
     flags = []

@@ -24,7 +24,8 @@ from vddbench.progress import bar
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.tensors import value_range
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 DECODED_SLACK_BYTES = 1_000_000  # a payload up to this much over budget is still decoded, to list what else is wrong
 CHUNK_BYTES = 4_000_000
 NAMES_SHOWN = 10
@@ -211,8 +212,8 @@ def render(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     for number, reason in enumerate(report.reasons, 1):
-        console.print(f"[red]refused {number}:[/] {escape(reason)}", soft_wrap=True)
-    console.print("[green]accepted[/]" if report.accepted else f"[red]refused[/] for {len(report.reasons)} reasons")
+        console.print(f"[red]reason {number}:[/] {escape(reason)}", soft_wrap=True)
+    console.print("[green]accepted[/]" if report.accepted else "[red]refused[/]")
 
 
 def _byte_table(report: Report) -> Table:

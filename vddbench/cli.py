@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 from collections.abc import Callable
@@ -47,13 +46,8 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
-        except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+        except (ValueError, OSError) as error:  # OSError: the disk is full, a folder is not writable, a file is missing
             console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(1) from None
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-                raise
-            console.print(f"error: {error}; free some space or choose another folder", style="red", markup=False)
             raise typer.Exit(1) from None
 
     return wrapped
@@ -164,8 +158,10 @@ def pack(
     labels: Annotated[Path | None, typer.Option(help="file of labels, when not in the source")] = None,
     layout: Annotated[str | None, typer.Option(help="order of dimensions, e.g. NCTHW; detected when not given")] = None,
     value_range: Annotated[str | None, typer.Option("--range", help="0-255, 0-1, -1-1 or imagenet; detected")] = None,
-    decoder: Annotated[str, typer.Option(help="pixels or still")] = "pixels",
+    decoder: Annotated[str | None, typer.Option(help="pixels, or still for one frame a clip; detected")] = None,
     dtype: Annotated[str, typer.Option(help="uint8, float16 or float32")] = "uint8",
+    clips_key: Annotated[str | None, typer.Option(help="name of the clips in a file of several tensors")] = None,
+    labels_key: Annotated[str | None, typer.Option(help="name of the labels in a file of several tensors")] = None,
     out: Out = Path("submissions"),
     force: Force = False,
 ) -> None:
@@ -181,6 +177,8 @@ def pack(
         value_range=value_range,
         decoder=decoder,
         dtype=dtype,
+        clips_key=clips_key,
+        labels_key=labels_key,
         out=out,
         force=force,
     )

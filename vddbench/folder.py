@@ -177,7 +177,8 @@ def validation_groups(videos: list[Video]) -> tuple[str, ...]:
         if video.group:
             of_group[video.group][video.label] += 1
     left = Counter(v.label for v in train)
-    wanted, chosen = -(-len(of_group) // 5), []
+    wanted = -(-len(of_group) // 5)
+    chosen: list[str] = []
     for group in sorted(of_group, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if len(chosen) < wanted and all(left[label] > n for label, n in of_group[group].items()):
             left -= of_group[group]

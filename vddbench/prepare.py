@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vddbench import lookup
 from vddbench.atomic import canonical_json
@@ -53,7 +53,7 @@ def prepare_named(
     folder: Path | None = None,
     frames: int | None = None,
     size: int | None = None,
-    stride: int | Literal["even"] | None = None,
+    stride: int | str | None = None,
     classes: list[str] | None = None,
     student_steps: int | None = None,
     workers: int | None = None,
@@ -63,7 +63,7 @@ def prepare_named(
 
     Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
-    options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
+    options: dict[str, Any] = {"frames": frames, "size": size, "stride": parse_stride(stride)}
     options |= {"classes": classes, "student_steps": student_steps}
     chosen = {option: value for option, value in options.items() if value is not None}
     if folder is not None:
@@ -124,13 +124,9 @@ def prepare(
             done = write_store(building, name, spec, listed, journal, problems, inputs)
         if building != place:
             swap(building, place)
-    return Prepared(
-        store=Store.open(name),
-        already=False,
-        num_resumed=num_resumed,
-        problems=done["problems"],
-        seconds=time.monotonic() - started,
-    )
+    seconds = time.monotonic() - started
+    store = Store.open(name)
+    return said(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
 
 
 def fill(
@@ -138,7 +134,7 @@ def fill(
 ) -> dict[str, str]:
     """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
     if journal.started_over:
-        console.print("an interrupted run with other options or videos was here: starting over", style="yellow")
+        console.print("an interrupted run of other options or videos was here: starting over", style="yellow")
     if journal.rows:
         console.print(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
     todo = [video for video in videos.values() if video.id not in journal.rows]
@@ -162,6 +158,15 @@ def fill(
             progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
     parts.rmdir()
     return problems
+
+
+def parse_stride(stride: int | str | None) -> int | str | None:
+    """A command line's "4" or "even". Raises ValueError for other words."""
+    if isinstance(stride, str) and stride != "even":
+        if not re.fullmatch(r"\d{1,9}", stride):
+            raise ValueError(f"--stride is a number of frames or even, found {stride[:80]!r}")
+        return int(stride)
+    return stride
 
 
 def check_name(name: str) -> None:
@@ -213,7 +218,25 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
-    return Prepared(store=store, already=True, num_resumed=0, problems=done["problems"], seconds=0.0)
+    return said(Prepared(store=store, already=True, num_resumed=0, problems=done["problems"], seconds=0.0))
+
+
+def said(prepared: Prepared) -> Prepared:
+    """Prints the summary: what is in the store, what was left out and why."""
+    store, validation = prepared.store, len(prepared.store.validation)
+    counts = f"{len(store.train):,} train ({validation:,} of them validation) and {len(store.test):,} test videos"
+    how = "was already prepared" if prepared.already else f"prepared in {prepared.seconds:,.1f} s"
+    console.print(
+        f"{store.name} {how}: {counts}, {store.spec.num_classes} classes, at {store.path}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    if prepared.problems:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in prepared.problems.items())
+        left_out = f"{store.num_missing:,} videos left out ({reasons}): {store.path / 'problems.csv'}"
+        console.print(left_out, style="yellow", markup=False, soft_wrap=True)
+    return prepared
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -232,12 +255,12 @@ def explained(name: str, place: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print(f"interrupted: {again}", style="yellow")
+        console.print(f"interrupted: {again}", style="yellow", markup=False, soft_wrap=True)
         raise
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise OSError(f"disk full while preparing {name} ({error.strerror}); free some space, {again}") from None
+        raise OSError(errno.ENOSPC, f"disk full while preparing {name} ({error.strerror}); {again}") from None
 
 
 @contextmanager

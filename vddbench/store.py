@@ -34,7 +34,7 @@ def store_path(name: str) -> Path:
 
 
 def prepared_names() -> list[str]:
-    return sorted(p.parent.name for p in (home() / "prepared").glob("*/done.json"))
+    return sorted(p.parent.name for p in (home() / "prepared").glob("[a-z0-9]*/done.json"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Split:
     @cached_property
     def labels(self) -> np.ndarray:
         """[V] int64."""
-        return self.index["label"].to_numpy(np.int64)
+        return self.index["label"].to_numpy(np.int64, copy=True)  # writable: torch warns of read-only arrays
 
     @cached_property
     def offsets(self) -> np.ndarray:

@@ -17,14 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vddbench.atomic import sha256_file
@@ -33,6 +34,8 @@ from vddbench.spec import DatasetSpec
 MAX_PIXELS = 4096 * 2304  # of one frame: 4K. Keeps a worker under 0.5 GB whatever a header claims
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
+# a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option
+LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 
@@ -121,15 +124,16 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
     step, chosen = planned
     wanted = itertools.count(0, step) if chosen is None else iter(chosen)
     next_wanted, num_decoded = next(wanted), 0
+    scaler = VideoReformatter()  # keeps its tables from frame to frame
     for frame in frames:
         if num_decoded == next_wanted:
-            out.write(picture(frame, spec).tobytes())
+            out.write(picture(frame, spec, scaler).tobytes())
             next_wanted = next(wanted, -1)
         num_decoded += 1
     return num_decoded
 
 
-def picture(frame: VideoFrame, spec: DatasetSpec) -> np.ndarray:
+def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter) -> np.ndarray:
     """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
     transpose, flip_x, flip_y = orientation(frame)
     width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
@@ -141,7 +145,7 @@ def picture(frame: VideoFrame, spec: DatasetSpec) -> np.ndarray:
     if width * height > MAX_PIXELS:
         raise UnreadableVideo(f"frames of {frame.width}x{frame.height} are too elongated")
     shape = (height, width) if transpose else (width, height)
-    image = frame.reformat(*shape, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+    image = scaler.reformat(frame, *shape, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
     image = image.swapaxes(0, 1) if transpose else image
     image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     top, left = (height - spec.size) // 2, (width - spec.size) // 2
@@ -155,10 +159,10 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
     The display matrix maps x' = a*x + c*y, y' = b*x + d*y; angles between the right ones go to the nearest.
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return False, False, False
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5].tolist()
     transpose = abs(c) > abs(a)
     return transpose, (c if transpose else a) < 0, (b if transpose else d) < 0
 
@@ -168,8 +172,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A video file and its first real video stream. FFmpeg's errors become UnreadableVideo."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path.resolve()), options=options) as container:
-            streams = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
+        with av.open(str(path.resolve()), options=options, **LENIENT) as container:
+            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise UnreadableVideo("no video stream")
             stream = streams[0]
@@ -177,7 +181,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise UnreadableVideo("its codec is not known")
             check_pixels(stream.codec_context.width, stream.codec_context.height)
             stream.codec_context.thread_count = 1  # the pool has a process a core
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            stream.codec_context.options = {"max_pixels": str(2 * MAX_PIXELS)}  # FFmpeg counts its padding too
             yield container, stream
     except av.FFmpegError as error:
         raise UnreadableVideo(f"cannot be decoded: {error.strerror}") from None

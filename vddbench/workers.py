@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ Render = Callable[[Video], np.ndarray]
 Finished = tuple[Video, Stored | UnreadableVideo, BinaryIO]  # the file holds the stored frames
 
 
-def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> Iterator[Finished]:
+def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> Generator[Finished]:
     """A procedural dataset, in this process: every rendered frame is stored."""
     for video in videos:
         frames = render(video)
@@ -42,10 +42,10 @@ def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> I
         yield video, stored, io.BytesIO(frames.tobytes())
 
 
-def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers: int) -> Iterator[Finished]:
+def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers: int) -> Generator[Finished]:
     """Videos in their order, decoded by `workers` processes through files in the folder `parts`.
 
-    Raises OSError when a part can't be written, ChildProcessError when a worker died.
+    Raises OSError when a part can't be written, ValueError when a worker died.
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
@@ -65,7 +65,7 @@ def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers:
                 waiting.popleft()
         except BrokenProcessPool:
             names = ", ".join(str(video.path) for video, _, _ in waiting)
-            raise ChildProcessError(
+            raise ValueError(
                 "a decoding process died: out of memory, or a decoder crashed on one of these videos (take it out then): "
                 f"{names}. A script that calls prepare() needs `if __name__ == '__main__':`"
             ) from None

@@ -12,16 +12,15 @@ from pathlib import Path
 from vddbench.datasets.ucf101 import expected_of, spec_of, videos_of
 from vddbench.spec import Video
 
-CLASS_NAMES = tuple(
-    """
-    ApplyEyeMakeup BalanceBeam BandMarching BaseballPitch Basketball BasketballDunk Biking Billiards BlowingCandles
-    Bowling BreastStroke CleanAndJerk CliffDiving CricketShot Diving FloorGymnastics FrisbeeCatch GolfSwing
-    HammerThrow HighJump HorseRace HorseRiding HulaHoop IceDancing JumpingJack Knitting MilitaryParade Mixing
-    ParallelBars PlayingPiano PlayingViolin PoleVault PommelHorse Punch Rafting Rowing SkateBoarding Skiing Skijet
-    SkyDiving SoccerPenalty StillRings SumoWrestling Surfing Swing TennisSwing TrampolineJumping UnevenBars
-    VolleyballSpiking WritingOnBoard
-    """.split()
-)
+CLASSES = """
+ApplyEyeMakeup BalanceBeam BandMarching BaseballPitch Basketball BasketballDunk Biking Billiards BlowingCandles
+Bowling BreastStroke CleanAndJerk CliffDiving CricketShot Diving FloorGymnastics FrisbeeCatch GolfSwing
+HammerThrow HighJump HorseRace HorseRiding HulaHoop IceDancing JumpingJack Knitting MilitaryParade Mixing
+ParallelBars PlayingPiano PlayingViolin PoleVault PommelHorse Punch Rafting Rowing SkateBoarding Skiing Skijet
+SkyDiving SoccerPenalty StillRings SumoWrestling Surfing Swing TennisSwing TrampolineJumping UnevenBars
+VolleyballSpiking WritingOnBoard
+"""
+CLASS_NAMES = tuple(CLASSES.split())
 
 SPEC = spec_of(CLASS_NAMES, {"train": 4662, "test": 1861}, full=9_500)  # 500 passes of batch 256: 19 batches of 4,662
 

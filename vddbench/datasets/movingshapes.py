@@ -22,6 +22,8 @@ STEPS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # (dy
 PER_CLASS = {"train": 50, "validation": 12, "test": 50}
 FRAMES, SIZE = 8, 64
 SUB = 4  # subpixels a side: 4x4 supersampling gives smooth edges and quarter-pixel motion
+NOISE = 6  # grey levels, uniform, either way
+DRAW_BYTES = 40  # of random bits for the clip's few numbers; the rest is noise
 
 SPEC = DatasetSpec(
     class_names=tuple(f"{shape}_{way}" for shape in SHAPES for way in STEPS),
@@ -55,16 +57,15 @@ def videos(raw: Path) -> Iterator[Video]:
 def render(video: Video) -> np.ndarray:
     """[8, 64, 64, 3] uint8; a function of the video's id alone."""
     shape, way = SPEC.class_names[video.label].split("_")
-    bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(40 + FRAMES * SIZE * SIZE)
-    draw = Draw(bits[:40])
-    radius = draw.between(MIN_RADIUS, MAX_RADIUS)  # all lengths in subpixels
-    speed = draw.between(MIN_SPEED, MAX_SPEED)
+    bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(DRAW_BYTES + FRAMES * SIZE * SIZE)
+    draw = Draw(bits[:DRAW_BYTES])
+    radius = draw.between(11 * SUB, 13 * SUB)
+    speed = draw.between(4 * SUB, 5 * SUB)  # a frame
     y, x = draw.between(0, SIZE * SUB - 1), draw.between(0, SIZE * SUB - 1)
-    grey = draw.between(60, 195)
+    grey, contrast = draw.between(90, 120), draw.between(90, 125)  # brightness of the background, and the shape's over it
     background = np.array([grey + draw.between(-6, 6) for _ in range(3)])
-    sign = -1 if grey > 127 else 1  # the shape is always the better visible of lighter and darker
-    colour = background + sign * np.array([draw.between(MIN_CONTRAST, 110) for _ in range(3)])
-    noise = np.frombuffer(bits[40:], np.uint8).reshape(FRAMES, SIZE, SIZE, 1).astype(np.int64)
+    colour = background + np.array([contrast + draw.between(-20, 20) for _ in range(3)])
+    noise = np.frombuffer(bits[DRAW_BYTES:], np.uint8).reshape(FRAMES, SIZE, SIZE, 1).astype(np.int64)
     noise = noise * (2 * NOISE + 1) // 256 - NOISE
     dy, dx = STEPS[way]
     frames = np.empty((FRAMES, SIZE, SIZE, 3), np.int64)
@@ -72,12 +73,6 @@ def render(video: Video) -> np.ndarray:
         cover = coverage(shape, y + dy * speed * t, x + dx * speed * t, radius)[:, :, None]
         frames[t] = background + (colour - background) * cover // (SUB * SUB)
     return np.clip(frames + noise, 0, 255).astype(np.uint8)
-
-
-MIN_RADIUS, MAX_RADIUS = 7 * SUB, 11 * SUB  # 7-11 pixels
-MIN_SPEED, MAX_SPEED = 2 * SUB, 4 * SUB  # 2-4 pixels a frame
-MIN_CONTRAST = 50  # grey levels
-NOISE = 6  # grey levels, uniform, either way
 
 
 class Draw:
@@ -88,17 +83,21 @@ class Draw:
 
     def between(self, low: int, high: int) -> int:
         """An integer in [low, high], both included."""
-        return low + next(self.values) * (high - low + 1) // 65536
+        value: int = next(self.values)
+        return low + value * (high - low + 1) // 65536
 
 
 def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
-    """[64, 64] int64 in 0..16: how many of a pixel's 4x4 subpixels the shape at (y, x) covers, on the torus."""
+    """[64, 64] int64 in 0..16: how many of a pixel's 4x4 subpixels the shape at (y, x) covers, on the torus.
+
+    y, x and radius are in subpixels; a cross's bars are two fifths of its radius wide.
+    """
     side = SIZE * SUB
     away = (np.arange(side) - y + side // 2) % side - side // 2
     across = (np.arange(side) - x + side // 2) % side - side // 2
     dy, dx = np.abs(away)[:, None], np.abs(across)[None, :]
     if shape == "disc":
         inside = dy * dy + dx * dx <= radius * radius
-    else:  # bars a third of the arm's length wide
-        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 3 <= radius)
+    else:
+        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 5 <= radius)
     return np.asarray(inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3)))

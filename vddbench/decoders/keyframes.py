@@ -23,7 +23,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
         "labels": label_want(spec),
     }
     expect(tensors, wanted, AFFINE)
-    times = tensors["times"].to(torch.float32)
+    times = tensors["times"].to(torch.float32).contiguous()
     _check_times(times, spec.frames)
     frames = affine(tensors, tensors["frames"])
     return ClipSet(clips=_interpolate(frames, times, spec.frames), labels=labels(tensors, spec))

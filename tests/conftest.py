@@ -1,0 +1,48 @@
+"""Stores and submissions that many tests read. Everything lives in a temporary VDDBENCH_HOME."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vddbench.datasets import movingshapes
+from vddbench.distill import distill
+from vddbench.prepare import prepare
+from vddbench.spec import Task, Video
+from vddbench.store import Store
+
+SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing a test does may touch the user's own prepared data."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("VDDBENCH_HOME", str(folder))
+        yield folder
+
+
+def longer(video: Video) -> np.ndarray:
+    """A clip of movingshapes and, for every other video, more frames of it: some videos have several starts, some one."""
+    frames = movingshapes.render(video)
+    return np.concatenate([frames, frames[::-1]])[: 8 + 3 * (int(video.id[-1]) % 3)]
+
+
+@pytest.fixture(scope="session")
+def tiny(home: Path) -> Store:
+    """movingshapes cut down to 6 train, 2 validation and 4 test videos a class, and to 2 steps of training."""
+    kept = {"train": 6, "validation": 2, "test": 4}
+    videos = [v for v in movingshapes.videos(Path()) if int(v.id[-3:]) < kept[v.id.split("/")[0]]]
+    steps = {"1": 2, "5": 2, "10": 2, "full": 2}
+    spec = movingshapes.SPEC.model_copy(update={"num_videos": None, "student_steps": steps})
+    return prepare("tiny", spec, videos, render=longer).store
+
+
+@pytest.fixture(scope="session")
+def tiny_random(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The submission of `random` on tiny-ipc1."""
+    return distill("random", Task(dataset="tiny", ipc=1), 0, tmp_path_factory.mktemp("submissions"))

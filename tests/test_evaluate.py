@@ -1,0 +1,137 @@
+"""From a submission to a verified record: reproducible, resumable, never overwritten, and blind to the test videos before."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vddbench import evaluate as evaluating
+from vddbench.distill import distill
+from vddbench.evaluate import evaluate
+from vddbench.lookup import names
+from vddbench.protocol import V1
+from vddbench.records import read_record
+from vddbench.spec import Task
+from vddbench.store import Store, store_path
+from vddbench.students import convnet3d
+
+CLOCK = {"train_seconds", "test_seconds", "peak_memory_bytes", "date"}
+
+
+def test_the_same_seed_gives_the_same_record(tiny_random: Path, tmp_path: Path) -> None:
+    found = []
+    for folder in ("first", "second"):
+        (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[3], results=tmp_path / folder)
+        found.append(read_record(path)[0].model_dump(exclude=CLOCK))
+    assert found[0] == found[1]
+
+
+def test_a_record_says_what_was_measured(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
+    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    record, predictions = read_record(path)
+    sha8 = json.loads((tiny_random / "manifest.json").read_bytes())["sha256"][:8]
+    assert path == tmp_path / "tiny-ipc1" / f"random@{sha8}" / "convnet3d" / "seed0.json"
+    assert record.payload_bytes == record.budget_bytes == 8 * (8 * 64 * 64 * 3 + 8)
+    assert (record.num_test, record.clip_steps, record.clips_per_class) == (32, 2 * 8, 1)
+    assert record.store_digest == tiny.digest
+    assert record.protocol_hash == V1.hash(convnet3d.RECIPE)
+    assert record.checks == {"finite": True, "finite_loss": True}
+    assert list(predictions.video) == tiny.test.index["video"].tolist()
+
+
+def test_only_missing_seeds_are_run_and_nothing_is_overwritten(tiny_random: Path, tmp_path: Path) -> None:
+    (first,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    before = {p: p.read_bytes() for p in first.parent.iterdir()}
+    paths = evaluate([tiny_random], students=["convnet3d"], seeds=[0, 1], results=tmp_path)
+    assert [p.name for p in paths] == ["seed0.json", "seed1.json"]
+    assert all(p.read_bytes() == content for p, content in before.items())
+
+
+def test_force_writes_a_new_file_beside(tiny_random: Path, tmp_path: Path) -> None:
+    call = {"students": ["convnet3d"], "seeds": [0], "results": tmp_path}
+    (first,) = evaluate([tiny_random], **call)  # type: ignore[arg-type]
+    content = first.read_bytes()
+    (second,) = evaluate([tiny_random], **call, force=True)  # type: ignore[arg-type]
+    assert second.name == "seed0.rerun1.json"
+    assert first.read_bytes() == content
+    assert read_record(second)[0].top1 == read_record(first)[0].top1
+
+
+def test_a_collapsed_student_is_a_result(tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hot = SimpleNamespace(RECIPE=convnet3d.RECIPE.model_copy(update={"lr": 1e30}), build=convnet3d.build)
+    monkeypatch.setattr(evaluating, "load", lambda kind, name: hot)
+    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    record, _ = read_record(path)
+    assert record.top1 == 0.0
+    assert record.checks["finite"] is False
+
+
+def test_another_prepared_store_is_refused(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
+    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    done = store_path("tiny") / "done.json"
+    original = done.read_bytes()
+    try:
+        done.write_text(json.dumps({**json.loads(original), "digest": "0" * 64}))
+        with pytest.raises(ValueError, match="another prepared store"):
+            evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    finally:
+        done.write_bytes(original)
+
+
+def test_unknown_students_are_refused_before_anything_is_trained(tiny_random: Path, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match=r"no student named 'convnet3'; did you mean convnet3d"):
+        evaluate([tiny_random], students=["convnet3d", "convnet3"], seeds=[0], results=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", names("baseline"))
+def test_no_baseline_sees_the_test_split(method: str, tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Distilling gives the same bytes when the test videos are unreadable: their split raises, their frames are noise."""
+    task = Task(dataset="tiny", ipc=None if method == "full" else 1)
+    honest = distill(method, task, 0, tmp_path / "honest")
+    frames, size = store_path("tiny") / "frames.bin", tiny.spec.size
+    original = frames.read_bytes()
+    spoilt = np.frombuffer(original, np.uint8).reshape(-1, size, size, 3).copy()
+    for row in tiny.test.index.itertuples():
+        spoilt[row.offset : row.offset + row.num_frames] = 255  # type: ignore[operator, misc]
+
+    def forbidden(self: Store) -> None:
+        raise AssertionError("the test split was opened")
+
+    monkeypatch.setattr(Store, "test", property(forbidden))
+    try:
+        frames.write_bytes(spoilt.tobytes())
+        blind = distill(method, task, 0, tmp_path / "blind")
+    finally:
+        frames.write_bytes(original)
+    assert (honest / "data.safetensors").read_bytes() == (blind / "data.safetensors").read_bytes()
+
+
+def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(
+    home: Path, tiny_random: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "vddbench", "evaluate", str(tiny_random), "--seeds", "40", "--results", str(tmp_path)]
+    process = subprocess.Popen(command, env={**os.environ, "VDDBENCH_HOME": str(home)}, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("seed0.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "run the same command again" in stderr and "Traceback" not in stderr
+    left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {".json", ".npz"}
+    recorded = list(tmp_path.rglob("seed*.json"))
+    for path in recorded:
+        read_record(path)
+    assert 0 < len(recorded) < 40
+    assert len(evaluate([tiny_random], students=["convnet3d"], seeds=range(len(recorded) + 1), results=tmp_path)) > len(recorded)

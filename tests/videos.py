@@ -1,0 +1,59 @@
+"""Small real videos whose frames say their own number: frame i is grey, of level 16 + 6*i."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+
+MPEG4, H264, VP9 = ("mpeg4", {"qmin": "1", "qmax": "2", "g": "1"}), ("libx264", {}), ("libvpx-vp9", {})
+CODECS: dict[str, tuple[str, dict[str, str]]] = {".avi": MPEG4, ".mp4": H264, ".webm": VP9, ".mkv": H264, ".mov": MPEG4}
+FIRST, STEP, CYCLE = 16, 6, 38  # grey levels: of frame 0, from frame to frame; frames until it starts again
+
+
+def write_video(path: Path, num_frames: int, size: tuple[int, int] = (48, 40), first: int = 0) -> Path:
+    """A video of `size` (w, h) in the codec that goes with the extension; its first frame is number `first`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        codec, options = CODECS[path.suffix]
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for i in range(first, first + num_frames):
+            grey = np.full((size[1], size[0], 3), FIRST + STEP * (i % CYCLE), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """An mp4 with a second of silence and no picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_folder(folder: Path, classes: tuple[str, ...] = ("left", "right"), train: int = 3, test: int = 1) -> Path:
+    """DIR/{train,test}/<class>/N.avi with videos of 9, 10, ... frames."""
+    for label, name in enumerate(classes):
+        for part, count in (("train", train), ("test", test)):
+            for i in range(count):
+                write_video(folder / part / name / f"{i}.avi", 9 + i, first=10 * label)
+    return folder
+
+
+def copies(video: Path, folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(video, folder / name)
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    """Which frames of the video these are."""
+    return [round((float(frame.mean()) - FIRST) / STEP) for frame in frames]

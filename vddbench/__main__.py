@@ -1,0 +1,5 @@
+"""`python -m vddbench`."""
+
+from vddbench.cli import main
+
+main()
