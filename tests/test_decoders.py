@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from typing import Any
 
@@ -152,21 +153,30 @@ def test_keyframes_interpolate_linearly_and_stand_still_outside() -> None:
 def test_a_single_keyframe_is_a_still() -> None:
     frames = clips()[:, :1]
     decoded = keyframes.decode({"frames": frames, "times": torch.ones((3, 1)), "labels": LABELS}, SPEC).clips
-    assert torch.equal(decoded, frames.float().expand_as(decoded))
+    assert torch.equal(decoded, frames.expand_as(decoded))
 
 
 def test_keyframes_at_every_frame_give_the_clip_back() -> None:
     frames = clips()
     times = torch.arange(4.0).expand(3, 4)
     decoded = keyframes.decode({"frames": frames, "times": times, "labels": LABELS}, SPEC).clips
-    assert torch.equal(decoded, frames.float())
+    assert torch.equal(decoded, frames)
+
+
+def test_keyframes_of_uint8_are_interpolated_to_the_nearest_grey_level() -> None:
+    frames = clips()[:, :2]
+    times = torch.tensor([[0.0, 3.0]] * 3)
+    decoded = keyframes.decode({"frames": frames, "times": times, "labels": LABELS}, SPEC).clips
+    exact = keyframes.decode({"frames": frames.float(), "times": times, "labels": LABELS}, SPEC).clips
+    assert decoded.dtype == torch.uint8
+    assert (decoded.float() - exact).abs().max() <= 0.5
 
 
 @pytest.mark.parametrize("row", [[0.0, 3.5], [-0.5, 1.0], [2.0, 1.0], [1.0, 1.0]])
 def test_times_out_of_order_or_outside_the_clip_are_refused_by_row(row: list[float]) -> None:
     tensors = valid("keyframes")
     tensors["times"] = torch.tensor([[0.0, 3.0], row, row])
-    with pytest.raises(ValueError, match="'times' row 1 is .*; allowed: strictly increasing from 0 to 3"):
+    with pytest.raises(ValueError, match=r"'times' row 1 is .*; allowed: strictly increasing from 0 to 3"):
         keyframes.decode(tensors, SPEC)
 
 
@@ -191,7 +201,7 @@ def with_frame(data: bytes, at: int = 5) -> Tensors:
     good = valid("jpeg")
     bounds = good["offsets"].tolist()
     raw = good["jpeg"].numpy().tobytes()
-    parts = [raw[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [raw[a:b] for a, b in itertools.pairwise(bounds)]
     parts[at] = data
     joined = torch.frombuffer(bytearray(b"".join(parts)), dtype=torch.uint8)
     offsets = torch.tensor(np.cumsum([0, *map(len, parts)]))
@@ -246,7 +256,7 @@ def test_flipped_bits_in_jpeg_bytes_never_crash() -> None:
             decoded = jpeg.decode({**good, "jpeg": data}, SPEC).clips
             assert decoded.shape == (3, *SPEC.clip_shape)
         except ValueError as error:
-            assert "tensor 'jpeg'" in str(error)  # noqa: PT017 - damage that only changes pixels is no error
+            assert "tensor 'jpeg'" in str(error)  # damage that only changes pixels is no error
 
 
 @pytest.mark.parametrize(
@@ -263,6 +273,12 @@ def test_offsets_that_leave_the_bytes_are_refused(change: Any, message: str) -> 
     tensors = valid("jpeg")
     with pytest.raises(ValueError, match=f"tensor 'offsets' .*{message}"):
         jpeg.decode({**tensors, "offsets": change(tensors["offsets"].long())}, SPEC)
+
+
+@pytest.mark.parametrize("decoder", lookup.names("decoder"))
+def test_every_file_of_the_folder_names_what_it_misses_and_what_it_does_not_know(decoder: str) -> None:
+    with pytest.raises(ValueError, match=r"'nonsense' is unknown.*(?s:.)*'labels' is missing"):
+        decode(decoder, {"nonsense": torch.zeros(3)})
 
 
 def test_an_unknown_decoder_gets_the_right_names_back() -> None:

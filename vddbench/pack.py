@@ -124,6 +124,7 @@ def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder
     allowed = [name for kind, names in LAYOUTS.items() if decoder in {None, kind} for name in names]
     if layout is None:
         fits = [name for name in allowed if not _misfit(name, tensor, spec)]
+        fits = [name for name in fits if "T" in name] or fits  # T frames of one clip sooner than T stills of one class
         how = "detected"
     else:
         kind = {frozenset("NTHWC"): "pixels", frozenset("NHWC"): "still"}.get(frozenset(layout) - {"K"})

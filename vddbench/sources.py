@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,14 +83,16 @@ def _torch(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             stored = all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
-    found: object = torch.load(path, map_location="cpu", weights_only=True, mmap=stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unusual pickle protocols: what can't be read is refused all the same
+        found: object = torch.load(path, map_location="cpu", weights_only=True, mmap=stored)
     return found
 
 
 def _numpy(path: Path) -> object:
     if path.suffix == ".npy":
-        return _from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))  # "c": writable, but never on disk
-    with np.load(path, allow_pickle=False) as archive:
+        return _from_numpy(np.lib.format.open_memmap(path, mode="c"))  # "c": writable, but never on disk
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: _from_numpy(archive[name]) for name in archive.files}
 
 

@@ -118,7 +118,8 @@ class Store:
             index = pd.read_parquet(path / "index.parquet", columns=list(COLUMNS))
             digest, num_missing = str(done["digest"]), int(done["num_missing"])
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-            raise ValueError(f"store {path} is damaged ({error}); run `vddbench prepare {name} --force`") from error
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
         store = cls(name=name, path=path, spec=spec, digest=digest, num_missing=num_missing, index=index)
         expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
         found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0

@@ -1,0 +1,102 @@
+"""What every file of a folder promises. A new file is tested as soon as it is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from vddbench import submission
+from vddbench.distill import distill
+from vddbench.lookup import load, names
+from vddbench.spec import IPCS, Task
+from vddbench.store import Store
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules a file imports, dotted."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("method", names("baseline"))
+def test_a_baseline_makes_a_valid_submission_within_budget(method: str, tiny: Store, tmp_path: Path) -> None:
+    baseline = load("baseline", method)
+    assert is_dataclass(baseline.Config) and baseline.PAPER.startswith(("https://", ""))
+    task = Task(dataset="tiny", ipc=None if method == "full" else 1)
+    path = distill(method, task, 1, tmp_path)
+    assert path == tmp_path / str(task) / f"{method}-s1"
+    read = submission.read(path, tiny.spec)
+    clipset = submission.decode(read, tiny.spec)
+    assert set(clipset.labels.tolist()) == set(range(tiny.spec.num_classes))
+    budget = task.budget_bytes(tiny.spec)
+    assert budget is None or read.payload_bytes <= budget
+
+
+@pytest.mark.parametrize("method", names("baseline"))
+def test_a_baseline_refuses_a_task_it_cannot_serve(method: str, tiny: Store, tmp_path: Path) -> None:
+    task = Task(dataset="tiny", ipc=1 if method == "full" else None)
+    with pytest.raises(ValueError, match=r"use (the task tiny-full|tiny-ipc1)"):
+        distill(method, task, 0, tmp_path)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_a_baseline_reads_nothing_that_could_hold_test_videos(path: Path) -> None:
+    allowed = {"choose", "decoders", "predict", "progress", "spec", "store", "students", "teacher", "train"}
+    mine = {name.split(".")[1] for name in imports(path) if name.startswith("vddbench.")}
+    assert mine <= allowed
+    assert "vddbench.store.Store" not in set(imports(path))
+
+
+@pytest.mark.parametrize("name", names("dataset"))
+def test_a_dataset_pins_its_classes_counts_and_recipe(name: str) -> None:
+    module = load("dataset", name)
+    spec = module.SPEC
+    assert callable(module.videos)
+    assert spec.num_videos is not None and min(spec.num_videos.values()) > 0
+    assert list(spec.class_names) == sorted(set(spec.class_names))
+    assert set(spec.student_steps) == {"full", *map(str, IPCS)}
+    assert spec.source and spec.licence and module.__doc__
+
+
+@pytest.mark.parametrize("name", names("decoder"))
+def test_a_decoder_refuses_unknown_and_missing_tensors_by_name(name: str, tiny: Store) -> None:
+    with pytest.raises(ValueError, match="'surprise' is unknown") as refusal:
+        load("decoder", name).decode({"surprise": torch.zeros(1)}, tiny.spec)
+    assert "'labels' is missing" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", names("student"))
+def test_a_student_has_a_frozen_recipe(name: str) -> None:
+    module = load("student", name)
+    assert module.RECIPE.model_config["frozen"] and module.RECIPE.lr > 0 and "Source:" in module.__doc__
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_source_file_says_what_it_is_and_keeps_the_doors_shut(path: Path) -> None:
+    text, found = path.read_text(), set(imports(path))
+    assert ast.get_docstring(ast.parse(text))
+    heavy = {"av": "video.py", "submitit": "slurm.py", "huggingface_hub": "hub.py"}
+    for package, door in heavy.items():
+        assert path.name == door or not any(name.split(".")[0] == package for name in found)
+    if path.is_relative_to(ROOT / "leaderboard"):
+        assert not any(name.split(".")[0] == "torch" for name in found)
+    assert not re.search(r"except Exception|except:|allow_pickle=True|weights_only=False|shell=True", text)
+
+
+def test_only_evaluation_and_studies_open_the_test_split() -> None:
+    openers = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"(store|Store\(.*\))\.test\b", p.read_text())}
+    assert openers <= {"vddbench/evaluate.py", "vddbench/study.py", "vddbench/prepare.py"}  # prepare counts it

@@ -1,0 +1,513 @@
+"""From raw videos to a store: the same bytes whatever happens on the way, and a clear word when it cannot be."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED
+from tests.videos import copies, numbers, write_folder, write_sound, write_video
+from vddbench.folder import checked_spec, read_folder
+from vddbench.prepare import prepare, prepare_named
+from vddbench.spec import DatasetSpec, Video
+from vddbench.store import Store, store_path
+
+SMALL = {"frames": 8, "size": 32, "stride": 1}
+AVLETTERS = SHARED / "data" / "avletters"
+needs_avletters = pytest.mark.skipif(not AVLETTERS.is_dir(), reason="no avletters beside the checkout")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 classes, 5 train and 1 test videos each."""
+    return write_folder(tmp_path_factory.mktemp("clips"), train=5)
+
+
+def made(name: str, folder: Path, **options: object) -> Store:
+    return prepare_named(name, folder=folder, workers=1, **{**SMALL, **options}).store
+
+
+# What a store of a folder holds
+
+
+def test_a_folder_becomes_a_store_with_every_frame_in_place(folder: Path) -> None:
+    store = made("clips", folder)
+    assert store.spec.class_names == ("left", "right") and store.spec.student_steps["10"] == 1000
+    assert (len(store.train), len(store.test), store.num_missing) == (10, 2, 0)
+    for row, video in store.train.index.iterrows():
+        first = 10 * int(video["label"])
+        clip = store.train.clips(np.array([row]), np.array([0]))[0].numpy()
+        assert numbers(clip) == list(range(first, first + 8))
+        assert video["sha256"] == hashlib.sha256((folder / video["video"]).read_bytes()).hexdigest()
+        assert video["num_frames"] == 9 + int(Path(video["video"]).stem) and video["stride"] == 1
+
+
+def test_without_groups_a_fifth_of_each_class_is_validation_and_every_class_keeps_one(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.avi", 9)
+    for name, count in (("one", 1), ("two", 2), ("six", 6)):
+        copies(clip, tmp_path / "clips" / "train" / name, [f"{i}.avi" for i in range(count)])
+        copies(clip, tmp_path / "clips" / "test" / name, ["0.avi"])
+    store = made("clips", tmp_path / "clips")
+    names = store.spec.class_names
+    held_out = [names[label] for label in store.validation.labels]
+    assert {name: held_out.count(name) for name in names} == {"one": 0, "two": 1, "six": 2}
+    assert set(store.holdout_train.labels) == {0, 1, 2}
+
+
+def test_with_groups_validation_shares_no_group_with_the_rest_of_train(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.avi", 9)
+    rows = [["path", "group"]]
+    for name in ("a", "b"):
+        copies(clip, tmp_path / "clips" / "train" / name, [f"{i}.avi" for i in range(10)])
+        copies(clip, tmp_path / "clips" / "test" / name, ["0.avi"])
+        rows += [[f"train/{name}/{i}.avi", f"person {i // 2}"] for i in range(10)]
+    with (tmp_path / "clips" / "groups.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    store = made("clips", tmp_path / "clips")
+    groups = set(store.validation.index["group"])
+    assert len(groups) == 1 and len(store.validation) == 4
+    assert not groups & set(store.holdout_train.index["group"]) and set(store.holdout_train.labels) == {0, 1}
+
+
+def test_names_with_spaces_and_any_letters_work(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.avi", 9)
+    for part in ("train", "test"):
+        copies(clip, tmp_path / "my clips" / part / "Ägyptisch [1]", ["ein Gruß: 50%.avi", "日本.AVI", ".hidden.avi", "a.txt"])
+        copies(clip, tmp_path / "my clips" / part / "plain", ["0.avi"])
+    store = made("clips", tmp_path / "my clips")
+    ids = set(store.test.index["video"])
+    assert ids == {"test/Ägyptisch [1]/ein Gruß: 50%.avi", "test/Ägyptisch [1]/日本.AVI", "test/plain/0.avi"}
+
+
+def test_a_subset_of_classes_and_a_shorter_recipe_are_in_the_spec(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", ("a", "b", "c"))
+    (folder / "test" / "unknown").mkdir()
+    store = made("clips", folder, classes=["c", "a"], student_steps=30)
+    assert store.spec.class_names == ("a", "c")
+    assert store.spec.student_steps == {"1": 30, "5": 30, "10": 60, "full": 30}
+
+
+def test_the_digest_does_not_depend_on_the_number_of_workers_or_the_place(folder: Path, tmp_path: Path) -> None:
+    one = made("clips", folder)
+    shutil.copytree(folder, tmp_path / "moved")
+    two = prepare_named("again", folder=tmp_path / "moved", workers=2, **SMALL).store
+    assert one.digest == two.digest
+    assert (one.path / "frames.bin").read_bytes() == (two.path / "frames.bin").read_bytes()
+    assert made("other", folder, student_steps=7).digest != one.digest
+
+
+@needs_avletters
+def test_real_lip_videos_are_prepared(capsys: pytest.CaptureFixture[str]) -> None:
+    done = prepare_named("avletters", folder=AVLETTERS, frames=8, size=64, classes=["A", "B"], workers=2)
+    store = done.store
+    assert (len(store.train), len(store.test), len(store.validation), done.problems) == (40, 20, 8, {})
+    assert not set(store.validation.index["group"]) & set(store.holdout_train.index["group"])
+    clips = store.train.clips(np.arange(40), store.train.centre_starts(np.arange(40))).numpy()
+    assert 20 < clips.mean() < 235 and (clips.std(axis=(1, 2, 3, 4)) > 5).all()
+    assert "40 train (8 of them validation) and 20 test videos, 2 classes" in capsys.readouterr().err
+
+
+# Videos that cannot be read
+
+
+def test_unreadable_videos_of_a_folder_are_listed_with_their_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_folder(tmp_path / "clips")
+    bad = folder / "train" / "left"
+    (bad / "empty.avi").touch()
+    (bad / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(9000))
+    write_sound(bad / "sound.mp4")
+    whole = write_video(bad / "cut.avi", 40).read_bytes()
+    (bad / "cut.avi").write_bytes(whole[: len(whole) * 2 // 3])
+    done = prepare_named("clips", folder=folder, workers=2, **SMALL)
+    with (done.store.path / "problems.csv").open(newline="") as file:
+        reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert set(reasons) == {"empty.avi", "noise.mp4", "sound.mp4", "cut.avi"}
+    assert reasons["empty.avi"] == "empty file" and reasons["sound.mp4"] == "no video stream"
+    assert (len(done.store.train), done.store.num_missing, sum(done.problems.values())) == (6, 4, 4)
+    said = capsys.readouterr().err
+    assert "4 videos left out" in said and "1 empty file" in said and "problems.csv" in said
+
+
+def test_a_class_without_a_readable_training_video_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", train=1)
+    (folder / "train" / "left" / "0.avi").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no readable training video in left.*problems.csv"):
+        made("clips", folder)
+    assert not (store_path("clips") / "done.json").exists()
+
+
+def test_a_pinned_dataset_with_an_unreadable_video_keeps_the_rest_until_it_is_replaced(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "clips")
+    spec, _ = read_folder(copy, frames=8, size=32, stride=1)
+    spec = spec.model_copy(update={"num_videos": {"train": 10, "test": 2}})
+    expected = prepare("whole", spec, read_folder(copy)[1], workers=1).store.digest
+    (copy / "train" / "left" / "0.avi").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"1 videos of pinned could not be read \(train/left/0.avi: cannot be decoded"):
+        prepare("pinned", spec, read_folder(copy)[1], workers=1)
+    shutil.copyfile(folder / "train" / "left" / "0.avi", copy / "train" / "left" / "0.avi")
+    done = prepare("pinned", spec, read_folder(copy)[1], workers=1)
+    assert done.num_resumed == 11 and done.store.digest == expected
+
+
+# Running again
+
+
+def test_running_again_does_nothing_and_other_options_need_force(folder: Path) -> None:
+    first = made("clips", folder)
+    written = (first.path / "frames.bin").stat().st_mtime_ns
+    assert prepare_named("clips", folder=folder, **SMALL).already
+    with pytest.raises(ValueError, match=r"already prepared at .*differs in: size, student_steps.*--force"):
+        made("clips", folder, size=16, student_steps=9)
+    assert (first.path / "frames.bin").stat().st_mtime_ns == written
+    second = made("clips", folder, size=16, force=True)
+    assert second.spec.size == 16 and second.digest != first.digest
+    assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
+
+
+def test_a_changed_video_is_noticed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips")
+    made("clips", folder)
+    write_video(folder / "train" / "left" / "0.avi", 30)
+    with pytest.raises(ValueError, match="differs in: the list of videos or their sizes"):
+        made("clips", folder)
+
+
+def test_a_swap_killed_halfway_is_completed(folder: Path) -> None:
+    first = made("clips", folder)
+    first.path.rename(first.path.with_name(".clips.old"))
+    shutil.copytree(first.path.with_name(".clips.old"), first.path.with_name(".clips.force"))
+    assert prepare_named("clips", folder=folder, **SMALL).already
+    assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
+
+
+# Interrupted at any moment: a procedural dataset that stops when told, and real processes that are killed
+
+COUNTED = checked_spec(
+    class_names=("a", "b"), frames=4, size=8, stride=1, resize=None, hflip_keeps_label=False,
+    num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
+)  # fmt: skip
+VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="train" if i < 6 else "test") for i in range(9)]
+
+
+def render(video: Video) -> np.ndarray:
+    number = int(video.id[1:])
+    return np.full((4 + number, 8, 8, 3), 10 * number, np.uint8)
+
+
+def interrupted(name: str, spec: DatasetSpec = COUNTED) -> Path:
+    """Ctrl-C at the sixth video."""
+
+    def render_five(video: Video) -> np.ndarray:
+        if video.id == "v5":
+            raise KeyboardInterrupt
+        return render(video)
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(name, spec, VIDEOS, render=render_five)
+    return store_path(name)
+
+
+def resumed(name: str) -> int:
+    """How many videos the second run did not have to make again; its store must be as if nothing had happened."""
+    done = prepare(name, COUNTED, VIDEOS, render=render)
+    whole = prepare("whole", COUNTED, VIDEOS, render=render).store
+    assert done.store.digest == whole.digest
+    assert (done.store.path / "frames.bin").read_bytes() == (whole.path / "frames.bin").read_bytes()
+    return done.num_resumed
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupted("stopped")
+    assert "run the same command again to resume" in capsys.readouterr().err
+    assert resumed("stopped") == 5
+
+
+def test_half_a_video_at_the_end_of_frames_bin_is_cut_off() -> None:
+    with (interrupted("stopped") / "frames.bin").open("ab") as file:
+        file.write(b"half a video")
+    assert resumed("stopped") == 5
+
+
+def test_a_torn_line_of_the_journal_is_dropped() -> None:
+    journal = interrupted("stopped") / "journal"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    assert resumed("stopped") == 4
+
+
+def test_frames_lost_by_a_power_cut_are_made_again() -> None:
+    frames = interrupted("stopped") / "frames.bin"
+    content = bytearray(frames.read_bytes())
+    content[4 * 192 + 5 * 192 :] = bytes(len(content) - 9 * 192)  # zeros from the third video on
+    frames.write_bytes(content)
+    assert resumed("stopped") == 2
+
+
+def test_frames_bin_shorter_than_the_journal_promises_is_filled_again() -> None:
+    with (interrupted("stopped") / "frames.bin").open("r+b") as file:
+        file.truncate(3 * 192)
+    assert resumed("stopped") == 0
+
+
+def test_an_interrupted_run_with_other_options_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupted("stopped", COUNTED.model_copy(update={"source": "elsewhere"}))
+    assert resumed("stopped") == 0
+    assert "starting over" in capsys.readouterr().err
+
+
+def test_two_runs_of_one_name_at_once_are_refused() -> None:
+    def render_nested(video: Video) -> np.ndarray:
+        with pytest.raises(ValueError, match="another process is preparing twice"):
+            prepare("twice", COUNTED, VIDEOS, render=render)
+        return render(video)
+
+    assert len(prepare("twice", COUNTED, VIDEOS, render=render_nested).store.train) == 6
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 videos of 100 frames: half a second of work."""
+    folder = tmp_path_factory.mktemp("many")
+    clip = write_video(folder / "clip.avi", 100, size=(96, 72))
+    for name in ("a", "b"):
+        copies(clip, folder / "train" / name, [f"{i:02d}.avi" for i in range(20)])
+        copies(clip, folder / "test" / name, [f"{i:02d}.avi" for i in range(4)])
+    return folder
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from vddbench.prepare import prepare_named
+try:
+    prepare_named("many", folder=Path(sys.argv[1]), frames=8, size=32, stride=1, workers=2)
+except KeyboardInterrupt:
+    sys.exit(130)
+except OSError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_videos(process: subprocess.Popen[str], count: int) -> None:
+    journal, deadline = store_path("many") / "journal", time.monotonic() + 60
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > count):
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
+        time.sleep(0.002)
+
+
+def members(session: int) -> set[int]:
+    """Living processes of a session."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(owner) == session and state != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: Path, tmp_path: Path) -> None:
+    process = started(many)
+    wait_for_videos(process, 4)
+    assert len(members(process.pid)) >= 3  # the parent and two workers
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not members(process.pid)
+    options = {"frames": 8, "size": 32, "stride": 1, "workers": 1}
+    done = prepare_named("many", folder=many, **options)
+    assert 4 <= done.num_resumed < 48
+    assert done.store.digest == prepare_named("whole", folder=many, **options).store.digest
+
+
+def test_ctrl_c_in_a_terminal_ends_quietly_and_resumes(many: Path) -> None:
+    process = started(many)
+    wait_for_videos(process, 4)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "run the same command again to resume" in said and "Traceback" not in said
+    assert prepare_named("many", folder=many, frames=8, size=32, stride=1, workers=1).num_resumed >= 4
+
+
+# A full disk, an unwritable place
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 36 MB; prepare leaves 32 MB free."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=36m", "tmpfs", str(place)], check=False).returncode:
+        pytest.skip("may not mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_stops_with_a_clear_word_and_resumes_elsewhere(
+    many: Path, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(small_disk / "home"))
+    with pytest.raises(OSError, match=r"disk full while preparing many.*run the same command again to resume"):
+        prepare_named("many", folder=many, **{**SMALL, "workers": 2})
+    shutil.move(small_disk / "home", tmp_path / "larger")
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "larger"))
+    assert prepare_named("many", folder=many, **SMALL).num_resumed > 0
+
+
+def test_too_little_space_is_said_before_anything_is_decoded(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(small_disk / "home"))
+    spec = COUNTED.model_copy(update={"size": 512})
+    with pytest.raises(OSError, match=r"MB free, at least 60 MB needed"):
+        prepare("big", spec, VIDEOS, render=render)
+
+
+def test_a_file_size_limit_is_a_full_disk_too(many: Path) -> None:
+    limit = 3_000_000
+    command = [sys.executable, "-c", SCRIPT, str(many)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert run.returncode == 1 and "disk full while preparing many" in run.stderr and "Traceback" not in run.stderr
+    assert prepare_named("many", folder=many, **SMALL).num_resumed > 0
+
+
+def test_an_unwritable_place_is_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(PermissionError, match=r"cannot write in .*set VDDBENCH_HOME to a folder you can write"):
+        made("clips", folder)
+
+
+# Usage, and hostile folders
+
+
+def test_wrong_names_and_options_are_refused(folder: Path) -> None:
+    with pytest.raises(LookupError, match=r"did you mean movingshapes\?"):
+        prepare_named("movingshape")
+    with pytest.raises(ValueError, match="movingshapes is a built-in dataset"):
+        prepare_named("movingshapes", folder=folder)
+    with pytest.raises(ValueError, match="--size, --student-steps: only with --folder"):
+        prepare_named("movingshapes", size=32, student_steps=5)
+    with pytest.raises(ValueError, match="give one of them"):
+        prepare_named("clips", folder=folder, raw=folder)
+    for name in ("../clips", "Clips", "", "a" * 41):
+        with pytest.raises(ValueError, match="dataset name"):
+            prepare_named(name, folder=folder)
+    for option, value in (("frames", 0), ("size", 9999), ("stride", 0), ("stride", "often"), ("student_steps", 0)):
+        with pytest.raises(ValueError, match="--" + option.replace("_", "-")):
+            made("clips", folder, **{option: value})
+    with pytest.raises(LookupError, match=r"no class in .* named 'lef'; did you mean left\?"):
+        made("clips", folder, classes=["lef", "right"])
+    with pytest.raises(ValueError, match="at least 2 are needed"):
+        made("clips", folder, classes=["left"])
+    assert not store_path("clips").exists()
+
+
+def test_folders_of_another_layout_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*train; needed is DIR/\{train,test\}"):
+        read_folder(tmp_path)
+    folder = write_folder(tmp_path / "clips", train=1)
+    (folder / "test" / "up").mkdir()
+    with pytest.raises(ValueError, match=r"in test/ but not in train/: up"):
+        read_folder(folder)
+    (folder / "train" / "up").mkdir()
+    (folder / "train" / "up" / "a.mpg").touch()
+    with pytest.raises(ValueError, match=r"no videos in .*train/up: looked for .avi, .*, found .mpg"):
+        read_folder(folder)
+    shutil.rmtree(folder / "test")
+    shutil.rmtree(folder / "train" / "up")
+    (folder / "test").mkdir()
+    with pytest.raises(ValueError, match="a score needs test videos"):
+        read_folder(folder)
+
+
+def test_links_that_leave_the_folder_are_refused_and_inner_ones_followed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", train=1)
+    link = folder / "train" / "left" / "more.avi"
+    link.symlink_to(folder / "train" / "right" / "0.avi")
+    assert len(read_folder(folder)[1]) == 5
+    link.unlink()
+    link.symlink_to(write_video(tmp_path / "secret.avi", 9))
+    with pytest.raises(ValueError, match=r"more.avi is a link that leaves"):
+        read_folder(folder)
+
+
+def test_names_that_would_confuse_a_terminal_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", train=1)
+    (folder / "train" / "left" / "a\x1b[2J.avi").touch()
+    with pytest.raises(ValueError, match="unprintable"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"path;group\n", "first line is not: path,group"),
+        (b"", "first line is not: path,group"),
+        (b"path,group\ntrain/left/0.avi\n", "line 2 has 1 columns"),
+        (b"path,group\ntrain/left/0.avi,a\ntrain/left/0.avi,b\n", "line 3 repeats"),
+        (b"path,group\ntrain/left/9.avi,a\n", r"names 1 paths that are no videos of this folder: 'train/left/9.avi'"),
+        (b"path,group\n../clips/train/left/0.avi,a\n", "no videos of this folder"),
+        (b"path,group\ntrain/../0.avi,a\n", "no videos of this folder"),
+        (b"path,group\n/etc/passwd,a\n", "no videos of this folder"),
+        (b"path,group\ntrain/left/0.avi," + b"a" * 201, "up to 200 printable"),
+        (b"path,group\ntrain/left/0.avi," + b"a" * 200_000, "field larger"),
+        (b"path,group\ntrain/left/\xff.avi,a\n", "utf-8"),
+    ],
+)
+def test_a_wrong_groups_csv_is_refused(folder: Path, tmp_path: Path, content: bytes, reason: str) -> None:
+    clips = shutil.copytree(folder, tmp_path / "clips")
+    (clips / "groups.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_folder(clips)
+
+
+def test_two_files_of_one_video_are_refused() -> None:
+    with pytest.raises(ValueError, match="two files are video v0"):
+        prepare("twins", COUNTED, [*VIDEOS, VIDEOS[0]], render=render)
+
+
+def test_a_pinned_count_without_names_is_checked_too() -> None:
+    spec = COUNTED.model_copy(update={"num_videos": {"train": 6, "test": 4}})
+    with pytest.raises(ValueError, match="6 of 6 train videos, 3 of 4 test videos"):
+        prepare("short", spec, VIDEOS, render=render)
+    assert not store_path("short").exists()
+
+
+def test_done_json_names_the_digest_of_all(folder: Path) -> None:
+    store = made("clips", folder)
+    done = json.loads((store.path / "done.json").read_text())
+    assert done["digest"] == store.digest and (done["num_videos"], done["num_missing"]) == (12, 0)

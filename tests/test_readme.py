@@ -1,0 +1,72 @@
+"""README's commands work as written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SHARED
+from vddbench.lookup import names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<commands>.*?)```", README, re.S)
+QUICK = [commands for mark, commands in BLOCKS if mark.startswith("run by tests")]
+SLOW = [commands for mark, commands in BLOCKS if "slow" in mark]
+needs_shared = pytest.mark.skipif(not (SHARED / "data" / "avletters").is_dir(), reason="no ../shared/data/avletters here")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder with ../shared beside it, where a clone would be."""
+    folder = tmp_path_factory.mktemp("readme") / "vddbench"
+    folder.mkdir()
+    (folder.parent / "shared").symlink_to(SHARED)
+    return folder
+
+
+def run(commands: str, folder: Path) -> str:
+    """Runs README's lines in a shell; every one must end well."""
+    program = shutil.which("vddbench", path=str(Path(sys.executable).parent)) or shutil.which("vddbench")
+    assert program, "pip install -e . puts vddbench beside python"
+    path = f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "VDDBENCH_HOME": str(folder / "home")}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_shared
+def test_the_quick_commands_run_as_written(clone: Path) -> None:
+    assert len(QUICK) == 2
+    out = [run(commands, clone) for commands in QUICK]
+    assert "accepted" in out[0]
+    table = [line for line in out[1].splitlines() if line.startswith("|")]
+    assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
+
+
+@needs_shared
+@pytest.mark.slow
+def test_the_slow_commands_run_as_written(clone: Path) -> None:
+    run(QUICK[0] + "".join(SLOW), clone)
+
+
+def test_ci_runs_the_two_commands_exactly_so() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    for command in ("pip install -e . && vddbench demo", 'pip install -e ".[test]" && pytest'):
+        assert f"```bash\n{command}\n```" in README
+        assert f"step '{command}'" in script
+
+
+def test_every_source_file_and_baseline_is_on_the_map() -> None:
+    modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
+    unnamed = modules - set(re.findall(r"\w+\.py", README)) - {"atomic.py", "lookup.py", "progress.py", "environment.py"}
+    assert not unnamed
+    assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))
+    assert set(names("decoder")) <= set(re.findall(r"`(\w+)`", README))
