@@ -21,6 +21,7 @@ from vddbench.students import convnet3d
 
 DECODER = "jpeg"
 PAPER = ""
+OFFSET_BYTES, LABEL_BYTES = 4, 2  # int32 and int16: they count towards the budget too
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> di
     assert budget is not None
     orders = [rng.permutation(np.flatnonzero(train.labels == label)) for label in range(spec.num_classes)]
     parts: list[dict[str, torch.Tensor]] = []
-    spent = 8  # bytes: the last offset
+    spent = OFFSET_BYTES  # the last offset
     for round_rows in zip(*orders, strict=False):  # ends with the smallest class
         rows = np.array(round_rows)
         part = jpeg.encode(train.clips(rows, train.random_starts(rows, rng)), quality)
-        cost = part["jpeg"].numel() + 8 * (part["offsets"].numel() - 1) + 8 * len(rows)
+        cost = part["jpeg"].numel() + OFFSET_BYTES * (part["offsets"].numel() - 1) + LABEL_BYTES * len(rows)
         if spent + cost > budget:
             break
         spent += cost
@@ -66,6 +67,6 @@ def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> di
     if not parts:
         raise ValueError(f"{task}: not even one clip a class fits the budget at JPEG quality {quality}")
     lengths = torch.cat([part["offsets"].diff() for part in parts])
-    labels = torch.arange(spec.num_classes).repeat(len(parts))
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    labels = torch.arange(spec.num_classes, dtype=torch.int16).repeat(len(parts))
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0, dtype=torch.int32)])
     return {"jpeg": torch.cat([part["jpeg"] for part in parts]), "offsets": offsets, "labels": labels}

@@ -57,7 +57,9 @@ def test_check_exits_0_for_a_good_submission_and_1_for_a_spoilt_one(tiny_random:
     assert code == 1 and "refused" in output.lower()
 
 
-def test_an_incomplete_store_is_refused(tiny: Store, tiny_random: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_incomplete_store_is_refused(
+    tiny: Store, tiny_random: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     done = store_path("tiny") / "done.json"
     away = done.with_name("away")
     done.rename(away)
@@ -71,7 +73,11 @@ def test_an_incomplete_store_is_refused(tiny: Store, tiny_random: Path, tmp_path
 
 def test_a_full_disk_during_evaluate_leaves_no_half_record(home: Path, tiny_random: Path, tmp_path: Path) -> None:
     """A file-size limit of 0.5 kB stands for the disk: npz files don't fit."""
-    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); from vddbench.cli import main; main()"
+    code = """import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+from vddbench.cli import main
+main()"""
     done = subprocess.run(
         [sys.executable, "-c", code, "evaluate", str(tiny_random), "--seeds", "1", "--results", str(tmp_path)],
         env={**os.environ, "VDDBENCH_HOME": str(home)}, capture_output=True, text=True, check=False,

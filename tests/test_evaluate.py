@@ -76,7 +76,7 @@ def test_a_collapsed_student_is_a_result(tiny_random: Path, tmp_path: Path, monk
 
 
 def test_another_prepared_store_is_refused(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
-    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
     done = store_path("tiny") / "done.json"
     original = done.read_bytes()
     try:
@@ -116,9 +116,7 @@ def test_no_baseline_sees_the_test_split(method: str, tiny: Store, tmp_path: Pat
     assert (honest / "data.safetensors").read_bytes() == (blind / "data.safetensors").read_bytes()
 
 
-def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(
-    home: Path, tiny_random: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny_random: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vddbench", "evaluate", str(tiny_random), "--seeds", "40", "--results", str(tmp_path)]
     process = subprocess.Popen(command, env={**os.environ, "VDDBENCH_HOME": str(home)}, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -134,4 +132,6 @@ def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(
     for path in recorded:
         read_record(path)
     assert 0 < len(recorded) < 40
-    assert len(evaluate([tiny_random], students=["convnet3d"], seeds=range(len(recorded) + 1), results=tmp_path)) > len(recorded)
+    assert len(evaluate([tiny_random], students=["convnet3d"], seeds=range(len(recorded) + 1), results=tmp_path)) > len(
+        recorded
+    )

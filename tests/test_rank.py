@@ -46,7 +46,9 @@ def test_golden_table() -> None:
 
 
 def test_equal_scores_share_a_rank_and_go_by_bytes() -> None:
-    rows = rank([*seeds("heavy", [0.5] * 3, payload_bytes=9), *seeds("light", [0.5] * 3, payload_bytes=3), *seeds("low", [0.1] * 3)])
+    rows = rank(
+        [*seeds("heavy", [0.5] * 3, payload_bytes=9), *seeds("light", [0.5] * 3, payload_bytes=3), *seeds("low", [0.1] * 3)]
+    )
     assert rows["method"].tolist() == ["light", "heavy", "low"]
     assert rows["rank"].tolist() == [1, 1, 3]
 

@@ -39,7 +39,9 @@ def test_students_map_clips_to_logits_at_every_registered_shape(name: str, shape
         assert model(torch.zeros(2, channels, frames, height, width)).shape == (2, 7)
 
 
-@pytest.mark.parametrize(("frames", "side", "fits"), [(8, 43, True), (8, 42, False), (7, 64, False), (8, 65, False), (8, 107, True)])
+@pytest.mark.parametrize(
+    ("frames", "side", "fits"), [(8, 43, True), (8, 42, False), (7, 64, False), (8, 65, False), (8, 107, True)]
+)
 def test_minic3d_refuses_clips_it_would_shrink_to_nothing(frames: int, side: int, fits: bool) -> None:
     x = torch.zeros(1, 3, frames, side, side)
     if fits:

@@ -233,16 +233,16 @@ def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, o
 @study.command("lr")
 @friendly
 def study_lr(
-    path: Path,
     student: str,
+    task: TaskName,
     rates: Annotated[str, typer.Option(help="comma-separated")] = "0.001,0.003,0.01,0.03,0.1",
     seeds: Seeds = 3,
     out: Path = STUDIES,
 ) -> None:
-    """Validation top-1 of a student at several learning rates."""
+    """Validation top-1 of a student at several learning rates, on random clips."""
     from vddbench.study import lr
 
-    lr(path, student, [float(rate) for rate in rates.split(",")], range(seeds), out)
+    lr(student, parse_task(task), [float(rate) for rate in rates.split(",")], range(seeds), out)
 
 
 def main() -> None:

@@ -17,9 +17,7 @@ def git_commit() -> str:
 
     def git(*args: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *args], capture_output=True, text=True, timeout=10, check=True
-            )
+            done = subprocess.run(["git", "-C", str(here), *args], capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()

@@ -18,7 +18,7 @@ class Bar:
     """One line of progress. `note` is shown at its end: a loss, a rate."""
 
     def __init__(self, progress: Progress | None, title: str, total: int) -> None:
-        self.progress, self.title, self.total, self.done = progress, title, total, 0
+        self.progress, self.title, self.total, self.done, self.note = progress, title, total, 0, ""
         self.started = self.logged = time.monotonic()
         if progress is not None:
             self.task = progress.add_task(title, total=total, note="")
@@ -26,7 +26,8 @@ class Bar:
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         if self.progress is not None:
-            self.progress.update(self.task, advance=steps, **({"note": note} if note else {}))
+            self.note = note or self.note
+            self.progress.update(self.task, advance=steps, note=self.note)
         elif (now := time.monotonic()) - self.logged > LOG_EVERY_SECONDS:
             self.logged = now
             left = (now - self.started) / max(self.done, 1) * (self.total - self.done)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vddbench.store import Split
 
-PROTOCOL = "v1"  # any change that can move a score raises it; ranks never mix protocols
+PROTOCOL: Final = "v1"  # any change that can move a score raises it; ranks never mix protocols
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"  # datasets, methods, students, decoders: safe as a folder, a module, a URL
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

@@ -63,7 +63,8 @@ class Split:
     @cached_property
     def last_starts(self) -> np.ndarray:
         """[V] int64: the largest start of a clip in each video; starts are 0..last."""
-        return self.index["num_frames"].to_numpy(np.int64) - self.spec.frames
+        num_frames: np.ndarray = self.index["num_frames"].to_numpy(np.int64)
+        return num_frames - self.spec.frames
 
     def clips(self, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
@@ -78,10 +79,10 @@ class Split:
 
     def random_starts(self, videos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """[n] int64, uniform over each video's starts."""
-        return rng.integers(0, self.last_starts[videos] + 1)
+        return np.asarray(rng.integers(0, self.last_starts[videos] + 1))
 
     def centre_starts(self, videos: np.ndarray) -> np.ndarray:
-        return self.last_starts[videos] // 2
+        return np.asarray(self.last_starts[videos] // 2)
 
     def even_starts(self, views: int) -> np.ndarray:
         """[V, views] int64: evenly spaced from the first start to the last, the middle one rounded down."""

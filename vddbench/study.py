@@ -19,6 +19,8 @@ from vddbench.evaluate import open_scored
 from vddbench.lookup import load
 from vddbench.predict import predict
 from vddbench.progress import bar, console
+from vddbench.spec import Task
+from vddbench.store import Store
 from vddbench.train import Precision, best_device, train
 
 KINDS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -65,38 +67,40 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
             _write(file, rows)
     table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
+    fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
     console.print(
-        f"{task} {scored.submission.manifest.folder} {student}: "
-        f"fp32 {table['fp32'].mean():.2%}, bf16 {table['bf16'].mean():.2%}, difference {difference.mean():+.2%} +- {half_width(difference):.2%} (95 %, {len(difference)} seeds)"
+        f"{task} {scored.submission.manifest.folder} {student}: fp32 {fp32:.2%}, bf16 {bf16:.2%}, "
+        f"difference {bf16 - fp32:+.2%} +- {width:.2%} (95 %, {len(difference)} seeds)"
     )
     return table
 
 
-def lr(path: Path, student: str, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
-    """Validation top-1 of a student on a submission for each learning rate. The submission must not hold validation videos
-    for the level to mean anything; for choosing between rates, `random` will do."""
-    scored, module, device = open_scored(path), load("student", student), best_device()
-    spec, task = scored.store.spec, scored.task
-    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset))
-    file = out / f"lr-{student}-{task}-{scored.submission.manifest.folder}.csv"
+def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
+    """Validation top-1 of a student for each learning rate, on random real clips of the other train videos; each seed draws
+    its own clips. Prints mean and 95 % interval over seeds; writes one row a student trained."""
+    module, random, pixels = load("student", student), load("baseline", "random"), load("decoder", "pixels")
+    store = Store.open(task.dataset)
+    spec, steps = store.spec, task.student_steps(store.spec)
+    file = out / f"lr-{student}-{task}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     for rate in rates:
-        recipe = module.RECIPE.model_copy(update={"lr": rate})
-        variant = SimpleNamespace(RECIPE=recipe, build=module.build)
+        variant = SimpleNamespace(RECIPE=module.RECIPE.model_copy(update={"lr": rate}), build=module.build)
         for seed in seeds:
             if any(row["lr"] == rate and row["seed"] == seed for row in rows):
                 continue
+            rng = np.random.default_rng(seed)
+            clips = pixels.decode(random.distill(store.holdout_train, task, random.Config(), rng), spec)
+            batch = task.batch_size(spec, len(clips))
             with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
-                trained = train(scored.clipset, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
-            top1 = predict(trained.model, scored.store.validation, device).scores()["top1"]
+                trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
+            top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
             rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
             _write(file, rows)
     table = pd.DataFrame(rows)
     for rate in rates:
         scores = table.loc[table["lr"] == rate, "validation_top1"].to_numpy(np.float64)
-        console.print(
-            f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} ({len(scores)} seeds)"
-        )
+        width = half_width(scores)
+        console.print(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {width:.2%} ({len(scores)} seeds)")
     return table
 
 

@@ -65,8 +65,8 @@ def batches(num_clips: int, batch: int, steps: int, seed: int) -> Iterator[np.nd
 def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.device) -> torch.nn.Module:
     """A fresh network. The one place that seeds the global generator: initial weights, then dropout, follow from `seed`."""
     torch.manual_seed(seed)
-    network = student.build(spec.clip_shape, spec.num_classes)
-    return network.to(device, memory_format=torch.channels_last_3d)
+    network: torch.nn.Module = student.build(spec.clip_shape, spec.num_classes).to(device)
+    return network.to(memory_format=torch.channels_last_3d)
 
 
 def optimiser(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

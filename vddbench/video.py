@@ -31,7 +31,7 @@ from av.video.stream import VideoStream
 from vddbench.atomic import sha256_file
 from vddbench.spec import DatasetSpec
 
-MAX_PIXELS = 4096 * 2304  # of one frame: 4K. Keeps a worker under 0.5 GB whatever a header claims
+MAX_PIXELS = 4096 * 2304  # of one frame: 4K. With 16 reference frames a worker took 0.6 GB (8 bit 4:2:0)
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
 # a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option
@@ -41,6 +41,7 @@ SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation
 
 Stride = int | Literal["even"]
 Plan = tuple[int, tuple[int, ...] | None]  # step between stored frames; the chosen frames, None: every step-th
+Turn = tuple[bool, bool, bool]  # transpose, then flip x, then flip y
 
 
 class UnreadableVideo(ValueError):
@@ -125,17 +126,20 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
     wanted = itertools.count(0, step) if chosen is None else iter(chosen)
     next_wanted, num_decoded = next(wanted), 0
     scaler = VideoReformatter()  # keeps its tables from frame to frame
+    turn: Turn = (False, False, False)
     for frame in frames:
+        if num_decoded == 0:
+            turn = orientation(frame)
         if num_decoded == next_wanted:
-            out.write(picture(frame, spec, scaler).tobytes())
+            out.write(picture(frame, spec, scaler, turn).tobytes())
             next_wanted = next(wanted, -1)
         num_decoded += 1
     return num_decoded
 
 
-def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter) -> np.ndarray:
+def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter, turn: Turn) -> np.ndarray:
     """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
-    transpose, flip_x, flip_y = orientation(frame)
+    transpose, flip_x, flip_y = turn
     width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
     if spec.resize is None:
         short = min(width, height)
@@ -154,8 +158,9 @@ def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter) -> n
     return image
 
 
-def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """(transpose, then flip x, then flip y) that turns a decoded frame upright: what a phone held sideways asks for.
+def orientation(frame: VideoFrame) -> Turn:
+    """What turns a video upright, e.g. one of a phone held sideways; asked of its first frame only, as PyAV keeps a frame
+    whose side data was read until the garbage collector comes.
 
     The display matrix maps x' = a*x + c*y, y' = b*x + d*y; angles between the right ones go to the nearest.
     """

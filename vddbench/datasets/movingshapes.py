@@ -34,7 +34,7 @@ SPEC = DatasetSpec(
     hflip_keeps_label=False,  # left and right are classes
     num_videos={"train": 8 * (50 + 12), "test": 8 * 50},
     validation_groups=("validation",),
-    student_steps={"1": 150, "5": 150, "10": 150, "full": 300},
+    student_steps={"1": 150, "5": 150, "10": 150, "full": 100},
     source="vddbench/datasets/movingshapes.py, generated",
     licence="Apache-2.0",
 )
@@ -59,10 +59,10 @@ def render(video: Video) -> np.ndarray:
     shape, way = SPEC.class_names[video.label].split("_")
     bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(DRAW_BYTES + FRAMES * SIZE * SIZE)
     draw = Draw(bits[:DRAW_BYTES])
-    radius = draw.between(11 * SUB, 13 * SUB)
+    radius = draw.between(12 * SUB, 14 * SUB)
     speed = draw.between(4 * SUB, 5 * SUB)  # a frame
     y, x = draw.between(0, SIZE * SUB - 1), draw.between(0, SIZE * SUB - 1)
-    grey, contrast = draw.between(90, 120), draw.between(90, 125)  # brightness of the background, and the shape's over it
+    grey, contrast = draw.between(85, 110), draw.between(105, 135)  # brightness of the background, and the shape's over it
     background = np.array([grey + draw.between(-6, 6) for _ in range(3)])
     colour = background + np.array([contrast + draw.between(-20, 20) for _ in range(3)])
     noise = np.frombuffer(bits[DRAW_BYTES:], np.uint8).reshape(FRAMES, SIZE, SIZE, 1).astype(np.int64)
@@ -72,7 +72,8 @@ def render(video: Video) -> np.ndarray:
     for t in range(FRAMES):
         cover = coverage(shape, y + dy * speed * t, x + dx * speed * t, radius)[:, :, None]
         frames[t] = background + (colour - background) * cover // (SUB * SUB)
-    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+    clip: np.ndarray = np.clip(frames + noise, 0, 255).astype(np.uint8)
+    return clip
 
 
 class Draw:
@@ -90,7 +91,7 @@ class Draw:
 def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
     """[64, 64] int64 in 0..16: how many of a pixel's 4x4 subpixels the shape at (y, x) covers, on the torus.
 
-    y, x and radius are in subpixels; a cross's bars are two fifths of its radius wide.
+    y, x and radius are in subpixels; a cross's bars are a third of its radius wide.
     """
     side = SIZE * SUB
     away = (np.arange(side) - y + side // 2) % side - side // 2
@@ -99,5 +100,5 @@ def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
     if shape == "disc":
         inside = dy * dy + dx * dx <= radius * radius
     else:
-        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 5 <= radius)
+        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 6 <= radius)
     return np.asarray(inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3)))
