@@ -101,7 +101,7 @@ def test_no_baseline_sees_the_test_split(method: str, tiny: Store, tmp_path: Pat
     frames, size = store_path("tiny") / "frames.bin", tiny.spec.size
     original = frames.read_bytes()
     spoilt = np.frombuffer(original, np.uint8).reshape(-1, size, size, 3).copy()
-    for row in tiny.test.index.itertuples():
+    for row in tiny.index[tiny.index["split"] == "test"].itertuples():
         spoilt[row.offset : row.offset + row.num_frames] = 255  # type: ignore[operator, misc]
 
     def forbidden(self: Store) -> None:

@@ -68,3 +68,10 @@ def test_a_student_that_answers_nan_scores_zero_and_says_so(tiny: Store) -> None
     predictions = predict(Broken(), tiny.test, CPU)
     assert (predictions.top5 == -1).all()
     assert predictions.scores() == {"top1": 0.0, "top5": 0.0, "centre_top1": 0.0}
+
+
+def test_a_train_split_holds_no_frame_of_a_test_video(tiny: Store) -> None:
+    test_frames = {frame.tobytes() for frame in tiny.test.frames}
+    assert len(tiny.test.frames) == tiny.test.index["num_frames"].sum()
+    for split in (tiny.train, tiny.holdout_train, tiny.validation):
+        assert not any(frame.tobytes() in test_frames for frame in split.frames)

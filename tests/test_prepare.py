@@ -303,7 +303,7 @@ try:
     prepare_named("many", folder=Path(sys.argv[1]), frames=8, size=32, stride=1, workers=2)
 except KeyboardInterrupt:
     sys.exit(130)
-except OSError as error:
+except (OSError, ValueError) as error:
     sys.exit(f"refused: {error}")
 """
 
@@ -348,6 +348,19 @@ def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: P
     done = prepare_named("many", folder=many, **options)
     assert 4 <= done.num_resumed < 48
     assert done.store.digest == prepare_named("whole", folder=many, **options).store.digest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_worker_that_dies_is_said_with_the_videos_it_may_have_died_of(many: Path) -> None:
+    process = started(many)
+    wait_for_videos(process, 4)
+    workers = [pid for pid in members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1 and "Traceback" not in said
+    assert "refused: a decoding process died" in said and "/train/" in said
+    assert not (store_path("many") / "parts").exists()
+    assert prepare_named("many", folder=many, frames=8, size=32, stride=1, workers=1).num_resumed >= 4
 
 
 def test_ctrl_c_in_a_terminal_ends_quietly_and_resumes(many: Path) -> None:

@@ -7,15 +7,13 @@ bounded at any size of dataset. After a kill at any moment, running again resume
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,14 @@ from vddbench.atomic import canonical_json
 from vddbench.folder import read_folder
 from vddbench.index import write_store
 from vddbench.journal import Journal
+from vddbench.place import check_space, explained, finish_swap, locked, swap
 from vddbench.progress import bar, console
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.store import Store, store_path
 from vddbench.video import UnreadableVideo
 from vddbench.workers import Render, decoded_videos, num_cores, rendered_videos
 
-SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+VERSION = 1  # of what is stored: raised when the same videos and spec would give other frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,17 +144,19 @@ def fill(
     finished = rendered_videos(todo, spec, render) if render else decoded_videos(todo, spec, parts, workers)
     problems: dict[str, str] = {}
     started = time.monotonic()
-    with closing(finished), bar("preparing", len(todo)) as progress:
-        for video, outcome, frames in finished:
-            with frames:
-                if isinstance(outcome, UnreadableVideo):
-                    problems[video.id] = str(outcome)
-                else:
-                    check_space(folder, 0)
-                    journal.append(video.id, outcome, frames)
-            rate = (progress.done + 1) / (time.monotonic() - started)
-            progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
-    parts.rmdir()
+    try:
+        with closing(finished), bar("preparing", len(todo)) as progress:
+            for video, outcome, frames in finished:
+                with frames:
+                    if isinstance(outcome, UnreadableVideo):
+                        problems[video.id] = str(outcome)
+                    else:
+                        check_space(folder, 0)
+                        journal.append(video.id, outcome, frames)
+                rate = (progress.done + 1) / (time.monotonic() - started)
+                progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)  # the parts of an interrupted run would fill the disk
     return problems
 
 
@@ -204,7 +204,7 @@ def check_pinned(name: str, spec: DatasetSpec, videos: dict[str, Video], expecte
 def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
     """Names a run: its spec and videos, not where the files are."""
     rows = [[v.id, v.label, v.split, v.group, source_bytes.get(v.id)] for v in videos.values()]
-    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows])).hexdigest()
+    return hashlib.sha256(canonical_json([VERSION, spec.model_dump(mode="json"), rows])).hexdigest()
 
 
 def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> Prepared:
@@ -218,7 +218,7 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
-    return said(Prepared(store=store, already=True, num_resumed=0, problems=done["problems"], seconds=0.0))
+    return said(Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0))
 
 
 def said(prepared: Prepared) -> Prepared:
@@ -237,62 +237,3 @@ def said(prepared: Prepared) -> Prepared:
         left_out = f"{store.num_missing:,} videos left out ({reasons}): {store.path / 'problems.csv'}"
         console.print(left_out, style="yellow", markup=False, soft_wrap=True)
     return prepared
-
-
-def check_space(folder: Path, needed: int) -> None:
-    """Raises OSError before the disk is so full that other programs fail."""
-    free = shutil.disk_usage(folder).free
-    if free < needed + SPARE_BYTES:
-        raise OSError(
-            errno.ENOSPC, f"{free / 1e6:,.0f} MB free, at least {(needed + SPARE_BYTES) / 1e6:,.0f} MB needed", str(folder)
-        )
-
-
-@contextmanager
-def explained(name: str, place: Path) -> Iterator[None]:
-    """Says what to do after Ctrl-C and on a full disk."""
-    again = f"what is done is kept in {place.parent}; run the same command again to resume"
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print(f"interrupted: {again}", style="yellow", markup=False, soft_wrap=True)
-        raise
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise OSError(errno.ENOSPC, f"disk full while preparing {name} ({error.strerror}); {again}") from None
-
-
-@contextmanager
-def locked(place: Path) -> Iterator[None]:
-    """One `prepare` of a store at a time; the lock goes with the process. Raises PermissionError, ValueError."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file = place.with_name(f".{place.name}.lock").open("w")
-    except OSError as error:
-        raise PermissionError(
-            f"cannot write in {place.parent} ({error.strerror}); set VDDBENCH_HOME to a folder you can write"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is preparing {place.name}; wait until it is done") from None
-        yield
-
-
-def swap(building: Path, place: Path) -> None:
-    """A rebuilt store takes the old one's place."""
-    old = place.with_name(f".{place.name}.old")
-    place.rename(old)
-    building.rename(place)
-    shutil.rmtree(old)
-
-
-def finish_swap(place: Path) -> None:
-    """Completes a swap that was killed halfway."""
-    building, old = place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")
-    if old.is_dir():
-        if not place.is_dir():
-            building.rename(place)
-        shutil.rmtree(old)

@@ -46,7 +46,7 @@ class Split:
     digest: str  # of the whole store
     spec: DatasetSpec
     index: pd.DataFrame
-    frames: np.ndarray  # memory map [all frames, H, W, C] uint8
+    frames: np.ndarray  # memory map [frames of train, or of test, H, W, C] uint8
 
     def __len__(self) -> int:
         return len(self.index)
@@ -137,8 +137,19 @@ class Store:
         return np.memmap(self.path / "frames.bin", np.uint8, "r").reshape(-1, side, side, 3)
 
     def _split(self, name: Split3, rows: pd.Series) -> Split:
-        index = self.index[rows].reset_index(drop=True)
-        return Split(name=name, dataset=self.name, digest=self.digest, spec=self.spec, index=index, frames=self.frames)
+        """The chosen videos, and of the frames only their side of the file: a train split can't reach a test frame."""
+        side = self.index[self.index["split"] == ("test" if name == "test" else "train")]
+        begin, end = int(side["offset"].min()), int((side["offset"] + side["num_frames"]).max())
+        assert end - begin == side["num_frames"].sum(), "prepare writes each split in one piece"
+        index = self.index[rows].assign(offset=self.index["offset"] - begin).reset_index(drop=True)
+        return Split(
+            name=name,
+            dataset=self.name,
+            digest=self.digest,
+            spec=self.spec,
+            index=index,
+            frames=self.frames[begin:end],
+        )
 
     @property
     def train(self) -> Split:

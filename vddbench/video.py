@@ -31,7 +31,7 @@ from av.video.stream import VideoStream
 from vddbench.atomic import sha256_file
 from vddbench.spec import DatasetSpec
 
-MAX_PIXELS = 4096 * 2304  # of one frame: 4K. With 16 reference frames a worker took 0.6 GB (8 bit 4:2:0)
+MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
 # a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option

@@ -1,0 +1,89 @@
+"""Types: budgets, tasks, names; the protocol's hash; names that nearly exist; files that appear whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from vddbench.atomic import replacing, write_new
+from vddbench.datasets import miniucf
+from vddbench.lookup import load, names
+from vddbench.protocol import V1
+from vddbench.spec import DatasetSpec, Task
+from vddbench.students import convnet3d
+
+
+def test_the_budget_of_miniucf_ipc1_is_50_uint8_clips_and_their_labels() -> None:
+    assert Task.parse("miniucf-ipc1").budget_bytes(miniucf.SPEC) == 30_106_000
+    assert Task.parse("miniucf-full").budget_bytes(miniucf.SPEC) is None
+
+
+@pytest.mark.parametrize("text", ["miniucf-ipc1", "miniucf-ipc10", "hmdb51_sdd-full", "a-ipc5"])
+def test_tasks_are_written_as_they_are_read(text: str) -> None:
+    assert str(Task.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["miniucf", "miniucf-ipc0", "miniucf-ipc-1", "miniucf-ipc2", "../x-ipc1", "A-ipc1", "a-ipc1\n", ""]
+)
+def test_other_tasks_are_refused_with_the_allowed_ones(text: str) -> None:
+    with pytest.raises(ValueError, match=r"DATASET-ipcN|use miniucf-ipc1, miniucf-ipc5, miniucf-ipc10"):
+        Task.parse(text)
+
+
+def test_every_submission_of_a_task_gets_the_same_compute() -> None:
+    task = Task.parse("miniucf-ipc1")
+    assert [task.batch_size(miniucf.SPEC, n) for n in (25, 50, 5000)] == [25, 50, 50]
+    assert Task.parse("miniucf-ipc10").batch_size(miniucf.SPEC, 500) == 256
+    assert Task.parse("miniucf-full").batch_size(miniucf.SPEC, 4662) == 256
+
+
+def test_a_spec_survives_its_json() -> None:
+    assert DatasetSpec.model_validate_json(miniucf.SPEC.model_dump_json()) == miniucf.SPEC
+
+
+def test_the_hash_moves_with_the_protocol_and_the_recipe() -> None:
+    usual = V1.hash(convnet3d.RECIPE)
+    assert (
+        usual == "24d57122ed15780ea79e9b86f634dc5e5d165321469cb78c6cc1e885a6d23cb1"
+    )  # moves when v1 does: then raise PROTOCOL
+    assert V1.hash(convnet3d.RECIPE.model_copy(update={"lr": 0.02})) != usual
+    assert V1.model_copy(update={"test_views": 1}).hash(convnet3d.RECIPE) != usual
+
+
+def test_nothing_frozen_can_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        V1.test_views = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        convnet3d.RECIPE.lr = 1.0
+
+
+def test_a_wrong_name_gets_the_right_ones_back_and_how_to_add_one() -> None:
+    with pytest.raises(LookupError, match=r"no student named 'convnet_gur'; did you mean convnet_gru") as refusal:
+        load("student", "convnet_gur")
+    assert "vddbench/students/convnet_gur.py" in str(refusal.value)
+    assert names("decoder") == ["jpeg", "keyframes", "pixels", "still"]
+    with pytest.raises(LookupError):
+        load("student", "../secrets")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write(b"ne")
+        raise RuntimeError
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_new(path, lambda file: file.write(b"first"))
+    with pytest.raises(FileExistsError):
+        write_new(path, lambda file: file.write(b"second"))
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]

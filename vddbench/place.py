@@ -1,0 +1,74 @@
+"""Where a store is written: one process at a time, on a disk with room, and whole stores only take a name's place."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vddbench.progress import console
+
+SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises OSError before the disk is so full that other programs fail."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise OSError(
+            errno.ENOSPC, f"{free / 1e6:,.0f} MB free, at least {(needed + SPARE_BYTES) / 1e6:,.0f} MB needed", str(folder)
+        )
+
+
+@contextmanager
+def explained(name: str, place: Path) -> Iterator[None]:
+    """Says what to do after Ctrl-C and on a full disk."""
+    again = f"what is done is kept in {place.parent}; run the same command again to resume"
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"interrupted: {again}", style="yellow", markup=False, soft_wrap=True)
+        raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OSError(errno.ENOSPC, f"disk full while preparing {name} ({error.strerror}); {again}") from None
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """One `prepare` of a store at a time; the lock goes with the process. Raises PermissionError, ValueError."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file = place.with_name(f".{place.name}.lock").open("w")
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write in {place.parent} ({error.strerror}); set VDDBENCH_HOME to a folder you can write"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is preparing {place.name}; wait until it is done") from None
+        yield
+
+
+def swap(building: Path, place: Path) -> None:
+    """A rebuilt store takes the old one's place."""
+    old = place.with_name(f".{place.name}.old")
+    place.rename(old)
+    building.rename(place)
+    shutil.rmtree(old)
+
+
+def finish_swap(place: Path) -> None:
+    """Completes a swap that was killed halfway."""
+    building, old = place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")
+    if old.is_dir():
+        if not place.is_dir():
+            building.rename(place)
+        shutil.rmtree(old)
