@@ -207,7 +207,7 @@ COUNTED = checked_spec(
     class_names=("a", "b"), frames=4, size=8, stride=1, resize=None, hflip_keeps_label=False,
     num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
 )  # fmt: skip
-VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="train" if i < 6 else "test") for i in range(9)]
+VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="test" if i < 3 else "train") for i in range(9)]
 
 
 def render(video: Video) -> np.ndarray:

@@ -175,9 +175,11 @@ def check_name(name: str) -> None:
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Sorted by id. Raises ValueError when two videos have one id."""
+    """Sorted by split, then id, which is their order in `frames.bin`: a train split is one piece of it and can't reach a
+    test frame. Raises ValueError when two videos have one id.
+    """
     listed: dict[str, Video] = {}
-    for video in sorted(videos, key=lambda v: v.id):
+    for video in sorted(videos, key=lambda v: (v.split, v.id)):
         if video.id in listed:
             raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
         listed[video.id] = video

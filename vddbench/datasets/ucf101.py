@@ -19,6 +19,7 @@ from vddbench.spec import DatasetSpec, Video
 
 NAME = re.compile(r"v_(?P<cls>[A-Za-z]+)_(?P<group>g\d\d)_(?P<clip>c\d\d)", re.ASCII)
 TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
+VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train (protocol v1)
 
 
 @cache
@@ -57,7 +58,7 @@ def videos_of(class_names: tuple[str, ...], raw: Path) -> Iterator[Video]:
                     path=path,
                     label=label,
                     split="test" if group in TEST_GROUPS else "train",
-                    group=group,  # within its class: g01 of two classes are two scenes
+                    group=f"{folder}_{group}",  # g01 of two classes are two scenes
                 )
 
 
@@ -70,7 +71,7 @@ def spec_of(class_names: tuple[str, ...], num_videos: dict[Literal["train", "tes
         resize=(160, 120),  # SDD's geometry (2312.00362, released code)
         hflip_keeps_label=True,
         num_videos=num_videos,
-        validation_groups=("g22", "g23", "g24", "g25"),
+        validation_groups=tuple(f"{name}_{group}" for name in class_names for group in VALIDATION_GROUPS),
         student_steps={"1": 500, "5": 500, "10": 1000, "full": full},
         source="https://www.crcv.ucf.edu/data/UCF101.php (arXiv 1212.0402), split 1",
         licence="research set without a licence text; the videos belong to their YouTube uploaders",
