@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vddbench.choose import as_pixels
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
 DECODER = "pixels"
@@ -23,7 +22,7 @@ class Config:
     """Nothing to set."""
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
     if task.ipc is not None:
         raise ValueError(f"full keeps all training data, which no budget holds; use the task {task.dataset}-full")

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vddbench.choose import as_pixels, ipc_of, per_class
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 from vddbench.teacher import features
 
@@ -36,7 +35,7 @@ def farthest_first(points: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
     ipc = ipc_of(task, "k_center")
     points = features(train).astype(np.float64)

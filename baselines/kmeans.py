@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vddbench.choose import as_pixels, ipc_of, per_class
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 from vddbench.teacher import features
 
@@ -55,7 +54,7 @@ def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
     return chosen
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
     ipc = ipc_of(task, "kmeans")
     points = features(train).astype(np.float64)

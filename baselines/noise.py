@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vddbench.choose import ipc_of
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
 DECODER = "pixels"
@@ -20,10 +20,11 @@ class Config:
     """Nothing to set."""
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """clips [ipc*K, T, H, W, C] uint8, class by class."""
     spec = train.spec
     labels = np.repeat(np.arange(spec.num_classes), ipc_of(task, "noise"))
     values = rng.standard_normal((len(labels), *spec.clip_shape), np.float32)
     values = (values * np.array(spec.std, np.float32) + np.array(spec.mean, np.float32)) * 255
-    return {"clips": torch.from_numpy(values.clip(0, 255).round().astype(np.uint8)), "labels": torch.from_numpy(labels)}
+    clips = torch.from_numpy(values.clip(0, 255).round().astype(np.uint8))
+    return Distilled(tensors={"clips": clips, "labels": torch.from_numpy(labels)})

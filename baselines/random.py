@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vddbench.choose import as_pixels, ipc_of, per_class
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
 DECODER = "pixels"
@@ -20,7 +19,7 @@ class Config:
     """Nothing to set."""
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """clips [ipc*K, T, H, W, C] uint8, class by class."""
     ipc = ipc_of(task, "random")
     rows = per_class(train, ipc, lambda rows: rng.choice(rows, ipc, replace=False))

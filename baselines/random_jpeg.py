@@ -14,8 +14,8 @@ import torch
 from vddbench.choose import ipc_of
 from vddbench.decoders import jpeg
 from vddbench.predict import top1_on
-from vddbench.progress import console
-from vddbench.spec import Task
+from vddbench.progress import say
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 from vddbench.students import convnet3d
 
@@ -30,11 +30,12 @@ class Config:
     tuning_seed: int = 0  # of the students that choose
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """jpeg [B], offsets [N*T+1], labels [N]: the same number of clips in every class, within the budget."""
     ipc_of(task, "random_jpeg")
     grid = [int(q) for q in config.qualities.split(",")]
-    return fill(train, task, best_quality(train, task, grid, config.tuning_seed), rng)
+    quality = best_quality(train, task, grid, config.tuning_seed)
+    return Distilled(tensors=fill(train, task, quality, rng), chosen={"quality": quality})
 
 
 def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
@@ -45,7 +46,7 @@ def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
     for quality in grid:
         clips = jpeg.decode(fill(fit, task, quality, np.random.default_rng(seed)), train.spec)
         scores[quality] = top1_on(validation, clips, task, convnet3d, seed)
-        console.print(f"  JPEG quality {quality}: {len(clips)} clips, validation top-1 {scores[quality]:.1%}")
+        say(f"  JPEG quality {quality}: {len(clips)} clips, validation top-1 {scores[quality]:.1%}")
     return max(sorted(grid), key=lambda quality: scores[quality])
 
 

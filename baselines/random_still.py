@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vddbench.choose import ipc_of, per_class
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
 DECODER = "still"
@@ -23,7 +23,7 @@ class Config:
     """Nothing to set."""
 
 
-def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """frames [n*K, H, W, C] uint8, class by class; int16 labels, so that more stills fit."""
     spec = train.spec
     ipc_of(task, "random_still")
@@ -33,4 +33,4 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     rows = per_class(train, count, lambda rows: rng.choice(rows, count, replace=False))
     clips = train.clips(rows, train.random_starts(rows, rng))
     frames = clips[torch.arange(len(rows)), torch.from_numpy(rng.integers(0, spec.frames, len(rows)))]
-    return {"frames": frames, "labels": torch.from_numpy(train.labels[rows].astype(np.int16))}
+    return Distilled(tensors={"frames": frames, "labels": torch.from_numpy(train.labels[rows].astype(np.int16))})

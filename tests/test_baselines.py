@@ -47,7 +47,7 @@ def test_identical_clips_are_never_picked_twice(choose: object) -> None:
 
 def test_random_still_fills_the_budget_with_frames_of_train_videos(tiny: Store) -> None:
     task = Task(dataset="tiny", ipc=1)
-    tensors = random_still.distill(tiny.train, task, random_still.Config(), np.random.default_rng(0))
+    tensors = random_still.distill(tiny.train, task, random_still.Config(), np.random.default_rng(0)).tensors
     per_class = min(8 * (8 * 64 * 64 * 3 + 8) // 8 // (64 * 64 * 3 + 2), 8)  # 7: eight stills' labels are 8 bytes too many
     assert len(tensors["frames"]) == 8 * per_class
     stored = {frame.tobytes() for frame in tiny.train.frames}

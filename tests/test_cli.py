@@ -33,6 +33,7 @@ def call(*args: str | Path) -> tuple[int, str]:
         (["prepare", "minucf"], 2, "did you mean miniucf"),
         (["prepare", "miniucf"], 1, "needs --raw DIR"),
         (["prepare", "Bad-Name", "--folder", "."], 1, "small letters"),
+        (["prepare", "mine", "--folder", ".", "--stride", "-1"], 2, "or even"),
         (["check", "nowhere/at/all"], 1, "no submission at"),
         (["rank", "--results", "nowhere"], 1, "vddbench evaluate"),
         (["rank", "--format", "xlsx"], 2, "allowed: table, md, csv, json"),

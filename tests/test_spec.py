@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from vddbench.atomic import replacing, write_new
 from vddbench.datasets import miniucf
 from vddbench.lookup import load, names
+from vddbench.progress import say
 from vddbench.protocol import V1
 from vddbench.spec import DatasetSpec, Task
 from vddbench.students import convnet3d
@@ -87,3 +88,8 @@ def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_new(path, lambda file: file.write(b"second"))
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_messages_obey_no_escape_codes_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
+    say("a\x1b[2Jb [red]c[/red] " + "long " * 40)
+    assert capfd.readouterr().err == "a\ufffd[2Jb [red]c[/red] " + "long " * 40 + "\n"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from vddbench.spec import Task
+from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
 
@@ -33,6 +33,6 @@ def per_class(train: Split, count: int, choose: Callable[[np.ndarray], np.ndarra
     return np.concatenate(chosen)
 
 
-def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray) -> dict[str, torch.Tensor]:
+def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray) -> Distilled:
     """Tensors of the `pixels` decoder: real uint8 clips and their labels."""
-    return {"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])}
+    return Distilled(tensors={"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])})

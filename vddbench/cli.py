@@ -6,11 +6,11 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 
-from vddbench.progress import console
+from vddbench.progress import say
 from vddbench.spec import Task
 
 app = typer.Typer(
@@ -39,15 +39,15 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
-            console.print("\ninterrupted; nothing is half-written: run the same command again to go on")
+            say("\ninterrupted; nothing is half-written: run the same command again to go on")
             raise typer.Exit(130) from None
         except LookupError as error:
             if isinstance(error, KeyError | IndexError):  # ours
                 raise
-            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            say(f"error: {error}", style="red")
             raise typer.Exit(2) from None
         except (ValueError, OSError) as error:  # OSError: the disk is full, a folder is not writable, a file is missing
-            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            say(f"error: {error}", style="red")
             raise typer.Exit(1) from None
 
     return wrapped
@@ -60,6 +60,16 @@ def parse_task(text: str) -> Task:
         raise LookupError(str(error)) from None
 
 
+def parse_stride(text: str | None) -> int | Literal["even"] | None:
+    if text is None:
+        return None
+    if text == "even":
+        return "even"
+    if not text.isdecimal():
+        raise LookupError(f"--stride {text[:40]!r}: a number of frames, or even (T frames spread over each video)")
+    return int(text)
+
+
 @app.command()
 @friendly
 def prepare(
@@ -68,7 +78,7 @@ def prepare(
     folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
     frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
-    stride: Annotated[int | None, typer.Option(help="frames between stored frames, with --folder (default 4)")] = None,
+    stride: Annotated[str | None, typer.Option(help="frames between stored frames, or even, with --folder (default 4)")] = None,
     classes: Annotated[str | None, typer.Option(help="comma-separated subset, with --folder")] = None,
     student_steps: Annotated[int | None, typer.Option(help="a shorter recipe, with --folder")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: all cores)")] = None,
@@ -83,7 +93,7 @@ def prepare(
         folder=folder,
         frames=frames,
         size=size,
-        stride=stride,
+        stride=parse_stride(stride),
         classes=classes.split(",") if classes else None,
         student_steps=student_steps,
         workers=workers,

@@ -11,7 +11,7 @@ import numpy as np
 from vddbench import submission
 from vddbench.environment import device_name
 from vddbench.lookup import load
-from vddbench.progress import console
+from vddbench.progress import say
 from vddbench.spec import Task
 from vddbench.store import open_train
 from vddbench.train import best_device
@@ -27,16 +27,16 @@ def distill(method: str, task: Task, seed: int, out: Path, force: bool = False) 
     train = open_train(task.dataset)
     config = getattr(baseline, "CONFIGS", {}).get(str(task), baseline.Config())
     started = time.monotonic()
-    tensors = baseline.distill(train, task, config, np.random.default_rng(seed))
+    made = baseline.distill(train, task, config, np.random.default_rng(seed))
     seconds = time.monotonic() - started
     path = submission.write(
         out,
-        tensors,
+        made.tensors,
         method=method,
         task=str(task),
         seed=seed,
         decoder=baseline.DECODER,
-        config=asdict(config),
+        config={**asdict(config), **made.chosen},
         paper=baseline.PAPER,
         distill_seconds=round(seconds, 3),
         distill_hardware=device_name(best_device()),
@@ -44,5 +44,5 @@ def distill(method: str, task: Task, seed: int, out: Path, force: bool = False) 
         spec=train.spec,
         force=force,
     )
-    console.print(f"{path}: distilled in {seconds:.1f} s")
+    say(f"{path}: distilled in {seconds:.1f} s")
     return path

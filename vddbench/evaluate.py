@@ -20,7 +20,7 @@ from vddbench import __version__, submission
 from vddbench.environment import device_name, git_commit
 from vddbench.lookup import load
 from vddbench.predict import predict
-from vddbench.progress import bar, console
+from vddbench.progress import bar, say
 from vddbench.protocol import V1
 from vddbench.records import Predictions, cell_path, read_record, write_record
 from vddbench.spec import ClipSet, Environment, Record, Submission, Task
@@ -172,10 +172,10 @@ def _evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force
                 f"{path} was made with another prepared store ({record.store_digest[:8]}, now {scored.store.digest[:8]}); "
                 "use another --results folder, or prepare the store it was made with"
             )
-        console.print(f"{path}: recorded already, top-1 {record.top1:.1%}")
+        say(f"{path}: recorded already, top-1 {record.top1:.1%}")
         return path
     record, predictions = evaluate_seed(scored, student, seed, device)
     path = write_record(results, record, predictions, beside=force)
-    flag = "" if record.checks["finite"] else "  [bold red]the student collapsed (NaN): recorded as a result[/]"
-    console.print(f"{path}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")
+    flag = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
+    say(f"{path}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")
     return path

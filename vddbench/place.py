@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vddbench.progress import console
+from vddbench.progress import say
 
 SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -31,7 +31,7 @@ def explained(name: str, place: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print(f"interrupted: {again}", style="yellow", markup=False, soft_wrap=True)
+        say(f"interrupted: {again}", style="yellow")
         raise
     except OSError as error:
         if error.errno not in DISK_FULL:

@@ -24,7 +24,7 @@ from vddbench.folder import read_folder
 from vddbench.index import write_store
 from vddbench.journal import Journal
 from vddbench.place import check_space, explained, finish_swap, locked, swap
-from vddbench.progress import bar, console
+from vddbench.progress import bar, say
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.store import Store, store_path
 from vddbench.video import UnreadableVideo
@@ -132,9 +132,9 @@ def fill(
 ) -> dict[str, str]:
     """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
     if journal.started_over:
-        console.print("an interrupted run of other options or videos was here: starting over", style="yellow")
+        say("an interrupted run of other options or videos was here: starting over", style="yellow")
     if journal.rows:
-        console.print(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
+        say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
     todo = [video for video in videos.values() if video.id not in journal.rows]
     check_space(folder, len(todo) * spec.clip_bytes)
     parts = folder / "parts"
@@ -228,14 +228,9 @@ def said(prepared: Prepared) -> Prepared:
     store, validation = prepared.store, len(prepared.store.validation)
     counts = f"{len(store.train):,} train ({validation:,} of them validation) and {len(store.test):,} test videos"
     how = "was already prepared" if prepared.already else f"prepared in {prepared.seconds:,.1f} s"
-    console.print(
-        f"{store.name} {how}: {counts}, {store.spec.num_classes} classes, at {store.path}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{store.name} {how}: {counts}, {store.spec.num_classes} classes, at {store.path}")
     if prepared.problems:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in prepared.problems.items())
         left_out = f"{store.num_missing:,} videos left out ({reasons}): {store.path / 'problems.csv'}"
-        console.print(left_out, style="yellow", markup=False, soft_wrap=True)
+        say(left_out, style="yellow")
     return prepared

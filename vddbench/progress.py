@@ -1,4 +1,4 @@
-"""Progress: a bar with ETA on a terminal, a plain line now and then in a log."""
+"""Progress and messages, on stderr: a bar with ETA on a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 console = Console(stderr=True)
 LOG_EVERY_SECONDS = 15.0
+
+
+def say(message: str, style: str = "") -> None:
+    """One message on stderr, as it is: no markup, no wrapping. Text may come from strangers' files, so what a terminal would
+    obey (escape codes) is replaced.
+    """
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in message)
+    console.print(clean, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:

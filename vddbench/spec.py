@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
@@ -250,6 +250,14 @@ class Record(Frozen):
         return self
 
 
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """What a baseline makes: the tensors its decoder reads, and what it chose on validation videos, for the manifest."""
+
+    tensors: dict[str, torch.Tensor]
+    chosen: dict[str, ConfigValue] = field(default_factory=dict)
+
+
 class DatasetModule(Protocol):
     """A file in vddbench/datasets/. A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files."""
 
@@ -273,10 +281,10 @@ class StudentModule(Protocol):
 
 
 class BaselineModule(Protocol):
-    """A file in baselines/. Gets the train split and nothing else; returns the tensors its decoder reads."""
+    """A file in baselines/. Gets the train split and nothing else."""
 
     DECODER: str
     PAPER: str
     Config: type[Any]
 
-    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> dict[str, torch.Tensor]: ...
+    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> Distilled: ...

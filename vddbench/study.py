@@ -18,7 +18,7 @@ from vddbench.environment import device_name
 from vddbench.evaluate import open_scored
 from vddbench.lookup import load
 from vddbench.predict import predict
-from vddbench.progress import bar, console
+from vddbench.progress import bar, say
 from vddbench.spec import Task
 from vddbench.store import Store
 from vddbench.train import Precision, best_device, train
@@ -68,7 +68,7 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
     fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
-    console.print(
+    say(
         f"{task} {scored.submission.manifest.folder} {student}: fp32 {fp32:.2%}, bf16 {bf16:.2%}, "
         f"difference {bf16 - fp32:+.2%} +- {width:.2%} (95 %, {len(difference)} seeds)"
     )
@@ -89,7 +89,7 @@ def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], o
             if any(row["lr"] == rate and row["seed"] == seed for row in rows):
                 continue
             rng = np.random.default_rng(seed)
-            clips = pixels.decode(random.distill(store.holdout_train, task, random.Config(), rng), spec)
+            clips = pixels.decode(random.distill(store.holdout_train, task, random.Config(), rng).tensors, spec)
             batch = task.batch_size(spec, len(clips))
             with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
                 trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
@@ -100,7 +100,7 @@ def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], o
     for rate in rates:
         scores = table.loc[table["lr"] == rate, "validation_top1"].to_numpy(np.float64)
         width = half_width(scores)
-        console.print(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {width:.2%} ({len(scores)} seeds)")
+        say(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {width:.2%} ({len(scores)} seeds)")
     return table
 
 
