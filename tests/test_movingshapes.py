@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vddbench.check import check
 from vddbench.datasets import movingshapes
+from vddbench.distill import distill
+from vddbench.evaluate import evaluate
+from vddbench.manifest import read_manifest
+from vddbench.prepare import prepare_named
 from vddbench.records import read_record, record_files
 from vddbench.spec import Task
 
@@ -82,15 +87,25 @@ def test_recorded_references_show_the_difficulty_it_was_tuned_to() -> None:
     assert scores("random_jpeg", "movingshapes-ipc1").min() > scores("random", "movingshapes-ipc1").max()
 
 
+@pytest.mark.parametrize("method", ["random", "random_still"])
+def test_the_bundled_submissions_are_what_distilling_makes_here(method: str, tmp_path: Path) -> None:
+    prepare_named("movingshapes")
+    made = distill(method, Task(dataset="movingshapes", ipc=1), 0, tmp_path)
+    bundled = ROOT / "submissions" / "movingshapes-ipc1" / method
+    assert (made / "data.safetensors").read_bytes() == (bundled / "data.safetensors").read_bytes()
+    assert read_manifest(made).store_digest == read_manifest(bundled).store_digest
+
+
+@pytest.mark.parametrize("method", ["random", "random_still", "random_jpeg"])
+def test_the_bundled_submissions_are_accepted(method: str) -> None:
+    assert check(ROOT / "submissions" / "movingshapes-ipc1" / method).reasons == ()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "ipc"), [("random", 1), ("random_still", 1), ("random", 5), ("random_still", 5), ("full", None)]
 )
 def test_retraining_gives_the_recorded_difficulty(method: str, ipc: int | None, tmp_path: Path) -> None:
-    from vddbench.distill import distill
-    from vddbench.evaluate import evaluate
-    from vddbench.prepare import prepare_named
-
     prepare_named("movingshapes")
     task = Task(dataset="movingshapes", ipc=ipc)
     path = distill(method, task, 0, tmp_path / "submissions")
