@@ -11,6 +11,7 @@ import torch
 
 from vddbench import train as training
 from vddbench.datasets import movingshapes
+from vddbench.lookup import load, names
 from vddbench.spec import ClipSet, Recipe
 from vddbench.students import convnet3d
 
@@ -118,6 +119,14 @@ def test_when_memory_runs_out_the_same_batch_is_taken_in_halves(monkeypatch: pyt
     trained = training.train(random_clips(8), SPEC, convnet3d, steps=2, batch=8, seed=0)
     assert tried == [8, 4, 2, 2]
     assert trained.micro_batch == 2
+
+
+@pytest.mark.parametrize("name", names("student"))
+def test_every_student_trains_in_both_precisions(name: str) -> None:
+    for precision in ("fp32", "bf16"):
+        trained = training.train(random_clips(2), SPEC, load("student", name), steps=1, batch=2, seed=0, precision=precision)
+        assert trained.finite and trained.precision == precision
+        assert all(p.dtype == torch.float32 for p in trained.model.parameters())  # master weights
 
 
 def test_a_student_that_blows_up_is_reported_not_hidden() -> None:

@@ -66,7 +66,10 @@ def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.de
     """A fresh network. The one place that seeds the global generator: initial weights, then dropout, follow from `seed`."""
     torch.manual_seed(seed)
     network: torch.nn.Module = student.build(spec.clip_shape, spec.num_classes).to(device)
-    return network.to(memory_format=torch.channels_last_3d)
+    for weight in network.parameters():
+        if weight.ndim == 5:  # of 3-D convolutions; module.to() would refuse the weights of 2-D ones
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+    return network
 
 
 def optimiser(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
