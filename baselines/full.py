@@ -23,7 +23,7 @@ class Config:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
+    """`pixels`: clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
     if task.ipc is not None:
         raise ValueError(f"full keeps all training data, which no budget holds; use the task {task.dataset}-full")
     rows = np.arange(len(train))

@@ -36,7 +36,7 @@ def farthest_first(points: np.ndarray, count: int) -> list[int]:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
     ipc = ipc_of(task, "k_center")
     points = features(train).astype(np.float64)
     rows = per_class(train, ipc, lambda rows: rows[farthest_first(points[rows], ipc)])

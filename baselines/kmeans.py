@@ -20,7 +20,7 @@ PAPER = "https://arxiv.org/abs/2207.09639"
 
 @dataclass(frozen=True)
 class Config:
-    iterations: int = 50  # at most; a class of a hundred clips settles in about ten
+    iterations: int = 50  # at most; ours
 
 
 def centroids(points: np.ndarray, count: int, iterations: int, rng: np.random.Generator) -> np.ndarray:
@@ -55,7 +55,7 @@ def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
     ipc = ipc_of(task, "kmeans")
     points = features(train).astype(np.float64)
 

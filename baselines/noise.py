@@ -21,7 +21,7 @@ class Config:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """clips [ipc*K, T, H, W, C] uint8, class by class."""
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8, class by class."""
     spec = train.spec
     labels = np.repeat(np.arange(spec.num_classes), ipc_of(task, "noise"))
     values = rng.standard_normal((len(labels), *spec.clip_shape), np.float32)

@@ -20,7 +20,7 @@ class Config:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """clips [ipc*K, T, H, W, C] uint8, class by class."""
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8, class by class."""
     ipc = ipc_of(task, "random")
     rows = per_class(train, ipc, lambda rows: rng.choice(rows, ipc, replace=False))
     return as_pixels(train, rows, train.random_starts(rows, rng))

@@ -31,7 +31,7 @@ class Config:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """jpeg [B], offsets [N*T+1], labels [N]: the same number of clips in every class, within the budget."""
+    """`jpeg`: jpeg [B], offsets [N*T+1], labels [N]: the same number of clips in every class, within the budget."""
     ipc_of(task, "random_jpeg")
     grid = [int(q) for q in config.qualities.split(",")]
     quality = best_quality(train, task, grid, config.tuning_seed)

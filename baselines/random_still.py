@@ -24,7 +24,7 @@ class Config:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """frames [n*K, H, W, C] uint8, class by class; int16 labels, so that more stills fit."""
+    """`still`: frames [n*K, H, W, C] uint8, class by class; int16 labels, so that more stills fit."""
     spec = train.spec
     ipc_of(task, "random_still")
     still_bytes = spec.clip_bytes // spec.frames + 2

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from tabulate import tabulate
 
-from leaderboard.rank import load, rank
+from leaderboard.rank import ENTRY, load, rank, tables_of
+from vddbench.progress import clean, say
+from vddbench.spec import FULL
 
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": ""}  # with tabulate's name where it draws
 
@@ -31,25 +32,31 @@ HEADERS = (
 def tables(rows: pd.DataFrame, style: str) -> Iterator[tuple[str, str]]:
     """(title, text) of each table. `style` is a tabulate format: "github" for Markdown, "simple" for a terminal.
 
-    The dataset's `full` rows are repeated at the foot of each of its tables, as a reference.
+    The reference `full` of the dataset is repeated at the foot of each of its tables; DATASET-full has a table of its own
+    when it stands alone or holds other entries.
     """
-    budgeted = rows[rows["task"] != rows["dataset"] + "-full"] if len(rows) else rows
-    for (task, student, track), part in budgeted.groupby(["task", "student", "track"], sort=True):
-        dataset = part["dataset"].iloc[0]
-        full = rows[(rows["task"] == f"{dataset}-full") & (rows["student"] == student)]
-        lines = [line(row) for row in pd.concat([part, full]).to_dict("records")]
-        yield f"{task} · student {student} · {track} labels", tabulate(lines, HEADERS, style, disable_numparse=True)
-    for (task, student), part in rows[~rows.index.isin(budgeted.index)].groupby(["task", "student"], sort=True):
-        if not len(budgeted[(budgeted["dataset"] == part["dataset"].iloc[0]) & (budgeted["student"] == student)]):
-            lines = [line(row) for row in part.to_dict("records")]
-            yield f"{task} · student {student}", tabulate(lines, HEADERS, style, disable_numparse=True)
+    if rows.empty:
+        return
+    on_full = rows["task"] == rows["dataset"] + f"-{FULL}"
+    is_reference = on_full & (rows["method"] == FULL) & (rows["track"] == "hard")
+    for (task, student, track), part in rows[~on_full].groupby(["task", "student", "track"], sort=True):
+        foot = rows[is_reference & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)]
+        yield clean(f"{task} · student {student} · {track} labels"), draw(pd.concat([part, foot]), style)
+    for (task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
+        budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
+        if not budgeted.any() or not is_reference[part.index].all():
+            yield clean(f"{task} · student {student}"), draw(part, style)
+
+
+def draw(rows: pd.DataFrame, style: str) -> str:
+    return tabulate([line(row) for row in rows.to_dict("records")], HEADERS, style, disable_numparse=True)
 
 
 def line(row: Mapping[Hashable, object]) -> list[str]:
-    """One entry as text; "-" for what is not known."""
+    """One entry as text; "-" for what is not known. Distillation seed N > 0 shows as METHOD-sN, like its folder."""
     return [
         number(row["rank"], "{:.0f}"),
-        str(row["method"]),
+        clean(f"{row['method']}-s{row['distill_seed']}" if row["distill_seed"] else str(row["method"])),
         number(row["top1"], "{:.1f}", 100),
         number(row["half_width"], "{:.1f}", 100),
         number(row["gain"], "{:+.1f}", 100),
@@ -58,7 +65,7 @@ def line(row: Mapping[Hashable, object]) -> list[str]:
         number(row["payload_bytes"], "{:.3f}", 1e-6),
         number(row["budget_share"], "{:.1f}", 100),
         number(row["clips_per_class"], "{:g}"),
-        str(row["flags"]),
+        clean(str(row["flags"])),
     ]
 
 
@@ -70,22 +77,33 @@ def number(value: object, form: str, times: float = 1) -> str:
 def show(roots: Sequence[Path], task: str | None, student: str | None, form: str) -> None:
     """Prints the ranked tables of all records under `roots`. `form`: table, md, csv or json.
 
-    Raises FileNotFoundError when there is nothing to rank, LookupError for an unknown form. Records that don't verify are
-    named on stderr and left out.
+    Records that don't verify are named on stderr and left out. Raises FileNotFoundError when there is nothing to rank,
+    LookupError for a format, task or student that there is not, and, after the other tables, ValueError naming the records
+    that can't share one.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
     loaded = load(roots)
-    for line_ in loaded.refused:
-        print(f"left out: {line_}", file=sys.stderr)
+    for refused in loaded.refused:
+        say(f"left out: {refused}")
     if not loaded.records:
         folders = ", ".join(map(str, roots))
         raise FileNotFoundError(
             f"no valid records in {folders}; make some with `vddbench evaluate`, or name a folder with --results"
         )
-    rows = rank(loaded.records)
-    rows = rows[(rows["task"] == (task or rows["task"])) | (rows["task"] == rows["dataset"] + "-full")]
-    rows = rows[rows["student"] == (student or rows["student"])]
+    ranked, problems = [], []
+    for records in tables_of(loaded.records, task, student):
+        try:
+            ranked.append(rank(records))
+        except ValueError as error:
+            problems.append(f"no table of {records[0].task}, student {records[0].student}: {error}")
+    if ranked:
+        print_rows(pd.concat(ranked).drop_duplicates(ENTRY, ignore_index=True), form)
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def print_rows(rows: pd.DataFrame, form: str) -> None:
     if form == "csv":
         print(rows.to_csv(index=False), end="")
     elif form == "json":

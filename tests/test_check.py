@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -152,6 +154,25 @@ def test_names_in_a_strangers_file_cannot_write_markup_or_escapes(tmp_path: Path
     assert "\x1b" not in text
     assert "[bold red]accepted[/]" in text
     assert "refused" in text
+
+
+@pytest.mark.parametrize("field", ["shape", "data_offsets", "dtype"])
+def test_a_header_that_holds_escapes_is_shown_without_them(tmp_path: Path, field: str) -> None:
+    folder = written(tmp_path)
+    entry = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1], field: "\x1b]0;owned\x07\u202e"}
+    text = json.dumps({"a": entry}).encode()
+    (folder / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"0")
+    report = check(folder, SPEC)
+    assert any("owned" in reason and reason.split("owned")[1].isprintable() for reason in report.reasons)
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown(report))
+
+
+def test_a_header_of_lists_in_lists_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    for depth in range(100, 1000, 50):
+        text = b'{"a":{"dtype":"U8","shape":' + b"[" * depth + b"]" * depth + b',"data_offsets":[0,1]}}'
+        (folder / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"0")
+        assert not check(folder, SPEC).accepted
 
 
 def test_a_folder_that_is_not_there_is_an_error_not_a_report(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("method", names("baseline"))
 def test_a_baseline_makes_a_valid_submission_within_budget(method: str, tiny: Store, tmp_path: Path) -> None:
     baseline = load("baseline", method)
-    assert is_dataclass(baseline.Config) and baseline.PAPER.startswith(("https://", ""))
+    assert is_dataclass(baseline.Config) and (baseline.PAPER == "" or baseline.PAPER.startswith("https://"))
     task = Task(dataset="tiny", ipc=None if method == "full" else 1)
     path = distill(method, task, 1, tmp_path)
     assert path == tmp_path / str(task) / f"{method}-s1"

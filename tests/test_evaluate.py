@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,16 +77,78 @@ def test_a_collapsed_student_is_a_result(tiny_random: Path, tmp_path: Path, monk
     assert record.checks["finite"] is False
 
 
-def test_another_prepared_store_is_refused(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
+def test_a_submission_of_another_prepared_store_is_refused(tiny_random: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tiny-ipc1" / "random"
+    shutil.copytree(tiny_random, other)
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "store_digest": "0" * 64}))
+    with pytest.raises(ValueError, match="names the prepared store 0000000000000000"):
+        evaluate([other], students=["convnet3d"], seeds=[0], results=tmp_path / "results")
+
+
+def test_a_record_made_under_another_recipe_is_not_taken_for_this_one(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
-    done = store_path("tiny") / "done.json"
-    original = done.read_bytes()
-    try:
-        done.write_text(json.dumps({**json.loads(original), "digest": "0" * 64}))
-        with pytest.raises(ValueError, match="another prepared store"):
-            evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
-    finally:
-        done.write_bytes(original)
+    slower = SimpleNamespace(RECIPE=convnet3d.RECIPE.model_copy(update={"lr": 0.001}), build=convnet3d.build)
+    monkeypatch.setattr(evaluating, "load", lambda kind, name: slower)
+    with pytest.raises(ValueError, match=r"made under other conditions: protocol_hash"):
+        evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+
+
+def test_a_record_does_not_outlive_what_its_manifest_admits(tiny_random: Path, tmp_path: Path) -> None:
+    """The payload is the same, but now it says that it used a pretrained teacher."""
+    evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / "results")
+    other = tmp_path / "tiny-ipc1" / "random"
+    shutil.copytree(tiny_random, other)
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "external_data": "a Kinetics teacher"}))
+    with pytest.raises(ValueError, match=r"external False \(now True\)"):
+        evaluate([other], students=["convnet3d"], seeds=[0], results=tmp_path / "results")
+
+
+def test_a_damaged_record_is_kept_aside_and_made_again(tiny_random: Path, tmp_path: Path) -> None:
+    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    top1 = read_record(path)[0].top1
+    path.with_suffix(".npz").unlink()
+    damaged = path.read_bytes()
+    assert evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path) == [path]
+    assert read_record(path)[0].top1 == top1
+    assert [p.read_bytes() for p in path.parent.glob("seed0.broken*.json")] == [damaged]
+
+
+def test_what_another_process_recorded_meanwhile_stays(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call: dict[str, Any] = {"students": ["convnet3d"], "seeds": [0], "results": tmp_path}
+    real = evaluating.evaluate_seed
+
+    def beaten(*args: Any) -> Any:
+        monkeypatch.setattr(evaluating, "evaluate_seed", real)
+        evaluate([tiny_random], **call)  # the other process, while this one trains
+        return real(*args)
+
+    monkeypatch.setattr(evaluating, "evaluate_seed", beaten)
+    (path,) = evaluate([tiny_random], **call)
+    assert read_record(path)[0].seed == 0
+    assert sorted(p.suffix for p in path.parent.glob("seed0*")) in ([".json", ".npz"], [".json", ".lock", ".npz"])
+
+
+def test_an_unwritable_results_folder_is_found_before_training(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "evaluate_seed", lambda *args: pytest.fail("trained first"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / "file" / "results")
+
+
+def test_a_bad_submission_is_found_before_a_good_one_is_trained(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "evaluate_seed", lambda *args: pytest.fail("trained first"))
+    with pytest.raises(FileNotFoundError):
+        evaluate([tiny_random, tmp_path / "nothing"], students=["convnet3d"], seeds=[0], results=tmp_path)
 
 
 def test_unknown_students_are_refused_before_anything_is_trained(tiny_random: Path, tmp_path: Path) -> None:
@@ -127,7 +191,7 @@ def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny
     assert process.returncode == 130, stderr
     assert "run the same command again" in stderr and "Traceback" not in stderr
     left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
-    assert left == {".json", ".npz"}
+    assert left - {".lock"} == {".json", ".npz"}
     recorded = list(tmp_path.rglob("seed*.json"))
     for path in recorded:
         read_record(path)

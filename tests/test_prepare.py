@@ -13,17 +13,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.conftest import SHARED
 from tests.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.folder import checked_spec, read_folder
-from vddbench.prepare import prepare, prepare_named
+from vddbench.journal import Journal
+from vddbench.prepare import by_id, hash_of, prepare, prepare_named
 from vddbench.spec import DatasetSpec, Video
 from vddbench.store import Store, store_path
+from vddbench.video import Stored
+from vddbench.workers import rendered_videos
 
 SMALL = {"frames": 8, "size": 32, "stride": 1}
 AVLETTERS = SHARED / "data" / "avletters"
@@ -71,6 +76,11 @@ def test_without_groups_a_fifth_of_each_class_is_validation_and_every_class_keep
     held_out = [names[label] for label in store.validation.labels]
     assert {name: held_out.count(name) for name in names} == {"one": 0, "two": 1, "six": 2}
     assert set(store.holdout_train.labels) == {0, 1, 2}
+
+
+def test_a_store_of_one_training_video_a_class_has_no_validation_videos(tmp_path: Path) -> None:
+    store = made("clips", write_folder(tmp_path / "clips", train=1))
+    assert (len(store.train), len(store.holdout_train), len(store.validation), len(store.test)) == (2, 2, 0, 2)
 
 
 def test_with_groups_validation_shares_no_group_with_the_rest_of_train(tmp_path: Path) -> None:
@@ -157,17 +167,23 @@ def test_a_class_without_a_readable_training_video_is_refused(tmp_path: Path) ->
     assert not (store_path("clips") / "done.json").exists()
 
 
-def test_a_pinned_dataset_with_an_unreadable_video_keeps_the_rest_until_it_is_replaced(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bad", "num_resumed"), [("train/left/0.avi", 9), ("test/left/0.avi", 11)])  # test lies behind train
+def test_a_pinned_dataset_with_an_unreadable_video_keeps_the_rest_until_it_is_replaced(
+    folder: Path, tmp_path: Path, bad: str, num_resumed: int
+) -> None:
     copy = shutil.copytree(folder, tmp_path / "clips")
     spec, _ = read_folder(copy, frames=8, size=32, stride=1)
     spec = spec.model_copy(update={"num_videos": {"train": 10, "test": 2}})
-    expected = prepare("whole", spec, read_folder(copy)[1], workers=1).store.digest
-    (copy / "train" / "left" / "0.avi").write_bytes(b"RIFF")
-    with pytest.raises(ValueError, match=r"1 videos of pinned could not be read \(train/left/0.avi: cannot be decoded"):
+    whole = prepare("whole", spec, read_folder(copy)[1], workers=1).store
+    (copy / bad).write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=rf"1 videos of pinned could not be read \({bad}: cannot be decoded"):
         prepare("pinned", spec, read_folder(copy)[1], workers=1)
-    shutil.copyfile(folder / "train" / "left" / "0.avi", copy / "train" / "left" / "0.avi")
+    shutil.copyfile(folder / bad, copy / bad)
     done = prepare("pinned", spec, read_folder(copy)[1], workers=1)
-    assert done.num_resumed == 11 and done.store.digest == expected
+    assert done.num_resumed == num_resumed and done.store.digest == whole.digest
+    for mine, other in ((done.store.train, whole.train), (done.store.test, whole.test)):
+        videos = np.arange(len(mine))
+        assert (mine.clips(videos, mine.last_starts) == other.clips(videos, other.last_starts)).all()
 
 
 # Running again
@@ -193,6 +209,60 @@ def test_a_changed_video_is_noticed(tmp_path: Path) -> None:
         made("clips", folder)
 
 
+def test_running_again_notices_frames_that_changed_on_disk(folder: Path) -> None:
+    store = made("clips", folder)
+    with (store.path / "frames.bin").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\0")
+    Store.open("clips")  # reads no frames
+    with pytest.raises(ValueError, match=r"the frames of train/left/0.avi in frames.bin are not those.*with --force"):
+        made("clips", folder)
+    assert made("clips", folder, force=True).digest == store.digest
+    assert prepare_named("clips", folder=folder, **SMALL).already
+
+
+def test_a_store_of_an_earlier_version_must_be_prepared_again(folder: Path) -> None:
+    store = made("clips", folder)
+    pd.read_parquet(store.path / "index.parquet").drop(columns="frames_sha256").to_parquet(store.path / "index.parquet")
+    for opened in (lambda: Store.open("clips"), lambda: made("clips", folder)):
+        with pytest.raises(ValueError, match=r"lacks frames_sha256, maybe an earlier version wrote it.*prepare clips --force"):
+            opened()
+    assert made("clips", folder, force=True).digest == store.digest
+
+
+# What train and test share
+
+
+def test_videos_and_groups_that_are_in_train_and_test_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "clips"
+    for label, name in enumerate(("a", "b")):
+        write_video(folder / "train" / name / "0.avi", 10, first=10 * label)
+        write_video(folder / "test" / name / "0.avi", 10, first=10 * label + 3)
+    store = made("clean", folder)
+    said = capsys.readouterr().err
+    assert "of a training video" not in said and "in train and in test" not in said
+    assert json.loads((store.path / "done.json").read_text())["num_shared"] == 0
+    shutil.copyfile(folder / "train" / "b" / "0.avi", folder / "test" / "a" / "copy.avi")  # under another label, too
+    (folder / "groups.csv").write_text("path,group\ntrain/a/0.avi,ann\ntest/a/0.avi,ann\ntest/b/0.avi,bob\n")
+    for _ in range(2):  # also when the store is there already
+        store = made("clips", folder)
+        said = capsys.readouterr().err
+        assert "1 test videos have the frames of a training video: test/a/copy.avi = train/b/0.avi\n" in said
+        assert "1 groups are in train and in test: ann\n" in said
+    assert json.loads((store.path / "done.json").read_text())["num_shared"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "size", "fits"), [(8, 64, True), (8, 48, True), (7, 64, False), (8, 32, False), (8, 80, False)]
+)
+def test_clips_the_ranked_student_cannot_take_are_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], frames: int, size: int, fits: bool
+) -> None:
+    made("clips", folder, frames=frames, size=size)
+    said = capsys.readouterr().err
+    assert ("can't be ranked: convnet3d needs clips of at least 8 frames, of 43 to 64 or at least 107 pixels" in said) != fits
+
+
 def test_a_swap_killed_halfway_is_completed(folder: Path) -> None:
     first = made("clips", folder)
     first.path.rename(first.path.with_name(".clips.old"))
@@ -207,7 +277,7 @@ COUNTED = checked_spec(
     class_names=("a", "b"), frames=4, size=8, stride=1, resize=None, hflip_keeps_label=False,
     num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
 )  # fmt: skip
-VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="test" if i < 3 else "train") for i in range(9)]
+VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="train" if i < 6 else "test") for i in range(9)]
 
 
 def render(video: Video) -> np.ndarray:
@@ -273,6 +343,40 @@ def test_an_interrupted_run_with_other_options_is_not_resumed(capsys: pytest.Cap
     interrupted("stopped", COUNTED.model_copy(update={"source": "elsewhere"}))
     assert resumed("stopped") == 0
     assert "starting over" in capsys.readouterr().err
+
+
+def test_a_kill_while_test_videos_make_room_for_a_training_video_is_resumed() -> None:
+    journal = interrupted_journal("stopped", ["v0", "v1", "v3", "v4", "v5", "v6", "v7"])  # v2 could not be read
+
+    def render_v2_only(video: Video) -> np.ndarray:
+        if video.id == "v8":
+            raise KeyboardInterrupt
+        return render(video)
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare("stopped", COUNTED, VIDEOS, render=render_v2_only)
+    assert [json.loads(line)[0] for line in journal.read_bytes().splitlines()[1:]] == ["v0", "v1", "v3", "v4", "v5", "v2"]
+    done = prepare("stopped", COUNTED, VIDEOS, render=render)
+    assert done.num_resumed == 6
+    assert done.store.digest == prepare("whole", COUNTED, VIDEOS, render=render).store.digest
+
+
+def test_frames_in_another_order_never_become_a_store() -> None:
+    interrupted_journal("stopped", ["v0", "v1", "v6", "v2", "v3", "v4", "v5", "v7", "v8"])
+    with pytest.raises(ValueError, match=r"stopped was not finished: .*those of train first; delete .*stopped and run again"):
+        prepare("stopped", COUNTED, VIDEOS, render=render)
+    assert not (store_path("stopped") / "done.json").exists()
+
+
+def interrupted_journal(name: str, ids: list[str]) -> Path:
+    """What a run leaves that stored these videos in this order."""
+    place, listed = store_path(name), by_id(VIDEOS)
+    place.mkdir(parents=True)
+    with closing(Journal(place, hash_of(COUNTED, listed, {}), 8 * 8 * 3, dict.fromkeys(listed, 0))) as journal:
+        for video, outcome, frames in rendered_videos([listed[i] for i in ids], COUNTED, render):
+            assert isinstance(outcome, Stored)
+            journal.append(video.id, outcome, frames)
+    return place / "journal"
 
 
 def test_two_runs_of_one_name_at_once_are_refused() -> None:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from leaderboard.rank import half_width, load, rank
-from leaderboard.tables import show
+from leaderboard.tables import show, tables
 from tests.test_records import GOOD, a_record
-from vddbench.records import write_record
+from vddbench.records import Predictions, write_record
+
+FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
 
 
-def seeds(method: str, scores: list[float], **more: Any) -> list[Any]:
-    sha = (method.encode().hex() * 64)[:64]
+def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Any]:
+    sha = ((sha or method.encode().hex()) * 64)[:64]
     return [a_record(method=method, submission_sha256=sha, seed=i, top1=s, **more) for i, s in enumerate(scores)]
 
 
@@ -91,6 +93,132 @@ def test_every_format_shows_the_method_and_its_score(tmp_path: Path, form: str, 
     show([tmp_path], None, None, form)
     text = capsys.readouterr().out
     assert "mine" in text and ("50.0" in text or "0.5" in text)
+
+
+def test_methods_that_wrote_the_same_bytes_keep_their_own_rows() -> None:
+    """herding and k_center both take the clip nearest to the mean when there is one a class."""
+    rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("k_center", [0.5] * 3, "ab")])
+    assert rows[["method", "seeds", "rank"]].to_numpy().tolist() == [["herding", 3, 1], ["k_center", 3, 1]]
+    rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("herding", [0.5] * 3, "ab", distill_seed=1)])
+    assert rows["distill_seed"].tolist() == [0, 1]
+
+
+def gain_and_recovery(*others: Any) -> tuple[float, float]:
+    records = [*seeds("random", [0.1] * 3), *seeds("full", [0.8] * 3, **FULL), *seeds("mine", [0.4] * 3)]
+    rows = rank([*records, *(r for other in others for r in other)])
+    mine = rows[rows["method"] == "mine"].iloc[0]
+    return pytest.approx(mine["gain"]), pytest.approx(mine["recovery"])
+
+
+@pytest.mark.parametrize(
+    "intruder",
+    [
+        seeds("full", [0.2] * 3, "cd"),  # a budgeted submission that calls itself full
+        seeds("full", [0.2] * 3, "cd", track="soft", **FULL),
+        seeds("random", [0.0] * 3, "cd", track="soft"),
+        seeds("random", [0.9] * 3, "cd", **FULL),
+        seeds("random", [0.9], "cd", distill_seed=1),  # one seed beside a whole entry
+        seeds("best", [0.9] * 3, **FULL),
+    ],
+)
+def test_nobody_shifts_the_references(intruder: list[Any]) -> None:
+    assert gain_and_recovery(intruder) == (0.3, 0.5)
+
+
+def test_distillation_seeds_of_random_are_averaged() -> None:
+    assert gain_and_recovery(seeds("random", [0.2] * 3, "cd", distill_seed=1))[0] == 0.25
+
+
+def test_references_of_few_seeds_count_when_there_are_no_others() -> None:
+    rows = rank([*seeds("random", [0.1]), *seeds("random", [0.3], "cd", distill_seed=1), *seeds("mine", [0.4] * 3)])
+    assert rows.set_index("method")["gain"]["mine"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("method", "more"), [("random", {}), ("full", FULL)])
+def test_two_references_of_one_distillation_seed_are_an_error_that_names_both(method: str, more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"reference '{method}'.*/{method}@abab.*/{method}@cdcd"):
+        rank([*seeds(method, [0.1] * 3, "ab", **more), *seeds(method, [0.9] * 3, "cd", **more)])
+
+
+def test_entries_of_the_unbudgeted_task_are_never_ranked_and_stand_in_their_own_table() -> None:
+    rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
+    assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
+    shown = dict(tables(rows, "simple"))
+    assert "full" in shown["toy-ipc1 · student convnet3d · hard labels"]
+    assert "best" not in shown["toy-ipc1 · student convnet3d · hard labels"]
+    assert "best" in shown["toy-full · student convnet3d"]
+
+
+def test_one_seed_with_external_data_marks_its_row() -> None:
+    records = seeds("a", [0.5] * 3)
+    rows = rank([*records[:2], records[2].model_copy(update={"external": True})])
+    assert rows["flags"].tolist() == ["external"]
+
+
+def write_mixed(root: Path) -> None:
+    """Two tables and a third of another dataset whose records don't fit together."""
+    for task in ("toy-ipc1", "toy-ipc5"):
+        write_record(root, a_record(task=task), GOOD)
+    write_record(root, a_record(task="other-ipc1", method="one"), GOOD)
+    write_record(root, a_record(task="other-ipc1", method="two", store_digest="9" * 64), GOOD)
+
+
+def test_a_mixture_blocks_its_own_table_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_mixed(tmp_path)
+    with pytest.raises(ValueError, match=r"no table of other-ipc1.*store_digest.*/one@.*/two@") as caught:
+        show([tmp_path], None, None, "table")
+    assert "toy" not in str(caught.value)
+    text = capsys.readouterr().out
+    assert "toy-ipc1 · student" in text and "toy-ipc5 · student" in text and "other-ipc1" not in text
+    show([tmp_path], "toy-ipc1", None, "table")
+    assert "toy-ipc1 · student" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no table of other-ipc1"):
+        show([tmp_path], "other-ipc1", "convnet3d", "csv")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_reference_belongs_to_every_table_it_is_printed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("toy-ipc1", "toy-ipc5"):
+        write_record(tmp_path, a_record(task=task), GOOD)
+    write_record(tmp_path, a_record(method="full", **FULL), GOOD)
+    show([tmp_path], None, None, "table")
+    assert capsys.readouterr().out.count("full") == 2
+    show([tmp_path], None, None, "csv")
+    assert capsys.readouterr().out.count("toy-full") == 1
+    write_record(tmp_path, a_record(method="full", seed=1, store_digest="9" * 64, **FULL), GOOD)
+    with pytest.raises(ValueError, match=r"no table of toy-ipc5.*store_digest"):
+        show([tmp_path], "toy-ipc5", None, "table")
+
+
+def test_unknown_tasks_and_students_are_answered_with_what_there_is(tmp_path: Path) -> None:
+    write_mixed(tmp_path)
+    with pytest.raises(LookupError, match=r"no task named 'toy-ipc10'.*known: other-ipc1, toy-ipc1, toy-ipc5"):
+        show([tmp_path], "toy-ipc10", None, "table")
+    with pytest.raises(LookupError, match=r"no student named 'nosuch'.*known: convnet3d"):
+        show([tmp_path], "toy-ipc1", "nosuch", "table")
+
+
+@pytest.mark.parametrize("array", ["video", "label", "group"])
+def test_a_record_of_other_test_videos_is_refused_by_name(tmp_path: Path, array: str) -> None:
+    """Even when it is the first one read."""
+    odd = {"video": np.array(["x", "b", "c", "d"]), "label": np.array([0, 1, 2, 2], np.int32), "group": np.array(["z"] * 4)}
+    answers = Predictions(**{**vars(GOOD), array: odd[array]})
+    write_record(tmp_path, a_record(method="a", **answers.scores()), answers)
+    for method in ("b", "c"):
+        write_record(tmp_path, a_record(method=method), GOOD)
+    loaded = load([tmp_path])
+    assert [r.method for r in loaded.records] == ["b", "c"]
+    assert "a@abababab" in loaded.refused[0] and "differ from those of 2 other records" in loaded.refused[0]
+
+
+def test_a_strangers_file_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path, a_record(), GOOD)
+    bad = tmp_path / "toy-ipc1" / "\x1b]0;mine\x07@abababab" / "convnet3d" / "seed0.json"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("{}")
+    show([tmp_path], None, None, "table")
+    told = capsys.readouterr().err
+    assert "left out: record" in told and "\x1b" not in told and "\x07" not in told
 
 
 def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> None:

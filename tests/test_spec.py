@@ -27,7 +27,19 @@ def test_tasks_are_written_as_they_are_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["miniucf", "miniucf-ipc0", "miniucf-ipc-1", "miniucf-ipc2", "../x-ipc1", "A-ipc1", "a-ipc1\n", ""]
+    "text",
+    [
+        "miniucf",
+        "miniucf-ipc0",
+        "miniucf-ipc-1",
+        "miniucf-ipc2",
+        "miniucf-ipc01",
+        "miniucf-ipc\uff11",
+        "../x-ipc1",
+        "A-ipc1",
+        "a-ipc1\n",
+        "",
+    ],
 )
 def test_other_tasks_are_refused_with_the_allowed_ones(text: str) -> None:
     with pytest.raises(ValueError, match=r"DATASET-ipcN|use miniucf-ipc1, miniucf-ipc5, miniucf-ipc10"):
@@ -36,9 +48,9 @@ def test_other_tasks_are_refused_with_the_allowed_ones(text: str) -> None:
 
 def test_every_submission_of_a_task_gets_the_same_compute() -> None:
     task = Task.parse("miniucf-ipc1")
-    assert [task.batch_size(miniucf.SPEC, n) for n in (25, 50, 5000)] == [25, 50, 50]
-    assert Task.parse("miniucf-ipc10").batch_size(miniucf.SPEC, 500) == 256
-    assert Task.parse("miniucf-full").batch_size(miniucf.SPEC, 4662) == 256
+    assert [task.batch_size(miniucf.SPEC, n, convnet3d.RECIPE) for n in (25, 50, 5000)] == [25, 50, 50]
+    assert Task.parse("miniucf-ipc10").batch_size(miniucf.SPEC, 500, convnet3d.RECIPE) == 256
+    assert Task.parse("miniucf-full").batch_size(miniucf.SPEC, 4662, convnet3d.RECIPE) == 256
 
 
 def test_a_spec_survives_its_json() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import mmap
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from vddbench.folder import checked_spec
@@ -84,7 +86,14 @@ def test_only_keeps_the_chosen_videos_and_their_clips(store: Store) -> None:
 def test_open_train_gives_no_way_to_the_test_videos(store: Store) -> None:
     train = open_train("counted")
     assert set(train.index["split"]) == {"train"}
-    assert len(open_train("counted", holdout=True)) == len(store.holdout_train)
+    for split in (train, store.holdout_train, store.validation, train.only(train.labels == 1)):
+        base: object = split.frames
+        while isinstance(base, np.ndarray):
+            frames, base = base, base.base
+            assert frames.nbytes == store.train.index["num_frames"].sum() * SIZE * SIZE * 3
+        assert isinstance(base, mmap.mmap) and len(base) == frames.nbytes
+        assert bytes(base) == (store.path / "frames.bin").read_bytes()[: len(base)]
+    assert len(store.test.frames) == store.test.index["num_frames"].sum()
 
 
 def test_a_store_that_was_never_prepared_says_how_to_make_it(store: Store) -> None:
@@ -119,6 +128,29 @@ def test_a_store_with_a_spoilt_file_is_refused(store: Store, tmp_path: Path, nam
     (path / name).write_bytes(b"{}")
     with pytest.raises(ValueError, match=r"is damaged.*--force"):
         Store.open("counted", path)
+
+
+def test_a_store_with_an_edited_recipe_is_refused(store: Store, tmp_path: Path) -> None:
+    path = damaged(store, tmp_path)
+    spec = json.loads((path / "spec.json").read_text())
+    spec["student_steps"]["1"] = 2
+    (path / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(ValueError, match=r"is damaged \(spec.json or index.parquet was changed: digest .*--force"):
+        Store.open("counted", path)
+
+
+@pytest.mark.parametrize("column", ["label", "split", "validation", "group", "offset", "num_frames", "frames_sha256"])
+def test_a_store_with_an_edited_index_is_refused(store: Store, tmp_path: Path, column: str) -> None:
+    path = damaged(store, tmp_path)
+    index = pd.read_parquet(path / "index.parquet")
+    index[column] = index[column].to_numpy()[::-1]
+    index.to_parquet(path / "index.parquet")
+    with pytest.raises(ValueError, match=r"is damaged.*--force"):
+        Store.open("counted", path)
+
+
+def test_the_digest_of_a_store_stays_what_it_was(store: Store) -> None:
+    assert store.digest == "ee683b21bca2f5dc60bfd81fdd1515751e235f53913331676edea874dd2478cd"
 
 
 def test_a_store_describes_itself(store: Store) -> None:

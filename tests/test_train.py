@@ -73,6 +73,16 @@ def test_sgd_takes_exactly_the_steps_and_drops_its_rate_at_half() -> None:
     assert trained.model.state_dict()["w"].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_student_learns_what_its_clips_show() -> None:
+    """Two classes, all dark and all bright: after 15 steps no clip is taken for the other class."""
+    values = torch.tensor([30, 220] * 4, dtype=torch.uint8).reshape(8, 1, 1, 1, 1)
+    clips = ClipSet(clips=values.expand(8, *SPEC.clip_shape).contiguous(), labels=torch.tensor([0, 1] * 4))
+    trained = training.train(clips, SPEC, convnet3d, steps=15, batch=8, seed=0)  # type: ignore[arg-type]
+    with torch.no_grad():
+        answers = trained.model(training.to_input(clips.clips, SPEC, CPU)).argmax(1)
+    assert answers.tolist() == clips.labels.tolist()
+
+
 def test_soft_labels_are_the_distribution_the_loss_is_taken_against() -> None:
     student = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
     target = np.array([0.5, 0.1, 0.1, 0.3, 0, 0, 0, 0])
@@ -132,6 +142,32 @@ def test_every_student_trains_in_both_precisions(name: str) -> None:
 def test_a_student_that_blows_up_is_reported_not_hidden() -> None:
     trained = training.train(random_clips(8), SPEC, one_number(lr=1e38), steps=3, batch=8, seed=0)
     assert not trained.finite
+
+
+def test_networks_with_batch_norm_are_not_split_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short_of_memory(*args: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "gradients", short_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        training.train(random_clips(8), SPEC, load("student", "r2plus1d_18"), steps=1, batch=8, seed=0)
+
+
+def test_fp32_is_not_tf32_while_students_are_trained_and_tested() -> None:
+    seen = []
+
+    class Looks(OneNumber):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))  # type: ignore[attr-defined]
+            return super().forward(x)
+
+    before = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    student: Any = SimpleNamespace(RECIPE=Recipe(lr=0.1), build=lambda shape, classes: Looks())
+    training.train(random_clips(8), SPEC, student, steps=1, batch=8, seed=0)
+    with training.exact_fp32():
+        Looks()(torch.zeros(1))
+    assert seen == [("ieee", "ieee")] * 2
+    assert torch.backends.cudnn.conv.fp32_precision == before  # type: ignore[attr-defined]
 
 
 def test_networks_with_batch_norm_are_never_split_on_the_cpu() -> None:

@@ -211,6 +211,21 @@ def test_absurd_sizes_are_refused_before_decoding(tmp_path: Path, monkeypatch: p
         stored(path, spec())
 
 
+@pytest.mark.parametrize("claim", [3, 20, 10_000])
+def test_a_video_of_too_many_frames_to_store_is_refused_and_a_larger_stride_keeps_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claim: int
+) -> None:
+    path = write_video(tmp_path / "clip.avi", 20)
+    whole = stored(path, spec(frames=4, stride=2))
+    monkeypatch.setattr(video, "MAX_STORED_FRAMES", 10)
+    monkeypatch.setattr(video, "header_num_frames", lambda container, stream: claim)
+    assert np.array_equal(stored(path, spec(frames=4, stride=2))[1], whole[1]) and len(whole[1]) == 10
+    out = io.BytesIO()
+    with pytest.raises(UnreadableVideo, match="more than 10 frames to store: 20 with a stride of 1"):
+        write_frames(path, spec(frames=4, stride=1), out)
+    assert out.tell() <= 10 * 32 * 32 * 3
+
+
 def test_a_4k_video_is_still_read(tmp_path: Path) -> None:
     assert len(stored(write_video(tmp_path / "clip.mp4", 2, size=(4096, 2304)), spec())[1]) == 8
 

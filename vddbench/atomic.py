@@ -50,6 +50,13 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def try_to_write(folder: Path) -> None:
+    """Raises OSError now rather than after minutes of work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def canonical_json(value: Any) -> bytes:
     """One byte string per value: sorted keys, no spaces. For hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 import numpy as np
@@ -27,10 +28,12 @@ from vddbench.progress import bar
 from vddbench.protocol import V1
 from vddbench.spec import ClipSet, DatasetSpec, StudentModule, Task
 from vddbench.store import Split
+from vddbench.students import convnet3d
 from vddbench.train import best_device, best_precision, build, optimiser, to_input, train
 
 SHAPES = (movingshapes.SPEC, miniucf.SPEC)  # 8x64x64 and 16x112x112: every registered clip shape
-ROUNDS, STEPS = 5, 4
+ROUNDS = 5
+ROUND_SECONDS, MIN_STEPS = 1.0, 4  # a round is at least this long, so that a fast GPU is measured too, and not the call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +79,11 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
 
     with FlopCounterMode(display=False) as counter:
         bare_train(1)
+    steps = max(MIN_STEPS, ceil(ROUND_SECONDS / timed(lambda: bare_train(1), device)))
     rounds = [
         (
-            per_step(referee_train, device) / batch,
-            per_step(bare_train, device) / batch,
+            per_step(referee_train, steps, device) / batch,
+            per_step(bare_train, steps, device) / batch,
             timed(referee_test, device) / (4 * batch),
             timed(bare_test, device) / (4 * batch),
         )
@@ -95,10 +99,10 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
     )
 
 
-def per_step(run: Callable[[int], None], device: torch.device) -> float:
+def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
     """Seconds a step, without what a call costs once (building the network)."""
     short = timed(lambda: run(1), device)
-    return (timed(lambda: run(1 + STEPS), device) - short) / STEPS
+    return (timed(lambda: run(1 + steps), device) - short) / steps
 
 
 def timed(run: Callable[[], None], device: torch.device) -> float:
@@ -131,11 +135,12 @@ def random_split(spec: DatasetSpec, count: int) -> Split:
 
 
 def miniucf_seconds(speed: Speed) -> float:
-    """Projected seconds of one student on MiniUCF ipc1: its training steps and its test clips."""
+    """Projected seconds of one student, one seed, on MiniUCF ipc1: training, and all views of test and validation videos."""
     task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
     assert spec.num_videos is not None
-    train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes)
-    return train_clips * speed.train + spec.num_videos["test"] * V1.test_views * speed.test
+    train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes, convnet3d.RECIPE)
+    held_out = sum("_".join(name.split("_")[1:3]) in spec.validation_groups for name in miniucf.expected())
+    return train_clips * speed.train + (spec.num_videos["test"] + held_out) * V1.test_views * speed.test
 
 
 def run(students: list[str], batch: int) -> None:

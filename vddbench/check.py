@@ -20,7 +20,7 @@ from rich.table import Table
 
 from vddbench import payload, submission
 from vddbench.manifest import read_manifest
-from vddbench.progress import bar
+from vddbench.progress import bar, clean
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.tensors import value_range
 
@@ -203,17 +203,22 @@ def render(report: Report, console: Console) -> None:
     """Prints the byte table, the facts, the warnings, and `accepted` or every reason for refusal."""
     if report.manifest:
         said = report.manifest
-        console.print(f"[bold]{escape(str(report.path))}[/]  decoder {said.decoder}, {said.labels} labels")
+        console.print(f"[bold]{_safe(str(report.path))}[/]  decoder {said.decoder}, {said.labels} labels")
     else:
-        console.print(f"[bold]{escape(str(report.path))}[/]")
+        console.print(f"[bold]{_safe(str(report.path))}[/]")
     if report.rows:
         console.print(_byte_table(report))
         console.print(_facts(report))
     for warning in report.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/] {_safe(warning)}", soft_wrap=True)
     for number, reason in enumerate(report.reasons, 1):
-        console.print(f"[red]reason {number}:[/] {escape(reason)}", soft_wrap=True)
+        console.print(f"[red]reason {number}:[/] {_safe(reason)}", soft_wrap=True)
     console.print("[green]accepted[/]" if report.accepted else "[red]refused[/]")
+
+
+def _safe(text: str) -> str:
+    """Text that may be a stranger's: neither markup nor escape codes reach the terminal."""
+    return escape(clean(text))
 
 
 def _byte_table(report: Report) -> Table:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 
-from vddbench.progress import say
+from vddbench.progress import clean, say
+from vddbench.protocol import V1
 from vddbench.spec import Task
 
 app = typer.Typer(
@@ -135,7 +136,7 @@ def check(path: Annotated[Path, typer.Argument(help="submissions/TASK/METHOD")])
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
     students: Students = "convnet3d",
-    seeds: Seeds = 5,
+    seeds: Seeds = V1.default_seeds,
     results: Results = Path("results"),
     force: Force = False,
 ) -> None:
@@ -172,6 +173,12 @@ def pack(
     dtype: Annotated[str, typer.Option(help="uint8, float16 or float32")] = "uint8",
     clips_key: Annotated[str | None, typer.Option(help="name of the clips in a file of several tensors")] = None,
     labels_key: Annotated[str | None, typer.Option(help="name of the labels in a file of several tensors")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the distillation; seed N > 0 goes to METHOD-sN")] = 0,
+    author: Annotated[list[str] | None, typer.Option(help="may be repeated")] = None,
+    paper: Annotated[str, typer.Option(help="https://...")] = "",
+    code: Annotated[str, typer.Option(help="https://...")] = "",
+    external: Annotated[str, typer.Option(help="what was used beside the task's train split, e.g. a pretrained teacher")] = "",
+    holdout: Annotated[bool, typer.Option("--holdout", help="the validation videos were kept out of distilling")] = False,
     out: Out = Path("submissions"),
     force: Force = False,
 ) -> None:
@@ -189,11 +196,17 @@ def pack(
         dtype=dtype,
         clips_key=clips_key,
         labels_key=labels_key,
+        seed=seed,
+        authors=author or (),
+        paper=paper,
+        code=code,
+        external_data=external,
+        holdout=holdout,
         out=out,
         force=force,
     )
     for line in report:
-        typer.echo(line)
+        typer.echo(clean(line))
     typer.echo(f"wrote {path}; next: vddbench check {path}")
 
 
@@ -252,7 +265,11 @@ def study_lr(
     """Validation top-1 of a student at several learning rates, on random clips."""
     from vddbench.study import lr
 
-    lr(student, parse_task(task), [float(rate) for rate in rates.split(",")], range(seeds), out)
+    try:
+        numbers = [float(rate) for rate in rates.split(",")]
+    except ValueError:
+        raise LookupError(f"--rates {rates[:80]!r}: numbers with commas between, e.g. 0.001,0.01,0.1") from None
+    lr(student, parse_task(task), numbers, range(seeds), out)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vddbench import submission
+from vddbench.atomic import try_to_write
 from vddbench.environment import device_name
 from vddbench.lookup import load
 from vddbench.progress import say
@@ -26,6 +27,7 @@ def distill(method: str, task: Task, seed: int, out: Path, force: bool = False) 
     baseline = load("baseline", method)
     train = open_train(task.dataset)
     config = getattr(baseline, "CONFIGS", {}).get(str(task), baseline.Config())
+    try_to_write(out)
     started = time.monotonic()
     made = baseline.distill(train, task, config, np.random.default_rng(seed))
     seconds = time.monotonic() - started

@@ -1,6 +1,6 @@
 """Scores a submission: trains fresh students on its decoded clips, reads out once on the test videos, writes records.
 
-This is the only file that opens the test split.
+Beside the precision study this is the only file that opens the test split.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vddbench import __version__, submission
+from vddbench.atomic import try_to_write
 from vddbench.environment import device_name, git_commit
 from vddbench.lookup import load
-from vddbench.predict import predict
+from vddbench.predict import num_clips, predict
 from vddbench.progress import bar, say
 from vddbench.protocol import V1
-from vddbench.records import Predictions, cell_path, read_record, write_record
-from vddbench.spec import ClipSet, Environment, Record, Submission, Task
+from vddbench.records import Predictions, cell_path, read_record, set_aside, write_record
+from vddbench.spec import ClipSet, Environment, Manifest, Record, Submission, Task
 from vddbench.store import Store
 from vddbench.train import Trained, best_device, train
 
@@ -37,17 +39,31 @@ class Scored:
     submission: Submission
     clipset: ClipSet
 
+    def batch_size(self, student: str) -> int:
+        return self.task.batch_size(self.store.spec, len(self.clipset), load("student", student).RECIPE)
+
 
 def open_scored(path: Path) -> Scored:
     """Reads, checks and decodes. Raises ValueError or LookupError with every reason a submission can't be scored."""
     task = submission.task_of(path)
     store = Store.open(task.dataset)
+    check_normalisation(store)
     read = submission.read(path, store.spec)
+    submission.check_store(read.manifest, store.digest)
     return Scored(task=task, store=store, submission=read, clipset=submission.decode(read, store.spec))
 
 
+def check_normalisation(store: Store) -> None:
+    """The protocol's constants, whatever a store's spec.json says. Raises ValueError."""
+    if (store.spec.mean, store.spec.std) != (V1.normalisation_mean, V1.normalisation_std):
+        raise ValueError(
+            f"store {store.path} normalises with {store.spec.mean}, {store.spec.std}; protocol {V1.name} fixes "
+            f"{V1.normalisation_mean}, {V1.normalisation_std}: prepare it again"
+        )
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Of this process: allocated on the GPU, or resident on the CPU."""
+    """Allocated on the GPU since the seed began; on the CPU the largest resident size of this process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
@@ -56,29 +72,28 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 def evaluate_seed(scored: Scored, student: str, seed: int, device: torch.device) -> tuple[Record, Predictions]:
     """Trains and tests one student. Shows progress; writes nothing."""
-    spec, task = scored.store.spec, scored.task
-    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset))
+    spec, store = scored.store.spec, scored.store
+    steps = scored.task.student_steps(spec)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with bar(f"{task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
+    with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
         trained = train(
             scored.clipset,
             spec,
             load("student", student),
             steps=steps,
-            batch=batch,
+            batch=scored.batch_size(student),
             seed=seed,
             device=device,
             on_step=progress.advance,
         )
     started = time.monotonic()
-    with bar("  testing", len(scored.store.test)) as progress:
-        predictions = predict(trained.model, scored.store.test, device, progress.advance)
-    test_seconds = time.monotonic() - started
-    validation = predict(trained.model, scored.store.validation, device) if len(scored.store.validation) else None
-    record = make_record(scored, student, seed, trained, predictions, test_seconds, device)
-    top1 = validation.scores()["top1"] if validation else 0.0
-    return record.model_copy(update={"validation_top1": top1, "clip_steps": steps * batch}), predictions
+    with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
+        predictions = predict(trained.model, store.test, device, progress.advance)
+        held_out = predict(trained.model, store.validation, device, progress.advance) if len(store.validation) else None
+    seconds = time.monotonic() - started
+    validation_top1 = held_out.scores()["top1"] if held_out else None
+    return make_record(scored, student, seed, trained, predictions, validation_top1, seconds, device), predictions
 
 
 def make_record(
@@ -87,28 +102,18 @@ def make_record(
     seed: int,
     trained: Trained,
     predictions: Predictions,
+    validation_top1: float | None,
     test_seconds: float,
     device: torch.device,
 ) -> Record:
-    task, store, manifest = scored.task, scored.store, scored.submission.manifest
-    finite, scores = bool((predictions.top5 >= 0).all()), predictions.scores()
+    """Everything here was measured or computed, except what is the manifest's to say: track, external, holdout."""
+    task, store, scores = scored.task, scored.store, predictions.scores()
     return Record(
-        protocol=V1.name,
-        protocol_hash=V1.hash(load("student", student).RECIPE),
-        task=str(task),
-        method=manifest.method,
-        distill_seed=manifest.seed,
-        track=manifest.labels,
-        external=bool(manifest.external_data),
-        submission_sha256=manifest.sha256,
-        store_digest=store.digest,
-        student=student,
-        seed=seed,
+        **identity(scored.submission.manifest, store.digest, student, seed),
         top1=scores["top1"],
         top5=scores["top5"],
         centre_top1=scores["centre_top1"],
-        validation_top1=0.0,
-        holdout=manifest.holdout,
+        validation_top1=validation_top1,
         num_test=len(store.test),
         num_missing=store.num_missing,
         student_steps=task.student_steps(store.spec),
@@ -116,24 +121,46 @@ def make_record(
         payload_bytes=scored.submission.payload_bytes,
         budget_bytes=task.budget_bytes(store.spec),
         clips_per_class=len(scored.clipset) / store.spec.num_classes,
-        clip_steps=0,
+        clip_steps=task.student_steps(store.spec) * scored.batch_size(student),
         train_seconds=trained.seconds,
         test_seconds=test_seconds,
         peak_memory_bytes=peak_memory_bytes(device),
-        predictions_sha256="0" * 64,
-        environment=Environment(
-            vddbench=__version__,
-            git_commit=git_commit(),
-            python=platform.python_version(),
-            torch=torch.__version__,
-            cuda=torch.version.cuda or "" if device.type == "cuda" else "",
-            device=device_name(device),
-            num_threads=torch.get_num_threads(),
-            precision=trained.precision,
-            micro_batch=trained.micro_batch,
-        ),
-        checks={"finite": finite, "finite_loss": trained.finite},
+        predictions_sha256="0" * 64,  # write_record measures it
+        environment=environment(trained, device),
+        checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
+    """The fields that say what was evaluated under what: two records of one cell must agree in all of them."""
+    return {
+        "protocol": V1.name,
+        "protocol_hash": V1.hash(load("student", student).RECIPE),
+        "task": manifest.task,
+        "method": manifest.method,
+        "distill_seed": manifest.seed,
+        "track": manifest.labels,
+        "external": bool(manifest.external_data),
+        "holdout": manifest.holdout,
+        "submission_sha256": manifest.sha256,
+        "store_digest": store_digest,
+        "student": student,
+        "seed": seed,
+    }
+
+
+def environment(trained: Trained, device: torch.device) -> Environment:
+    return Environment(
+        vddbench=__version__,
+        git_commit=git_commit(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=(torch.version.cuda or "") if device.type == "cuda" else "",
+        device=device_name(device),
+        num_threads=torch.get_num_threads(),
+        precision=trained.precision,
+        micro_batch=trained.micro_batch,
     )
 
 
@@ -148,34 +175,58 @@ def evaluate(
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet; returns all their paths.
 
-    Names are looked up and submissions checked before anything is trained. An interrupted call resumes: what is recorded
-    stays and only missing seeds run. `force=True` runs all of them and writes beside what is there.
+    Names are looked up, submissions checked and the results folder tried before anything is trained. An interrupted call
+    resumes: what is recorded stays and only missing seeds run. `force=True` runs all of them and writes beside what is there.
     """
     device = device or best_device()
     for student in students:
-        load("student", student)
+        load("student", student).build  # noqa: B018 - an unknown name or a broken file shows here
+    try_to_write(results)
+    for path in paths:
+        open_scored(path)  # every one is refused before the first is trained; clips are decoded again one set at a time
     written = []
-    for scored in [open_scored(path) for path in paths]:
+    for path in paths:
+        scored = open_scored(path)
         for student in students:
             for seed in seeds:
-                written.append(_evaluate_cell(scored, student, seed, results, force, device))
+                written.append(evaluate_cell(scored, student, seed, results, force, device))
     return written
 
 
-def _evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force: bool, device: torch.device) -> Path:
+def evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force: bool, device: torch.device) -> Path:
+    """One record: the one that is there, or a new one. A damaged one is set aside, never deleted, and made again."""
     manifest = scored.submission.manifest
-    path = cell_path(results, str(scored.task), manifest.method, manifest.sha256, student, seed)
-    if path.exists() and not force:
-        record, _ = read_record(path)
-        if record.store_digest != scored.store.digest:
-            raise ValueError(
-                f"{path} was made with another prepared store ({record.store_digest[:8]}, now {scored.store.digest[:8]}); "
-                "use another --results folder, or prepare the store it was made with"
-            )
-        say(f"{path}: recorded already, top-1 {record.top1:.1%}")
+    path = cell_path(results, manifest.task, manifest.folder, manifest.sha256, student, seed)
+    if path.exists() and not force and (found := readable(path)):
+        check_same(path, found, identity(manifest, scored.store.digest, student, seed))
+        say(f"{path}: recorded already, top-1 {found.top1:.1%}")
         return path
     record, predictions = evaluate_seed(scored, student, seed, device)
-    path = write_record(results, record, predictions, beside=force)
+    try:
+        written = write_record(results, record, predictions, beside=force)
+    except FileExistsError:
+        say(f"{path}: another process recorded it meanwhile; its record stays")
+        return path
     flag = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
-    say(f"{path}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")
-    return path
+    flag += "  (beside the first record, which stays the one that is ranked)" if written != path else ""
+    say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")
+    return written
+
+
+def readable(path: Path) -> Record | None:
+    """The record at `path`; None when it is damaged, which is said, and its files are kept under another name."""
+    try:
+        return read_record(path)[0]
+    except ValueError as error:
+        say(f"{error}; kept as {set_aside(path).name}, evaluating again", style="yellow")
+        return None
+
+
+def check_same(path: Path, record: Record, expected: dict[str, Any]) -> None:
+    """Raises ValueError when the record that is there is of something else."""
+    differ = [name for name, value in expected.items() if getattr(record, name) != value]
+    if differ:
+        found = ", ".join(f"{name} {str(getattr(record, name))[:16]} (now {str(expected[name])[:16]})" for name in differ)
+        raise ValueError(
+            f"{path} was made under other conditions: {found}; use another --results folder, or put back what it was made with"
+        )

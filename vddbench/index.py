@@ -1,4 +1,7 @@
-"""The end of `prepare`: checks the counts, chooses validation, writes index, spec, problems and - last - done.json."""
+"""The end of `prepare`: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
+
+Also what can be asked of a finished store: whether its frames still are what was written, and what train and test share.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from typing import Any
 import pandas as pd
 
 from vddbench.atomic import canonical_json, replacing
-from vddbench.journal import Journal
+from vddbench.journal import Journal, sha256_frames
+from vddbench.progress import bar, say
 from vddbench.spec import DatasetSpec, Video
-from vddbench.store import COLUMNS
+from vddbench.store import COLUMNS, Store, check_layout, store_digest
 
 
 def write_store(
@@ -27,18 +31,23 @@ def write_store(
     inputs: str,
 ) -> dict[str, Any]:
     """Completes a store whose frames are all written; returns what done.json says. Raises ValueError when the videos
-    that could be read are not enough.
+    that could be read are not enough, or don't lie in `frames.bin` as they should.
     """
     write_problems(folder / "problems.csv", videos, problems)
     kept = [videos[video] for video in sorted(journal.rows)]
     check_kept(folder, name, spec, kept, problems)
     held_out = validation_ids(spec, kept)
     table = index_table(kept, held_out, journal)
+    try:
+        check_layout(table)
+    except ValueError as error:  # running again would resume the same frames
+        raise ValueError(f"{name} was not finished: {error}; delete {folder} and run again") from None
     done = {
-        "digest": store_digest(spec, table, journal),
+        "digest": store_digest(spec, table),
         "inputs": inputs,
         "num_videos": len(kept),
         "num_missing": len(problems),
+        "num_shared": len(shared_videos(table)),
         "problems": dict(Counter(reason.split(":")[0] for reason in problems.values()).most_common(20)),
     }
     journal.sync()
@@ -104,14 +113,41 @@ def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd
     records = []
     for video in videos:
         row = journal.rows[video.id]
-        where = (row.offset, row.stored.num_frames, row.stored.stride, row.stored.sha256)
+        where = (row.offset, row.stored.num_frames, row.stored.stride, row.stored.sha256, row.stored.frames_sha256)
         records.append((video.id, video.label, video.split, video.id in held_out, video.group, *where))
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
-def store_digest(spec: DatasetSpec, table: pd.DataFrame, journal: Journal) -> str:
-    """sha256 of the spec and of every video's place, label and pixels; not of paths, order or source files."""
-    columns = ["video", "label", "split", "validation", "group", "num_frames", "stride"]
-    rows = table[columns].to_numpy(object).tolist()
-    hashed = [[*row, journal.rows[row[0]].stored.frames_sha256] for row in rows]
-    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), hashed])).hexdigest()
+def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
+    """(test video, training video) of every test video that has the same frames as a training video, the first of them."""
+    train, test = index[index["split"] == "train"], index[index["split"] == "test"]
+    seen: dict[str, str] = {}
+    for video, frames in zip(train["video"], train["frames_sha256"], strict=True):
+        seen.setdefault(frames, video)
+    pairs = zip(test["video"], test["frames_sha256"], strict=True)
+    return [(video, seen[frames]) for video, frames in pairs if frames in seen]
+
+
+def warn_of_shared(index: pd.DataFrame) -> None:
+    """Says which videos, and which groups (e.g. speakers), are in train and in test."""
+    if pairs := shared_videos(index):
+        first = ", ".join(f"{test} = {train}" for test, train in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+        say(f"warning: {len(pairs):,} test videos have the frames of a training video: {first}", style="yellow")
+    train, test = (set(index["group"][index["split"] == split]) for split in ("train", "test"))
+    if groups := sorted((train & test) - {""}):
+        first = ", ".join(groups[:5]) + (", ..." if len(groups) > 5 else "")
+        say(f"warning: {len(groups):,} groups are in train and in test: {first}", style="yellow")
+
+
+def check_frames(store: Store) -> None:
+    """Reads all of `frames.bin`. Raises ValueError when a video's frames are not those that the index names."""
+    frame_bytes = store.spec.clip_bytes // store.spec.frames
+    columns = zip(*(store.index[name] for name in ("video", "offset", "num_frames", "frames_sha256")), strict=True)
+    with (store.path / "frames.bin").open("rb") as file, bar("verifying", len(store.index)) as progress:
+        for video, offset, num_frames, frames_sha256 in columns:
+            if sha256_frames(file, offset, num_frames, frame_bytes) != frames_sha256:
+                raise ValueError(
+                    f"store {store.path} is damaged: the frames of {video} in frames.bin are not those that were prepared; "
+                    "run the same command with --force"
+                )
+            progress.advance()

@@ -3,7 +3,8 @@
 Frames are appended first, the journal's line after them, so the journal never promises what isn't there. Opening keeps
 the longest beginning that still holds - whole lines, unchanged source files, frames with the hash they had - and cuts
 the rest off both files: a torn line, half a video, blocks that a power cut lost. Videos that could not be read are not
-in the journal, so the next run tries them again.
+in the journal, so the next run tries them again; when one that has to lie before others can be read then, `keep` makes
+room for it.
 """
 
 from __future__ import annotations
@@ -36,47 +37,52 @@ class Journal:
     """The finished videos of one run, by id and in the order of `frames.bin`.
 
     key: a hash of the spec and the list of videos; the journal of another run is not resumed. source_bytes: size of each
-    source file by video id. `started_over` says that there was such another run's journal.
+    source file by video id. `started_over` says that there was such another run's journal, `num_resumed` how many of its
+    videos this run did not have to make again.
     """
 
     def __init__(self, folder: Path, key: str, frame_bytes: int, source_bytes: dict[str, int]) -> None:
-        self.frame_bytes, self.source_bytes = frame_bytes, source_bytes
+        self.path, self.frame_bytes, self.source_bytes = folder / "journal", frame_bytes, source_bytes
+        self.header = canonical_json({"format": 2, "key": key}) + b"\n"
         self.rows: dict[str, Row] = {}
         self.num_frames = 0
         (folder / "frames.bin").touch()
         self.frames = (folder / "frames.bin").open("r+b")
-        header = canonical_json({"format": 1, "key": key}) + b"\n"
-        lines = _lines(folder / "journal")
-        self.started_over = bool(lines) and lines[0] != header
+        lines = _lines(self.path)
+        self.started_over = bool(lines) and lines[0] != self.header
         if lines and not self.started_over:
-            self._keep(lines[1:])
-        self.frames.truncate(self.num_frames * frame_bytes)
-        self.frames.seek(0, os.SEEK_END)
-        with replacing(folder / "journal") as file:
-            file.write(header + b"".join(lines[1 : 1 + len(self.rows)]))
-        self.lines = (folder / "journal").open("ab")
+            self._resume(lines[1:])
+        self.num_resumed = len(self.rows)
+        self._cut()
 
-    def _keep(self, lines: list[bytes]) -> None:
+    def _resume(self, lines: list[bytes]) -> None:
         """Takes over the longest beginning of an interrupted run that still holds."""
         with bar("checking the interrupted run", len(lines)) as progress:
             for line in lines:
                 video, row = _parse(line, self.num_frames)
                 if row is None or self.source_bytes.get(video) != row.source_bytes or video in self.rows:
                     return
-                if self._sha256(row) != row.stored.frames_sha256:
+                if sha256_frames(self.frames, row.offset, row.stored.num_frames, self.frame_bytes) != row.stored.frames_sha256:
                     return
                 self.rows[video] = row
                 self.num_frames += row.stored.num_frames
                 progress.advance()
 
-    def _sha256(self, row: Row) -> str:
-        """Of a row's frames as they are on disk."""
-        digest, left = hashlib.sha256(), row.stored.num_frames * self.frame_bytes
-        self.frames.seek(row.offset * self.frame_bytes)
-        while left and (block := self.frames.read(min(left, COPY_BYTES))):
-            digest.update(block)
-            left -= len(block)
-        return digest.hexdigest()
+    def _cut(self) -> None:
+        """Cuts both files to the rows; the journal first, so that it never promises more than there is."""
+        with replacing(self.path) as file:
+            file.write(self.header + b"".join(_line(video, row) for video, row in self.rows.items()))
+        self.lines = self.path.open("ab")
+        self.frames.truncate(self.num_frames * self.frame_bytes)
+        self.frames.seek(0, os.SEEK_END)
+
+    def keep(self, count: int) -> None:
+        """Forgets all videos but the first `count`."""
+        self.lines.close()
+        self.rows = dict(list(self.rows.items())[:count])
+        self.num_frames = sum(row.stored.num_frames for row in self.rows.values())
+        self.num_resumed = min(self.num_resumed, count)
+        self._cut()
 
     def append(self, video: str, stored: Stored, frames: BinaryIO) -> None:
         """Copies the frames of a finished video to the end of `frames.bin`, then promises them."""
@@ -96,6 +102,16 @@ class Journal:
     def close(self) -> None:
         self.frames.close()
         self.lines.close()
+
+
+def sha256_frames(file: BinaryIO, offset: int, num_frames: int, frame_bytes: int) -> str:
+    """Of `num_frames` frames of a `frames.bin` from frame `offset`, as they are on disk."""
+    digest, left = hashlib.sha256(), num_frames * frame_bytes
+    file.seek(offset * frame_bytes)
+    while left and (block := file.read(min(left, COPY_BYTES))):
+        digest.update(block)
+        left -= len(block)
+    return digest.hexdigest()
 
 
 def _lines(path: Path) -> list[bytes]:

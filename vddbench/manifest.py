@@ -6,7 +6,6 @@ import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,11 +16,6 @@ from vddbench.spec import Manifest
 MANIFEST, DATA = "manifest.json", "data.safetensors"
 MAX_MANIFEST_BYTES = 1_000_000  # 200 config values of 2,000 letters are 400 kB
 MAX_PROBLEMS = 20  # lines of one message
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of `manifest.json`."""
-    return Manifest.model_json_schema()
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from vddbench import submission
+from vddbench import lookup, submission
 from vddbench.check import check
 from vddbench.payload import CODES
 from vddbench.sources import choose_clips, choose_labels, read_tensors
@@ -64,6 +64,7 @@ def pack(
     paper: str = "",
     code: str = "",
     external_data: str = "",
+    holdout: bool = False,
     out: Path = Path("submissions"),
     spec: DatasetSpec | None = None,
     force: bool = False,
@@ -73,6 +74,10 @@ def pack(
     Raises ValueError when a reading is ambiguous or the submission would be refused, FileNotFoundError, LookupError.
     """
     _check_options(value_range, decoder, dtype)
+    if method in lookup.names("baseline"):
+        raise ValueError(
+            f"{method!r} is the name of a bundled baseline, which tables measure others by; choose another --method"
+        )
     spec = spec or submission.spec_of(task.dataset)
     budget = task.budget_bytes(spec)
     limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
@@ -95,6 +100,7 @@ def pack(
         paper=paper,
         code=code,
         external_data=external_data,
+        holdout=holdout,
         spec=spec,
         force=force,
     )

@@ -120,11 +120,11 @@ def _entry(path: Path, name: str, value: object) -> Entry:
         raise ValueError(f"{where} must have exactly dtype, shape and data_offsets in the header; write the file again")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"{where} has dtype {str(dtype)[:40]!r}; allowed: {', '.join(DTYPES)}")
+        raise ValueError(f"{where} has dtype {ascii(dtype)[:40]}; allowed: {', '.join(DTYPES)}")
     if not _naturals(shape) or len(shape) > MAX_DIMS:
-        raise ValueError(f"{where} has shape {str(shape)[:80]}; allowed: up to {MAX_DIMS} whole numbers >= 0")
+        raise ValueError(f"{where} has shape {ascii(shape)[:80]}; allowed: up to {MAX_DIMS} whole numbers >= 0")
     if not _naturals(offsets) or len(offsets) != 2:
-        raise ValueError(f"{where} has data_offsets {str(offsets)[:80]}; allowed: [begin, end]")
+        raise ValueError(f"{where} has data_offsets {ascii(offsets)[:80]}; allowed: [begin, end]")
     entry = Entry(name=name, dtype=DTYPES[dtype], shape=tuple(shape), begin=offsets[0])
     if offsets[1] - offsets[0] != entry.num_bytes:
         raise ValueError(

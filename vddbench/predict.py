@@ -12,7 +12,7 @@ from vddbench.protocol import V1
 from vddbench.records import Predictions
 from vddbench.spec import ClipSet, StudentModule, Task
 from vddbench.store import Split
-from vddbench.train import best_device, to_input, train
+from vddbench.train import best_device, exact_fp32, to_input, train
 
 TEST_BATCH = 64  # clips; the last batch is padded to it, so the arithmetic is the same for every clip
 
@@ -34,6 +34,19 @@ def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: in
             yield ready
 
 
+def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """([n, 2] distinct (video, start) pairs, [V * views] which of them each view is)."""
+    starts = split.even_starts(V1.test_views)
+    pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
+    unique, where = np.unique(pairs, axis=0, return_inverse=True)
+    return unique, where
+
+
+def num_clips(split: Split) -> int:
+    """How many clips an answer on every video takes."""
+    return len(views_of(split)[0]) if len(split) else 0
+
+
 @torch.no_grad()
 def probabilities(
     model: torch.nn.Module,
@@ -47,18 +60,17 @@ def probabilities(
 
     Views that coincide (short videos) are computed once. A clip's result does not depend on its neighbours.
     """
-    starts = split.even_starts(V1.test_views)  # [V, views]; the centre is the middle view
-    pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
-    unique, where = np.unique(pairs, axis=0, return_inverse=True)
+    unique, where = views_of(split)
     out = np.empty((len(unique), split.spec.num_classes), np.float32)
     done = 0
     model.eval()
-    for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch):
-        softmax = model(to_input(clips, split.spec, device)).double().softmax(1)
-        out[done : done + count] = softmax[:count].float().cpu().numpy()
-        done += count
-        on_clips(count)
-    views = out[where.reshape(starts.shape)]  # [V, views, K]
+    with exact_fp32():
+        for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch):
+            softmax = model(to_input(clips, split.spec, device)).double().softmax(1)
+            out[done : done + count] = softmax[:count].float().cpu().numpy()
+            done += count
+            on_clips(count)
+    views = out[where.reshape(len(split), V1.test_views)]  # [V, views, K]; the centre is the middle view
     return views.mean(1), views[:, V1.test_views // 2]
 
 
@@ -83,7 +95,7 @@ def predict(
 
 def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
     """Top-1 on `split` of one student trained on `clipset` as the protocol says: for tuning a method on validation videos."""
-    steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset))
+    steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
     device = best_device()
     trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, device=device)
     return predict(trained.model, split, device).scores()["top1"]

@@ -1,8 +1,8 @@
 """Turns raw videos into a prepared store: decode in parallel, append in order, hash everything, write done.json last.
 
-Workers decode (workers.py); this process appends their frames to `frames.bin` in the order of the video ids, whatever
-the number of workers, and journals each video (journal.py); index.py completes the store. Memory and scratch space stay
-bounded at any size of dataset. After a kill at any moment, running again resumes.
+Workers decode (workers.py); this process appends their frames to `frames.bin`, train first, in the order of the video
+ids, whatever the number of workers, and journals each video (journal.py); index.py completes the store. Memory and scratch
+space stay bounded at any size of dataset. After a kill at any moment, running again resumes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vddbench import lookup
 from vddbench.atomic import canonical_json
-from vddbench.folder import read_folder
-from vddbench.index import write_store
+from vddbench.folder import SPLITS, read_folder
+from vddbench.index import check_frames, warn_of_shared, write_store
 from vddbench.journal import Journal
 from vddbench.place import check_space, explained, finish_swap, locked, swap
 from vddbench.progress import bar, say
@@ -35,7 +35,7 @@ VERSION = 1  # of what is stored: raised when the same videos and spec would giv
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What `prepare` did. `already`: the store was there, nothing was done. `num_resumed`: videos an earlier run had."""
+    """What `prepare` did. `already`: the store was there and is whole. `num_resumed`: videos an earlier run had."""
 
     store: Store
     already: bool
@@ -51,7 +51,7 @@ def prepare_named(
     folder: Path | None = None,
     frames: int | None = None,
     size: int | None = None,
-    stride: int | str | None = None,
+    stride: int | Literal["even"] | None = None,
     classes: list[str] | None = None,
     student_steps: int | None = None,
     workers: int | None = None,
@@ -61,7 +61,7 @@ def prepare_named(
 
     Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
-    options: dict[str, Any] = {"frames": frames, "size": size, "stride": parse_stride(stride)}
+    options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
     options |= {"classes": classes, "student_steps": student_steps}
     chosen = {option: value for option, value in options.items() if value is not None}
     if folder is not None:
@@ -71,6 +71,7 @@ def prepare_named(
         if name in lookup.names("dataset"):
             raise ValueError(f"{name} is a built-in dataset; prepare your folder under another name")
         spec, listed = read_folder(folder, **chosen)
+        warn_of_geometry(spec)
         return prepare(name, spec, listed, workers=workers, force=force)
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
@@ -117,9 +118,9 @@ def prepare(
         building.mkdir(exist_ok=True)
         run = hash_of(spec, listed, {})
         with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
-            num_resumed = len(journal.rows)
             problems = fill(journal, building, spec, listed, render, workers or num_cores())
             done = write_store(building, name, spec, listed, journal, problems, inputs)
+            num_resumed = journal.num_resumed
         if building != place:
             swap(building, place)
     seconds = time.monotonic() - started
@@ -135,12 +136,27 @@ def fill(
         say("an interrupted run of other options or videos was here: starting over", style="yellow")
     if journal.rows:
         say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
-    todo = [video for video in videos.values() if video.id not in journal.rows]
-    check_space(folder, len(todo) * spec.clip_bytes)
+    problems: dict[str, str] = {}
+    while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
+        check_space(folder, len(todo) * spec.clip_bytes)
+        problems |= store_videos(journal, folder, spec, videos, todo, render, workers)
+    return problems
+
+
+def store_videos(
+    journal: Journal,
+    folder: Path,
+    spec: DatasetSpec,
+    videos: dict[str, Video],
+    todo: list[Video],
+    render: Render | None,
+    workers: int,
+) -> dict[str, str]:
+    """Stores the videos of `todo`, which are in the order of `videos`; returns id -> reason of the unreadable ones."""
     parts = folder / "parts"
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir()
-    workers = max(1, min(workers, len(todo)))
+    workers = min(workers, len(todo))
     finished = rendered_videos(todo, spec, render) if render else decoded_videos(todo, spec, parts, workers)
     problems: dict[str, str] = {}
     started = time.monotonic()
@@ -152,6 +168,8 @@ def fill(
                         problems[video.id] = str(outcome)
                     else:
                         check_space(folder, 0)
+                        if video.split == "train":
+                            make_room(journal, videos)
                         journal.append(video.id, outcome, frames)
                 rate = (progress.done + 1) / (time.monotonic() - started)
                 progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
@@ -160,13 +178,24 @@ def fill(
     return problems
 
 
-def parse_stride(stride: int | str | None) -> int | str | None:
-    """A command line's "4" or "even". Raises ValueError for other words."""
-    if isinstance(stride, str) and stride != "even":
-        if not re.fullmatch(r"\d{1,9}", stride):
-            raise ValueError(f"--stride is a number of frames or even, found {stride[:80]!r}")
-        return int(stride)
-    return stride
+def make_room(journal: Journal, videos: dict[str, Video]) -> None:
+    """Before a training video is appended that an earlier run could not read: cuts off the test videos, to write them again.
+    A split that is not in one piece could not be mapped without the other one.
+    """
+    last = next(reversed(journal.rows), None)
+    if last is None or videos[last].split == "train":
+        return
+    num_train = sum(videos[video].split == "train" for video in journal.rows)
+    say(f"training videos that could not be read before come first: {len(journal.rows) - num_train:,} test videos follow again")
+    journal.keep(num_train)
+
+
+def warn_of_geometry(spec: DatasetSpec) -> None:
+    """Says when a folder's clips are none that the ranked student can take; other students may."""
+    try:
+        lookup.load("student", "convnet3d").build(spec.clip_shape, spec.num_classes)
+    except ValueError as error:
+        say(f"warning: these clips can't be ranked: {error}", style="yellow")
 
 
 def check_name(name: str) -> None:
@@ -175,11 +204,11 @@ def check_name(name: str) -> None:
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Sorted by split, then id, which is their order in `frames.bin`: a train split is one piece of it and can't reach a
-    test frame. Raises ValueError when two videos have one id.
+    """Train before test, sorted by id, which is their order in `frames.bin`: a train split is its beginning and can't reach
+    a test frame. Raises ValueError when two videos have one id.
     """
     listed: dict[str, Video] = {}
-    for video in sorted(videos, key=lambda v: (v.split, v.id)):
+    for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
         if video.id in listed:
             raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
         listed[video.id] = video
@@ -220,6 +249,7 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
+    check_frames(store)
     return said(Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0))
 
 
@@ -233,4 +263,5 @@ def said(prepared: Prepared) -> Prepared:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in prepared.problems.items())
         left_out = f"{store.num_missing:,} videos left out ({reasons}): {store.path / 'problems.csv'}"
         say(left_out, style="yellow")
+    warn_of_shared(store.index)
     return prepared

@@ -14,12 +14,14 @@ console = Console(stderr=True)
 LOG_EVERY_SECONDS = 15.0
 
 
+def clean(text: str) -> str:
+    """Text that may come from strangers' files, without what a terminal would obey (escape codes)."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def say(message: str, style: str = "") -> None:
-    """One message on stderr, as it is: no markup, no wrapping. Text may come from strangers' files, so what a terminal would
-    obey (escape codes) is replaced.
-    """
-    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in message)
-    console.print(clean, style=style, markup=False, highlight=False, soft_wrap=True)
+    """One message on stderr, as it is: no markup, no wrapping, no escape codes."""
+    console.print(clean(message), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:

@@ -84,10 +84,10 @@ class Task:
     @classmethod
     def parse(cls, text: str) -> Task:
         """`miniucf-ipc1` -> Task. Raises ValueError naming the allowed form."""
-        match = re.fullmatch(r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?\d{1,9})|full)", text)
+        match = re.fullmatch(r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?[0-9]{1,9})|full)", text)
         if not match:
             raise ValueError(f"task {text[:80]!r} is not DATASET-ipcN or DATASET-full, e.g. miniucf-ipc1")
-        if match[2] is not None and int(match[2]) not in IPCS:
+        if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be a second name of ipc 1
             allowed = ", ".join(f"{match[1]}-ipc{i}" for i in IPCS)
             raise ValueError(f"task {text[:80]!r}: ipc {match[2]} is not a budget of this benchmark; use {allowed}")
         return cls(dataset=match[1], ipc=None if match[2] is None else int(match[2]))
@@ -99,10 +99,10 @@ class Task:
     def student_steps(self, spec: DatasetSpec) -> int:
         return spec.student_steps[FULL if self.ipc is None else str(self.ipc)]
 
-    def batch_size(self, spec: DatasetSpec, num_clips: int) -> int:
-        """min(256, ipc*K, N): the same compute for every submission of a task (protocol v1)."""
+    def batch_size(self, spec: DatasetSpec, num_clips: int, recipe: Recipe) -> int:
+        """min(256, ipc*K, N): storing more clips never buys more compute (protocol v1); fewer than ipc*K clips get less."""
         slots = num_clips if self.ipc is None else self.ipc * spec.num_classes
-        return min(256, slots, num_clips)
+        return min(recipe.max_batch, slots, num_clips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +208,10 @@ class Environment(Frozen):
     micro_batch: int
 
 
+Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Record(Frozen):
     """One evaluation of one submission by one student and seed. Immutable; its predictions are in the npz beside it."""
 
@@ -216,7 +220,7 @@ class Record(Frozen):
     protocol_hash: Sha256
     task: Annotated[str, StringConstraints(max_length=60)]
     method: Name
-    distill_seed: int
+    distill_seed: Annotated[int, Field(ge=0, lt=2**31)]
     track: Literal["hard", "soft"]
     external: bool
     submission_sha256: Sha256
@@ -226,19 +230,19 @@ class Record(Frozen):
     top1: Annotated[float, Field(ge=0, le=1)]
     top5: Annotated[float, Field(ge=0, le=1)]
     centre_top1: Annotated[float, Field(ge=0, le=1)]
-    validation_top1: Annotated[float, Field(ge=0, le=1)]
+    validation_top1: Annotated[float, Field(ge=0, le=1)] | None  # None: the store has no validation videos
     holdout: bool  # False: the validation videos may be in the submission
-    num_test: int
-    num_missing: int  # videos of the pinned list the store lacks
-    student_steps: int
-    num_classes: int
-    payload_bytes: int
-    budget_bytes: int | None
-    clips_per_class: float
-    clip_steps: int  # student steps x batch size
-    train_seconds: float
-    test_seconds: float
-    peak_memory_bytes: int
+    num_test: Count
+    num_missing: Annotated[int, Field(ge=0)]  # videos the store lacks because they could not be read
+    student_steps: Count
+    num_classes: Count
+    payload_bytes: Count
+    budget_bytes: Count | None
+    clips_per_class: Finite
+    clip_steps: Count  # student steps x batch size
+    train_seconds: Finite
+    test_seconds: Finite  # test and validation videos
+    peak_memory_bytes: Annotated[int, Field(ge=0)]  # on the GPU; on the CPU the process's largest so far
     predictions_sha256: Sha256
     environment: Environment
     checks: dict[str, bool]  # "finite": the student's outputs; False is a result, never retried

@@ -1,11 +1,12 @@
 """Reads a prepared store: `$VDDBENCH_HOME/prepared/NAME/{frames.bin, index.parquet, spec.json, done.json}`.
 
-`frames.bin` is one uint8 memory map [all frames, H, W, C]; a clip is T consecutive stored frames of one video, so reading
-one is a single contiguous copy. `done.json` is written last by `prepare`: without it the store does not exist.
+`frames.bin` holds uint8 [all frames, H, W, C], those of train first; a clip is T consecutive stored frames of one video, so
+reading one is a single contiguous copy. `done.json` is written last by `prepare`: without it the store does not exist.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ import pandas as pd
 import torch
 from pydantic import ValidationError
 
+from vddbench.atomic import canonical_json
 from vddbench.lookup import unknown
 from vddbench.spec import DatasetSpec, Split3
 
-COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256")
+COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
+DIGESTED = ["video", "label", "split", "validation", "group", "num_frames", "stride", "frames_sha256"]
 
 
 def home() -> Path:
@@ -35,6 +38,21 @@ def store_path(name: str) -> Path:
 
 def prepared_names() -> list[str]:
     return sorted(p.parent.name for p in (home() / "prepared").glob("[a-z0-9]*/done.json"))
+
+
+def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
+    """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin` or source files."""
+    rows = index[DIGESTED].to_numpy(object).tolist()
+    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows])).hexdigest()
+
+
+def check_layout(index: pd.DataFrame) -> None:
+    """Raises ValueError unless the videos fill `frames.bin` one after the other, all of train before those of test."""
+    ordered = index.sort_values("offset")
+    ends = ordered["num_frames"].to_numpy(np.int64).cumsum()
+    one_after_another = (ordered["offset"].to_numpy(np.int64) + ordered["num_frames"].to_numpy(np.int64) == ends).all()
+    if not (one_after_another and (ordered["split"] == "test").is_monotonic_increasing):
+        raise ValueError("the videos in frames.bin don't follow each other, those of train first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +112,16 @@ class Split:
         return Split(name=self.name, dataset=self.dataset, digest=self.digest, spec=self.spec, index=kept, frames=self.frames)
 
 
+def check_index(spec: DatasetSpec, index: pd.DataFrame, digest: str) -> None:
+    """Raises ValueError when spec and index are not those that `prepare` wrote. Reads no frames."""
+    lacking = [column for column in COLUMNS if column not in index]
+    if lacking:
+        raise ValueError(f"index.parquet lacks {', '.join(lacking)}, maybe an earlier version wrote it")
+    if (found := store_digest(spec, index)) != digest:
+        raise ValueError(f"spec.json or index.parquet was changed: digest {found[:8]}, done.json says {digest[:8]}")
+    check_layout(index)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """A prepared dataset. Only `evaluate` opens this; distillers and training get a `Split` of train."""
@@ -116,8 +144,9 @@ class Store:
         try:
             done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
             spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
-            index = pd.read_parquet(path / "index.parquet", columns=list(COLUMNS))
+            index = pd.read_parquet(path / "index.parquet")
             digest, num_missing = str(done["digest"]), int(done["num_missing"])
+            check_index(spec, index, digest)
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
@@ -131,24 +160,24 @@ class Store:
             )
         return store
 
-    @cached_property
-    def frames(self) -> np.ndarray:
-        side = self.spec.size
-        return np.memmap(self.path / "frames.bin", np.uint8, "r").reshape(-1, side, side, 3)
-
     def _split(self, name: Split3, rows: pd.Series) -> Split:
-        """The chosen videos, and of the frames only their side of the file: a train split can't reach a test frame."""
+        """The chosen videos, and of the file only their side is mapped. Maps begin at whole pages, so that of test may show
+        the end of train; train begins with the file, and its map ends before the first test frame.
+        """
         side = self.index[self.index["split"] == ("test" if name == "test" else "train")]
-        begin, end = int(side["offset"].min()), int((side["offset"] + side["num_frames"]).max())
-        assert end - begin == side["num_frames"].sum(), "prepare writes each split in one piece"
-        index = self.index[rows].assign(offset=self.index["offset"] - begin).reset_index(drop=True)
+        begin, num_frames = int(side["offset"].min()), int(side["num_frames"].sum())
+        shape = (num_frames, self.spec.size, self.spec.size, 3)
+        offset = begin * self.spec.size * self.spec.size * 3
+        frames = np.memmap(self.path / "frames.bin", np.uint8, "r", offset, shape)
+        index = self.index[rows].reset_index(drop=True)
+        index["offset"] -= begin
         return Split(
             name=name,
             dataset=self.name,
             digest=self.digest,
             spec=self.spec,
             index=index,
-            frames=self.frames[begin:end],
+            frames=frames,
         )
 
     @property
@@ -170,7 +199,6 @@ class Store:
         return self._split("test", self.index["split"] == "test")
 
 
-def open_train(name: str, holdout: bool = False) -> Split:
+def open_train(name: str) -> Split:
     """The train split of a prepared dataset and nothing else: what distillers are given."""
-    store = Store.open(name)
-    return store.holdout_train if holdout else store.train
+    return Store.open(name).train

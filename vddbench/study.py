@@ -35,7 +35,7 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     spec, task, store = scored.store.spec, scored.task, scored.store
     file = out / f"precision-{task}-{scored.submission.manifest.folder}-{student}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset))
+    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset), module.RECIPE)
     for seed in seeds:
         for kind in KINDS:
             if any(row["seed"] == seed and row["precision"] == kind for row in rows):
@@ -90,7 +90,7 @@ def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], o
                 continue
             rng = np.random.default_rng(seed)
             clips = pixels.decode(random.distill(store.holdout_train, task, random.Config(), rng).tensors, spec)
-            batch = task.batch_size(spec, len(clips))
+            batch = task.batch_size(spec, len(clips), variant.RECIPE)
             with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
                 trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
             top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]

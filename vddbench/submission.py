@@ -22,6 +22,7 @@ from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Manifest, Submissio
 from vddbench.store import Store, prepared_names, store_path
 
 UNMEASURED = "0" * 64  # the sha256 of a draft, before `write` measures it
+MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a payload that is larger itself is not expanded further
 MAX_EXPANSION = 64  # decoded uint8 bytes over the budget; JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5
 
 
@@ -77,13 +78,17 @@ def check_place(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def check_budget(submission: Submission, task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError with the byte table when the payload is over budget by one byte."""
-    check_bytes(payload.described(submission.tensors), task, spec)
+def check_store(manifest: Manifest, store_digest: str) -> None:
+    """Raises ValueError for a set distilled from another preparation of the data: other videos, geometry or recipe."""
+    if manifest.store_digest not in {None, store_digest}:
+        raise ValueError(
+            f"{MANIFEST}: field 'store_digest' names the prepared store {str(manifest.store_digest)[:16]}, the one here is "
+            f"{store_digest[:16]}: distill it again from this one, or prepare the data as it was"
+        )
 
 
 def check_bytes(found: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> None:
-    """`check_budget` from a file's header, before any tensor is read."""
+    """Raises ValueError with the byte table when the payload is over budget by one byte."""
     budget = task.budget_bytes(spec)
     rows = sorted(((e.num_bytes, e) for e in found), key=lambda row: -row[0])
     total = sum(size for size, _ in rows)
@@ -128,12 +133,12 @@ def check_expansion(tensors: Mapping[str, torch.Tensor], task: Task, spec: Datas
     if "labels" not in tensors or tensors["labels"].ndim == 0:
         return  # the decoder names it
     stored = sum(t.numel() * t.element_size() for t in tensors.values())
-    limit = MAX_EXPANSION * (task.budget_bytes(spec) or stored) // spec.clip_bytes
+    most = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
     num_clips = len(tensors["labels"])
-    if num_clips > limit:
+    if num_clips * spec.clip_bytes > most:
         raise ValueError(
-            f"payload decodes to {num_clips:,} clips = {num_clips * spec.clip_bytes:,} bytes; allowed: {limit:,} "
-            f"clips, {MAX_EXPANSION} times the budget; store fewer"
+            f"payload decodes to {num_clips:,} clips = {num_clips * spec.clip_bytes:,} bytes; allowed: "
+            f"{most // spec.clip_bytes:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from vddbench.spec import ClipSet, DatasetSpec, Recipe, StudentModule
 
 Precision = Literal["fp32", "bf16"]
 NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
-CPU_MICRO_BATCH = 64  # clips a forward pass on the CPU; bounds memory (about 0.7 GB for convnet3d at 8x64x64)
+CPU_MICRO_BATCH = 64  # clips a forward pass on the CPU, which has no out-of-memory error to answer to
 RESIDENT_SHARE = 0.5  # clips stay on the GPU when they fit into this share of its free memory
 REPORT_EVERY = 10  # steps between progress notes: reading the loss waits for the device
 
@@ -62,6 +63,20 @@ def batches(num_clips: int, batch: int, steps: int, seed: int) -> Iterator[np.nd
         queue = queue[batch:]
 
 
+@contextmanager
+def exact_fp32() -> Iterator[None]:
+    """fp32 means fp32: without this PyTorch lets GPUs round convolutions' inputs to TF32 (10 bits of mantissa)."""
+    places: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
+
+
 def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.device) -> torch.nn.Module:
     """A fresh network. The one place that seeds the global generator: initial weights, then dropout, follow from `seed`."""
     torch.manual_seed(seed)
@@ -72,13 +87,17 @@ def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.de
     return network
 
 
+def has_batch_norm(model: torch.nn.Module) -> bool:
+    return any(isinstance(m, NORMS_OVER_BATCH) for m in model.modules())
+
+
 def optimiser(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def default_micro_batch(model: torch.nn.Module, batch: int, device: torch.device) -> int:
     """The whole batch on a GPU (halved when memory runs out) and for networks with batch norm; else a bound for the CPU."""
-    if device.type == "cuda" or any(isinstance(m, NORMS_OVER_BATCH) for m in model.modules()):
+    if device.type == "cuda" or has_batch_norm(model):
         return batch
     return min(batch, CPU_MICRO_BATCH)
 
@@ -128,16 +147,17 @@ def train(
     clips, labels = resident(clipset.clips, device), clipset.labels.to(device)
     finite = torch.ones((), dtype=torch.bool, device=device)
     drop_at = int(steps * recipe.lr_drop_at)
-    for step, rows in enumerate(batches(len(clipset), batch, steps, seed)):
-        if step == drop_at:
-            sgd.param_groups[0]["lr"] *= recipe.lr_drop
-        index = torch.from_numpy(rows)
-        chosen, target = clips[index.to(clips.device)], labels[index.to(device)]
-        loss, micro = step_gradients(model, sgd, chosen, target, spec, micro, precision)
-        sgd.step()
-        finite &= loss.isfinite()
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-            on_step(REPORT_EVERY if (step + 1) % REPORT_EVERY == 0 else steps % REPORT_EVERY, f"loss {loss.item():.3f}")
+    with exact_fp32():
+        for step, rows in enumerate(batches(len(clipset), batch, steps, seed)):
+            if step == drop_at:
+                sgd.param_groups[0]["lr"] *= recipe.lr_drop
+            index = torch.from_numpy(rows)
+            chosen, target = clips[index.to(clips.device)], labels[index.to(device)]
+            loss, micro = step_gradients(model, sgd, chosen, target, spec, micro, precision)
+            sgd.step()
+            finite &= loss.isfinite()
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
+                on_step(REPORT_EVERY if (step + 1) % REPORT_EVERY == 0 else steps % REPORT_EVERY, f"loss {loss.item():.3f}")
     ok = bool(finite.item())  # also waits for the device, so that the seconds are true
     return Trained(model=model.eval(), finite=ok, seconds=time.monotonic() - started, micro_batch=micro, precision=precision)
 
@@ -160,13 +180,16 @@ def step_gradients(
     micro: int,
     precision: Precision,
 ) -> tuple[torch.Tensor, int]:
-    """The gradient of one batch; when the GPU's memory runs out, again with half the micro-batch (same effective batch)."""
+    """The gradient of one batch; when the GPU's memory runs out, again with half the micro-batch (same effective batch).
+
+    Networks with batch norm are never split: statistics over fewer clips are another network. Theirs raises.
+    """
     while True:
         sgd.zero_grad(set_to_none=True)
         try:
             return gradients(model, clips, labels, spec, micro, precision), micro
         except torch.OutOfMemoryError:
-            if micro == 1:
+            if micro == 1 or has_batch_norm(model):
                 raise
             micro = (micro + 1) // 2
             torch.cuda.empty_cache()

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -33,6 +33,7 @@ from vddbench.spec import DatasetSpec
 
 MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
+MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels. A still of an hour is a small file, and would be 78 GB
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
 # a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -69,6 +70,12 @@ def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
     return num_decoded // frames, tuple(i * num_decoded // frames for i in range(frames))
 
 
+def planned_frames(planned: Plan, num_decoded: int) -> Sequence[int]:
+    """The numbers of the stored ones of n decoded frames."""
+    step, chosen = planned
+    return range(0, num_decoded, step) if chosen is None else chosen
+
+
 def store_video(path: Path, spec: DatasetSpec, part: Path) -> Stored:
     """Writes the stored frames of `path` to the new file `part`: [num_frames, H, W, C] uint8.
 
@@ -100,6 +107,8 @@ def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int
     if num_decoded == 0:
         raise UnreadableVideo("no frames")
     actual = plan(num_decoded, spec.frames, spec.stride)
+    if (num_planned := len(planned_frames(actual, num_decoded))) > MAX_STORED_FRAMES:
+        raise UnreadableVideo(f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,} with a stride of {actual[0]}")
     if actual != planned:
         out.seek(0)
         out.truncate()
@@ -121,17 +130,18 @@ def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
 
 
 def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan, out: BinaryIO) -> int:
-    """Writes the planned ones of a video's frames; returns how many frames it really has."""
+    """Writes the planned ones of a video's frames, the first MAX_STORED_FRAMES; returns how many frames it really has."""
     step, chosen = planned
     wanted = itertools.count(0, step) if chosen is None else iter(chosen)
-    next_wanted, num_decoded = next(wanted), 0
+    next_wanted, num_decoded, num_stored = next(wanted), 0, 0
     scaler = VideoReformatter()  # keeps its tables from frame to frame
     turn: Turn = (False, False, False)
     for frame in frames:
         if num_decoded == 0:
             turn = orientation(frame)
-        if num_decoded == next_wanted:
+        if num_decoded == next_wanted and num_stored < MAX_STORED_FRAMES:
             out.write(picture(frame, spec, scaler, turn).tobytes())
+            num_stored += 1
             next_wanted = next(wanted, -1)
         num_decoded += 1
     return num_decoded
