@@ -79,7 +79,7 @@ def scores(method: str, task: str) -> np.ndarray:
 def test_recorded_references_show_the_difficulty_it_was_tuned_to() -> None:
     """`pytest -m slow` retrains these."""
     assert scores("full", "movingshapes-full").min() > 0.90
-    assert 0.40 < scores("random", "movingshapes-ipc5").mean() < 0.60
+    assert 0.40 < scores("random", "movingshapes-ipc5").mean() < 0.65
     assert scores("random", "movingshapes-ipc1").mean() > 0.125 + 3 * np.sqrt(0.125 * 0.875 / 400)
     for task in ("movingshapes-ipc1", "movingshapes-ipc5"):
         stills = scores("random_still", task)

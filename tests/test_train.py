@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,3 +174,12 @@ def test_fp32_is_not_tf32_while_students_are_trained_and_tested() -> None:
 def test_networks_with_batch_norm_are_never_split_on_the_cpu() -> None:
     assert training.default_micro_batch(torch.nn.BatchNorm3d(2), 200, CPU) == 200
     assert training.default_micro_batch(torch.nn.Linear(2, 2), 200, CPU) == training.CPU_MICRO_BATCH
+
+
+@pytest.mark.parametrize("name", names("student"))
+def test_only_students_with_a_parity_study_are_trained_in_bf16(name: str) -> None:
+    studies = list((Path(__file__).parents[1] / "leaderboard" / "studies").glob(f"precision-*-{name}.csv"))
+    if training.best_precision(CPU, load("student", name)) == "bf16":
+        assert studies
+    if not studies:
+        assert training.best_precision(CPU, load("student", name)) == "fp32"

@@ -53,7 +53,7 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
     model = build(student, spec, 0, device)
     x = to_input(clipset.clips, spec, device)
     labels = clipset.labels.to(device)
-    precision = best_precision(device)
+    precision = best_precision(device, student)
     sgd = optimiser(model, student.RECIPE)
 
     def bare_train(steps: int) -> None:
@@ -146,8 +146,7 @@ def miniucf_seconds(speed: Speed) -> float:
 def run(students: list[str], batch: int) -> None:
     """Prints one row per student and shape."""
     device = best_device()
-    precision = best_precision(device)
-    title = f"{device_name(device)}, {torch.get_num_threads()} threads, training in {precision}, batch {batch}"
+    title = f"{device_name(device)}, {torch.get_num_threads()} threads, batch {batch}"
     table = Table(title=f"{title}; medians of {ROUNDS} rounds")
     for header in (
         "student",
@@ -159,7 +158,7 @@ def run(students: list[str], batch: int) -> None:
         "referee adds",
         "MiniUCF ipc1",
     ):
-        table.add_column(header, justify="left" if header in {"student", "clip"} else "right")
+        table.add_column(header, justify="left" if header in {"student", "clip", "precision"} else "right")
     modules = {name: load("student", name) for name in students}
     with bar("bench", len(modules) * len(SHAPES)) as progress:
         for name, module in modules.items():
@@ -168,6 +167,7 @@ def run(students: list[str], batch: int) -> None:
                 table.add_row(
                     name,
                     f"{spec.frames}x{spec.size}x{spec.size}",
+                    best_precision(device, module),
                     f"{1 / speed.train:.1f}",
                     f"{speed.gflop / speed.train / 1e3:.3f}",
                     f"{speed.train / speed.bare_train - 1:+.1%}",

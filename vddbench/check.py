@@ -22,6 +22,7 @@ from vddbench import payload, submission
 from vddbench.manifest import read_manifest
 from vddbench.progress import bar, clean
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
+from vddbench.store import Store, store_path
 from vddbench.tensors import value_range
 
 P = ParamSpec("P")
@@ -100,6 +101,9 @@ def check(path: Path, spec: DatasetSpec | None = None) -> Report:
         attempt(submission.check_bytes, rows, task, spec)
     if manifest and data:
         attempt(submission.check_sha256, folder, manifest)
+    if manifest and task and store_path(task.dataset).is_dir():
+        store = attempt(Store.open, task.dataset)
+        attempt(submission.check_store, manifest, store.digest) if store else None
     warnings: list[str] = []
     contents = None
     if rows and data and manifest and task and spec and _is_near_budget(rows, task, spec, warnings):

@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,7 +219,8 @@ def readable(path: Path) -> Record | None:
     try:
         return read_record(path)[0]
     except ValueError as error:
-        say(f"{error}; kept as {set_aside(path).name}, evaluating again", style="yellow")
+        with suppress(FileNotFoundError):  # another process was first to set it aside
+            say(f"{error}; kept as {set_aside(path).name}, evaluating again", style="yellow")
         return None
 
 

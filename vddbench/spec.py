@@ -277,7 +277,10 @@ class DecoderModule(Protocol):
 
 
 class StudentModule(Protocol):
-    """A file in vddbench/students/. The network maps normalised [N, C, T, H, W] to logits [N, K]."""
+    """A file in vddbench/students/. The network maps normalised [N, C, T, H, W] to logits [N, K].
+
+    `BF16 = True` in the file allows bf16 autocast: only after `vddbench study precision` has shown no shift.
+    """
 
     RECIPE: Recipe
 

@@ -36,8 +36,10 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def best_precision(device: torch.device) -> Precision:
-    """bf16 autocast where the hardware multiplies bf16 itself; the parity study found no shift (README)."""
+def best_precision(device: torch.device, student: StudentModule) -> Precision:
+    """bf16 autocast for students whose file says that a parity study found no shift, on hardware that multiplies bf16."""
+    if not getattr(student, "BF16", False):
+        return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -138,7 +140,7 @@ def train(
 ) -> Trained:
     """SGD for exactly `steps` steps of `batch` clips; lr drops once. Same seed, same student, to the bit on one CPU."""
     device = device or best_device()
-    precision = precision or best_precision(device)
+    precision = precision or best_precision(device, student)
     started = time.monotonic()
     model = build(student, spec, seed, device).train()
     recipe = student.RECIPE
