@@ -15,8 +15,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.table import Table
+from tabulate import tabulate
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -32,6 +31,10 @@ from vddbench.students import convnet3d
 from vddbench.train import best_device, best_precision, build, optimiser, to_input, train
 
 SHAPES = (movingshapes.SPEC, miniucf.SPEC)  # 8x64x64 and 16x112x112: every registered clip shape
+HEADERS = (
+    "student", "clip", "training in", "train clips/s", "TFLOP/s", "referee adds",
+    "test clips/s", "referee adds", "MiniUCF ipc1",
+)  # fmt: skip
 ROUNDS = 5
 ROUND_SECONDS, MIN_STEPS = 1.0, 4  # a round is at least this long, so that a fast GPU is measured too, and not the call
 
@@ -143,37 +146,30 @@ def miniucf_seconds(speed: Speed) -> float:
     return train_clips * speed.train + (spec.num_videos["test"] + held_out) * V1.test_views * speed.test
 
 
+def row(name: str, student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> list[str]:
+    speed = measure(student, spec, batch, device)
+    return [
+        name,
+        f"{spec.frames}x{spec.size}x{spec.size}",
+        best_precision(device, student),
+        f"{1 / speed.train:.1f}",
+        f"{speed.gflop / speed.train / 1e3:.3f}",
+        f"{speed.train / speed.bare_train - 1:+.1%}",
+        f"{1 / speed.test:.1f}",
+        f"{speed.test / speed.bare_test - 1:+.1%}",
+        f"{miniucf_seconds(speed) / 60:.0f} min" if spec is miniucf.SPEC else "-",
+    ]
+
+
 def run(students: list[str], batch: int) -> None:
-    """Prints one row per student and shape."""
+    """Prints one row per student and shape, as Markdown. Testing is always in fp32."""
     device = best_device()
-    title = f"{device_name(device)}, {torch.get_num_threads()} threads, batch {batch}"
-    table = Table(title=f"{title}; medians of {ROUNDS} rounds")
-    for header in (
-        "student",
-        "clip",
-        "train clips/s",
-        "TFLOP/s",
-        "referee adds",
-        "test clips/s",
-        "referee adds",
-        "MiniUCF ipc1",
-    ):
-        table.add_column(header, justify="left" if header in {"student", "clip", "precision"} else "right")
+    rows = []
     modules = {name: load("student", name) for name in students}
     with bar("bench", len(modules) * len(SHAPES)) as progress:
         for name, module in modules.items():
             for spec in SHAPES:
-                speed = measure(module, spec, batch, device)
-                table.add_row(
-                    name,
-                    f"{spec.frames}x{spec.size}x{spec.size}",
-                    best_precision(device, module),
-                    f"{1 / speed.train:.1f}",
-                    f"{speed.gflop / speed.train / 1e3:.3f}",
-                    f"{speed.train / speed.bare_train - 1:+.1%}",
-                    f"{1 / speed.test:.1f}",
-                    f"{speed.test / speed.bare_test - 1:+.1%}",
-                    f"{miniucf_seconds(speed) / 60:.0f} min" if spec is miniucf.SPEC else "",
-                )
+                rows.append(row(name, module, spec, batch, device))
                 progress.advance()
-    Console().print(table)
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads, batch {batch}; medians of {ROUNDS} rounds\n")
+    print(tabulate(rows, HEADERS, "github", disable_numparse=True))
