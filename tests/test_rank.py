@@ -13,7 +13,8 @@ import pytest
 from leaderboard.rank import half_width, load, rank
 from leaderboard.tables import show, tables
 from tests.test_records import GOOD, a_record
-from vddbench.records import Predictions, write_record
+from vddbench.predictions import Predictions
+from vddbench.records import write_record
 
 FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
 

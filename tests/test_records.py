@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vddbench.records import Predictions, read_predictions, read_record, record_files, set_aside, write_record
+from vddbench.predictions import Predictions, read_predictions
+from vddbench.records import read_record, record_files, set_aside, write_record
 from vddbench.spec import Environment, Record
 
 GOOD = Predictions(

@@ -23,9 +23,10 @@ from vddbench.atomic import try_to_write
 from vddbench.environment import device_name, git_commit
 from vddbench.lookup import load
 from vddbench.predict import num_clips, predict
+from vddbench.predictions import Predictions
 from vddbench.progress import bar, say
 from vddbench.protocol import V1
-from vddbench.records import Predictions, cell_path, read_record, set_aside, write_record
+from vddbench.records import cell_path, read_record, set_aside, write_record
 from vddbench.spec import ClipSet, Environment, Manifest, Record, Submission, Task
 from vddbench.store import Store
 from vddbench.train import Trained, best_device, train

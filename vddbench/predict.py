@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from vddbench.predictions import Predictions
 from vddbench.protocol import V1
-from vddbench.records import Predictions
 from vddbench.spec import ClipSet, StudentModule, Task
 from vddbench.store import Split
 from vddbench.train import best_device, exact_fp32, to_input, train
