@@ -29,6 +29,7 @@ Out = Annotated[Path, typer.Option(help="folder of the submissions")]
 Force = Annotated[bool, typer.Option("--force", help="do it again although it is there")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="seeds 0..N-1")]
 Students = Annotated[str, typer.Option(help="comma-separated")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")]
 TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
 
 
@@ -108,13 +109,23 @@ def distill(
     method: Annotated[str, typer.Argument(help="a file of baselines/")],
     task: TaskName,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    preset: Annotated[
+        str | None, typer.Option(help="settings other than the published ones, e.g. fast: minutes on 2 cores")
+    ] = None,
+    watch_val: Annotated[
+        int | None,
+        typer.Option(min=1, help="keep the validation videos out, score on them every N iterations, submit the best"),
+    ] = None,
+    device: Device = None,
     out: Out = Path("submissions"),
     force: Force = False,
 ) -> None:
-    """Run a bundled baseline; writes a submission."""
+    """Run a bundled baseline; writes a submission. Iterative ones can be interrupted and go on where they stopped."""
     from vddbench.distill import distill as run
+    from vddbench.train import named_device
 
-    run(method, parse_task(task), seed, out, force)
+    chosen = named_device(device) if device else None
+    run(method, parse_task(task), seed, out, force, device=chosen, preset=preset, watch_every=watch_val)
 
 
 @app.command()
@@ -270,6 +281,26 @@ def study_lr(
     except ValueError:
         raise LookupError(f"--rates {rates[:80]!r}: numbers with commas between, e.g. 0.001,0.01,0.1") from None
     lr(student, parse_task(task), numbers, range(seeds), out)
+
+
+@study.command("settings")
+@friendly
+def study_settings(
+    method: str,
+    task: TaskName,
+    tries: Annotated[list[str], typer.Option("--try", help="e.g. lr=0.1,iterations=300; may be repeated")] = [""],  # noqa: B006 - typer reads it
+    preset: Annotated[str | None, typer.Option(help="the settings that --try changes")] = None,
+    seeds: Seeds = 3,
+    distill_seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = None,
+    out: Path = STUDIES,
+) -> None:
+    """An iterative baseline at several settings, scored on validation videos it did not see."""
+    from vddbench.train import best_device, named_device
+    from vddbench.tuning import settings
+
+    place = named_device(device) if device else best_device()
+    settings(method, parse_task(task), preset, tries, range(seeds), distill_seed, place, out)
 
 
 def main() -> None:

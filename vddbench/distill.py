@@ -3,48 +3,168 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import torch
 
-from vddbench import submission
+from leaderboard import plots
+from vddbench import checkpoint, submission
 from vddbench.atomic import try_to_write
-from vddbench.environment import device_name
-from vddbench.lookup import load
+from vddbench.environment import device_name, peak_memory_bytes
+from vddbench.learn import learn
+from vddbench.lookup import load, unknown
+from vddbench.manifest import MANIFEST
 from vddbench.progress import say
-from vddbench.spec import Task
-from vddbench.store import open_train
+from vddbench.spec import Distilled, Learner, Task
+from vddbench.store import Split, open_train
 from vddbench.train import best_device
+from vddbench.watch import Watch
 
 
-def distill(method: str, task: Task, seed: int, out: Path, force: bool = False) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A set, and what it cost."""
+
+    distilled: Distilled
+    seconds: float
+    clips_read: int | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+
+def distill(
+    method: str,
+    task: Task,
+    seed: int,
+    out: Path,
+    force: bool = False,
+    *,
+    device: torch.device | None = None,
+    preset: str | None = None,
+    watch_every: int | None = None,
+) -> Path:
     """Writes `out/TASK/METHOD` (`METHOD-sN` for seed N > 0). Same seed, same bytes on the CPU.
 
-    The method is given the train split and a seeded generator; no other data. Raises ValueError when the method can't
-    serve the task, LookupError for unknown names.
+    The method is given the train split and a seed; no other data. With `watch_every` the validation videos are kept out of
+    distilling, and the best iteration on them is submitted. Raises ValueError when the method can't serve the task,
+    LookupError for unknown names.
     """
     baseline = load("baseline", method)
+    device = device or best_device()
     train = open_train(task.dataset)
-    config = getattr(baseline, "CONFIGS", {}).get(str(task), baseline.Config())
+    config = config_for(baseline, method, task, preset)
     try_to_write(out)
-    started = time.monotonic()
-    made = baseline.distill(train, task, config, np.random.default_rng(seed))
-    seconds = time.monotonic() - started
+    folder = method if seed == 0 else f"{method}-s{seed}"
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    if hasattr(baseline, "learner"):
+        if (out / str(task) / folder / MANIFEST).exists() and not force:
+            raise ValueError(f"{out / str(task) / folder} is there already; --force distills it again, --seed N another one")
+        made = _learned(baseline, method, train, task, config, seed, device, folder, watch_every, preset, force)
+    elif watch_every is not None:
+        raise ValueError(f"{method} has no iterations to watch; leave out --watch-val")
+    else:
+        started = time.monotonic()
+        distilled = baseline.distill(train, task, config, np.random.default_rng(seed))
+        made = Made(distilled=distilled, seconds=time.monotonic() - started)
     path = submission.write(
         out,
-        made.tensors,
+        made.distilled.tensors,
         method=method,
         task=str(task),
         seed=seed,
         decoder=baseline.DECODER,
-        config={**asdict(config), **made.chosen},
+        config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},
         paper=baseline.PAPER,
-        distill_seconds=round(seconds, 3),
-        distill_hardware=device_name(best_device()),
+        holdout=watch_every is not None,
+        distill_seconds=round(made.seconds, 3),
+        distill_hardware=device_name(device),
+        distill_peak_memory_bytes=peak_memory_bytes(device),
+        distill_clips_read=made.clips_read,
         store_digest=train.digest,
         spec=train.spec,
         force=force,
     )
-    say(f"{path}: distilled in {seconds:.1f} s")
+    checkpoint.drop(checkpoint.folder_of(str(task), path.name))
+    say(f"{path}: distilled in {made.seconds:.1f} s")
     return path
+
+
+def config_for(baseline: ModuleType, method: str, task: Task, preset: str | None) -> Any:
+    """The preset asked for, else the published settings of the task, else the method's own."""
+    if preset is None:
+        return getattr(baseline, "CONFIGS", {}).get(str(task), baseline.Config())
+    presets: dict[str, Any] = getattr(baseline, "PRESETS", {})
+    if preset not in presets:
+        raise LookupError(unknown(f"preset of {method}", preset, sorted(presets)))
+    return presets[preset]
+
+
+def _learned(
+    baseline: ModuleType,
+    method: str,
+    train: Split,
+    task: Task,
+    config: Any,
+    seed: int,
+    device: torch.device,
+    folder: str,
+    watch_every: int | None,
+    preset: str | None,
+    force: bool,
+) -> Made:
+    """A run of an iterative baseline, under a lock, with its curves beside the checkpoint."""
+    run = checkpoint.folder_of(str(task), folder)
+    watch = None
+    if watch_every is not None:
+        watch, train = watch_for(train, task, baseline.DECODER, watch_every, device)
+    settings = {
+        "method": method, "preset": preset, "seed": seed, "store": train.digest, "watch_every": watch_every, **asdict(config)
+    }  # fmt: skip
+    with checkpoint.locked(run):
+        if force and not checkpoint.was_forced(run, settings):
+            checkpoint.drop(run)
+        checkpoint.read(run, settings)  # refuses other settings before the learner's experts or statics are made
+        learner: Learner = baseline.learner(train, task, config, seed, device)
+        learned = learn(learner, settings, run, watch, f"{method} on {task} seed {seed}", forced=force)
+        plots.curves(learned.progress.losses, learned.progress.watched, run)
+        rounded = rounding(learner, baseline.DECODER, train, watch)
+    if learned.waited_share is not None:
+        say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
+    return Made(
+        distilled=learned.distilled,
+        seconds=learned.progress.seconds,
+        clips_read=learned.progress.clips_read,
+        chosen={**learned.chosen, **rounded},
+    )
+
+
+def watch_for(train: Split, task: Task, decoder: str, every: int, device: torch.device) -> tuple[Watch, Split]:
+    """(a watch on the validation videos, the other train videos). Raises ValueError when the store has none."""
+    held_out = train.index["validation"].to_numpy(bool)
+    if not held_out.any() or held_out.all():
+        raise ValueError(
+            f"{train.dataset} has {held_out.sum()} validation videos of {len(train)} to watch; leave out --watch-val: the "
+            "iteration of the Config is then submitted"
+        )
+    watch = Watch(every=every, validation=train.only(held_out), task=task, decoder=decoder, device=device)
+    return watch, train.only(~held_out)
+
+
+def rounding(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
+    """What storing in 8 bits costs: its error in grey levels and, with a watch, validation top-1 without and with it.
+
+    Of the last iteration.
+    """
+    exact = learner.exact()
+    tensors = learner.distilled().tensors
+    decoded = load("decoder", decoder).decode(tensors, train.spec)
+    error = (decoded.clips.float() - exact.clips.float()).square().mean().sqrt()
+    found = {"rounding_rms_grey_levels": round(float(error), 4)}
+    if watch is not None:
+        found["last_top1_rounded"] = round(watch.score(decoded), 4)
+        found["last_top1_unrounded"] = round(watch.score(exact), 4)
+    return found

@@ -6,8 +6,6 @@ Beside the precision study this is the only file that opens the test split.
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +18,7 @@ import torch
 
 from vddbench import __version__, submission
 from vddbench.atomic import try_to_write
-from vddbench.environment import device_name, git_commit
+from vddbench.environment import device_name, git_commit, peak_memory_bytes
 from vddbench.lookup import load
 from vddbench.predict import num_clips, predict
 from vddbench.predictions import Predictions
@@ -62,14 +60,6 @@ def check_normalisation(store: Store) -> None:
             f"store {store.path} normalises with {store.spec.mean}, {store.spec.std}; protocol {V1.name} fixes "
             f"{V1.normalisation_mean}, {V1.normalisation_std}: prepare it again"
         )
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Allocated on the GPU since the seed began; on the CPU the largest resident size of this process so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def evaluate_seed(scored: Scored, student: str, seed: int, device: torch.device) -> tuple[Record, Predictions]:

@@ -15,6 +15,7 @@ import torch
 from vddbench import lookup, submission
 from vddbench.check import check
 from vddbench.payload import CODES
+from vddbench.quantise import quantise
 from vddbench.sources import choose_clips, choose_labels, read_tensors
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, DatasetSpec, Task
 from vddbench.tensors import labels as checked_labels
@@ -35,7 +36,6 @@ RANGES: dict[str, tuple[Sequence[float], Sequence[float]]] = {  # value on 0-255
 }
 SOURCE_FACTOR = 16  # a source may hold this many budgets: float64 clips are 8, twice that for what else is in the file
 UNBUDGETED_SOURCE_BYTES = 64 * 10**9  # float32 clips of UCF101's 9,537 train videos are 23 GB
-CHUNK = 64  # clips compared at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def pack(
     ordered = arrange(found[key], spec, layout, decoder, report)
     given = _given_labels({n: t for n, t in found.items() if n != key}, labels, labels_key, limit, report)
     targets = labels_for(given, len(ordered.values), ordered.has_class_axis, task, spec, report)
-    stored = store(to_255(ordered.values, value_range, report), DTYPES[dtype], report)
+    stored = quantise(to_255(ordered.values, value_range, report), DTYPES[dtype], report)
     tensors = {TENSOR[ordered.decoder]: stored.pop("pixels"), **stored, "labels": targets}
     path = submission.write(
         out,
@@ -193,40 +193,6 @@ def detect_range(low: float, high: float, values: torch.Tensor) -> str:
         f"values from {low:.4g} to {high:.4g} ({str(values.dtype).removeprefix('torch.')}) could be on more than one "
         f"scale; say which with --range: {', '.join(RANGES)}"
     )
-
-
-def store(values: torch.Tensor, dtype: torch.dtype, report: list[str]) -> dict[str, torch.Tensor]:
-    """`pixels`, and `scale` and `offset` where uint8 has to reach outside 0-255, so that nothing is clipped."""
-    affine: dict[str, torch.Tensor] = {}
-    low, high = range_of(values)
-    if dtype != torch.uint8 or values.dtype == torch.uint8:
-        pixels = values.to(dtype)
-    elif low >= -0.5 and high <= 255.5:
-        pixels = values.round().clamp_(0, 255).to(torch.uint8)
-    else:
-        flat = values.reshape(-1, 3)
-        least, most = flat.amin(0), flat.amax(0)
-        affine = {"scale": (most - least) / 255, "offset": least}
-        steps = torch.where(affine["scale"] > 0, affine["scale"], 1.0)
-        pixels = ((values - least) / steps).round_().clamp_(0, 255).to(torch.uint8)
-    worst, mean = _errors(values, pixels, affine)
-    how = ", with a scale and offset per channel because values leave 0-255" if affine else ""
-    report.append(
-        f"stored: {str(dtype).removeprefix('torch.')}{how}; quantisation error at most {worst:.3g}, mean {mean:.3g} "
-        "of 255 grey levels"
-    )
-    return {"pixels": pixels.contiguous(), **affine}
-
-
-def _errors(values: torch.Tensor, pixels: torch.Tensor, affine: dict[str, torch.Tensor]) -> tuple[float, float]:
-    """Largest and mean absolute difference between what is decoded and what was given."""
-    worst = total = 0.0
-    for begin in range(0, len(values), CHUNK):
-        kept = pixels[begin : begin + CHUNK].float()
-        decoded = kept * affine["scale"] + affine["offset"] if affine else kept
-        error = (decoded - values[begin : begin + CHUNK].float()).abs()
-        worst, total = max(worst, float(error.max())), total + float(error.sum(dtype=torch.float64))
-    return worst, total / values.numel()
 
 
 def _given_labels(

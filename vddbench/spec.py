@@ -161,6 +161,8 @@ class Manifest(Frozen):
     holdout: bool = False  # True: the validation videos were kept out, so validation accuracy is clean
     distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     distill_hardware: Text = ""
+    distill_peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None  # on the GPU; on the CPU the process's largest
+    distill_clips_read: Annotated[int, Field(ge=0)] | None = None  # real clips, each time one was read
     store_digest: Sha256 | None = None  # the prepared store it was made from
     payload: Payload | None = None
 
@@ -287,8 +289,43 @@ class StudentModule(Protocol):
     def build(self, clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module: ...
 
 
+class Reads(Protocol):
+    """Where a learner's real data comes from, and what reading it cost."""
+
+    clips_read: int
+    waited_seconds: float  # that a step stood still for data
+
+
+class Learner(Protocol):
+    """What an iterative baseline learns. All randomness of `step(i)` follows from the seed and i, so resuming is exact."""
+
+    @property
+    def real(self) -> Reads: ...
+
+    memory_knob: str  # the Config field to lower when memory runs out
+
+    def step(self, iteration: int) -> torch.Tensor:
+        """One update; returns the scalar loss before it, detached."""
+
+    def exact(self) -> ClipSet:
+        """The clips learned so far, in float: what the payload would decode to if nothing were rounded."""
+
+    def distilled(self) -> Distilled:
+        """The payload learned so far."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that steps change."""
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes back what `state` gave."""
+
+
 class BaselineModule(Protocol):
-    """A file in baselines/. Gets the train split and nothing else."""
+    """A file in baselines/. Gets the train split and nothing else.
+
+    `Config()` is as published; `CONFIGS` has other values by task, `PRESETS` by name. A baseline of many iterations has
+    `learner(train, task, config, seed, device) -> Learner` in place of `distill`, and `iterations` in its Config.
+    """
 
     DECODER: str
     PAPER: str

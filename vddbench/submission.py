@@ -159,6 +159,8 @@ def write(
     holdout: bool = False,
     distill_seconds: float | None = None,
     distill_hardware: str = "",
+    distill_peak_memory_bytes: int | None = None,
+    distill_clips_read: int | None = None,
     store_digest: str | None = None,
     spec: DatasetSpec | None = None,
     force: bool = False,
@@ -186,6 +188,8 @@ def write(
             holdout=holdout,
             distill_seconds=distill_seconds,
             distill_hardware=distill_hardware,
+            distill_peak_memory_bytes=distill_peak_memory_bytes,
+            distill_clips_read=distill_clips_read,
             store_digest=store_digest,
         )
     except ValidationError as error:
@@ -210,8 +214,8 @@ def _write_checked(root: Path, draft: Manifest, tensors: Mapping[str, torch.Tens
 
 
 def _same(folder: Path, manifest: Manifest) -> bool:
-    """Is this submission already there, whole? How long distilling took may differ."""
-    clock: dict[str, object] = {"distill_seconds": None, "distill_hardware": ""}
+    """Is this submission already there, whole? What distilling took may differ."""
+    clock: dict[str, object] = {"distill_seconds": None, "distill_hardware": "", "distill_peak_memory_bytes": None}
     try:
         there = read_manifest(folder)
         same = there.model_copy(update=clock) == manifest.model_copy(update=clock)

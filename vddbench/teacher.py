@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from vddbench.atomic import canonical_json, replacing
+from vddbench.atomic import canonical_json
+from vddbench.cached import cached
 from vddbench.progress import bar
 from vddbench.spec import FULL, ClipSet
 from vddbench.store import Split, home
@@ -26,12 +27,9 @@ def features(split: Split) -> np.ndarray:
     """[V, D] float32 of the centre clips of a train split, row i for video i. Trained on first use, then cached."""
     key = hashlib.sha256(canonical_json([split.digest, split.index["video"].tolist(), BATCH, SEED])).hexdigest()[:16]
     path = home() / "teachers" / f"{split.dataset}-{key}.safetensors"
-    if not path.exists():
-        found = _embed(split, _trained(split))
-        with replacing(path) as file:
-            file.write(save({"features": found}))
-    cached: np.ndarray = load_file(path)["features"].numpy()
-    return cached
+    cached(path, lambda: save({"features": _embed(split, _trained(split))}))
+    found: np.ndarray = load_file(path)["features"].numpy()
+    return found
 
 
 def _trained(split: Split) -> torch.nn.Module:

@@ -36,6 +36,17 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def named_device(name: str) -> torch.device:
+    """cpu, cuda or cuda:N. Raises LookupError for other names and for GPUs that aren't there."""
+    if name == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    allowed = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    if name not in allowed:
+        raise LookupError(f"no device {name[:40]!r} here; allowed: {', '.join(allowed)}")
+    return torch.device("cuda:0" if name == "cuda" else name)
+
+
 def best_precision(device: torch.device, student: StudentModule) -> Precision:
     """bf16 autocast for students whose file says that a parity study found no shift, on hardware that multiplies bf16."""
     if not getattr(student, "BF16", False):

@@ -1,0 +1,95 @@
+"""DM: synthetic clips whose mean features match those of real clips, in freshly drawn networks.
+
+Distribution matching (arXiv 2110.04181) on clips as in SDD (2312.00362): each iteration draws a random MiniC3D; the loss is
+the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All classes go through the network in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import ipc_of
+from vddbench.embed import class_means, embed, features, fresh_seed, random_net
+from vddbench.memory import Memory, Pixels, make_optimiser, real_start, restore, saved
+from vddbench.real import RealClips, balanced, stream
+from vddbench.spec import ClipSet, Distilled, Task
+from vddbench.store import Split
+from vddbench.students import convnet3d
+
+DECODER = "pixels"
+PAPER = "https://arxiv.org/abs/2110.04181"
+
+
+@dataclass(frozen=True)
+class Config:
+    iterations: int = 5000  # SDD distill_DM
+    real_per_class: int = 64  # real clips a class and iteration; SDD distill_DM
+    optimiser: str = "sgd"  # DM
+    lr: float = 30.0  # SDD README, MiniUCF ipc 1
+    momentum: float = 0.5  # DM
+    updates_per_net: int = 1  # DM: a fresh network every iteration
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each of the memory's parameters."""
+        return {"clips": self.lr}
+
+
+PRESETS = {
+    "fast": Config(iterations=300, real_per_class=16, optimiser="adam", lr=0.05),
+    "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),  # seconds: does it run on your data?
+}
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Starts from random real clips."""
+    clips, labels = real_start(train, ipc_of(task, "dm"), np.random.default_rng(seed))
+    return Matching(train, Pixels(clips, labels, train.spec, device), config, seed, device)
+
+
+class Matching:
+    """Moves a memory's clips so that the class means of their features match those of real clips."""
+
+    memory_knob = "real_per_class"
+
+    def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
+        self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
+        self.target: tuple[int, convnet3d.ConvNet3D, torch.Tensor] | None = (
+            None  # (draw, network, real means): redrawn on resume
+        )
+        self.real = RealClips(train, balanced(train, config.real_per_class), seed, device)
+        self.optimiser = make_optimiser(config.optimiser, memory.parameters, config.rates(), config.momentum)
+
+    def step(self, iteration: int) -> torch.Tensor:
+        net, real = self.draw(iteration // self.config.updates_per_net)
+        clips = self.memory.clips(stream(self.seed, iteration, 3))
+        found = class_means(embed(net, clips, self.device), self.memory.labels, self.spec.num_classes)
+        loss = (real - found).square().sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.detach()
+
+    def draw(self, number: int) -> tuple[convnet3d.ConvNet3D, torch.Tensor]:
+        """A random network and the class means [K, D] of real clips in it; they follow from the seed and the number alone."""
+        if self.target is None or self.target[0] != number:
+            net = random_net(self.spec, fresh_seed(stream(self.seed, number, 2)), self.device)
+            clips, labels = self.real.get(number)
+            means = class_means(features(net, clips, self.spec, self.device), labels, self.spec.num_classes)
+            self.target = number, net, means
+        return self.target[1:]
+
+    def exact(self) -> ClipSet:
+        return self.memory.exact()
+
+    def distilled(self) -> Distilled:
+        return Distilled(tensors=self.memory.tensors())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return saved(self.memory.parameters, self.optimiser)
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        restore(state, self.memory.parameters, self.optimiser)

@@ -1,0 +1,235 @@
+"""FRePo: synthetic clips on which a kernel ridge regression predicts the labels of real clips, in networks that are trained.
+
+Neural feature regression with pooling (arXiv 2206.00719) on clips as in SDD (2312.00362). Each iteration takes one network of
+a pool and predicts a batch of real clips from the synthetic ones, K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y with K = embed embed^T;
+the pixels follow the gradient of the squared error, then that network takes one step on the synthetic clips. After
+`net_updates` steps a network is replaced by a fresh one; their ages are staggered. Labels are fixed, centred one-hot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from vddbench.choose import ipc_of
+from vddbench.embed import autocast, embed, features, fresh_seed, random_net
+from vddbench.memory import Memory, Pixels, make_optimiser, real_start, restore, saved
+from vddbench.real import RealClips, stream, uniform
+from vddbench.spec import ClipSet, DatasetSpec, Distilled, Task
+from vddbench.store import Split
+from vddbench.students.convnet3d import ConvNet3D
+
+DECODER = "pixels"
+PAPER = "https://arxiv.org/abs/2206.00719"
+NET_FLOOR = 0.01  # share of net_lr that warm-up begins with and the cosine ends at; FRePo's PyTorch code, SDD distill_s2d
+
+
+@dataclass(frozen=True)
+class Config:
+    iterations: int = 10_000  # SDD distill_s2d; FRePo 500,000 on images
+    real_batch: int = 512  # real clips an iteration; SDD distill_s2d
+    pool: int = 10  # networks; FRePo
+    net_updates: int = 100  # steps after which a network is replaced; FRePo
+    net_batch: int = 500  # synthetic clips a network's step; FRePo
+    net_lr: float = 1e-4  # Adam; SDD run_s2d.sh (FRePo 3e-4)
+    net_warmup: int = 500  # steps of linear warm-up, so at 100 updates a fifth of it; FRePo's PyTorch code, SDD
+    ridge: float = 1e-6  # share of the mean eigenvalue; FRePo
+    lr: float = 1e-3  # FRePo's PyTorch code, Adam on images (its JAX code: LAMB, 3e-4); for clips none is published
+    momentum: float = 0.9  # Adam's beta1; PyTorch's default, as in FRePo's PyTorch code
+    final_lr: float = 0.1  # share of lr that the cosine ends at; FRePo
+    micro_batch: int = 128  # synthetic clips through a network at a time; ours, changes memory and no result
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each of the memory's parameters."""
+        return {"clips": self.lr}
+
+
+PRESETS = {  # fast: 3 % of the iterations, a pool of 4, a quarter of the real batch; 30 times the rate for so few steps
+    "fast": Config(iterations=300, real_batch=128, pool=4, lr=0.03),
+    "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03),
+}
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Starts from random real clips."""
+    clips, labels = real_start(train, ipc_of(task, "frepo"), np.random.default_rng(seed))
+    return Matching(train, Pixels(clips, labels, train.spec, device), config, seed, device)
+
+
+class Matching:
+    """Moves a memory's clips so that regression on them predicts real clips."""
+
+    memory_knob = "micro_batch"
+
+    def __init__(
+        self,
+        train: Split,
+        memory: Memory,
+        config: Config,
+        seed: int,
+        device: torch.device,
+        targets: Callable[[], torch.Tensor] | None = None,
+    ) -> None:
+        """targets: gives the [N, K] regression targets of learned labels; None: those of `memory.labels`, fixed."""
+        self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
+        self.real = RealClips(train, uniform(train, config.real_batch), seed, device)
+        self.optimiser = make_optimiser("adam", memory.parameters, config.rates(), config.momentum)
+        self.lrs = [float(group["lr"]) for group in self.optimiser.param_groups]
+        fixed = scaled(one_hot(memory.labels, self.spec.num_classes))
+        self.targets = targets or (lambda: fixed)
+        stagger = config.net_updates // config.pool
+        self.pool = [
+            PoolNet(self.spec, fresh_seed(stream(seed, i, 3)), device, config, config.net_updates - stagger * i)
+            for i in range(config.pool)
+        ]
+
+    def step(self, iteration: int) -> torch.Tensor:
+        rng = stream(self.seed, iteration, 2)
+        chosen = int(rng.integers(len(self.pool)))
+        pooled = self.pool[chosen]
+        loss = self._loss(pooled.net, iteration, rng)
+        for group, lr in zip(self.optimiser.param_groups, self.lrs, strict=True):
+            group["lr"] = lr * cosine(iteration, self.config.iterations, self.config.final_lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        with torch.no_grad():
+            clips, targets = self.memory.clips(rng), self.targets()
+        pooled.update(clips.detach(), targets, rng)  # the clips may be the parameter itself
+        if pooled.updates >= pooled.due:
+            self.pool[chosen] = PoolNet(self.spec, fresh_seed(rng), self.device, self.config, self.config.net_updates)
+        return loss.detach().float()
+
+    def _loss(self, net: ConvNet3D, iteration: int, rng: np.random.Generator) -> torch.Tensor:
+        """Of predicting the iteration's real clips; with the margin of labels where they are learned."""
+        clips, labels = self.real.get(iteration)
+        found = features(net, clips, self.spec, self.device)
+        support = embed_in_parts(net, self.memory.clips(rng), self.config.micro_batch, self.device)
+        targets = self.targets()
+        predicted = ridge_prediction(found, support, targets, self.config.ridge)
+        loss = squared_error(predicted, centred(one_hot(labels, self.spec.num_classes)))
+        return loss + margin(targets).mean() if targets.requires_grad else loss
+
+    def exact(self) -> ClipSet:
+        return self.memory.exact()
+
+    def distilled(self) -> Distilled:
+        return Distilled(tensors=self.memory.tensors())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        found = saved(self.memory.parameters, self.optimiser, "memory.")
+        for i, pooled in enumerate(self.pool):
+            found |= pooled.state(f"pool.{i}.")
+        return found
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        restore(state, self.memory.parameters, self.optimiser, "memory.")
+        for i, pooled in enumerate(self.pool):
+            pooled.restore(state, f"pool.{i}.")
+
+
+class PoolNet:
+    """A network in training on the synthetic clips. `updates` so far; `due`: the number at which it is replaced."""
+
+    def __init__(self, spec: DatasetSpec, seed: int, device: torch.device, config: Config, due: int) -> None:
+        self.net = random_net(spec, seed, device).eval()
+        self.config, self.device, self.updates, self.due = config, device, 0, due
+        self.parameters = dict(self.net.named_parameters())
+        self.optimiser = make_optimiser("adam", self.parameters, dict.fromkeys(self.parameters, config.net_lr), 0.9)
+
+    def update(self, clips: torch.Tensor, targets: torch.Tensor, rng: np.random.Generator) -> None:
+        """One step, with dropout, on at most `net_batch` of the clips [N, C, T, H, W]; squared error, targets [N, K]."""
+        if len(clips) > self.config.net_batch:
+            rows = torch.from_numpy(rng.choice(len(clips), self.config.net_batch, replace=False)).to(self.device)
+            clips, targets = clips[rows], targets[rows]
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.net_lr * net_schedule(self.updates, self.config)
+        torch.manual_seed(fresh_seed(rng))  # for dropout
+        self.net.requires_grad_(True).train()
+        self.optimiser.zero_grad(set_to_none=True)
+        size = self.config.micro_batch
+        for part, target in zip(torch.split(clips, size), torch.split(targets, size), strict=True):
+            with autocast(self.device):
+                logits = self.net(part)
+            loss = squared_error(logits.float(), target) * (len(part) / len(clips))
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.net.requires_grad_(False).eval()
+        self.updates += 1
+
+    def state(self, prefix: str) -> dict[str, torch.Tensor]:
+        counts = torch.tensor([self.updates, self.due])
+        return {f"{prefix}counts": counts, **saved(self.parameters, self.optimiser, f"{prefix}net.")}
+
+    def restore(self, state: Mapping[str, torch.Tensor], prefix: str) -> None:
+        self.updates, self.due = (int(count) for count in state[f"{prefix}counts"])
+        restore(state, self.parameters, self.optimiser, f"{prefix}net.")
+
+
+# --- the regression --------------------------------------------------------------------------------------------------
+
+
+def ridge_prediction(target: torch.Tensor, support: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Kernel ridge regression from `support` [n, D] with labels y [n, K] at `target` [m, D] -> [m, K] float64.
+
+    In float64, because K_ss has rank D < n when there are more clips than features, and 1e-6 is below float32's reach.
+    A singular K_ss gives infinite or NaN predictions rather than an error, which a GPU would have to be waited for.
+    """
+    s, t = support.double(), target.double()
+    kernel = s @ s.T
+    kernel = kernel + ridge * kernel.trace() / len(s) * torch.eye(len(s), dtype=s.dtype, device=s.device)
+    weights: torch.Tensor = torch.linalg.solve_ex(kernel, y.double()).result
+    return (t @ s.T) @ weights
+
+
+def one_hot(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """[N] -> [N, K] float32."""
+    return torch.nn.functional.one_hot(labels, num_classes).float()
+
+
+def centred(distributions: torch.Tensor) -> torch.Tensor:
+    """[N, K] rows that sum to 1 -> rows that sum to 0."""
+    return distributions - 1 / distributions.shape[1]
+
+
+def scaled(distributions: torch.Tensor) -> torch.Tensor:
+    """Targets of the synthetic clips: centred and, unlike those of real clips, divided by sqrt(K / 10) (FRePo's code)."""
+    return centred(distributions) / math.sqrt(distributions.shape[1] / 10)
+
+
+def squared_error(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Half the squared distance of rows, mean over rows (FRePo's code)."""
+    return 0.5 * (found - wanted).square().sum(1).mean()
+
+
+def margin(targets: torch.Tensor) -> torch.Tensor:
+    """[N, K] -> [N]: minus the lead of each row's largest value, as far as 1/K (FRePo's code): labels keep one winner."""
+    first, second = targets.topk(2, dim=1).values.unbind(1)
+    return -(first - second).clamp(max=1 / targets.shape[1])
+
+
+def embed_in_parts(net: ConvNet3D, clips: torch.Tensor, size: int, device: torch.device) -> torch.Tensor:
+    """`embed`, `size` clips at a time: the backward pass computes each part again rather than keep what is inside it."""
+    if len(clips) <= size:
+        return embed(net, clips, device)
+    parts = [
+        checkpoint(embed, net, part, device, use_reentrant=False, preserve_rng_state=False) for part in torch.split(clips, size)
+    ]
+    return torch.cat(parts)
+
+
+def cosine(step: int, steps: int, floor: float) -> float:
+    """From 1 at step 0 to `floor` at step `steps`."""
+    return floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+
+
+def net_schedule(update: int, config: Config) -> float:
+    """Linear warm-up times cosine, both over a network's own updates."""
+    warmed = min(update / config.net_warmup, 1) if config.net_warmup else 1
+    return (NET_FLOOR + (1 - NET_FLOOR) * warmed) * cosine(update, config.net_updates, NET_FLOOR)

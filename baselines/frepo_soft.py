@@ -1,0 +1,100 @@
+"""FRePo with learned labels (soft track): `frepo`, and the regression's labels follow the gradient too.
+
+Published are free real labels y and a term that keeps one winner a clip (arXiv 2206.00719). A payload holds distributions,
+so here y is the centred softmax of learned logits: students are given what was regressed on. Soft labels cost 2 K bytes a
+clip where the budget has 8, so the pixels give way: T - 1 frames are stored, and the last is shown twice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from baselines import frepo
+from baselines.frepo import Matching, one_hot, scaled
+from vddbench.choose import ipc_of
+from vddbench.memory import learnable, real_start, to_stored
+from vddbench.quantise import quantise
+from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.store import Split
+from vddbench.train import to_input
+
+DECODER = "keyframes"
+PAPER = frepo.PAPER
+AFFINE_BYTES = 24  # a scale and an offset, float32, for 3 channels
+
+
+@dataclass(frozen=True)
+class Config(frepo.Config):
+    lr_labels: float = 1e-3  # of the logits; FRePo's PyTorch code has this for pixels and labels alike
+    confidence: float = 0.9  # of a clip's own class at the start; ours: at 1, as published, a softmax has no gradient
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each of the memory's parameters."""
+        return {"frames": self.lr, "logits": self.lr_labels}
+
+
+PRESETS = {  # as those of frepo
+    "fast": Config(iterations=300, real_batch=128, pool=4, lr=0.03, lr_labels=0.01),
+    "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, lr_labels=0.01),
+}
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Starts from random real clips. Raises ValueError when soft labels and T - 1 frames a clip do not fit the budget."""
+    ipc = ipc_of(task, "frepo_soft")
+    check_budget(task, train.spec)
+    clips, labels = real_start(train, ipc, np.random.default_rng(seed))
+    memory = SoftFrames(clips, labels, train.spec, config.confidence, device)
+    return Matching(train, memory, config, seed, device, lambda: scaled(memory.distributions()))
+
+
+def check_budget(task: Task, spec: DatasetSpec) -> None:
+    """Raises ValueError when the method's one form is over the task's budget: too many classes for such small frames."""
+    num_clips = ipc_of(task, "frepo_soft") * spec.num_classes
+    kept = spec.frames - 1
+    clip_bytes = spec.clip_bytes // spec.frames * kept + 2 * kept + 2 * spec.num_classes  # pixels, times, label
+    needed, budget = num_clips * clip_bytes + AFFINE_BYTES, task.budget_bytes(spec) or 0
+    if needed > budget:
+        raise ValueError(
+            f"frepo_soft needs {needed:,} bytes for {num_clips:,} clips of {kept} frames with labels over {spec.num_classes:,} "
+            f"classes; {task} allows {budget:,}: use frepo, whose labels are hard"
+        )
+
+
+class SoftFrames:
+    """The first T - 1 frames of each clip, its last frame a copy of the one before, and logits of its label."""
+
+    def __init__(
+        self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, confidence: float, device: torch.device
+    ) -> None:
+        """clips: [N, T, H, W, C] on the 0-255 scale and labels [N]: the start; `confidence`: the label's share at first."""
+        self.spec, self.labels = spec, labels.to(device)
+        lead = math.log(confidence * (spec.num_classes - 1) / (1 - confidence))
+        self.parameters = {
+            "frames": learnable(to_input(clips[:, :-1], spec, device)),
+            "logits": learnable(one_hot(self.labels, spec.num_classes) * lead),
+        }
+
+    def distributions(self) -> torch.Tensor:
+        """[N, K], differentiable."""
+        return self.parameters["logits"].softmax(1)
+
+    def clips(self, rng: np.random.Generator) -> torch.Tensor:
+        frames = self.parameters["frames"]
+        return torch.cat([frames, frames[:, :, -1:]], 2)
+
+    def exact(self) -> ClipSet:
+        frames = to_stored(self.parameters["frames"], self.spec)
+        labels = self.distributions().detach().cpu()
+        return ClipSet(clips=torch.cat([frames, frames[:, -1:]], 1), labels=labels)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        frames = to_stored(self.parameters["frames"], self.spec)
+        stored = quantise(frames, torch.uint8, [])
+        times = torch.arange(frames.shape[1], dtype=torch.float16).repeat(len(frames), 1)  # exact up to 2,048
+        labels = self.distributions().detach().cpu().to(torch.float16)
+        return {"frames": stored.pop("pixels"), "times": times, **stored, "labels": labels}

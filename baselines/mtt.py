@@ -1,0 +1,204 @@
+"""MTT: synthetic clips on which a few SGD steps lead where an epoch on real clips led an expert.
+
+Trajectory matching (arXiv 2203.11932) on clips as in SDD (2312.00362): each iteration takes an expert (a MiniC3D trained on the
+real clips) and one of its first epochs; a student starts at the expert's weights theta*_t and takes N steps of plain SGD on the
+synthetic clips, with a learned lr; loss = ||theta_N - theta*_{t+1}||^2 / ||theta*_t - theta*_{t+1}||^2.
+
+The gradient is that of autograd through all N steps, in the memory of one step (see `matched`). Students run without dropout
+(MTT leaves it on): the same clips then give the same steps, which is less noise in the gradient; experts train with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.func import functional_call
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from vddbench.choose import ipc_of
+from vddbench.embed import autocast, random_net
+from vddbench.experts import Experts, trajectories, views
+from vddbench.memory import Memory, Pixels, learnable, make_optimiser, real_start, restore, saved
+from vddbench.real import stream
+from vddbench.spec import ClipSet, ConfigValue, Distilled, Task
+from vddbench.store import Split
+
+DECODER = "pixels"
+PAPER = "https://arxiv.org/abs/2203.11932"
+
+
+@dataclass(frozen=True)
+class Config:
+    iterations: int = 8000  # SDD distill_MTT
+    inner_steps: int = 10  # N at ipc 1; SDD
+    inner_batch: int = 256  # clips an inner step: the whole set when it is no larger (ours; MiniUCF ipc 5 has 250)
+    optimiser: str = "sgd"  # MTT
+    lr: float = 1e5  # SDD, ipc 1
+    momentum: float = 0.5  # MTT
+    student_lr: float = 0.01  # where the learned lr starts; SDD
+    student_lr_min: float = 0.001  # it never falls below; SDD
+    lr_of_student_lr: float = 1e-5  # SDD
+    min_start_epoch: int = 0  # MTT; a later one leaves out epochs in which experts don't learn yet
+    max_start_epoch: int = 10  # students start at an epoch below; SDD
+    expert_span: int = 1  # epochs of the expert that a student's N steps should match; SDD
+    num_experts: int = 30  # SDD buffer
+    expert_batch: int = 256  # SDD buffer
+    expert_lr: float = 0.01  # SDD buffer
+    expert_momentum: float = 0.0  # SDD buffer
+    expert_weight_decay: float = 0.0  # SDD buffer
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each of the memory's parameters."""
+        return {"clips": self.lr}
+
+    def experts(self) -> Experts:
+        return Experts(
+            num=self.num_experts,
+            epochs=self.max_start_epoch - 1 + self.expert_span,
+            batch=self.expert_batch,
+            lr=self.expert_lr,
+            momentum=self.expert_momentum,
+            weight_decay=self.expert_weight_decay,
+        )
+
+
+CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # SDD
+PRESETS = {
+    "fast": Config(  # a hundredth of the iterations, half the inner steps, 3 experts for 30; for some 200 train videos
+        iterations=80,
+        inner_steps=5,
+        optimiser="adam",  # its steps don't depend on the gradient's size
+        lr=0.03,
+        lr_of_student_lr=3e-4,  # Adam's; the published start of 0.01 fits: at 0.05 the loss begins above 1
+        min_start_epoch=5,  # loss of experts on 10-class avletters: 2.30 for 5 epochs (chance), 2.23 after 8
+        max_start_epoch=10,
+        num_experts=3,
+        expert_batch=16,  # 200 clips in batches of 256 would be one small step an epoch
+        expert_momentum=0.9,
+    ),
+    "smoke": Config(iterations=2, inner_steps=1, max_start_epoch=1, num_experts=1, expert_batch=16),
+}
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Starts from random real clips."""
+    clips, labels = real_start(train, ipc_of(task, "mtt"), np.random.default_rng(seed))
+    return Matching(train, Pixels(clips, labels, train.spec, device), config, seed, device)
+
+
+class Matching:
+    """Moves a memory's clips, and the lr they are trained with, so that students follow the experts."""
+
+    memory_knob = "inner_batch"
+
+    def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
+        """Trains the experts that aren't cached."""
+        self.memory, self.config, self.seed, self.device = memory, config, seed, device
+        self.real = trajectories(train, config.experts(), device)
+        self.net = random_net(train.spec, 0, device).eval()  # its layers; each inner step brings its own weights
+        self.student_lr = learnable(torch.tensor(config.student_lr, device=device))
+        self.parameters = {**memory.parameters, "student_lr": self.student_lr}
+        rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
+        self.optimiser = make_optimiser(config.optimiser, self.parameters, rates, config.momentum)
+
+    def step(self, iteration: int) -> torch.Tensor:
+        rng = stream(self.seed, iteration, 2)
+        config, labels = self.config, self.memory.labels
+        expert, epoch = int(rng.integers(len(self.real))), int(rng.integers(config.min_start_epoch, config.max_start_epoch))
+        start, target = self.real.look(expert, epoch, config.expert_span, self.device)
+        clips = self.memory.clips(rng)
+        batches = [self._batch(len(labels), rng) for _ in range(config.inner_steps)]
+        found = matched(self._loss, start, target, clips.detach(), labels, self.student_lr.detach(), batches)
+        self.optimiser.zero_grad(set_to_none=True)
+        clips.backward(found.clips_gradient)  # type: ignore[no-untyped-call]
+        self.student_lr.grad = found.lr_gradient
+        self.optimiser.step()
+        with torch.no_grad():
+            self.student_lr.clamp_(min=config.student_lr_min)
+        return found.loss
+
+    def _batch(self, num_clips: int, rng: np.random.Generator) -> torch.Tensor | None:
+        if num_clips <= self.config.inner_batch:
+            return None
+        return torch.from_numpy(rng.permutation(num_clips)[: self.config.inner_batch]).to(self.device)
+
+    def _loss(self, theta: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with autocast(self.device):
+            logits = functional_call(self.net, views(theta, self.net), (x,))
+        return F.cross_entropy(logits.float(), labels)
+
+    def exact(self) -> ClipSet:
+        return self.memory.exact()
+
+    def distilled(self) -> Distilled:
+        """The learned lr is told in the manifest; protocol v1 trains every student with its own."""
+        told: dict[str, ConfigValue] = {"learned_lr": float(self.student_lr.detach()), **self.real.cost}
+        return Distilled(tensors=self.memory.tensors(), chosen=told)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return saved(self.parameters, self.optimiser)
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        restore(state, self.parameters, self.optimiser)
+
+
+# --- the gradient through N steps of SGD -----------------------------------------------------------------------------
+
+LossOf = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
+]  # (weights [P], clips [B, ...], labels [B]) -> scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """The matching loss, and its gradients; all detached."""
+
+    loss: torch.Tensor  # scalar; 1 for a student that doesn't move
+    clips_gradient: torch.Tensor  # [N, ...] as the clips
+    lr_gradient: torch.Tensor  # scalar
+
+
+def matched(
+    loss_of: LossOf,
+    start: torch.Tensor,
+    target: torch.Tensor,
+    clips: torch.Tensor,
+    labels: torch.Tensor,
+    lr: torch.Tensor,
+    batches: Sequence[torch.Tensor | None],
+) -> Matched:
+    """The loss after one SGD step a batch (rows of `clips`; None: all), and its exact gradient in the memory of one step.
+
+    TESLA (2211.10586) gets there by leaving out how theta_i depends on the clips of earlier steps. Here nothing is left out:
+    the weights of every step are kept (P numbers each, on a GPU in the host's memory), and the steps are gone back through one
+    at a time with lambda_i = dloss/dtheta_i = lambda_{i+1} - lr H_i lambda_{i+1}, building the graph of that step only.
+    """
+    passed = torch.empty((len(batches), *start.shape), dtype=start.dtype, pin_memory=start.is_cuda)
+    theta = start
+    for i, rows in enumerate(batches):
+        passed[i].copy_(theta, non_blocking=True)
+        weights = theta.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(_on(loss_of, weights, clips, labels, rows), weights)
+        theta = theta - lr * gradient
+    scale = (start - target).square().sum()
+    adjoint = 2 * (theta - target) / scale  # lambda_N
+    clips_gradient, lr_gradient = torch.zeros_like(clips), torch.zeros_like(lr)
+    for i in reversed(range(len(batches))):
+        weights = passed[i].to(start.device, non_blocking=True).requires_grad_()
+        x = clips.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(_on(loss_of, weights, x, labels, batches[i]), weights, create_graph=True)
+        curved, mixed = torch.autograd.grad(gradient, (weights, x), adjoint)  # H lambda, (dgradient/dclips)^T lambda
+        lr_gradient -= gradient.detach() @ adjoint
+        clips_gradient -= lr * mixed
+        adjoint = adjoint - lr * curved
+        del gradient  # the graph of this step, before the next one is built
+    return Matched(loss=(theta - target).square().sum() / scale, clips_gradient=clips_gradient, lr_gradient=lr_gradient)
+
+
+def _on(
+    loss_of: LossOf, weights: torch.Tensor, clips: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None
+) -> torch.Tensor:
+    return loss_of(weights, clips, labels) if rows is None else loss_of(weights, clips[rows], labels[rows])

@@ -1,0 +1,67 @@
+"""MTT on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching trajectories.
+
+Static-dynamic disentanglement (arXiv 2312.00362), see dm_sdd. An iteration draws one pair a slot for all its inner steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from baselines import mtt
+from baselines.dm_sdd import Slots, Slotted
+from vddbench.spec import Distilled, Task
+from vddbench.store import Split
+
+DECODER = "static_dynamic"
+PAPER = "https://arxiv.org/abs/2312.00362"
+
+
+@dataclass(frozen=True)
+class Config(Slots, mtt.Config):
+    iterations: int = 10_000  # SDD
+    lr: float = 1e4  # of the motions; SDD
+    lr_hallucinator: float = 1e-3  # SDD
+
+
+CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # SDD
+PRESETS = {
+    "fast": Config(  # as mtt's for the experts and the student, static_dc's for the stills
+        iterations=100,
+        inner_steps=5,
+        optimiser="adam",
+        lr=0.03,
+        lr_hallucinator=1e-3,
+        hallucinator="identity",
+        student_lr=0.05,
+        lr_of_student_lr=1e-3,
+        max_start_epoch=4,
+        num_experts=5,
+        expert_batch=16,
+        expert_momentum=0.9,
+        static_iterations=200,
+        static_real_per_class=16,
+    ),
+    "smoke": Config(
+        iterations=2,
+        inner_steps=1,
+        max_start_epoch=1,
+        num_experts=1,
+        expert_batch=16,
+        static_iterations=1,
+        static_real_per_class=1,
+    ),
+}
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Learns the stills and trains the experts that aren't cached."""
+    return Matching(train, Slotted(train, task, "mtt_sdd", config, seed, device), config, seed, device)
+
+
+class Matching(mtt.Matching):
+    memory: Slotted
+
+    def distilled(self) -> Distilled:
+        return self.memory.with_cost(super().distilled())

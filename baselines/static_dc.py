@@ -1,0 +1,293 @@
+"""static_dc: stills whose training gradients match those of single real frames ("boring videos"); shown T times at decode.
+
+Gradient matching (DC, arXiv 2006.05929) on one frame a class or more, as SDD (2312.00362) does it before its dynamic memory
+is learned. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
+one on the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from vddbench import checkpoint
+from vddbench.atomic import canonical_json
+from vddbench.cached import cached
+from vddbench.choose import ipc_of, per_class
+from vddbench.embed import autocast, fresh_seed
+from vddbench.learn import learn
+from vddbench.memory import learnable, make_optimiser, narrow_labels, restore, saved, to_stored
+from vddbench.quantise import quantise
+from vddbench.real import DRAW, RealClips, balanced, stream
+from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
+from vddbench.store import Split, home
+from vddbench.train import to_input
+
+DECODER = "still"
+PAPER = "https://arxiv.org/abs/2006.05929"
+WIDTH = 128  # DC's ConvNet
+LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50)}  # stills a class: (outer, inner); DC get_loops, 5 as SDD edits it
+EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb
+FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
+
+
+@dataclass(frozen=True)
+class Config:
+    iterations: int = 1000  # DC
+    stills_per_slot: int = 1  # "boring videos"; the methods with a dynamic memory take 2 (SDD)
+    real_per_class: int = 256  # real frames a class and outer step; DC batch_real
+    optimiser: str = "sgd"  # DC
+    lr: float = 0.1  # DC lr_img
+    momentum: float = 0.5  # DC
+    outer: int = 0  # matching steps a network; 0: as published for the number of stills (LOOPS)
+    inner: int = 0  # passes over the stills that train the network between two matching steps; 0: as published
+    lr_net: float = 0.01  # DC lr_net
+    batch_train: int = 256  # stills a step of the network's training; DC
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate of each of the memory's parameters."""
+        return {"stills": self.lr}
+
+
+PRESETS = {
+    "fast": Config(iterations=200, real_per_class=16),  # cuts DC's 1,000 iterations and 256 frames
+    "smoke": Config(iterations=1, real_per_class=1),
+}
+
+
+# --- the network, its gradients and their distance ------------------------------------------------------------------
+
+
+def convnet(spec: DatasetSpec, seed: int, device: torch.device) -> nn.Sequential:
+    """DC's ConvNet: three times 3x3 convolution, instance norm, ReLU, 2x2 average pool; then a linear head."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    channels = 3
+    for _ in range(3):
+        layers += [nn.Conv2d(channels, WIDTH, 3, padding=1), nn.GroupNorm(WIDTH, WIDTH), nn.ReLU(), nn.AvgPool2d(2)]
+        channels = WIDTH
+    head = nn.Linear(WIDTH * (spec.size // 8) ** 2, spec.num_classes)
+    return nn.Sequential(*layers, nn.Flatten(), head).to(device)
+
+
+def gradients(net: nn.Module, images: torch.Tensor, label: int, differentiable: bool = False) -> tuple[torch.Tensor, ...]:
+    """Of the mean cross-entropy of `images` [n, C, H, W], all of class `label`, for each weight (not biases, not norms).
+
+    Differentiable ones are in fp32. The others, averages over many images, may be in bf16: at 64x64 and 16 real frames the
+    gradient of the pixels then has cosine 0.998 with that of fp32 (0.93 with the stills in bf16 too), for 60 % of the time.
+    """
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    size = len(images) if differentiable else FRAMES_AT_ONCE[images.device.type]
+    found: tuple[torch.Tensor, ...] = ()
+    for i in range(0, len(images), size):
+        part = images[i : i + size]
+        with nullcontext() if differentiable else autocast(images.device):
+            logits = net(part)
+        target = torch.full((len(part),), label, device=images.device)
+        loss = F.cross_entropy(logits.float(), target, reduction="sum") / len(images)
+        new = torch.autograd.grad(loss, weights, create_graph=differentiable)
+        found = tuple(a + b for a, b in zip(found, new, strict=True)) if found else new
+    return found
+
+
+def distance(real: Sequence[torch.Tensor], synthetic: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Sum over layers and output channels of 1 - cosine: weights are rows [out, in] or [out, in*h*w]. DC distance_wb."""
+    total = torch.zeros((), device=real[0].device)
+    for a, b in zip(real, synthetic, strict=True):
+        rows, others = a.flatten(1), b.flatten(1)
+        cosine = (rows * others).sum(1) / (rows.norm(dim=1) * others.norm(dim=1) + EPSILON)
+        total = total + (1 - cosine).sum()
+    return total
+
+
+# --- real frames and learned stills -----------------------------------------------------------------------------------
+
+
+class RealFrames(RealClips):
+    """Random single frames of chosen train videos, mirrored as clips are; only these are read. One counts as a clip read."""
+
+    def _read(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = stream(self.seed, iteration, DRAW)
+        rows = self.choose(rng)
+        frames = random_frames(self.train, rows, rng)
+        if self.train.spec.hflip_keeps_label:
+            mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
+            frames[mirrored] = frames[mirrored].flip(2)  # [n, H, W, C]: along the width
+        labels = torch.from_numpy(self.train.labels[rows])
+        if self.device.type == "cuda":
+            return frames.pin_memory(), labels.pin_memory()
+        return frames, labels
+
+
+def random_frames(train: Split, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """[n, H, W, C] uint8: of each video one frame, all its frames equally likely."""
+    frame = rng.integers(0, train.last_starts[rows] + train.spec.frames)
+    return torch.from_numpy(train.frames[train.offsets[rows] + frame])
+
+
+def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
+    """[n, H, W, C] on the 0-255 scale -> normalised [n, C, H, W], contiguous: channels_last instance norm is twice as slow."""
+    return to_input(frames[:, None], spec, device)[:, :, 0].contiguous()
+
+
+class Stills:
+    """`count` stills a class. Decoder `still`."""
+
+    def __init__(self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device) -> None:
+        """frames: [N, H, W, C] on the 0-255 scale, the start; labels [N], class by class."""
+        self.spec, self.labels = spec, labels.to(device)
+        self.parameters = {"stills": learnable(to_images(frames, spec, device))}
+
+    def clips(self, rng: np.random.Generator) -> torch.Tensor:
+        return self.parameters["stills"][:, :, None].expand(-1, -1, self.spec.frames, -1, -1)
+
+    def exact(self) -> ClipSet:
+        frames = to_stored(self.parameters["stills"], self.spec)
+        return ClipSet(clips=frames[:, None].expand(-1, self.spec.frames, -1, -1, -1), labels=self.labels.cpu())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        stored = quantise(to_stored(self.parameters["stills"], self.spec), torch.uint8, [])
+        return {"frames": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
+    """Starts from random real frames. Raises ValueError when so many stills don't fit the budget or the class."""
+    count = ipc_of(task, "static_dc") * config.stills_per_slot
+    if config.stills_per_slot > train.spec.frames:
+        raise ValueError(
+            f"{config.stills_per_slot} stills a slot don't fit the budget of {task}; allowed: stills_per_slot up to the "
+            f"{train.spec.frames} frames of a clip"
+        )
+    return Matching(train, real_stills(train, count, seed, device), config, seed, device)
+
+
+def real_stills(train: Split, count: int, seed: int, device: torch.device) -> Stills:
+    """One random frame of each of `count` random videos a class."""
+    rng = np.random.default_rng(seed)
+    rows = per_class(train, count, lambda rows: rng.choice(rows, count, replace=False))
+    return Stills(random_frames(train, rows, rng), torch.from_numpy(train.labels[rows]), train.spec, device)
+
+
+class Matching:
+    """Moves a memory's stills so that they train a fresh network as real frames of their class do."""
+
+    memory_knob = "real_per_class"
+
+    def __init__(self, train: Split, memory: Stills, config: Config, seed: int, device: torch.device) -> None:
+        self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
+        self.real: RealClips = RealFrames(train, balanced(train, config.real_per_class), seed, device)
+        self.optimiser = make_optimiser(config.optimiser, memory.parameters, config.rates(), config.momentum)
+        count = len(memory.labels) // train.spec.num_classes
+        outer, inner = LOOPS[max(known for known in LOOPS if known <= count)]  # 2 as 1, 20 as 10
+        self.outer, self.inner = config.outer or outer, config.inner or inner
+
+    def step(self, iteration: int) -> torch.Tensor:
+        """Returns the mean distance of a class, over the matching steps of the network."""
+        rng = stream(self.seed, iteration, 2)
+        net = convnet(self.spec, fresh_seed(rng), self.device)
+        total = torch.zeros((), device=self.device)
+        for outer in range(self.outer):
+            frames, _ = self.real.get(iteration * self.outer + outer)
+            self.optimiser.zero_grad(set_to_none=True)
+            total += self.match(net, frames)
+            self.optimiser.step()
+            if outer + 1 < self.outer:  # the last step's network is thrown away
+                self.train_net(net, rng)
+        return total / (self.outer * self.spec.num_classes)
+
+    def match(self, net: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+        """Adds the gradients of the summed distance to the stills; `frames` [n*K, H, W, C] are class by class."""
+        total = torch.zeros((), device=self.device)
+        batches = frames.chunk(self.spec.num_classes)
+        stills = self.memory.parameters["stills"].chunk(self.spec.num_classes)
+        for label, (batch, mine) in enumerate(zip(batches, stills, strict=True)):  # class by class: memory of one class
+            real = gradients(net, to_images(batch, self.spec, self.device), label)
+            loss = distance(real, gradients(net, mine, label, differentiable=True))
+            loss.backward(inputs=[self.memory.parameters["stills"]])  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def train_net(self, net: nn.Module, rng: np.random.Generator) -> None:
+        """`inner` passes over the stills as they are now."""
+        sgd = torch.optim.SGD(net.parameters(), lr=self.config.lr_net)
+        stills, labels = self.memory.parameters["stills"].detach(), self.memory.labels
+        for _ in range(self.inner):
+            order = torch.from_numpy(rng.permutation(len(stills))).to(self.device)
+            for i in range(0, len(order), self.config.batch_train):
+                rows = order[i : i + self.config.batch_train]
+                with autocast(self.device):
+                    logits = net(stills[rows])
+                sgd.zero_grad(set_to_none=True)
+                F.cross_entropy(logits.float(), labels[rows]).backward()  # type: ignore[no-untyped-call]
+                sgd.step()
+
+    def exact(self) -> ClipSet:
+        return self.memory.exact()
+
+    def distilled(self) -> Distilled:
+        return Distilled(tensors=self.memory.tensors())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return saved(self.memory.parameters, self.optimiser)
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        restore(state, self.memory.parameters, self.optimiser)
+
+
+# --- stills for other methods -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """images: [K*count, C, H, W] normalised float32, on the CPU, class by class. cost: what they took, for a manifest."""
+
+    images: torch.Tensor
+    cost: dict[str, ConfigValue] = field(default_factory=dict)
+
+
+def stills(train: Split, task: Task, count_per_class: int, config: Config, seed: int, device: torch.device) -> Learned:
+    """Learned on first use, then cached under `$VDDBENCH_HOME/statics` by everything they follow from.
+
+    An interrupted run keeps its checkpoint there. Raises ValueError when a class has fewer videos or the file is damaged.
+    """
+    what = [train.digest, train.index["video"].tolist(), asdict(config), count_per_class, seed, device.type]
+    key = hashlib.sha256(canonical_json(what)).hexdigest()[:16]
+    path = home() / "statics" / f"{train.dataset}-{key}.safetensors"
+    title = f"stills for {task} seed {seed} (cached for later)"
+    return _read(cached(path, lambda: _made(train, count_per_class, config, seed, device, path.with_suffix(""), title)))
+
+
+def _made(train: Split, count: int, config: Config, seed: int, device: torch.device, unfinished: Path, title: str) -> bytes:
+    matching = Matching(train, real_stills(train, count, seed, device), config, seed, device)
+    learned = learn(matching, asdict(config), unfinished, None, title)
+    about = {"seconds": str(learned.progress.seconds), "frames_read": str(learned.progress.clips_read)}
+    made = save({"images": matching.memory.parameters["stills"].detach().cpu().contiguous()}, about)
+    checkpoint.drop(unfinished)
+    unfinished.rmdir()
+    return made
+
+
+def _read(path: Path) -> Learned:
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            cost: dict[str, ConfigValue] = {
+                "static_seconds": round(float(about["seconds"]), 3),
+                "static_frames_read": int(about["frames_read"]),
+            }
+            return Learned(images=file.get_tensor("images"), cost=cost)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"stills {path} are damaged ({str(error)[:200]}); delete the file and run again") from error

@@ -1,0 +1,84 @@
+"""A memory's payload decodes to what was learned, and a checkpoint brings a memory and its optimiser back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vddbench.decoders import pixels
+from vddbench.memory import Pixels, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
+from vddbench.store import Store
+from vddbench.train import to_input
+
+CPU = torch.device("cpu")
+
+
+def start(tiny: Store, seed: int = 0) -> Pixels:
+    clips, labels = real_start(tiny.train, 1, np.random.default_rng(seed))
+    return Pixels(clips, labels, tiny.spec, CPU)
+
+
+def test_to_stored_is_the_inverse_of_to_input(tiny: Store) -> None:
+    clips, _ = real_start(tiny.train, 2, np.random.default_rng(0))
+    back = to_stored(to_input(clips, tiny.spec, CPU), tiny.spec)
+    assert back.shape == clips.shape and (back - clips).abs().max() < 1e-3
+    stills = to_stored(to_input(clips, tiny.spec, CPU)[:, :, 0], tiny.spec)  # [N, C, H, W]
+    assert torch.allclose(stills, back[:, 0])
+
+
+def test_real_clips_that_nothing_moved_are_stored_as_they_were(tiny: Store) -> None:
+    clips, labels = real_start(tiny.train, 1, np.random.default_rng(0))
+    tensors = start(tiny).tensors()
+    assert set(tensors) == {"clips", "labels"} and tensors["labels"].dtype == torch.uint8
+    assert torch.equal(tensors["clips"], clips) and tensors["labels"].tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("spread", [0.01, 3.0])
+def test_the_payload_decodes_to_the_exact_clips_within_half_a_step(tiny: Store, spread: float) -> None:
+    memory = start(tiny)
+    with torch.no_grad():
+        noise = torch.randn(memory.parameters["clips"].shape, generator=torch.Generator().manual_seed(0))
+        memory.parameters["clips"] += spread * noise * torch.tensor([1.0, 2.0, 0.5])[:, None, None, None]
+    exact, tensors = memory.exact(), memory.tensors()
+    assert exact.clips.is_floating_point() and exact.clips.shape == (8, *tiny.spec.clip_shape)
+    outside = exact.clips.min() < -0.5 or exact.clips.max() > 255.5
+    assert ("scale" in tensors) == bool(outside)
+    step = tensors.get("scale", torch.ones(3))
+    error = (pixels.decode(tensors, tiny.spec).clips.float() - exact.clips).abs().amax((0, 1, 2, 3))
+    assert (error <= step * 0.501).all() and (error > step * 0.3).all()
+
+
+def test_labels_are_stored_in_the_fewest_bytes(tiny: Store) -> None:
+    many = tiny.spec.model_copy(update={"class_names": tuple(f"{i:03d}" for i in range(300))})
+    assert narrow_labels(torch.tensor([299]), many).dtype == torch.int16
+    assert narrow_labels(torch.tensor([7]), tiny.spec).dtype == torch.uint8
+
+
+def test_a_class_with_fewer_videos_than_clips_is_refused_by_name(tiny: Store) -> None:
+    with pytest.raises(ValueError, match="class 'cross_down' has 8 train videos, 10 are needed; use a smaller ipc"):
+        real_start(tiny.train, 10, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("kind", "momentum"), [("sgd", 0.5), ("sgd", 0.0), ("adam", 0.5)])
+@pytest.mark.parametrize("done", [0, 2])
+def test_a_restored_memory_goes_on_to_the_bit(tiny: Store, kind: str, momentum: float, done: int) -> None:
+    def moved(memory: Pixels, optimiser: torch.optim.Optimizer, seed: int) -> None:
+        value = memory.parameters["clips"]
+        value.grad = torch.randn(value.shape, generator=torch.Generator().manual_seed(seed))
+        optimiser.step()
+
+    memory, other = start(tiny), start(tiny, 1)
+    optimiser = make_optimiser(kind, memory.parameters, {"clips": 0.1}, momentum)
+    for i in range(done):
+        moved(memory, optimiser, i)
+    kept = {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in saved(memory.parameters, optimiser).items()
+    }
+    again = make_optimiser(kind, other.parameters, {"clips": 0.1}, momentum)
+    restore(kept, other.parameters, again)
+    for i in range(2, 4):
+        moved(memory, optimiser, i)
+        moved(other, again, i)
+    assert torch.equal(memory.parameters["clips"], other.parameters["clips"])
+    assert again.param_groups[0]["lr"] == 0.1

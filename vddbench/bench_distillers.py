@@ -1,0 +1,162 @@
+"""`vddbench bench --distillers`: iterations/s of the matching baselines, against the same step written straight down.
+
+Random pixels stand in for a dataset. Figures are medians over rounds that alternate both, so that drift of the machine hits
+both.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from tabulate import tabulate
+
+from baselines import dm, frepo, mtt, static_dc
+from vddbench import naive
+from vddbench.bench import random_split, timed
+from vddbench.datasets import miniucf, movingshapes
+from vddbench.environment import device_name
+from vddbench.progress import bar
+from vddbench.spec import DatasetSpec, Learner, Task
+from vddbench.store import Split
+from vddbench.train import best_device
+
+AVLETTERS10 = movingshapes.SPEC.model_copy(update={"class_names": tuple("ABCDEFGHIJ")})  # its shape: 10 classes, 8x64x64
+HEADERS = ("method", "data", "real clips", "iterations/s", "straightforward", "faster", "waiting for data")
+ROUNDS = 5
+MTT_STEPS = (5, 10, 20)  # inner steps whose memory is compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A method at a size, ours and straight down; `size`: real clips a class, a batch of them, or inner steps."""
+
+    name: str
+    real_clips: str
+    ours: Learner
+    straight: Callable[[], None]
+
+
+def cases(split: Split, sizes: dict[str, int], device: torch.device) -> Iterator[Case]:
+    task, per_class, batch, steps = Task(dataset="bench", ipc=1), sizes["per_class"], sizes["batch"], sizes["inner_steps"]
+    num_classes = split.spec.num_classes
+    dc = static_dc.Config(real_per_class=per_class)
+    yield Case(
+        name="static_dc",
+        real_clips=f"{per_class * num_classes} frames",
+        ours=static_dc.learner(split, task, dc, 0, device),
+        straight=naive.static_dc_step(split, 1, per_class, device),
+    )
+    yield Case(
+        name="dm",
+        real_clips=str(per_class * num_classes),
+        ours=dm.learner(split, task, dm.Config(real_per_class=per_class), 0, device),
+        straight=naive.dm_step(split, 1, per_class, device),
+    )
+    yield Case(
+        name=f"mtt, {steps} inner steps",
+        real_clips="0",
+        ours=mtt.learner(split, task, small_mtt(steps), 0, device),
+        straight=naive.mtt_step(split, 1, steps, device),
+    )
+    yield Case(
+        name="frepo",
+        real_clips=str(batch),
+        ours=frepo.learner(split, task, frepo.Config(real_batch=batch, pool=2), 0, device),
+        straight=naive.frepo_step(split, 1, batch, device),
+    )
+
+
+def small_mtt(inner_steps: int) -> mtt.Config:
+    """One expert of one epoch: what a step costs doesn't depend on how good it is."""
+    return mtt.Config(inner_steps=inner_steps, num_experts=1, min_start_epoch=0, max_start_epoch=1)
+
+
+def measure(case: Case, device: torch.device) -> list[str]:
+    """One row: medians of ROUNDS rounds, one step of each a round, after one of each to warm up."""
+    number = count()
+
+    def ours() -> None:
+        case.ours.step(next(number)).item()
+
+    timed(ours, device), timed(case.straight, device)
+    before = case.ours.real.waited_seconds
+    rounds = [(timed(ours, device), timed(case.straight, device)) for _ in range(ROUNDS)]
+    fast, slow = (median(column) for column in zip(*rounds, strict=True))
+    waited = (case.ours.real.waited_seconds - before) / sum(mine for mine, _ in rounds)
+    return [case.name, case.real_clips, f"{1 / fast:.3g}", f"{1 / slow:.3g}", f"{slow / fast:.1f}x", f"{waited:.1%}"]
+
+
+def graph_bytes(run: Callable[[], Any]) -> int:
+    """Most bytes that autograd held for backward passes at any moment of `run`."""
+    held = most = 0
+
+    def keep(tensor: torch.Tensor) -> _Held:
+        nonlocal held, most
+        held += tensor.numel() * tensor.element_size()
+        most = max(most, held)
+        return _Held(tensor, release)
+
+    def release(num_bytes: int) -> None:
+        nonlocal held
+        held -= num_bytes
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
+        run()
+    return most
+
+
+class _Held:
+    def __init__(self, tensor: torch.Tensor, release: Callable[[int], None]) -> None:
+        self.tensor, self.release = tensor, release
+
+    def __del__(self) -> None:
+        self.release(self.tensor.numel() * self.tensor.element_size())
+
+
+def memory_rows(split: Split, device: torch.device) -> Iterator[list[str]]:
+    """mtt: what the graphs of a step hold, by the number of inner steps."""
+    for steps in MTT_STEPS:
+        ours = mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, device)
+        mine = graph_bytes(lambda learner=ours: learner.step(0))  # type: ignore[misc]
+        straight = graph_bytes(naive.mtt_step(split, 1, steps, device))
+        yield [str(steps), f"{mine / 1e6:,.0f}", f"{straight / 1e6:,.0f}"]
+
+
+@contextmanager
+def own_home() -> Iterator[None]:
+    """The experts of random pixels are not kept."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, VDDBENCH_HOME=folder):
+        yield
+
+
+def run() -> None:
+    """Prints both tables as Markdown. MiniUCF's shape is for GPUs: one step there is minutes on a CPU."""
+    device = best_device()
+    small = {"per_class": 16, "batch": 128, "inner_steps": 5}
+    plans: list[tuple[str, DatasetSpec, dict[str, int]]] = [("10 classes, 8x64x64", AVLETTERS10, small)]
+    if device.type == "cuda":
+        large = {"per_class": 64, "batch": 512, "inner_steps": 10}
+        plans.append(("50 classes, 16x112x112", miniucf.SPEC, large))
+    rows: list[list[str]] = []
+    with own_home(), bar("bench", 4 * len(plans)) as progress:
+        for title, spec, sizes in plans:
+            split = random_split(spec, 20 * spec.num_classes)
+            for case in cases(split, sizes, device):
+                row = measure(case, device)
+                rows.append([row[0], title, *row[1:]])
+                progress.advance()
+        split = random_split(AVLETTERS10, 20 * AVLETTERS10.num_classes)
+        graphs = list(memory_rows(split, device))
+    print(f"{device_name(device)}, {torch.get_num_threads()} threads; ipc 1; medians of {ROUNDS} steps\n")
+    print(tabulate(rows, HEADERS, "github", disable_numparse=True))
+    print("\nWhat autograd holds during a step of mtt, MB (10 classes, 8x64x64)\n")
+    print(tabulate(graphs, ("inner steps", "mtt", "straightforward"), "github", disable_numparse=True))

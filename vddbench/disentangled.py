@@ -1,0 +1,128 @@
+"""The static-dynamic memory (2312.00362): frozen stills, learned motions and one learned hallucinator for all slots.
+
+Decoder `static_dynamic`. A slot has P stills and Q motions; learning draws one pair a slot, a student sees all P x Q.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vddbench.decoders.static_dynamic import every_pair, hallucinate
+from vddbench.memory import learnable, narrow_labels, to_stored
+from vddbench.quantise import quantise
+from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.tensors import value_range
+
+Start = Literal["default", "identity"]
+MOTION_SHARE = 0.1  # of a motion of unit variance in a clip, under "identity"; ours
+HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
+
+
+class StaticDynamic:
+    """`statics` are taken as they are; `dynamics` start as N(0, 1)."""
+
+    def __init__(
+        self,
+        statics: torch.Tensor,
+        labels: torch.Tensor,
+        dynamics: int,
+        hallucinator: str,
+        spec: DatasetSpec,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot."""
+        self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
+        rng = np.random.default_rng([seed, 0])
+        shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
+        motions = torch.from_numpy(rng.standard_normal(shape, np.float32))
+        weight, bias = hallucinator_start(hallucinator, rng)
+        self.parameters = {
+            "dynamics": learnable(motions.to(device)),
+            "hallucinator.weight": learnable(weight.to(device)),
+            "hallucinator.bias": learnable(bias.to(device)),
+        }
+
+    def clips(self, rng: np.random.Generator) -> torch.Tensor:
+        """[S, C, T, H, W] normalised: of each slot one pair drawn at random, differentiable in motions and hallucinator."""
+        motions, device = self.parameters["dynamics"], self.statics.device
+        slots = torch.arange(len(self.labels), device=device)
+        p = torch.from_numpy(rng.integers(self.statics.shape[1], size=len(slots))).to(device)
+        q = torch.from_numpy(rng.integers(motions.shape[1], size=len(slots))).to(device)
+        chosen = motions[slots, q].transpose(1, 2)  # [S, 1, T, H, W]
+        weight, bias = self.parameters["hallucinator.weight"], self.parameters["hallucinator.bias"]
+        return hallucinate(self.statics[slots, p], chosen, weight, bias)
+
+    def exact(self) -> ClipSet:
+        statics, motions, weight, bias = self._stored()
+        return ClipSet(clips=every_pair(statics, motions, weight, bias, self.spec), labels=self._pair_labels())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        statics, motions, weight, bias = self._stored()
+        still = quantise(statics, torch.uint8, [])
+        motion, scale, offset = eight_bits(motions)
+        affine = {f"static_{name}": value for name, value in still.items() if name != "pixels"}
+        return {
+            "statics": still["pixels"],
+            **affine,
+            "dynamics": motion,
+            "dynamic_scale": scale,
+            "dynamic_offset": offset,
+            "hallucinator_weight": weight,
+            "hallucinator_bias": bias,
+            "labels": narrow_labels(self._pair_labels(), self.spec),
+        }
+
+    def _stored(self) -> tuple[torch.Tensor, ...]:
+        """What the decoder works with, unrounded, on the CPU: [S, P, H, W, 3], [S, Q, T, H, W, 1], weight, bias."""
+        slots, stills = self.statics.shape[:2]
+        stored = to_stored(self.statics.flatten(0, 1), self.spec)  # [S*P, H, W, 3]
+        statics = stored.reshape(slots, stills, *stored.shape[1:]).contiguous()
+        motions = self.parameters["dynamics"].detach().cpu().movedim(3, -1).contiguous()
+        weight, bias = (self.parameters[f"hallucinator.{name}"].detach().cpu().clone() for name in ("weight", "bias"))
+        return statics, motions, weight, bias
+
+    def _pair_labels(self) -> torch.Tensor:
+        pairs = self.statics.shape[1] * self.parameters["dynamics"].shape[1]
+        return self.labels.cpu().repeat_interleave(pairs)
+
+
+def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight, bias). `default` is PyTorch's for a Conv3d (SDD's start is not known to us); `identity` passes the still
+    through and adds MOTION_SHARE of the motion to each colour.
+    """
+    if start == "default":
+        torch.manual_seed(int(rng.integers(2**31)))
+        layer = torch.nn.Conv3d(4, 3, 3, padding=1)
+        return layer.weight.detach(), layer.bias.detach() if layer.bias is not None else torch.zeros(3)
+    if start != "identity":
+        raise ValueError(f"hallucinator {start!r} is no start; allowed: default, identity")
+    weight = torch.zeros(HALLUCINATOR_SHAPE)
+    weight[range(3), range(3), 1, 1, 1] = 1.0
+    weight[:, 3, 1, 1, 1] = MOTION_SHARE
+    return weight, torch.zeros(3)
+
+
+def eight_bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(uint8, scale [1], offset [1]) that reach from the smallest value to the largest."""
+    low, high = value_range(values)
+    scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
+    return ((values - offset) / scale).round_().clamp_(0, 255).to(torch.uint8), scale, offset
+
+
+def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> None:
+    """Raises ValueError, before anything is learned, when slots of so many stills and motions pass the budget in uint8."""
+    slots = (task.ipc or 0) * spec.num_classes
+    label_bytes = 1 if spec.num_classes <= 256 else 2
+    pixels = spec.size * spec.size
+    slot = pixels * (3 * statics + spec.frames * dynamics) + statics * dynamics * label_bytes
+    shared = 4 * (int(np.prod(HALLUCINATOR_SHAPE)) + 3 + 2 * 3 + 2)  # hallucinator, scales and offsets in float32
+    needed, budget = slots * slot + shared, task.budget_bytes(spec)
+    if budget is not None and needed > budget:
+        raise ValueError(
+            f"{statics} statics and {dynamics} dynamics a slot need {needed:,} bytes, {task} allows {budget:,}; "
+            "use fewer stills_per_slot or dynamics_per_slot"
+        )

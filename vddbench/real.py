@@ -1,0 +1,75 @@
+"""Real clips for distillers, read ahead by a thread while the device computes.
+
+What is drawn at an iteration follows from (seed, iteration) alone, so a resumed run sees the same clips.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from vddbench.store import Split
+
+Choose = Callable[[np.random.Generator], np.ndarray]  # -> rows of train videos
+DRAW = 1  # stream of random numbers: what a method draws itself is another one
+
+
+def stream(seed: int, iteration: int, number: int) -> np.random.Generator:
+    """Random numbers of one iteration; `number` keeps uses apart."""
+    return np.random.default_rng([seed, iteration, number])
+
+
+def balanced(train: Split, per_class: int) -> Choose:
+    """`per_class` videos of each class, class by class; a class with fewer gives each as often as another."""
+    by_class = [np.flatnonzero(train.labels == label) for label in range(train.spec.num_classes)]
+    empty = [train.spec.class_names[label] for label, rows in enumerate(by_class) if len(rows) == 0]
+    if empty:
+        raise ValueError(f"class {empty[0]!r} has no train video to match; prepare the data without it (--classes)")
+
+    def choose(rng: np.random.Generator) -> np.ndarray:
+        return np.concatenate([np.resize(rng.permutation(rows), per_class) for rows in by_class])
+
+    return choose
+
+
+def uniform(train: Split, count: int) -> Choose:
+    """`count` videos of all classes; each once before any twice."""
+    return lambda rng: np.resize(rng.permutation(len(train)), count)
+
+
+class RealClips:
+    """Random clips of chosen train videos: random starts, mirrored at random where the dataset allows it."""
+
+    def __init__(self, train: Split, choose: Choose, seed: int, device: torch.device) -> None:
+        self.train, self.choose, self.seed, self.device = train, choose, seed, device
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="real-clips")
+        self.ahead: tuple[int, Future[tuple[torch.Tensor, torch.Tensor]]] | None = None
+        self.clips_read, self.waited_seconds = 0, 0.0
+
+    def get(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(clips [n, T, H, W, C] uint8, labels [n] int64) on the device; starts reading those of the next iteration."""
+        started = time.perf_counter()
+        if self.ahead is not None and self.ahead[0] == iteration:
+            clips, labels = self.ahead[1].result()
+        else:
+            clips, labels = self._read(iteration)
+        self.ahead = iteration + 1, self.reader.submit(self._read, iteration + 1)
+        self.waited_seconds += time.perf_counter() - started
+        self.clips_read += len(labels)
+        return clips.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+    def _read(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = stream(self.seed, iteration, DRAW)
+        rows = self.choose(rng)
+        clips = self.train.clips(rows, self.train.random_starts(rows, rng))
+        if self.train.spec.hflip_keeps_label:
+            mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
+            clips[mirrored] = clips[mirrored].flip(3)  # [n, T, H, W, C]: along the width
+        labels = torch.from_numpy(self.train.labels[rows])
+        if self.device.type == "cuda":
+            return clips.pin_memory(), labels.pin_memory()
+        return clips, labels
