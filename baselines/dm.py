@@ -32,6 +32,8 @@ class Config:
     lr: float = 30.0  # SDD README, MiniUCF ipc 1
     momentum: float = 0.5  # DM
     updates_per_net: int = 1  # DM: a fresh network every iteration
+    start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
+    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
         """Learning rate of each of the memory's parameters."""
@@ -45,9 +47,9 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips."""
-    clips, labels = real_start(train, ipc_of(task, "dm"), np.random.default_rng(seed))
-    return Matching(train, Pixels(clips, labels, train.spec, device), config, seed, device)
+    """Starts from random real clips, or means of them."""
+    clips, labels = real_start(train, ipc_of(task, "dm"), np.random.default_rng(seed), config.start_mean_of)
+    return Matching(train, Pixels(clips, labels, train.spec, device, config.smooth), config, seed, device)
 
 
 class Matching:

@@ -36,6 +36,8 @@ class Slots:
     static_real_per_class: int = 256  # static_dc
     static_optimiser: str = "sgd"  # static_dc
     static_lr: float = 0.1  # static_dc
+    start_mean_of: int = 1  # of the stills: static_dc
+    smooth: float = 0.0  # of the stills' and the motions' changes, pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
         """Learning rate of each of the memory's parameters."""
@@ -48,6 +50,8 @@ class Slots:
             real_per_class=self.static_real_per_class,
             optimiser=self.static_optimiser,
             lr=self.static_lr,
+            start_mean_of=self.start_mean_of,
+            smooth=self.smooth,
         )
 
 
@@ -91,7 +95,9 @@ class Slotted(StaticDynamic):
         learned = static_dc.stills(train, task, ipc * per_slot, config.statics(), seed, device)
         statics = learned.images.reshape(-1, per_slot, *learned.images.shape[1:])
         labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)
-        super().__init__(statics, labels, config.dynamics_per_slot, config.hallucinator, train.spec, seed, device)
+        super().__init__(
+            statics, labels, config.dynamics_per_slot, config.hallucinator, train.spec, seed, device, config.smooth
+        )
         self.cost = learned.cost
 
     def with_cost(self, distilled: Distilled) -> Distilled:

@@ -43,6 +43,8 @@ class Config:
     momentum: float = 0.9  # Adam's beta1; PyTorch's default, as in FRePo's PyTorch code
     final_lr: float = 0.1  # share of lr that the cosine ends at; FRePo
     micro_batch: int = 128  # synthetic clips through a network at a time; ours, changes memory and no result
+    start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
+    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
         """Learning rate of each of the memory's parameters."""
@@ -56,9 +58,9 @@ PRESETS = {  # fast: 3 % of the iterations, a pool of 4, a quarter of the real b
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips."""
-    clips, labels = real_start(train, ipc_of(task, "frepo"), np.random.default_rng(seed))
-    return Matching(train, Pixels(clips, labels, train.spec, device), config, seed, device)
+    """Starts from random real clips, or means of them."""
+    clips, labels = real_start(train, ipc_of(task, "frepo"), np.random.default_rng(seed), config.start_mean_of)
+    return Matching(train, Pixels(clips, labels, train.spec, device, config.smooth), config, seed, device)
 
 
 class Matching:

@@ -16,11 +16,10 @@ import torch
 from baselines import frepo
 from baselines.frepo import Matching, one_hot, scaled
 from vddbench.choose import ipc_of
-from vddbench.memory import learnable, real_start, to_stored
+from vddbench.memory import Pixels, learnable, real_start
 from vddbench.quantise import quantise
 from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.store import Split
-from vddbench.train import to_input
 
 DECODER = "keyframes"
 PAPER = frepo.PAPER
@@ -47,8 +46,8 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
     """Starts from random real clips. Raises ValueError when soft labels and T - 1 frames a clip do not fit the budget."""
     ipc = ipc_of(task, "frepo_soft")
     check_budget(task, train.spec)
-    clips, labels = real_start(train, ipc, np.random.default_rng(seed))
-    memory = SoftFrames(clips, labels, train.spec, config.confidence, device)
+    clips, labels = real_start(train, ipc, np.random.default_rng(seed), config.start_mean_of)
+    memory = SoftFrames(clips, labels, train.spec, config, device)
     return Matching(train, memory, config, seed, device, lambda: scaled(memory.distributions()))
 
 
@@ -69,31 +68,30 @@ class SoftFrames:
     """The first T - 1 frames of each clip, its last frame a copy of the one before, and logits of its label."""
 
     def __init__(
-        self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, confidence: float, device: torch.device
+        self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, config: Config, device: torch.device
     ) -> None:
-        """clips: [N, T, H, W, C] on the 0-255 scale and labels [N]: the start; `confidence`: the label's share at first."""
+        """clips: [N, T, H, W, C] on the 0-255 scale and labels [N]: the start."""
         self.spec, self.labels = spec, labels.to(device)
-        lead = math.log(confidence * (spec.num_classes - 1) / (1 - confidence))
-        self.parameters = {
-            "frames": learnable(to_input(clips[:, :-1], spec, device)),
-            "logits": learnable(one_hot(self.labels, spec.num_classes) * lead),
-        }
+        self.frames = Pixels(clips[:, :-1], labels, spec, device, config.smooth)
+        lead = math.log(config.confidence * (spec.num_classes - 1) / (1 - config.confidence))
+        logits = learnable(one_hot(self.labels, spec.num_classes) * lead)
+        self.parameters = {"frames": self.frames.parameters["clips"], "logits": logits}
 
     def distributions(self) -> torch.Tensor:
         """[N, K], differentiable."""
         return self.parameters["logits"].softmax(1)
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        frames = self.parameters["frames"]
+        frames = self.frames.clips(rng)
         return torch.cat([frames, frames[:, :, -1:]], 2)
 
     def exact(self) -> ClipSet:
-        frames = to_stored(self.parameters["frames"], self.spec)
+        frames = self.frames.exact().clips
         labels = self.distributions().detach().cpu()
         return ClipSet(clips=torch.cat([frames, frames[:, -1:]], 1), labels=labels)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        frames = to_stored(self.parameters["frames"], self.spec)
+        frames = self.frames.exact().clips
         stored = quantise(frames, torch.uint8, [])
         times = torch.arange(frames.shape[1], dtype=torch.float16).repeat(len(frames), 1)  # exact up to 2,048
         labels = self.distributions().detach().cpu().to(torch.float16)

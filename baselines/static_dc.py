@@ -26,7 +26,7 @@ from vddbench.cached import cached
 from vddbench.choose import ipc_of, per_class
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
-from vddbench.memory import learnable, make_optimiser, narrow_labels, restore, saved, to_stored
+from vddbench.memory import Pixels, make_optimiser, narrow_labels, restore, saved
 from vddbench.quantise import quantise
 from vddbench.real import DRAW, RealClips, balanced, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
@@ -53,10 +53,12 @@ class Config:
     inner: int = 0  # passes over the stills that train the network between two matching steps; 0: as published
     lr_net: float = 0.01  # DC lr_net
     batch_train: int = 256  # stills a step of the network's training; DC
+    start_mean_of: int = 1  # real frames averaged into each still it starts from; published: one
+    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
         """Learning rate of each of the memory's parameters."""
-        return {"stills": self.lr}
+        return {"clips": self.lr}
 
 
 PRESETS = {
@@ -141,22 +143,29 @@ def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> 
 
 
 class Stills:
-    """`count` stills a class. Decoder `still`."""
+    """`count` stills a class: `Pixels` of one frame. Decoder `still`."""
 
-    def __init__(self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device) -> None:
+    def __init__(
+        self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
+    ) -> None:
         """frames: [N, H, W, C] on the 0-255 scale, the start; labels [N], class by class."""
         self.spec, self.labels = spec, labels.to(device)
-        self.parameters = {"stills": learnable(to_images(frames, spec, device))}
+        self.frames = Pixels(frames[:, None], labels, spec, device, smooth)
+        self.parameters = self.frames.parameters
+
+    def images(self) -> torch.Tensor:
+        """[N, C, H, W] normalised, differentiable. Contiguous: channels_last instance norm is twice as slow."""
+        return self.frames.clips(np.random.default_rng())[:, :, 0].contiguous()
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        return self.parameters["stills"][:, :, None].expand(-1, -1, self.spec.frames, -1, -1)
+        return self.images()[:, :, None].expand(-1, -1, self.spec.frames, -1, -1)
 
     def exact(self) -> ClipSet:
-        frames = to_stored(self.parameters["stills"], self.spec)
+        frames = self.frames.exact().clips[:, 0]
         return ClipSet(clips=frames[:, None].expand(-1, self.spec.frames, -1, -1, -1), labels=self.labels.cpu())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        stored = quantise(to_stored(self.parameters["stills"], self.spec), torch.uint8, [])
+        stored = quantise(self.frames.exact().clips[:, 0], torch.uint8, [])
         return {"frames": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
 
 
@@ -171,14 +180,17 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
             f"{config.stills_per_slot} stills a slot don't fit the budget of {task}; allowed: stills_per_slot up to the "
             f"{train.spec.frames} frames of a clip"
         )
-    return Matching(train, real_stills(train, count, seed, device), config, seed, device)
+    return Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
 
 
-def real_stills(train: Split, count: int, seed: int, device: torch.device) -> Stills:
-    """One random frame of each of `count` random videos a class."""
-    rng = np.random.default_rng(seed)
-    rows = per_class(train, count, lambda rows: rng.choice(rows, count, replace=False))
-    return Stills(random_frames(train, rows, rng), torch.from_numpy(train.labels[rows]), train.spec, device)
+def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
+    """`count` stills a class to begin with: each a random frame of a random video, or the mean of some."""
+    rng, mean_of = np.random.default_rng(seed), config.start_mean_of
+    rows = per_class(train, count, lambda rows: np.resize(rng.permutation(rows), count * mean_of))
+    frames, labels = random_frames(train, rows, rng), torch.from_numpy(train.labels[rows[::mean_of]])
+    if mean_of > 1:
+        frames = frames.reshape(-1, mean_of, *frames.shape[1:]).float().mean(1)
+    return Stills(frames, labels, train.spec, device, config.smooth)
 
 
 class Matching:
@@ -212,18 +224,21 @@ class Matching:
         """Adds the gradients of the summed distance to the stills; `frames` [n*K, H, W, C] are class by class."""
         total = torch.zeros((), device=self.device)
         batches = frames.chunk(self.spec.num_classes)
-        stills = self.memory.parameters["stills"].chunk(self.spec.num_classes)
-        for label, (batch, mine) in enumerate(zip(batches, stills, strict=True)):  # class by class: memory of one class
+        images = self.memory.images()
+        mine = images.detach().requires_grad_()
+        stills = mine.chunk(self.spec.num_classes)
+        for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # class by class: memory of one class
             real = gradients(net, to_images(batch, self.spec, self.device), label)
-            loss = distance(real, gradients(net, mine, label, differentiable=True))
-            loss.backward(inputs=[self.memory.parameters["stills"]])  # type: ignore[no-untyped-call]
+            loss = distance(real, gradients(net, still, label, differentiable=True))
+            loss.backward(inputs=[mine])  # type: ignore[no-untyped-call]
             total += loss.detach()
+        images.backward(mine.grad)  # type: ignore[no-untyped-call]
         return total
 
     def train_net(self, net: nn.Module, rng: np.random.Generator) -> None:
         """`inner` passes over the stills as they are now."""
         sgd = torch.optim.SGD(net.parameters(), lr=self.config.lr_net)
-        stills, labels = self.memory.parameters["stills"].detach(), self.memory.labels
+        stills, labels = self.memory.images().detach(), self.memory.labels
         for _ in range(self.inner):
             order = torch.from_numpy(rng.permutation(len(stills))).to(self.device)
             for i in range(0, len(order), self.config.batch_train):
@@ -271,10 +286,10 @@ def stills(train: Split, task: Task, count_per_class: int, config: Config, seed:
 
 
 def _made(train: Split, count: int, config: Config, seed: int, device: torch.device, unfinished: Path, title: str) -> bytes:
-    matching = Matching(train, real_stills(train, count, seed, device), config, seed, device)
+    matching = Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
     learned = learn(matching, asdict(config), unfinished, None, title)
     about = {"seconds": str(learned.progress.seconds), "frames_read": str(learned.progress.clips_read)}
-    made = save({"images": matching.memory.parameters["stills"].detach().cpu().contiguous()}, about)
+    made = save({"images": matching.memory.images().detach().cpu()}, about)
     checkpoint.drop(unfinished)
     unfinished.rmdir()
     return made

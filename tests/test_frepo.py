@@ -17,6 +17,7 @@ from vddbench.embed import fresh_seed, random_net
 from vddbench.real import stream
 from vddbench.spec import DatasetSpec, Task
 from vddbench.store import Store
+from vddbench.train import to_input
 
 CPU = torch.device("cpu")
 TASK = Task(dataset="tiny", ipc=1)
@@ -189,7 +190,7 @@ def test_what_is_stored_decodes_to_what_was_learned(tiny: Store) -> None:
     step = float(tensors["scale"].max()) if "scale" in tensors else 1.0
     assert (decoded.clips.float() - exact.clips).abs().max() <= 0.51 * step
     assert torch.equal(exact.clips[:, -1], exact.clips[:, -2])
-    seen = frepo_soft.to_input(exact.clips, tiny.spec, CPU)
+    seen = to_input(exact.clips, tiny.spec, CPU)
     torch.testing.assert_close(seen, learner.memory.clips(np.random.default_rng(0)).detach(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(decoded.labels.sum(1), torch.ones(8))
     torch.testing.assert_close(decoded.labels, exact.labels, rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vddbench.decoders import pixels
-from vddbench.memory import Pixels, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
+from vddbench.memory import Pixels, blurred, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
 from vddbench.store import Store
 from vddbench.train import to_input
 
@@ -82,3 +82,38 @@ def test_a_restored_memory_goes_on_to_the_bit(tiny: Store, kind: str, momentum: 
         moved(other, again, i)
     assert torch.equal(memory.parameters["clips"], other.parameters["clips"])
     assert again.param_groups[0]["lr"] == 0.1
+
+
+def test_a_blur_keeps_flat_planes_and_sums_and_spreads_a_point(tiny: Store) -> None:
+    flat = torch.full((1, 3, 2, 16, 16), 7.0)
+    assert torch.allclose(blurred(flat, 2.0), flat)
+    point = torch.zeros(1, 1, 1, 33, 33)
+    point[..., 16, 16] = 1
+    spread = blurred(point, 2.0)[0, 0, 0]
+    rows = torch.arange(33.0) - 16
+    assert spread.sum() == pytest.approx(1, abs=1e-5)
+    assert (spread.sum(1) * rows**2).sum() == pytest.approx(4, rel=0.05)  # the variance: deviation 2, cut at 3 of them
+    assert torch.allclose(spread, spread.T) and not torch.allclose(blurred(flat * torch.rand(16), 2.0), flat)
+
+
+def test_smooth_learning_starts_where_plain_learning_does_and_moves_along_smooth_changes(tiny: Store) -> None:
+    clips, labels = real_start(tiny.train, 1, np.random.default_rng(0))
+    plain = Pixels(clips, labels, tiny.spec, torch.device("cpu"))
+    smooth = Pixels(clips, labels, tiny.spec, torch.device("cpu"), smooth=2.0)
+    assert torch.allclose(plain.exact().clips, smooth.exact().clips)
+    noise = torch.randn(plain.parameters["clips"].shape, generator=torch.Generator().manual_seed(0))
+    (smooth.clips(np.random.default_rng()) * noise).sum().backward()
+    gradient = smooth.parameters["clips"].grad
+    assert gradient is not None
+    neighbours = (gradient[..., 1:] * gradient[..., :-1]).mean() / gradient.square().mean()
+    assert neighbours > 0.9  # of white noise it is 0
+
+
+def test_a_mean_start_is_the_mean_of_that_many_clips_of_the_class(tiny: Store) -> None:
+    means, labels = real_start(tiny.train, 1, np.random.default_rng(0), mean_of=6)
+    assert labels.tolist() == list(range(8))
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(tiny.train.labels == 0))
+    assert len(rows) >= 6 and means.dtype == torch.float32
+    spread = means.flatten(1).std(1)
+    single, _ = real_start(tiny.train, 1, np.random.default_rng(0))
+    assert (spread < single.float().flatten(1).std(1)).all()  # averaging loses contrast

@@ -34,6 +34,7 @@ class Progress:
     forced: bool = False  # begun with --force: the same command, interrupted, then goes on with it
     losses: list[float] = field(default_factory=list)  # one an iteration
     watched: list[tuple[int, float]] = field(default_factory=list)  # (iterations done, validation top-1)
+    best_chosen: Settings = field(default_factory=dict)  # what the learner chose in the best set watched so far
 
 
 def folder_of(task: str, submission: str) -> Path:
@@ -47,6 +48,7 @@ def write(folder: Path, settings: Settings, progress: Progress, state: Mapping[s
         "clips_read": progress.clips_read,
         "forced": progress.forced,
         "watched": progress.watched,
+        "best_chosen": progress.best_chosen,
     }
     tensors = {name: value.cpu().contiguous() for name, value in state.items()}
     tensors["losses"] = torch.tensor(progress.losses, dtype=torch.float64)
@@ -73,6 +75,7 @@ def read(folder: Path, settings: Settings) -> tuple[Progress, dict[str, torch.Te
             forced=bool(about["forced"]),
             losses=tensors.pop("losses").tolist(),
             watched=[(int(i), float(top1)) for i, top1 in about["watched"]],
+            best_chosen=dict(about["best_chosen"]),
         )
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({str(error)[:200]}); start anew with --force") from error

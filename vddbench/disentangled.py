@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vddbench.decoders.static_dynamic import every_pair, hallucinate
-from vddbench.memory import learnable, narrow_labels, to_stored
+from vddbench.memory import blurred, learnable, narrow_labels, to_stored
 from vddbench.quantise import quantise
 from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.tensors import value_range
@@ -33,6 +33,7 @@ class StaticDynamic:
         spec: DatasetSpec,
         seed: int,
         device: torch.device,
+        smooth: float = 0.0,
     ) -> None:
         """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot."""
         self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
@@ -40,21 +41,27 @@ class StaticDynamic:
         shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
         motions = torch.from_numpy(rng.standard_normal(shape, np.float32))
         weight, bias = hallucinator_start(hallucinator, rng)
+        self.smooth, self.start = smooth, motions.to(device) if smooth else None
         self.parameters = {
-            "dynamics": learnable(motions.to(device)),
+            "dynamics": learnable(torch.zeros_like(motions, device=device) if smooth else motions.to(device)),
             "hallucinator.weight": learnable(weight.to(device)),
             "hallucinator.bias": learnable(bias.to(device)),
         }
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
         """[S, C, T, H, W] normalised: of each slot one pair drawn at random, differentiable in motions and hallucinator."""
-        motions, device = self.parameters["dynamics"], self.statics.device
+        motions, device = self.motions(), self.statics.device
         slots = torch.arange(len(self.labels), device=device)
         p = torch.from_numpy(rng.integers(self.statics.shape[1], size=len(slots))).to(device)
         q = torch.from_numpy(rng.integers(motions.shape[1], size=len(slots))).to(device)
         chosen = motions[slots, q].transpose(1, 2)  # [S, 1, T, H, W]
         weight, bias = self.parameters["hallucinator.weight"], self.parameters["hallucinator.bias"]
         return hallucinate(self.statics[slots, p], chosen, weight, bias)
+
+    def motions(self) -> torch.Tensor:
+        """[S, Q, T, 1, H, W], differentiable; with `smooth`, their start plus a blurred change, as in memory.Pixels."""
+        learned = self.parameters["dynamics"]
+        return learned if self.start is None else self.start + blurred(learned.flatten(0, 1), self.smooth).view_as(learned)
 
     def exact(self) -> ClipSet:
         statics, motions, weight, bias = self._stored()
@@ -81,7 +88,7 @@ class StaticDynamic:
         slots, stills = self.statics.shape[:2]
         stored = to_stored(self.statics.flatten(0, 1), self.spec)  # [S*P, H, W, 3]
         statics = stored.reshape(slots, stills, *stored.shape[1:]).contiguous()
-        motions = self.parameters["dynamics"].detach().cpu().movedim(3, -1).contiguous()
+        motions = self.motions().detach().cpu().movedim(3, -1).contiguous()
         weight, bias = (self.parameters[f"hallucinator.{name}"].detach().cpu().clone() for name in ("weight", "bias"))
         return statics, motions, weight, bias
 

@@ -102,9 +102,10 @@ class _Run:
     def look(self, watch: Watch) -> None:
         """Scores the set as it is now; keeps its payload when it is the best so far (the earlier one when equal)."""
         self.read_losses()
-        top1 = watch.top1(self.learner.distilled())
+        distilled = self.learner.distilled()
+        top1 = watch.top1(distilled)
         if not self.progress.watched or top1 > max(score for _, score in self.progress.watched):
-            self.best = self.learner.distilled().tensors
+            self.best, self.progress.best_chosen = distilled.tensors, distilled.chosen
         self.progress.watched.append((self.progress.iteration, top1))
         say(f"  after {self.progress.iteration} iterations: validation top-1 {top1:.1%}")
 
@@ -121,13 +122,12 @@ class _Run:
         self.saved_at = time.monotonic()
 
     def finished(self, share: float | None) -> Learned:
-        distilled = self.learner.distilled()
         if not self.progress.watched:
             chosen = {"iteration": self.progress.iteration, "iteration_chosen_by": "config"}
-            return Learned(distilled=distilled, progress=self.progress, waited_share=share, chosen=chosen)
+            return Learned(distilled=self.learner.distilled(), progress=self.progress, waited_share=share, chosen=chosen)
         iteration, top1 = max(self.progress.watched, key=lambda seen: (seen[1], -seen[0]))
         chosen = {"iteration": iteration, "iteration_chosen_by": "validation", "validation_top1": round(top1, 4)}
-        best = Distilled(tensors=self.best, chosen=distilled.chosen)
+        best = Distilled(tensors=self.best, chosen=self.progress.best_chosen)
         return Learned(distilled=best, progress=self.progress, waited_share=share, chosen=chosen)
 
 

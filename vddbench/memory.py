@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.choose import per_class
 from vddbench.quantise import quantise
@@ -50,28 +51,57 @@ def learnable(value: torch.Tensor) -> torch.Tensor:
 
 
 class Pixels:
-    """`ipc` clips a class, value by value. Decoder `pixels`."""
+    """`ipc` clips a class, value by value. Decoder `pixels`.
 
-    def __init__(self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device) -> None:
+    With `smooth` > 0 a clip is its start plus a blurred change (Gaussian of that standard deviation in pixels, in space), and
+    what is learned is the change before the blur. The loss is the same; its fine grain, which differs from one network to the
+    next, is stepped along less than what all networks agree on.
+    """
+
+    def __init__(
+        self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
+    ) -> None:
         """clips: [N, T, H, W, C] on the 0-255 scale, the start."""
-        self.spec, self.labels = spec, labels.to(device)
-        self.parameters = {"clips": learnable(to_input(clips, spec, device))}
+        self.spec, self.labels, self.smooth = spec, labels.to(device), smooth
+        start = to_input(clips, spec, device)
+        self.start = start if smooth else None
+        self.parameters = {"clips": learnable(torch.zeros_like(start) if smooth else start)}
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        return self.parameters["clips"]
+        return self._clips()
+
+    def _clips(self) -> torch.Tensor:
+        learned = self.parameters["clips"]
+        return learned if self.start is None else self.start + blurred(learned, self.smooth)
 
     def exact(self) -> ClipSet:
-        return ClipSet(clips=to_stored(self.parameters["clips"], self.spec), labels=self.labels.cpu())
+        return ClipSet(clips=to_stored(self._clips(), self.spec), labels=self.labels.cpu())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         stored = quantise(self.exact().clips, torch.uint8, [])
         return {"clips": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
 
 
-def real_start(train: Split, ipc: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """(`ipc` random real clips a class [N, T, H, W, C] uint8, labels [N]): where learning begins."""
-    rows = per_class(train, ipc, lambda rows: rng.choice(rows, ipc, replace=False))
-    return train.clips(rows, train.random_starts(rows, rng)), torch.from_numpy(train.labels[rows])
+def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
+    """[N, C, T, H, W] convolved over H and W with a Gaussian (reflected edges); `deviation` in pixels. Differentiable."""
+    reach = min(round(3 * deviation), x.shape[3] - 1, x.shape[4] - 1)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / deviation) ** 2)
+    weights = weights / weights.sum()
+    planes = x.movedim(2, 1).reshape(-1, 1, *x.shape[3:])  # every frame and colour by itself
+    planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="reflect"), weights[None, None, None, :])
+    planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), mode="reflect"), weights[None, None, :, None])
+    return planes.reshape(x.movedim(2, 1).shape).movedim(1, 2)
+
+
+def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """([N, T, H, W, C], labels [N]): `ipc` clips a class to begin with, each the mean of `mean_of` random real clips.
+
+    1 is published: real clips as they are, uint8. No video is used twice while a class has enough of them.
+    """
+    rows = per_class(train, ipc, lambda rows: np.resize(rng.permutation(rows), ipc * mean_of))
+    clips = train.clips(rows, train.random_starts(rows, rng))
+    labels = torch.from_numpy(train.labels[rows[::mean_of]])
+    return (clips, labels) if mean_of == 1 else (clips.reshape(-1, mean_of, *clips.shape[1:]).float().mean(1), labels)
 
 
 # --- optimisers, and what of them a checkpoint needs -----------------------------------------------------------------

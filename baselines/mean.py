@@ -1,0 +1,37 @@
+"""Means of real clips: a class's train videos in ipc random parts, one clip of each video, averaged pixel by pixel.
+
+What every matching method should beat: nothing is learned. Ours; no paper has this row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.choose import ipc_of, rows_of
+from vddbench.memory import narrow_labels
+from vddbench.quantise import quantise
+from vddbench.spec import Distilled, Task
+from vddbench.store import Split
+
+DECODER = "pixels"
+PAPER = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set."""
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8, class by class."""
+    ipc = ipc_of(task, "mean")
+    means = []
+    for label in range(train.spec.num_classes):
+        for rows in np.array_split(rng.permutation(rows_of(train, label, ipc)), ipc):
+            means.append(train.clips(rows, train.random_starts(rows, rng)).float().mean(0))
+    stored = quantise(torch.stack(means), torch.uint8, [])
+    labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)
+    return Distilled(tensors={"clips": stored.pop("pixels"), **stored, "labels": narrow_labels(labels, train.spec)})
