@@ -244,8 +244,17 @@ def demo(results: Results = Path("results")) -> None:
 def bench(
     students: Students = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips a step")] = 8,
+    distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
 ) -> None:
-    """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take."""
+    """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
+
+    With --distillers: iterations/s of the matching baselines, against the same steps written straight down.
+    """
+    if distillers:
+        from vddbench.bench_distillers import run as run_distillers
+
+        run_distillers()
+        return
     from vddbench.bench import run
 
     run(students.split(","), batch)

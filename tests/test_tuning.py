@@ -1,0 +1,42 @@
+"""A study of settings scores each on validation videos once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from baselines import dm
+from vddbench.spec import Task
+from vddbench.store import Store
+from vddbench.tuning import parse, settings
+
+CPU = torch.device("cpu")
+
+
+def test_settings_are_parsed_into_the_fields_types() -> None:
+    changed = parse(dm.Config(), "lr=0.5,iterations=7,optimiser=adam")
+    assert (changed.lr, changed.iterations, changed.optimiser) == (0.5, 7, "adam")
+    assert parse(dm.Config(), "") == dm.Config()
+
+
+@pytest.mark.parametrize(("text", "says"), [("lrr=1", "did you mean lr"), ("iterations=1.5", "allowed is int")])
+def test_a_wrong_setting_is_refused(text: str, says: str) -> None:
+    with pytest.raises(LookupError, match=says):
+        parse(dm.Config(), text)
+
+
+def test_each_setting_is_scored_on_held_out_videos_once(tiny: Store, tmp_path: Path) -> None:
+    task = Task(dataset="tiny", ipc=1)
+
+    def study(*tries: str) -> pd.DataFrame:
+        return settings("dm", task, "smoke", tries, [0, 1], 0, CPU, tmp_path)
+
+    first = study("iterations=1")
+    assert len(first) == 2 and set(first["student_seed"]) == {0, 1} and first["validation_top1"].between(0, 1).all()
+    again = study("iterations=1", "lr=0.1")
+    assert len(again) == 4 and again["changed"].value_counts().to_dict() == {"iterations=1": 2, "lr=0.1": 2}
+    written = pd.read_csv(tmp_path / "settings-dm-tiny-ipc1.csv")
+    assert len(written) == 4 and list(written["store"].unique()) == [tiny.digest[:8]]
