@@ -41,8 +41,17 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(iterations=300, real_per_class=16, optimiser="adam", lr=0.05),
-    "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),  # seconds: does it run on your data?
+    "fast": Config(  # a 25th of the iterations, 4 to a network, a quarter of the real clips; so few steps have to go further
+        iterations=200,
+        real_per_class=16,
+        updates_per_net=4,
+        optimiser="adam",  # its steps don't depend on the gradient's size
+        lr=0.05,
+        momentum=0.9,
+        start_mean_of=16,
+        smooth=2.0,
+    ),
+    "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),
 }
 
 

@@ -65,16 +65,21 @@ class Config(Slots, dm.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(lr=1e3, lr_hallucinator=1e-6)}  # SDD
 PRESETS = {
-    "fast": Config(  # as dm's: 300 iterations for 5,000, 16 real clips for 64; static_dc's for the stills
-        iterations=300,
+    "fast": Config(  # as dm's, and static_dc's for the stills
+        iterations=200,
         real_per_class=16,
+        updates_per_net=4,
         optimiser="adam",
-        momentum=0.5,
+        momentum=0.9,
         lr=0.05,
         lr_hallucinator=1e-3,
         hallucinator="identity",
-        static_iterations=200,
-        static_real_per_class=16,
+        static_iterations=60,
+        static_real_per_class=8,
+        static_optimiser="adam",
+        static_lr=0.05,
+        start_mean_of=16,
+        smooth=2.0,
     ),
     "smoke": Config(iterations=2, real_per_class=2, static_iterations=1, static_real_per_class=1),
 }

@@ -29,13 +29,17 @@ class Config(Slots, frepo.Config):
 
 PRESETS = {
     "fast": Config(  # as frepo's, and static_dc's for the stills
-        iterations=300,
-        real_batch=128,
+        iterations=120,
+        real_batch=64,
         pool=4,
         lr=0.03,
         hallucinator="identity",
-        static_iterations=200,
-        static_real_per_class=16,
+        static_iterations=60,
+        static_real_per_class=8,
+        static_optimiser="adam",
+        static_lr=0.05,
+        start_mean_of=16,
+        smooth=2.0,
     ),
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, static_iterations=1, static_real_per_class=1),
 }

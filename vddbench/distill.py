@@ -121,9 +121,8 @@ def _learned(
     watch = None
     if watch_every is not None:
         watch, train = watch_for(train, task, baseline.DECODER, watch_every, device)
-    settings = {
-        "method": method, "preset": preset, "seed": seed, "store": train.digest, "watch_every": watch_every, **asdict(config)
-    }  # fmt: skip
+    about = {"method": method, "preset": preset, "seed": seed, "store": train.digest, "watch_every": watch_every}
+    settings = {**about, "device": device.type, **asdict(config)}
     with checkpoint.locked(run):
         if force and not checkpoint.was_forced(run, settings):
             checkpoint.drop(run)

@@ -49,8 +49,7 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
     progress, best = _resume(learner, settings, folder, title, forced)
     started, at_start = time.monotonic(), progress.iteration
     run = _Run(learner, settings, folder, progress, best, started, progress.seconds, progress.clips_read)
-    with bar(title, total) as shown, interruptible() as stop:
-        shown.advance(at_start)
+    with bar(title, total, at_start) as shown, interruptible() as stop:
         if watch is not None and not progress.watched:
             run.look(watch)
         while progress.iteration < total and not stop:

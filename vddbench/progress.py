@@ -27,11 +27,12 @@ def say(message: str, style: str = "") -> None:
 class Bar:
     """One line of progress. `note` is shown at its end: a loss, a rate."""
 
-    def __init__(self, progress: Progress | None, title: str, total: int) -> None:
-        self.progress, self.title, self.total, self.done, self.note = progress, title, total, 0, ""
+    def __init__(self, progress: Progress | None, title: str, total: int, done: int = 0) -> None:
+        """done: steps of an earlier process."""
+        self.progress, self.title, self.total, self.begun, self.done, self.note = progress, title, total, done, done, ""
         self.started = self.logged = time.monotonic()
         if progress is not None:
-            self.task = progress.add_task(title, total=total, note="")
+            self.task = progress.add_task(title, total=total, completed=done, note="")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
@@ -40,15 +41,15 @@ class Bar:
             self.progress.update(self.task, advance=steps, note=self.note)
         elif (now := time.monotonic()) - self.logged > LOG_EVERY_SECONDS:
             self.logged = now
-            left = (now - self.started) / max(self.done, 1) * (self.total - self.done)
+            left = (now - self.started) / max(self.done - self.begun, 1) * (self.total - self.done)
             print(f"{self.title} {self.done}/{self.total} {note} ({left:.0f} s left)", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Bar]:
+def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Draws on stderr, so that stdout stays a command's result."""
     if not console.is_terminal:
-        yield Bar(None, title, total)
+        yield Bar(None, title, total, done)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -59,4 +60,4 @@ def bar(title: str, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        yield Bar(progress, title, total)
+        yield Bar(progress, title, total, done)

@@ -215,7 +215,12 @@ def _write_checked(root: Path, draft: Manifest, tensors: Mapping[str, torch.Tens
 
 def _same(folder: Path, manifest: Manifest) -> bool:
     """Is this submission already there, whole? What distilling took may differ."""
-    clock: dict[str, object] = {"distill_seconds": None, "distill_hardware": "", "distill_peak_memory_bytes": None}
+    clock: dict[str, object] = {
+        "distill_seconds": None,
+        "distill_hardware": "",
+        "distill_peak_memory_bytes": None,
+        "distill_clips_read": None,
+    }
     try:
         there = read_manifest(folder)
         same = there.model_copy(update=clock) == manifest.model_copy(update=clock)
