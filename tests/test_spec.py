@@ -105,3 +105,11 @@ def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
 def test_messages_obey_no_escape_codes_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
     say("a\x1b[2Jb [red]c[/red] " + "long " * 40)
     assert capfd.readouterr().err == "a\ufffd[2Jb [red]c[/red] " + "long " * 40 + "\n"
+
+
+def test_bytes_of_the_forms_in_which_the_field_stores_miniucf_ipc1() -> None:
+    """The table of storage from shapes: pixels in uint8 and fp32, one uint8 frame a class. Labels apart."""
+    spec = miniucf.SPEC
+    assert spec.num_classes * spec.clip_bytes == 30_105_600
+    assert spec.num_classes * spec.clip_bytes * 4 == 120_422_400
+    assert spec.num_classes * spec.clip_bytes // spec.frames == 1_881_600
