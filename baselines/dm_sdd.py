@@ -36,6 +36,8 @@ class Slots:
     static_real_per_class: int = 256  # static_dc
     static_optimiser: str = "sgd"  # static_dc
     static_lr: float = 0.1  # static_dc
+    static_momentum: float = 0.5  # static_dc
+    static_final_lr: float = 1.0  # static_dc
     start_mean_of: int = 1  # of the stills: static_dc
     smooth: float = 0.0  # of the stills' and the motions' changes, pixels: see memory.Pixels; ours, 0 is published
 
@@ -50,6 +52,8 @@ class Slots:
             real_per_class=self.static_real_per_class,
             optimiser=self.static_optimiser,
             lr=self.static_lr,
+            momentum=self.static_momentum,
+            final_lr=self.static_final_lr,
             start_mean_of=self.start_mean_of,
             smooth=self.smooth,
         )
@@ -66,18 +70,21 @@ class Config(Slots, dm.Config):
 CONFIGS = {"miniucf-ipc5": Config(lr=1e3, lr_hallucinator=1e-6)}  # SDD
 PRESETS = {
     "fast": Config(  # as dm's, and static_dc's for the stills
-        iterations=200,
+        iterations=120,
         real_per_class=16,
-        updates_per_net=4,
+        updates_per_net=2,
         optimiser="adam",
         momentum=0.9,
         lr=0.05,
+        final_lr=0.0,
         lr_hallucinator=1e-3,
         hallucinator="identity",
         static_iterations=60,
         static_real_per_class=8,
         static_optimiser="adam",
-        static_lr=0.05,
+        static_lr=0.02,
+        static_momentum=0.9,
+        static_final_lr=0.0,
         start_mean_of=16,
         smooth=2.0,
     ),

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vddbench.choose import ipc_of
 from vddbench.embed import autocast, embed, features, fresh_seed, random_net
-from vddbench.memory import Memory, Pixels, make_optimiser, real_start, restore, saved
+from vddbench.memory import Memory, Pixels, cosine, follow_cosine, make_optimiser, real_start, restore, saved
 from vddbench.real import RealClips, stream, uniform
 from vddbench.spec import ClipSet, DatasetSpec, Distilled, Task
 from vddbench.store import Split
@@ -88,7 +88,6 @@ class Matching:
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
         self.real = RealClips(train, uniform(train, config.real_batch), seed, device)
         self.optimiser = make_optimiser("adam", memory.parameters, config.rates(), config.momentum)
-        self.lrs = [float(group["lr"]) for group in self.optimiser.param_groups]
         fixed = scaled(one_hot(memory.labels, self.spec.num_classes))
         self.targets = targets or (lambda: fixed)
         stagger = config.net_updates // config.pool
@@ -102,8 +101,7 @@ class Matching:
         chosen = int(rng.integers(len(self.pool)))
         pooled = self.pool[chosen]
         loss = self._loss(pooled.net, iteration, rng)
-        for group, lr in zip(self.optimiser.param_groups, self.lrs, strict=True):
-            group["lr"] = lr * cosine(iteration, self.config.iterations, self.config.final_lr)
+        follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -231,11 +229,6 @@ def embed_in_parts(net: ConvNet3D, clips: torch.Tensor, size: int, device: torch
         checkpoint(embed, net, part, device, use_reentrant=False, preserve_rng_state=False) for part in torch.split(clips, size)
     ]
     return torch.cat(parts)
-
-
-def cosine(step: int, steps: int, floor: float) -> float:
-    """From 1 at step 0 to `floor` at step `steps`."""
-    return floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
 def net_schedule(update: int, config: Config) -> float:

@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from vddbench.choose import ipc_of
 from vddbench.embed import autocast, random_net
 from vddbench.experts import Experts, trajectories, views
-from vddbench.memory import Memory, Pixels, learnable, make_optimiser, real_start, restore, saved
+from vddbench.memory import Memory, Pixels, follow_cosine, learnable, make_optimiser, real_start, restore, saved
 from vddbench.real import stream
 from vddbench.spec import ClipSet, ConfigValue, Distilled, Task
 from vddbench.store import Split
@@ -53,6 +53,7 @@ class Config:
     expert_lr: float = 0.01  # SDD buffer
     expert_momentum: float = 0.0  # SDD buffer
     expert_weight_decay: float = 0.0  # SDD buffer
+    final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
     smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
@@ -107,8 +108,8 @@ class Matching:
         self.net = random_net(train.spec, 0, device).eval()  # its layers; each inner step brings its own weights
         self.student_lr = learnable(torch.tensor(config.student_lr, device=device))
         self.parameters = {**memory.parameters, "student_lr": self.student_lr}
-        rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
-        self.optimiser = make_optimiser(config.optimiser, self.parameters, rates, config.momentum)
+        self.rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
+        self.optimiser = make_optimiser(config.optimiser, self.parameters, self.rates, config.momentum)
 
     def step(self, iteration: int) -> torch.Tensor:
         rng = stream(self.seed, iteration, 2)
@@ -118,6 +119,7 @@ class Matching:
         clips = self.memory.clips(rng)
         batches = [self._batch(len(labels), rng) for _ in range(config.inner_steps)]
         found = matched(self._loss, start, target, clips.detach(), labels, self.student_lr.detach(), batches)
+        follow_cosine(self.optimiser, self.rates, iteration, config.iterations, config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
         clips.backward(found.clips_gradient)  # type: ignore[no-untyped-call]
         self.student_lr.grad = found.lr_gradient

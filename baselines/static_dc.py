@@ -26,7 +26,7 @@ from vddbench.cached import cached
 from vddbench.choose import ipc_of, per_class
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
-from vddbench.memory import Pixels, make_optimiser, narrow_labels, restore, saved
+from vddbench.memory import Pixels, follow_cosine, make_optimiser, narrow_labels, restore, saved
 from vddbench.quantise import quantise
 from vddbench.real import DRAW, RealClips, balanced, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
@@ -53,6 +53,7 @@ class Config:
     inner: int = 0  # passes over the stills that train the network between two matching steps; 0: as published
     lr_net: float = 0.01  # DC lr_net
     batch_train: int = 256  # stills a step of the network's training; DC
+    final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real frames averaged into each still it starts from; published: one
     smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
@@ -63,7 +64,7 @@ class Config:
 
 PRESETS = {
     "fast": Config(  # 6 % of the iterations, 8 real frames for 256; so few steps have to go further
-        iterations=60, real_per_class=8, optimiser="adam", lr=0.05, momentum=0.9, start_mean_of=16, smooth=2.0
+        iterations=60, real_per_class=8, optimiser="adam", lr=0.02, momentum=0.9, final_lr=0.0, start_mean_of=16, smooth=2.0
     ),
     "smoke": Config(iterations=1, real_per_class=1),
 }
@@ -212,6 +213,7 @@ class Matching:
         """Returns the mean distance of a class, over the matching steps of the network."""
         rng = stream(self.seed, iteration, 2)
         net = convnet(self.spec, fresh_seed(rng), self.device)
+        follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.final_lr)
         total = torch.zeros((), device=self.device)
         for outer in range(self.outer):
             frames, _ = self.real.get(iteration * self.outer + outer)

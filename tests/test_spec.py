@@ -77,7 +77,7 @@ def test_a_wrong_name_gets_the_right_ones_back_and_how_to_add_one() -> None:
     with pytest.raises(LookupError, match=r"no student named 'convnet_gur'; did you mean convnet_gru") as refusal:
         load("student", "convnet_gur")
     assert "vddbench/students/convnet_gur.py" in str(refusal.value)
-    assert names("decoder") == ["jpeg", "keyframes", "pixels", "still"]
+    assert names("decoder") == ["jpeg", "keyframes", "pixels", "static_dynamic", "still"]
     with pytest.raises(LookupError):
         load("student", "../secrets")
 

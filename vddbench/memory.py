@@ -5,6 +5,7 @@ A memory gives differentiable clips [N, C, T, H, W]; a matching baseline moves i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -112,11 +113,22 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """`sgd` as published, or `adam`, whose step does not depend on the gradient's size. `rates`: the lr of each parameter."""
     assert parameters.keys() == rates.keys(), (list(parameters), list(rates))
-    groups = [{"params": [value], "lr": rates[name]} for name, value in parameters.items()]
+    groups = [{"params": [value], "lr": rates[name], "name": name} for name, value in parameters.items()]
     if kind == "sgd":
         return torch.optim.SGD(groups, momentum=momentum)
     assert kind == "adam", kind
     return torch.optim.Adam(groups, betas=(momentum, 0.999))
+
+
+def cosine(step: int, steps: int, floor: float) -> float:
+    """From 1 at step 0 to `floor` at step `steps`: what a learning rate is multiplied by."""
+    return floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+
+
+def follow_cosine(optimiser: torch.optim.Optimizer, rates: Mapping[str, float], step: int, steps: int, floor: float) -> None:
+    """Sets the lr of each parameter for this step: nothing to keep in a checkpoint."""
+    for group in optimiser.param_groups:
+        group["lr"] = rates[group["name"]] * cosine(step, steps, floor)
 
 
 def saved(
