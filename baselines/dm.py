@@ -78,7 +78,7 @@ class Matching:
     def step(self, iteration: int) -> torch.Tensor:
         net, real = self.draw(iteration // self.config.updates_per_net)
         clips = self.memory.clips(stream(self.seed, iteration, 3))
-        found = class_means(embed(net, clips, self.device), self.memory.labels, self.spec.num_classes)
+        found = class_means(embed(net, clips, self.device), self.spec.num_classes)
         loss = (real - found).square().sum()
         follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
@@ -90,8 +90,8 @@ class Matching:
         """A random network and the class means [K, D] of real clips in it; they follow from the seed and the number alone."""
         if self.target is None or self.target[0] != number:
             net = random_net(self.spec, fresh_seed(stream(self.seed, number, 2)), self.device)
-            clips, labels = self.real.get(number)
-            means = class_means(features(net, clips, self.spec, self.device), labels, self.spec.num_classes)
+            clips, _ = self.real.get(number)  # class by class, as are the memory's
+            means = class_means(features(net, clips, self.spec, self.device), self.spec.num_classes)
             self.target = number, net, means
         return self.target[1:]
 

@@ -69,7 +69,7 @@ class Config(Slots, dm.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(lr=1e3, lr_hallucinator=1e-6)}  # SDD
 PRESETS = {
-    "fast": Config(  # as dm's, and static_dc's for the stills
+    "fast": Config(  # as dm's but Adam: what reaches the motions passes the hallucinator; static_dc's for the stills
         iterations=120,
         real_per_class=16,
         updates_per_net=2,

@@ -42,7 +42,7 @@ class Config:
     lr: float = 1e-3  # FRePo's PyTorch code, Adam on images (its JAX code: LAMB, 3e-4); for clips none is published
     momentum: float = 0.9  # Adam's beta1; PyTorch's default, as in FRePo's PyTorch code
     final_lr: float = 0.1  # share of lr that the cosine ends at; FRePo
-    micro_batch: int = 128  # synthetic clips through a network at a time; ours, changes memory and no result
+    micro_batch: int = 128  # synthetic clips through a network at a time; ours; only dropout's masks depend on it
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
     smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 

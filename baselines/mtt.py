@@ -53,7 +53,7 @@ class Config:
     expert_lr: float = 0.01  # SDD buffer
     expert_momentum: float = 0.0  # SDD buffer
     expert_weight_decay: float = 0.0  # SDD buffer
-    final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
+    final_lr: float = 1.0  # share of both rates that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
     smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
@@ -79,6 +79,10 @@ PRESETS = {
         inner_steps=5,
         optimiser="adam",  # its steps don't depend on the gradient's size
         lr=0.03,
+        momentum=0.9,
+        final_lr=0.0,
+        start_mean_of=16,
+        smooth=2.0,
         lr_of_student_lr=3e-4,  # Adam's; the published start of 0.01 fits: at 0.05 the loss begins above 1
         min_start_epoch=5,  # loss of experts on 10-class avletters: 2.30 for 5 epochs (chance), 2.22 after 10
         max_start_epoch=10,

@@ -8,6 +8,7 @@ one on the class's stills are compared layer by layer. Settings of static_dc on 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -20,10 +21,9 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from vddbench import checkpoint
 from vddbench.atomic import canonical_json
 from vddbench.cached import cached
-from vddbench.choose import ipc_of, per_class
+from vddbench.choose import ipc_of, parts
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
 from vddbench.memory import Pixels, follow_cosine, make_optimiser, narrow_labels, restore, saved
@@ -31,13 +31,15 @@ from vddbench.quantise import quantise
 from vddbench.real import DRAW, RealClips, balanced, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
 from vddbench.store import Split, home
-from vddbench.train import to_input
+from vddbench.students import convnet3d
+from vddbench.train import best_precision, to_input
 
 DECODER = "still"
 PAPER = "https://arxiv.org/abs/2006.05929"
 WIDTH = 128  # DC's ConvNet
 LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50)}  # stills a class: (outer, inner); DC get_loops, 5 as SDD edits it
 EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb
+FORMAT = 1  # of cached stills and of how they are learned: raising it makes all anew
 FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 
 
@@ -188,11 +190,10 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
     """`count` stills a class to begin with: each a random frame of a random video, or the mean of some."""
-    rng, mean_of = np.random.default_rng(seed), config.start_mean_of
-    rows = per_class(train, count, lambda rows: np.resize(rng.permutation(rows), count * mean_of))
-    frames, labels = random_frames(train, rows, rng), torch.from_numpy(train.labels[rows[::mean_of]])
-    if mean_of > 1:
-        frames = frames.reshape(-1, mean_of, *frames.shape[1:]).float().mean(1)
+    rng = np.random.default_rng(seed)
+    chosen = parts(train, count, config.start_mean_of, rng)
+    frames = torch.stack([random_frames(train, rows, rng).float().mean(0) for rows in chosen])
+    labels = torch.from_numpy(train.labels[[rows[0] for rows in chosen]])
     return Stills(frames, labels, train.spec, device, config.smooth)
 
 
@@ -282,21 +283,22 @@ def stills(train: Split, task: Task, count_per_class: int, config: Config, seed:
 
     An interrupted run keeps its checkpoint there. Raises ValueError when a class has fewer videos or the file is damaged.
     """
-    what = [train.digest, train.index["video"].tolist(), asdict(config), count_per_class, seed, device.type]
+    precision = best_precision(device, convnet3d)
+    what = [FORMAT, train.digest, train.index["video"].tolist(), asdict(config), count_per_class, seed, device.type, precision]
     key = hashlib.sha256(canonical_json(what)).hexdigest()[:16]
     path = home() / "statics" / f"{train.dataset}-{key}.safetensors"
     title = f"stills for {task} seed {seed} (cached for later)"
-    return _read(cached(path, lambda: _made(train, count_per_class, config, seed, device, path.with_suffix(""), title)))
+    unfinished = path.with_suffix("")
+    cached(path, lambda: _made(train, count_per_class, config, seed, device, unfinished, title))
+    shutil.rmtree(unfinished, ignore_errors=True)  # only now: until the stills are cached, its checkpoint is all there is
+    return _read(path)
 
 
 def _made(train: Split, count: int, config: Config, seed: int, device: torch.device, unfinished: Path, title: str) -> bytes:
     matching = Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
     learned = learn(matching, asdict(config), unfinished, None, title)
     about = {"seconds": str(learned.progress.seconds), "frames_read": str(learned.progress.clips_read)}
-    made = save({"images": matching.memory.images().detach().cpu()}, about)
-    checkpoint.drop(unfinished)
-    unfinished.rmdir()
-    return made
+    return save({"images": matching.memory.images().detach().cpu()}, about)
 
 
 def _read(path: Path) -> Learned:

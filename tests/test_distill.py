@@ -132,7 +132,7 @@ def test_the_manifest_says_what_it_took_and_which_iteration(uninterrupted: Path,
     config = found["config"]
     assert config["preset"] == "smoke" and config["iterations"] == 3 and config["optimiser"] == "adam"
     assert config["iteration"] == 3 and config["iteration_chosen_by"] == "config"
-    assert 0 < config["rounding_rms_grey_levels"] < 1
+    assert 0 < config["last_rounding_rms_grey_levels"] < 1
 
 
 def test_another_seed_is_another_set(tiny: Store, quick: list[int], tmp_path: Path) -> None:

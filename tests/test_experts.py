@@ -76,14 +76,14 @@ def test_the_same_expert_again_is_the_same_to_the_bit(few: Split, fresh: Path) -
 def test_another_split_setting_or_number_is_another_file_and_more_experts_keep_those_there(tiny: Store) -> None:
     part = tiny.train.only(np.arange(len(tiny.train)) % 2 == 0)
     paths = [
-        experts._path(tiny.train, SMALL, 0),
-        experts._path(part, SMALL, 0),
-        experts._path(tiny.train, SMALL, 1),
-        *(experts._path(tiny.train, replace(SMALL, **{name: 3}), 0) for name in ("epochs", "batch", "lr", "momentum")),
-        experts._path(tiny.train, replace(SMALL, weight_decay=1.0), 0),
+        experts._path(tiny.train, SMALL, 0, CPU),
+        experts._path(part, SMALL, 0, CPU),
+        experts._path(tiny.train, SMALL, 1, CPU),
+        *(experts._path(tiny.train, replace(SMALL, **{name: 3}), 0, CPU) for name in ("epochs", "batch", "lr", "momentum")),
+        experts._path(tiny.train, replace(SMALL, weight_decay=1.0), 0, CPU),
     ]
     assert len(set(paths)) == len(paths)
-    assert experts._path(tiny.train, replace(SMALL, num=9), 0) == paths[0]
+    assert experts._path(tiny.train, replace(SMALL, num=9), 0, CPU) == paths[0]
 
 
 def test_a_run_that_stops_between_experts_keeps_those_it_finished(

@@ -198,7 +198,7 @@ def test_out_of_memory_names_what_to_lower_and_keeps_the_checkpoint(tmp_path: Pa
         raise torch.OutOfMemoryError("CUDA out of memory")  # there is no GPU to fill
 
     monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(ValueError, match="memory ran out at iteration 7: lower real_per_class, or use --preset fast"):
+    with pytest.raises(ValueError, match="memory ran out at iteration 7: lower real_per_class in the method's file, or use"):
         run(Walk(at={7: full}), tmp_path)
     found = checkpoint.read(tmp_path, {"iterations": 25})
     assert found is not None and found[0].iteration == 7

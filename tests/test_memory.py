@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vddbench.choose import parts
 from vddbench.decoders import pixels
 from vddbench.memory import Pixels, blurred, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
 from vddbench.store import Store
@@ -117,3 +118,20 @@ def test_a_mean_start_is_the_mean_of_that_many_clips_of_the_class(tiny: Store) -
     spread = means.flatten(1).std(1)
     single, _ = real_start(tiny.train, 1, np.random.default_rng(0))
     assert (spread < single.float().flatten(1).std(1)).all()  # averaging loses contrast
+
+
+def test_means_of_one_class_share_no_video(tiny: Store) -> None:
+    chosen = parts(tiny.train, 2, 16, np.random.default_rng(0))
+    assert len(chosen) == 16 and all(len(rows) == 4 for rows in chosen)  # 8 videos a class: two parts of 4
+    assert len(np.concatenate(chosen)) == len(set(np.concatenate(chosen).tolist()))
+    assert [tiny.train.labels[rows].tolist() for rows in chosen] == [[label] * 4 for label in range(8) for _ in range(2)]
+
+
+def test_so_few_clips_that_no_scale_fits_the_budget_stay_in_8_bits(tiny: Store) -> None:
+    """Three clips of three classes have 21 bytes to spare: their labels are uint8, the budget's int64."""
+    clips, labels = start(tiny).exact().clips[:3], torch.arange(3)
+    spec = tiny.spec.model_copy(update={"class_names": ("a", "b", "c")})
+    memory = Pixels(clips * 2, labels, spec, CPU)
+    tensors = memory.tensors()
+    assert set(tensors) == {"clips", "labels"}
+    assert sum(t.numel() * t.element_size() for t in tensors.values()) <= 3 * (spec.clip_bytes + 8)

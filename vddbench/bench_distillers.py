@@ -27,7 +27,7 @@ from vddbench.environment import device_name
 from vddbench.progress import bar
 from vddbench.spec import DatasetSpec, Learner, Task
 from vddbench.store import Split
-from vddbench.train import best_device
+from vddbench.train import best_device, exact_fp32
 
 AVLETTERS10 = movingshapes.SPEC.model_copy(update={"class_names": tuple("ABCDEFGHIJ")})  # its shape: 10 classes, 8x64x64
 HEADERS = ("method", "data", "real clips", "iterations/s", "straightforward", "faster", "waiting for data")
@@ -85,7 +85,8 @@ def measure(case: Case, device: torch.device) -> list[str]:
     number = count()
 
     def ours() -> None:
-        case.ours.step(next(number)).item()
+        with exact_fp32():
+            case.ours.step(next(number)).item()
 
     timed(ours, device), timed(case.straight, device)
     before = case.ours.real.waited_seconds
@@ -96,7 +97,7 @@ def measure(case: Case, device: torch.device) -> list[str]:
 
 
 def graph_bytes(run: Callable[[], Any]) -> int:
-    """Most bytes that autograd held for backward passes at any moment of `run`."""
+    """Most bytes that autograd held for backward passes at any moment of `run`; a tensor counts each time it is held."""
     held = most = 0
 
     def keep(tensor: torch.Tensor) -> _Held:
@@ -158,5 +159,5 @@ def run() -> None:
         graphs = list(memory_rows(split, device))
     print(f"{device_name(device)}, {torch.get_num_threads()} threads; ipc 1; medians of {ROUNDS} steps\n")
     print(tabulate(rows, HEADERS, "github", disable_numparse=True))
-    print("\nWhat autograd holds during a step of mtt, MB (10 classes, 8x64x64)\n")
+    print("\nWhat autograd holds during a step of mtt, MB (10 classes, 8x64x64); mtt: in students' precision, weights apart\n")
     print(tabulate(graphs, ("inner steps", "mtt", "straightforward"), "github", disable_numparse=True))

@@ -21,6 +21,7 @@ from vddbench.spec import ConfigValue
 from vddbench.store import home
 
 FILE = "checkpoint.safetensors"
+FORMAT = "1"  # of a checkpoint and of what learners keep in it
 Settings = dict[str, ConfigValue]
 
 
@@ -52,7 +53,7 @@ def write(folder: Path, settings: Settings, progress: Progress, state: Mapping[s
     }
     tensors = {name: value.cpu().contiguous() for name, value in state.items()}
     tensors["losses"] = torch.tensor(progress.losses, dtype=torch.float64)
-    metadata = {"settings": json.dumps(settings), "progress": json.dumps(about)}
+    metadata = {"format": FORMAT, "settings": json.dumps(settings), "progress": json.dumps(about)}
     with replacing(folder / FILE) as file:
         file.write(save(tensors, metadata))
 
@@ -66,6 +67,8 @@ def read(folder: Path, settings: Settings) -> tuple[Progress, dict[str, torch.Te
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"it has format {metadata['format'][:20]}, this version writes {FORMAT}")
         found: Settings = json.loads(metadata["settings"])
         about = json.loads(metadata["progress"])
         progress = Progress(
@@ -102,7 +105,9 @@ def was_forced(folder: Path, settings: Settings) -> bool:
 
 
 def drop(folder: Path) -> None:
-    (folder / FILE).unlink(missing_ok=True)
+    """With what killed processes left of their writing."""
+    for left in [folder / FILE, *folder.glob(f".{FILE}.*.part")]:
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

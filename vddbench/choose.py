@@ -33,6 +33,16 @@ def per_class(train: Split, count: int, choose: Callable[[np.ndarray], np.ndarra
     return np.concatenate(chosen)
 
 
+def parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """[K*ipc] sets of rows, class by class: `mean_of` random videos of the class each, none in two; fewer when it has fewer."""
+    found: list[np.ndarray] = []
+    for label in range(train.spec.num_classes):
+        rows = rng.permutation(rows_of(train, label, ipc))
+        size = min(mean_of, len(rows) // ipc)
+        found += list(rows[: ipc * size].reshape(ipc, size))
+    return found
+
+
 def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray) -> Distilled:
     """Tensors of the `pixels` decoder: real uint8 clips and their labels."""
     return Distilled(tensors={"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])})

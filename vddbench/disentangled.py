@@ -37,7 +37,7 @@ class StaticDynamic:
     ) -> None:
         """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot."""
         self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
-        rng = np.random.default_rng([seed, 0])
+        rng = np.random.default_rng([seed, 1])  # not those that chose the stills
         shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
         motions = torch.from_numpy(rng.standard_normal(shape, np.float32))
         weight, bias = hallucinator_start(hallucinator, rng)

@@ -66,6 +66,8 @@ def distill(
         made = _learned(baseline, method, train, task, config, seed, device, folder, watch_every, preset, force)
     elif watch_every is not None:
         raise ValueError(f"{method} has no iterations to watch; leave out --watch-val")
+    elif device != best_device():
+        raise ValueError(f"{method} takes the device there is; leave out --device")
     else:
         started = time.monotonic()
         distilled = baseline.distill(train, task, config, np.random.default_rng(seed))
@@ -162,7 +164,7 @@ def rounding(learner: Learner, decoder: str, train: Split, watch: Watch | None) 
     tensors = learner.distilled().tensors
     decoded = load("decoder", decoder).decode(tensors, train.spec)
     error = (decoded.clips.float() - exact.clips.float()).square().mean().sqrt()
-    found = {"rounding_rms_grey_levels": round(float(error), 4)}
+    found = {"last_rounding_rms_grey_levels": round(float(error), 4)}
     if watch is not None:
         found["last_top1_rounded"] = round(watch.score(decoded), 4)
         found["last_top1_unrounded"] = round(watch.score(exact), 4)

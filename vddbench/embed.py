@@ -41,7 +41,6 @@ def features(net: convnet3d.ConvNet3D, clips: torch.Tensor, spec: DatasetSpec, d
     return torch.cat([embed(net, to_input(clips[i : i + size], spec, device), device) for i in range(0, len(clips), size)])
 
 
-def class_means(values: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """[N, D] -> [K, D]: the mean of each class's rows."""
-    sums = torch.zeros(num_classes, values.shape[1], device=values.device).index_add(0, labels, values)
-    return sums / torch.bincount(labels, minlength=num_classes).clamp(min=1)[:, None]
+def class_means(values: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """[K*n, D], class by class -> [K, D]: the mean of each class's n rows."""
+    return values.reshape(num_classes, -1, values.shape[1]).mean(1)

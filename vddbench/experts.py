@@ -100,7 +100,7 @@ class Trajectories:
 
 def trajectories(split: Split, settings: Experts, device: torch.device) -> Trajectories:
     """The experts of a train split; those not there yet are trained first. Raises ValueError when one diverges."""
-    paths = [_path(split, settings, number) for number in range(settings.num)]
+    paths = [_path(split, settings, number, device) for number in range(settings.num)]
     missing = sum(not path.exists() for path in paths)
     if missing:
         with bar(f"{missing} experts on {split.dataset} (cached for later)", missing * settings.epochs) as shown:
@@ -109,9 +109,10 @@ def trajectories(split: Split, settings: Experts, device: torch.device) -> Traje
     return Trajectories(paths)
 
 
-def _path(split: Split, settings: Experts, number: int) -> Path:
+def _path(split: Split, settings: Experts, number: int, device: torch.device) -> Path:
     how = {name: value for name, value in asdict(settings).items() if name != "num"}  # more experts: those there stay
-    what = [FORMAT, split.digest, split.index["video"].tolist(), how, number]
+    where = [device.type, best_precision(device, convnet3d)]
+    what = [FORMAT, split.digest, split.index["video"].tolist(), how, number, where]
     key = hashlib.sha256(canonical_json(what)).hexdigest()[:16]
     return home() / "experts" / f"{split.dataset}-{key}.safetensors"
 

@@ -22,6 +22,7 @@ from vddbench import checkpoint
 from vddbench.checkpoint import Progress, Settings
 from vddbench.progress import bar, say
 from vddbench.spec import Distilled, Learner
+from vddbench.train import exact_fp32
 from vddbench.watch import Watch
 
 CHECKPOINT_SECONDS = 60.0
@@ -94,7 +95,10 @@ class _Run:
         losses = [float(loss) for loss in self.pending]
         if not all(map(math.isfinite, losses)):
             first = len(self.progress.losses) + next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
-            raise ValueError(f"the loss is not finite at iteration {first}: lower the learning rates, or use --preset fast")
+            raise ValueError(
+                f"the loss is not finite at iteration {first}: lower the learning rates "
+                "in the method's file, or use --preset fast"
+            )
         self.progress.losses += losses
         self.pending.clear()
 
@@ -145,10 +149,12 @@ def _resume(
 def step(learner: Learner, iteration: int) -> torch.Tensor:
     """One step. Raises ValueError, naming what to lower, when the GPU's memory runs out."""
     try:
-        return learner.step(iteration)
+        with exact_fp32():
+            return learner.step(iteration)
     except torch.OutOfMemoryError as error:
         raise ValueError(
-            f"the GPU's memory ran out at iteration {iteration}: lower {learner.memory_knob}, or use --preset fast; "
+            f"the GPU's memory ran out at iteration {iteration}: lower {learner.memory_knob} in the method's "
+            "file, or use --preset fast; "
             "what was done is kept up to the last checkpoint"
         ) from error
 

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from vddbench.choose import per_class
+from vddbench.choose import parts
 from vddbench.quantise import quantise
 from vddbench.spec import ClipSet, DatasetSpec
 from vddbench.store import Split
 from vddbench.train import to_input
+
+AFFINE_BYTES = 24  # a scale and an offset, float32, for 3 channels
 
 
 class Memory(Protocol):
@@ -79,8 +81,11 @@ class Pixels:
         return ClipSet(clips=to_stored(self._clips(), self.spec), labels=self.labels.cpu())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        stored = quantise(self.exact().clips, torch.uint8, [])
-        return {"clips": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
+        clips, labels = self.exact().clips, narrow_labels(self.labels, self.spec)
+        if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # of so few clips no scale and offset fit the budget
+            clips = clips.clamp(0, 255)
+        stored = quantise(clips, torch.uint8, [])
+        return {"clips": stored.pop("pixels"), **stored, "labels": labels}
 
 
 def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
@@ -95,14 +100,13 @@ def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
 
 
 def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """([N, T, H, W, C], labels [N]): `ipc` clips a class to begin with, each the mean of `mean_of` random real clips.
+    """([N, T, H, W, C] float32, labels [N]): `ipc` clips a class to begin with, each the mean of `mean_of` random real clips.
 
-    1 is published: real clips as they are, uint8. No video is used twice while a class has enough of them.
+    1 is published: real clips as they are. No video is in two means, so a class with few videos gets means of fewer.
     """
-    rows = per_class(train, ipc, lambda rows: np.resize(rng.permutation(rows), ipc * mean_of))
-    clips = train.clips(rows, train.random_starts(rows, rng))
-    labels = torch.from_numpy(train.labels[rows[::mean_of]])
-    return (clips, labels) if mean_of == 1 else (clips.reshape(-1, mean_of, *clips.shape[1:]).float().mean(1), labels)
+    chosen = parts(train, ipc, mean_of, rng)
+    means = [train.clips(rows, train.random_starts(rows, rng)).float().mean(0) for rows in chosen]
+    return torch.stack(means), torch.from_numpy(train.labels[[rows[0] for rows in chosen]])
 
 
 # --- optimisers, and what of them a checkpoint needs -----------------------------------------------------------------

@@ -158,7 +158,7 @@ class Manifest(Frozen):
     paper: Link = ""
     code: Link = ""
     external_data: Text = ""  # anything pretrained or read outside the task's train split; "" = nothing
-    holdout: bool = False  # True: the validation videos were kept out, so validation accuracy is clean
+    holdout: bool = False  # True: not distilled from the validation videos (but the iteration may be chosen on them: config)
     distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     distill_hardware: Text = ""
     distill_peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None  # on the GPU; on the CPU the process's largest

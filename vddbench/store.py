@@ -28,7 +28,7 @@ DIGESTED = ["video", "label", "split", "validation", "group", "num_frames", "str
 
 
 def home() -> Path:
-    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores and cached teachers."""
+    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores, what is cached, unfinished distillations."""
     return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
 
 

@@ -5,13 +5,13 @@ The CSV in leaderboard/studies is what a method's presets were chosen from; the 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -24,6 +24,8 @@ from vddbench.lookup import load, unknown
 from vddbench.progress import say
 from vddbench.spec import Task
 from vddbench.store import open_train
+
+COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device"]
 
 
 def parse(config: Any, text: str) -> Any:
@@ -58,31 +60,42 @@ def settings(
     baseline, train = load("baseline", method), open_train(task.dataset)
     base = config_for(baseline, method, task, preset)
     file = out / f"settings-{method}-{task}.csv"
-    rows = pd.read_csv(file, keep_default_na=False).to_dict("records") if file.exists() else []
     for text in tries:
         config = parse(base, text)
-        key: dict[Hashable, Any] = {
-            "preset": preset or "",
-            "changed": text,
-            "distill_seed": distill_seed,
-            "store": train.digest[:8],
-        }
-        done = {row["student_seed"] for row in rows if all(row[name] == value for name, value in key.items())}
-        if set(seeds) <= done:
-            continue
-        watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
         about = {"method": method, "seed": distill_seed, "store": train.digest, "holdout": True, **asdict(config)}
-        name = f"study-{method}-{hashlib.sha256(canonical_json(about)).hexdigest()[:12]}"
-        folder = checkpoint.folder_of(str(task), name)
-        with checkpoint.locked(folder):
-            learner = baseline.learner(fit, task, config, distill_seed, device)
-            learned = learn(learner, about, folder, None, f"{method} {text or preset}")
-        for seed in sorted(set(seeds) - done):
-            top1 = replace(watch, seeds=(seed,)).top1(learned.distilled)
-            scored: dict[Hashable, Any] = {**key, "student_seed": seed, "validation_top1": round(top1, 4)}
-            rows.append({**scored, "seconds": round(learned.progress.seconds, 1), "device": device_name(device)})
-            with replacing(file) as target:
-                target.write(pd.DataFrame(rows).to_csv(index=False).encode())
-        scores = [r["validation_top1"] for r in rows if all(r[n] == v for n, v in key.items())]
-        say(f"{method} {text or preset}: validation top-1 {np.mean(scores):.1%} ({len(scores)} students)")
-    return pd.DataFrame(rows)
+        about["device"] = device.type
+        digest = hashlib.sha256(canonical_json(about)).hexdigest()[:12]
+        found = _rows(file)
+        left = sorted(set(seeds) - set(found.loc[found["settings"] == digest, "student_seed"]))
+        if left:
+            watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
+            folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
+            with checkpoint.locked(folder):
+                learner = baseline.learner(fit, task, config, distill_seed, device)
+                learned = learn(learner, about, folder, None, f"{method} {text or preset or 'as published'}")
+                for seed in left:
+                    top1 = replace(watch, seeds=(seed,)).top1(learned.distilled)
+                    row = [preset or "", text, digest, distill_seed, seed, round(top1, 4), round(learned.progress.seconds, 1)]
+                    _add(file, [*row, device_name(device)])
+                checkpoint.drop(folder)
+        found = _rows(file)
+        scores = found.loc[found["settings"] == digest, "validation_top1"]
+        say(f"{method} {text or preset or 'as published'}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
+    return _rows(file)
+
+
+def _rows(file: Path) -> pd.DataFrame:
+    if not file.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    texts = dict.fromkeys(("preset", "changed", "settings", "device"), str)  # a digest may look like a number
+    return pd.read_csv(file, dtype=texts, keep_default_na=False)
+
+
+def _add(file: Path, row: Sequence[object]) -> None:
+    """One more row; several processes may add to a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = [*_rows(file).to_numpy(object).tolist(), list(row)]
+        with replacing(file) as target:
+            target.write(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
