@@ -10,11 +10,17 @@ import pytest
 
 from vddbench.datasets import movingshapes
 from vddbench.distill import distill
+from vddbench.lookup import load
 from vddbench.prepare import prepare
 from vddbench.spec import Task, Video
 from vddbench.store import Store
 
 SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
+
+
+def quickest(method: str) -> str | None:
+    """The preset to test a baseline with: the published settings of iterative ones take hours."""
+    return "smoke" if hasattr(load("baseline", method), "learner") else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import quickest
 from vddbench import submission
 from vddbench.distill import distill
 from vddbench.lookup import load, names
@@ -42,11 +43,6 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def quickest(method: str) -> str | None:
-    """The published settings of iterative baselines take hours."""
-    return "smoke" if hasattr(load("baseline", method), "learner") else None
 
 
 @pytest.mark.parametrize("method", [m for m in names("baseline") if quickest(m)])

@@ -45,7 +45,7 @@ def test_weights_as_one_vector_are_the_same_network(tiny: Store) -> None:
     assert all(torch.equal(named[name], p) for name, p in net.named_parameters())
     assert named["features.0.weight"].is_contiguous(memory_format=torch.channels_last_3d)
     other = build(convnet3d, tiny.spec, 1, CPU).eval()
-    assert torch.equal(torch.func.functional_call(other, named, (x,)), net(x))
+    torch.testing.assert_close(torch.func.functional_call(other, named, (x,)), net(x))  # kernels differ by alignment
 
 
 def test_an_expert_is_trained_once_and_read_epoch_by_epoch(
