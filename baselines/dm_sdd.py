@@ -15,7 +15,7 @@ import torch
 
 from baselines import dm, static_dc
 from vddbench.choose import ipc_of
-from vddbench.disentangled import StaticDynamic, check_fits
+from vddbench.disentangled import StaticDynamic, check_fits, real_motions
 from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
@@ -38,7 +38,8 @@ class Slots:
     static_lr: float = 0.1  # static_dc
     static_momentum: float = 0.5  # static_dc
     static_final_lr: float = 1.0  # static_dc
-    start_mean_of: int = 1  # of the stills: static_dc
+    start_mean_of: int = 1  # of the stills: static_dc; with real_motions of them, too
+    real_motions: bool = False  # the motions start as those of mean real clips; ours; False is published: as noise
     smooth: float = 0.0  # of the stills' and the motions' changes, pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
@@ -107,9 +108,9 @@ class Slotted(StaticDynamic):
         learned = static_dc.stills(train, task, ipc * per_slot, config.statics(), seed, device)
         statics = learned.images.reshape(-1, per_slot, *learned.images.shape[1:])
         labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)
-        super().__init__(
-            statics, labels, config.dynamics_per_slot, config.hallucinator, train.spec, seed, device, config.smooth
-        )
+        count = config.dynamics_per_slot
+        start = real_motions(train, ipc, count, config.start_mean_of, seed) if config.real_motions else None
+        super().__init__(statics, labels, count, config.hallucinator, train.spec, seed, device, config.smooth, start)
         self.cost = learned.cost
 
     def with_cost(self, distilled: Distilled) -> Distilled:

@@ -26,7 +26,7 @@ from vddbench.cached import cached
 from vddbench.choose import ipc_of, parts
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
-from vddbench.memory import Pixels, follow_cosine, make_optimiser, narrow_labels, restore, saved
+from vddbench.memory import AFFINE_BYTES, Pixels, follow_cosine, make_optimiser, narrow_labels, restore, saved
 from vddbench.quantise import quantise
 from vddbench.real import DRAW, RealClips, balanced, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
@@ -180,12 +180,19 @@ class Stills:
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
     """Starts from random real frames. Raises ValueError when so many stills don't fit the budget or the class."""
     count = ipc_of(task, "static_dc") * config.stills_per_slot
-    if config.stills_per_slot > train.spec.frames:
-        raise ValueError(
-            f"{config.stills_per_slot} stills a slot don't fit the budget of {task}; allowed: stills_per_slot up to the "
-            f"{train.spec.frames} frames of a clip"
-        )
+    check_fits(train.spec, task, config.stills_per_slot)
     return Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
+
+
+def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
+    """Raises ValueError, before anything is learned, when so many stills pass the budget in uint8."""
+    label_bytes = narrow_labels(torch.zeros(1), spec).element_size()
+    count = (task.ipc or 0) * spec.num_classes * stills_per_slot
+    needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
+    if budget is not None and needed > budget:
+        raise ValueError(
+            f"{stills_per_slot} stills a slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot"
+        )
 
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:

@@ -13,7 +13,7 @@ import torch
 
 from tests.conftest import quickest
 from vddbench import submission
-from vddbench.distill import distill
+from vddbench.distill import distill, named_in_tables
 from vddbench.lookup import load, names
 from vddbench.spec import IPCS, Task
 from vddbench.store import Store
@@ -67,7 +67,7 @@ def test_a_baseline_makes_a_valid_submission_within_budget(method: str, tiny: St
     assert is_dataclass(baseline.Config) and (baseline.PAPER == "" or baseline.PAPER.startswith("https://"))
     task = Task(dataset="tiny", ipc=None if method == "full" else 1)
     path = distill(method, task, 1, tmp_path, preset=quickest(method))
-    assert path == tmp_path / str(task) / f"{method}-s1"
+    assert path == tmp_path / str(task) / f"{named_in_tables(method, quickest(method))}-s1"
     read = submission.read(path, tiny.spec)
     clipset = submission.decode(read, tiny.spec)
     labels = clipset.labels if clipset.labels.ndim == 1 else clipset.labels.argmax(1)

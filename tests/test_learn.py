@@ -215,10 +215,24 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_never_checkpointed(
             learner.parameters["clips"] *= torch.inf
 
     learner.at = {7: diverge}
-    with pytest.raises(ValueError, match="the loss is not finite at iteration 7: lower the learning rate"):
+    with pytest.raises(ValueError, match="is not finite at iteration 7: lower the learning rate"):
         run(learner, tmp_path)
     found = checkpoint.read(tmp_path, {"iterations": 25})
     assert found is not None and found[0].iteration == 7 and found[1]["learner.clips"].isfinite().all()
+
+
+def test_a_last_step_that_leaves_no_number_behind_is_never_checkpointed(tmp_path: Path) -> None:
+    class Diverging(Walk):
+        def step(self, iteration: int) -> torch.Tensor:
+            loss = super().step(iteration)
+            if iteration == 24:  # the loss was finite, its gradient not
+                with torch.no_grad():
+                    self.parameters["clips"] *= torch.nan
+            return loss
+
+    with pytest.raises(ValueError, match="is not finite at iteration 25: lower the learning rate"):
+        run(Diverging(), tmp_path)
+    assert not (tmp_path / FILE).exists()
 
 
 def test_seconds_add_up_over_processes(tmp_path: Path) -> None:

@@ -323,9 +323,10 @@ def test_packing_again_changes_nothing_and_another_source_needs_force(tmp_path: 
     assert torch.equal(packed(source, tmp_path, force=True)[0].clips, clips(seed=2))
 
 
-def test_the_names_of_bundled_baselines_are_not_to_be_had(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["random", "dm", "dm_fast"])
+def test_the_names_of_bundled_baselines_are_not_to_be_had(name: str, tmp_path: Path) -> None:
     """Tables measure others by `random` and `full`."""
     source = save(tmp_path, {"clips": torch.zeros((3, 4, 16, 16, 3), dtype=torch.uint8), "labels": LABELS})
-    with pytest.raises(ValueError, match="'random' is the name of a bundled baseline"):
-        pack(source, TASK, "random", out=tmp_path)
+    with pytest.raises(ValueError, match=f"'{name}' is the name of a bundled baseline"):
+        pack(source, TASK, name, out=tmp_path)
     assert all_files(tmp_path) == ["syn.pt"]

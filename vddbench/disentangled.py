@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from vddbench.decoders.static_dynamic import every_pair, hallucinate
-from vddbench.memory import blurred, learnable, narrow_labels, to_stored
+from vddbench.memory import blurred, learnable, narrow_labels, real_start, to_stored
 from vddbench.quantise import quantise
 from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.store import Split
 from vddbench.tensors import value_range
+from vddbench.train import to_input
 
 Start = Literal["default", "identity"]
 MOTION_SHARE = 0.1  # of a motion of unit variance in a clip, under "identity"; ours
@@ -22,7 +24,7 @@ HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
 
 
 class StaticDynamic:
-    """`statics` are taken as they are; `dynamics` start as N(0, 1)."""
+    """`statics` are taken as they are; motions start as N(0, 1), or as given."""
 
     def __init__(
         self,
@@ -34,12 +36,16 @@ class StaticDynamic:
         seed: int,
         device: torch.device,
         smooth: float = 0.0,
+        start: torch.Tensor | None = None,
     ) -> None:
-        """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot."""
+        """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot.
+
+        start: [S, Q, T, 1, H, W], of the motions.
+        """
         self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
         rng = np.random.default_rng([seed, 1])  # not those that chose the stills
         shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
-        motions = torch.from_numpy(rng.standard_normal(shape, np.float32))
+        motions = torch.from_numpy(rng.standard_normal(shape, np.float32)) if start is None else start
         weight, bias = hallucinator_start(hallucinator, rng)
         self.smooth, self.start = smooth, motions.to(device) if smooth else None
         self.parameters = {
@@ -95,6 +101,17 @@ class StaticDynamic:
     def _pair_labels(self) -> torch.Tensor:
         pairs = self.statics.shape[1] * self.parameters["dynamics"].shape[1]
         return self.labels.cpu().repeat_interleave(pairs)
+
+
+def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int) -> torch.Tensor:
+    """[K*ipc, Q, T, 1, H, W]: mean grey clips without their mean over time, so that "identity" adds just that to a still.
+
+    Each is of `mean_of` videos of the class, none in two; fewer when it has fewer.
+    """
+    clips, _ = real_start(train, ipc * dynamics, np.random.default_rng([seed, 2]), mean_of)
+    grey = to_input(clips, train.spec, torch.device("cpu")).mean(1)  # [S*Q, T, H, W]
+    moving = (grey - grey.mean(1, keepdim=True)) / MOTION_SHARE
+    return moving.reshape(-1, dynamics, train.spec.frames, 1, *grey.shape[2:])
 
 
 def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

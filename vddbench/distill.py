@@ -15,8 +15,8 @@ from leaderboard import plots
 from vddbench import checkpoint, submission
 from vddbench.atomic import try_to_write
 from vddbench.environment import device_name, peak_memory_bytes
-from vddbench.learn import learn
-from vddbench.lookup import load, unknown
+from vddbench.learn import enough_memory, learn
+from vddbench.lookup import load, names, unknown
 from vddbench.manifest import MANIFEST
 from vddbench.progress import say
 from vddbench.spec import Distilled, Learner, Task
@@ -46,7 +46,7 @@ def distill(
     preset: str | None = None,
     watch_every: int | None = None,
 ) -> Path:
-    """Writes `out/TASK/METHOD` (`METHOD-sN` for seed N > 0). Same seed, same bytes on the CPU.
+    """Writes `out/TASK/METHOD[_PRESET]` (`-sN` behind it for seed N > 0). Same seed, same bytes on the CPU.
 
     The method is given the train split and a seed; no other data. With `watch_every` the validation videos are kept out of
     distilling, and the best iteration on them is submitted. Raises ValueError when the method can't serve the task,
@@ -57,7 +57,8 @@ def distill(
     train = open_train(task.dataset)
     config = config_for(baseline, method, task, preset)
     try_to_write(out)
-    folder = method if seed == 0 else f"{method}-s{seed}"
+    named = named_in_tables(method, preset)
+    folder = named if seed == 0 else f"{named}-s{seed}"
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     if hasattr(baseline, "learner"):
@@ -75,7 +76,7 @@ def distill(
     path = submission.write(
         out,
         made.distilled.tensors,
-        method=method,
+        method=named,
         task=str(task),
         seed=seed,
         decoder=baseline.DECODER,
@@ -105,6 +106,20 @@ def config_for(baseline: ModuleType, method: str, task: Task, preset: str | None
     return presets[preset]
 
 
+def named_in_tables(method: str, preset: str | None) -> str:
+    """dm, dm_fast: a quick run is not a row of the method as published."""
+    return f"{method}_{preset}" if preset else method
+
+
+def is_bundled(method: str) -> bool:
+    """Is it the name in tables of a bundled baseline, with any of its settings?"""
+    return any(
+        method == named_in_tables(name, preset)
+        for name in names("baseline")
+        for preset in (None, *getattr(load("baseline", name), "PRESETS", {}))
+    )
+
+
 def _learned(
     baseline: ModuleType,
     method: str,
@@ -129,7 +144,7 @@ def _learned(
         if force and not checkpoint.was_forced(run, settings):
             checkpoint.drop(run)
         checkpoint.read(run, settings)  # refuses other settings before the learner's experts or statics are made
-        learner: Learner = baseline.learner(train, task, config, seed, device)
+        learner = made_learner(baseline, train, task, config, seed, device)
         learned = learn(learner, settings, run, watch, f"{method} on {task} seed {seed}", forced=force)
         plots.curves(learned.progress.losses, learned.progress.watched, run)
         rounded = rounding(learner, baseline.DECODER, train, watch)
@@ -141,6 +156,13 @@ def _learned(
         clips_read=learned.progress.clips_read,
         chosen={**learned.chosen, **rounded},
     )
+
+
+def made_learner(baseline: ModuleType, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
+    """With its experts and statics, made first where they aren't cached."""
+    with enough_memory(baseline.Matching.memory_knob, "before the first iteration"):
+        learner: Learner = baseline.learner(train, task, config, seed, device)
+    return learner
 
 
 def watch_for(train: Split, task: Task, decoder: str, every: int, device: torch.device) -> tuple[Watch, Split]:

@@ -95,10 +95,7 @@ class _Run:
         losses = [float(loss) for loss in self.pending]
         if not all(map(math.isfinite, losses)):
             first = len(self.progress.losses) + next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
-            raise ValueError(
-                f"the loss is not finite at iteration {first}: lower the learning rates "
-                "in the method's file, or use --preset fast"
-            )
+            raise _diverged(first)
         self.progress.losses += losses
         self.pending.clear()
 
@@ -120,7 +117,10 @@ class _Run:
         self.read_losses()
         self.progress.seconds = self.seconds_before + time.monotonic() - self.started
         self.progress.clips_read = self.clips_before + self.learner.real.clips_read
-        state = {f"learner.{k}": v for k, v in self.learner.state().items()} | {f"best.{k}": v for k, v in self.best.items()}
+        learned = self.learner.state()
+        if not all(value.isfinite().all() for value in learned.values()):  # of a finite loss the gradient may not be finite
+            raise _diverged(self.progress.iteration)
+        state = {f"learner.{k}": v for k, v in learned.items()} | {f"best.{k}": v for k, v in self.best.items()}
         checkpoint.write(self.folder, self.settings, self.progress, state)
         self.saved_at = time.monotonic()
 
@@ -132,6 +132,13 @@ class _Run:
         chosen = {"iteration": iteration, "iteration_chosen_by": "validation", "validation_top1": round(top1, 4)}
         best = Distilled(tensors=self.best, chosen=self.progress.best_chosen)
         return Learned(distilled=best, progress=self.progress, waited_share=share, chosen=chosen)
+
+
+def _diverged(iteration: int) -> ValueError:
+    return ValueError(
+        f"the loss or what is learned is not finite at iteration {iteration}: lower the learning rates in the method's file, "
+        "or use --preset fast"
+    )
 
 
 def _resume(
@@ -148,13 +155,17 @@ def _resume(
 
 def step(learner: Learner, iteration: int) -> torch.Tensor:
     """One step. Raises ValueError, naming what to lower, when the GPU's memory runs out."""
+    with enough_memory(learner.memory_knob, f"at iteration {iteration}"), exact_fp32():
+        return learner.step(iteration)
+
+
+@contextmanager
+def enough_memory(knob: str, when: str) -> Iterator[None]:
     try:
-        with exact_fp32():
-            return learner.step(iteration)
+        yield
     except torch.OutOfMemoryError as error:
         raise ValueError(
-            f"the GPU's memory ran out at iteration {iteration}: lower {learner.memory_knob} in the method's "
-            "file, or use --preset fast; "
+            f"the GPU's memory ran out {when}: lower {knob} in the method's file, or use --preset fast; "
             "what was done is kept up to the last checkpoint"
         ) from error
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from vddbench import lookup, submission
+from vddbench import submission
 from vddbench.check import check
+from vddbench.distill import is_bundled
 from vddbench.payload import CODES
 from vddbench.quantise import quantise
 from vddbench.sources import choose_clips, choose_labels, read_tensors
@@ -74,7 +75,7 @@ def pack(
     Raises ValueError when a reading is ambiguous or the submission would be refused, FileNotFoundError, LookupError.
     """
     _check_options(value_range, decoder, dtype)
-    if method in lookup.names("baseline"):
+    if is_bundled(method):
         raise ValueError(
             f"{method!r} is the name of a bundled baseline, which tables measure others by; choose another --method"
         )

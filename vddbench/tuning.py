@@ -17,7 +17,7 @@ import torch
 
 from vddbench import checkpoint
 from vddbench.atomic import canonical_json, replacing
-from vddbench.distill import config_for, watch_for
+from vddbench.distill import config_for, made_learner, watch_for
 from vddbench.environment import device_name
 from vddbench.learn import learn
 from vddbench.lookup import load, unknown
@@ -71,7 +71,7 @@ def settings(
             watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
             folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
             with checkpoint.locked(folder):
-                learner = baseline.learner(fit, task, config, distill_seed, device)
+                learner = made_learner(baseline, fit, task, config, distill_seed, device)
                 learned = learn(learner, about, folder, None, f"{method} {text or preset or 'as published'}")
                 for seed in left:
                     top1 = replace(watch, seeds=(seed,)).top1(learned.distilled)
