@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vddbench.datasets import movingshapes
 from vddbench.distill import distill
@@ -15,6 +17,8 @@ from vddbench.prepare import prepare
 from vddbench.spec import Task, Video
 from vddbench.store import Store
 
+torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
+os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
 SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ from vddbench.learn import enough_memory, learn
 from vddbench.lookup import load, names, unknown
 from vddbench.manifest import MANIFEST
 from vddbench.progress import say
-from vddbench.spec import Distilled, Learner, Task
+from vddbench.spec import ConfigValue, Distilled, Learner, Task
 from vddbench.store import Split, open_train
 from vddbench.train import best_device
 from vddbench.watch import Watch
@@ -150,12 +151,17 @@ def _learned(
         rounded = rounding(learner, baseline.DECODER, train, watch)
     if learned.waited_share is not None:
         say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
+    shared = learned.distilled.chosen  # also of experts and stills that were cached: a set costs what it is learned from
     return Made(
         distilled=learned.distilled,
-        seconds=learned.progress.seconds,
-        clips_read=learned.progress.clips_read,
+        seconds=learned.progress.seconds + _sum(shared, "_seconds"),
+        clips_read=learned.progress.clips_read + int(_sum(shared, "_clips_read")),
         chosen={**learned.chosen, **rounded},
     )
+
+
+def _sum(told: Mapping[str, ConfigValue], ending: str) -> float:
+    return sum(float(value or 0) for name, value in told.items() if name.endswith(ending))
 
 
 def made_learner(baseline: ModuleType, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
