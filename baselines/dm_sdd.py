@@ -10,6 +10,7 @@ gradient would be 0.0007 of its standard deviation (10 classes of avletters, 8 r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -60,6 +61,21 @@ class Slots:
         )
 
 
+FAST_SLOTS: dict[str, Any] = {  # of all fast presets: static_dc's for the stills, and a start that is clips already
+    "lr_hallucinator": 1e-3,
+    "hallucinator": "identity",
+    "real_motions": True,
+    "static_iterations": 60,
+    "static_real_per_class": 8,
+    "static_optimiser": "adam",
+    "static_lr": 0.02,
+    "static_momentum": 0.9,
+    "static_final_lr": 0.0,
+    "start_mean_of": 16,
+    "smooth": 2.0,
+}
+
+
 @dataclass(frozen=True)
 class Config(Slots, dm.Config):
     iterations: int = 5000  # SDD
@@ -70,24 +86,15 @@ class Config(Slots, dm.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(lr=1e3, lr_hallucinator=1e-6)}  # SDD
 PRESETS = {
-    "fast": Config(  # as dm's but Adam: what reaches the motions passes the hallucinator; static_dc's for the stills
-        iterations=120,
+    "fast": Config(  # as dm's but Adam: what reaches the motions passes the hallucinator
+        **FAST_SLOTS,
+        iterations=60,
         real_per_class=16,
         updates_per_net=2,
         optimiser="adam",
         momentum=0.9,
-        lr=0.05,
+        lr=0.1,
         final_lr=0.0,
-        lr_hallucinator=1e-3,
-        hallucinator="identity",
-        static_iterations=60,
-        static_real_per_class=8,
-        static_optimiser="adam",
-        static_lr=0.02,
-        static_momentum=0.9,
-        static_final_lr=0.0,
-        start_mean_of=16,
-        smooth=2.0,
     ),
     "smoke": Config(iterations=2, real_per_class=2, static_iterations=1, static_real_per_class=1),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from baselines import frepo
-from baselines.dm_sdd import Slots, Slotted
+from baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
 from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
@@ -28,21 +28,7 @@ class Config(Slots, frepo.Config):
 
 
 PRESETS = {
-    "fast": Config(  # as frepo's, and static_dc's for the stills
-        iterations=120,
-        real_batch=64,
-        pool=4,
-        lr=0.03,
-        hallucinator="identity",
-        static_iterations=60,
-        static_real_per_class=8,
-        static_optimiser="adam",
-        static_lr=0.02,
-        static_momentum=0.9,
-        static_final_lr=0.0,
-        start_mean_of=16,
-        smooth=2.0,
-    ),
+    "fast": Config(**FAST_SLOTS, iterations=120, real_batch=64, pool=4, lr=0.1),  # as frepo's
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, static_iterations=1, static_real_per_class=1),
 }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from baselines import mtt
-from baselines.dm_sdd import Slots, Slotted
+from baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
 from vddbench.spec import Distilled, Task
 from vddbench.store import Split
 
@@ -27,29 +27,22 @@ class Config(Slots, mtt.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # SDD
 PRESETS = {
-    "fast": Config(  # as mtt's for the experts and the student, static_dc's for the stills
+    "fast": Config(  # as mtt's for the experts and the student
+        **FAST_SLOTS,
         iterations=60,
         inner_steps=5,
         optimiser="adam",
-        lr=0.03,
+        lr=0.05,
         momentum=0.9,
         final_lr=0.0,
-        lr_hallucinator=1e-3,
-        hallucinator="identity",
+        student_lr=0.03,
         lr_of_student_lr=3e-4,
-        min_start_epoch=5,
-        max_start_epoch=10,
+        min_start_epoch=6,
+        max_start_epoch=16,
         num_experts=3,
-        expert_batch=16,
+        expert_batch=32,
+        expert_lr=0.05,
         expert_momentum=0.9,
-        static_iterations=60,
-        static_real_per_class=8,
-        static_optimiser="adam",
-        static_lr=0.02,
-        static_momentum=0.9,
-        static_final_lr=0.0,
-        start_mean_of=16,
-        smooth=2.0,
     ),
     "smoke": Config(
         iterations=2,

@@ -26,9 +26,8 @@ from vddbench.cached import cached
 from vddbench.choose import ipc_of, parts
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
-from vddbench.memory import AFFINE_BYTES, Pixels, follow_cosine, make_optimiser, narrow_labels, restore, saved
-from vddbench.quantise import quantise
-from vddbench.real import DRAW, RealClips, balanced, stream
+from vddbench.memory import AFFINE_BYTES, Stills, follow_cosine, make_optimiser, narrow_labels, restore, saved
+from vddbench.real import RealFrames, balanced, random_frames, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
 from vddbench.store import Split, home
 from vddbench.students import convnet3d
@@ -117,61 +116,9 @@ def distance(real: Sequence[torch.Tensor], synthetic: Sequence[torch.Tensor]) ->
     return total
 
 
-# --- real frames and learned stills -----------------------------------------------------------------------------------
-
-
-class RealFrames(RealClips):
-    """Random single frames of chosen train videos, mirrored as clips are; only these are read. One counts as a clip read."""
-
-    def _read(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rng = stream(self.seed, iteration, DRAW)
-        rows = self.choose(rng)
-        frames = random_frames(self.train, rows, rng)
-        if self.train.spec.hflip_keeps_label:
-            mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
-            frames[mirrored] = frames[mirrored].flip(2)  # [n, H, W, C]: along the width
-        labels = torch.from_numpy(self.train.labels[rows])
-        if self.device.type == "cuda":
-            return frames.pin_memory(), labels.pin_memory()
-        return frames, labels
-
-
-def random_frames(train: Split, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-    """[n, H, W, C] uint8: of each video one frame, all its frames equally likely."""
-    frame = rng.integers(0, train.last_starts[rows] + train.spec.frames)
-    return torch.from_numpy(train.frames[train.offsets[rows] + frame])
-
-
 def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
     """[n, H, W, C] on the 0-255 scale -> normalised [n, C, H, W], contiguous: channels_last instance norm is twice as slow."""
     return to_input(frames[:, None], spec, device)[:, :, 0].contiguous()
-
-
-class Stills:
-    """`count` stills a class: `Pixels` of one frame. Decoder `still`."""
-
-    def __init__(
-        self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
-    ) -> None:
-        """frames: [N, H, W, C] on the 0-255 scale, the start; labels [N], class by class."""
-        self.spec, self.labels = spec, labels.to(device)
-        self.frames = Pixels(frames[:, None], labels, spec, device, smooth)
-        self.parameters = self.frames.parameters
-
-    def images(self) -> torch.Tensor:
-        """[N, C, H, W] normalised, differentiable. Contiguous: channels_last instance norm is twice as slow."""
-        return self.frames.clips(np.random.default_rng())[:, :, 0].contiguous()
-
-    def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        return self.images()[:, :, None].expand(-1, -1, self.spec.frames, -1, -1)
-
-    def exact(self) -> ClipSet:
-        frames = self.frames.exact().clips[:, 0]
-        return ClipSet(clips=frames[:, None].expand(-1, self.spec.frames, -1, -1, -1), labels=self.labels.cpu())
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        stored = quantise(self.frames.exact().clips[:, 0], torch.uint8, [])
-        return {"frames": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------
@@ -211,7 +158,7 @@ class Matching:
 
     def __init__(self, train: Split, memory: Stills, config: Config, seed: int, device: torch.device) -> None:
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
-        self.real: RealClips = RealFrames(train, balanced(train, config.real_per_class), seed, device)
+        self.real = RealFrames(train, balanced(train, config.real_per_class), seed, device)
         self.optimiser = make_optimiser(config.optimiser, memory.parameters, config.rates(), config.momentum)
         count = len(memory.labels) // train.spec.num_classes
         outer, inner = LOOPS[max(known for known in LOOPS if known <= count)]  # 2 as 1, 20 as 10

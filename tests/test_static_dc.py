@@ -14,6 +14,7 @@ from baselines.static_dc import Config, Matching
 from tests.tiny import SPEC, TASK
 from vddbench import submission
 from vddbench.distill import distill
+from vddbench.real import random_frames
 from vddbench.spec import Task
 from vddbench.store import Split, Store
 
@@ -45,7 +46,7 @@ def matching(split: Split, config: Config = QUICK, count: int = 1, seed: int = 0
 
 def images(split: Split, label: int) -> torch.Tensor:
     rows = np.flatnonzero(split.labels == label)
-    return static_dc.to_images(static_dc.random_frames(split, rows, np.random.default_rng(1)), SPEC, CPU)
+    return static_dc.to_images(random_frames(split, rows, np.random.default_rng(1)), SPEC, CPU)
 
 
 def test_the_distance_is_one_minus_cosine_summed_over_output_channels() -> None:
@@ -127,7 +128,7 @@ def test_a_resumed_run_is_the_same_run_to_the_bit(split: Split, config: Config) 
 def test_every_frame_of_a_video_is_drawn_and_none_of_its_neighbours(split: Split) -> None:
     video = 3  # 7 frames
     rows, offset = np.full(200, video), int(split.offsets[video])
-    found = static_dc.random_frames(split, rows, np.random.default_rng(0))
+    found = random_frames(split, rows, np.random.default_rng(0))
     own = {split.frames[offset + i].tobytes() for i in range(7)}
     assert {frame.numpy().tobytes() for frame in found} == own
 

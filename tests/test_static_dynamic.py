@@ -15,9 +15,10 @@ from tests.tiny import SPEC, TASK
 from vddbench import submission
 from vddbench.datasets import miniucf, movingshapes
 from vddbench.decoders import static_dynamic
-from vddbench.disentangled import StaticDynamic, check_fits, eight_bits, hallucinator_start
+from vddbench.disentangled import StaticDynamic, check_fits, eight_bits, hallucinator_start, real_motions
 from vddbench.distill import distill
 from vddbench.lookup import load
+from vddbench.memory import real_start
 from vddbench.spec import DatasetSpec, Task
 from vddbench.store import Store
 from vddbench.tensors import MAX_VALUE
@@ -310,3 +311,16 @@ def test_a_task_without_a_budget_and_too_few_videos_are_refused(method: str, tin
         baseline.learner(tiny.train, Task(dataset="tiny", ipc=None), config, 0, CPU)
     with pytest.raises(ValueError, match="are needed; use a smaller ipc"):
         baseline.learner(tiny.train, Task(dataset="tiny", ipc=10), config, 0, CPU)
+
+
+def test_real_motions_move_a_still_as_the_mean_clip_moves(tiny: Store) -> None:
+    spec, colours = tiny.spec, torch.tensor(tiny.spec.std) * 255
+    motions = real_motions(tiny.train, 1, 2, 3, seed=0)
+    assert motions.shape == (8, 2, 8, 1, 64, 64)
+    means, labels = real_start(tiny.train, 2, np.random.default_rng([0, 2]), 3)  # two means of 3 videos a class
+    assert labels.tolist() == [label for label in range(8) for _ in range(2)]
+    grey = (means / colours).mean(-1)  # normalised up to a constant
+    memory = StaticDynamic(torch.zeros(8, 2, 3, 64, 64), torch.arange(8), 2, "identity", spec, 0, CPU, start=motions)
+    shown = ((memory.exact().clips - torch.tensor(spec.mean) * 255) / colours).reshape(8, 2, 2, 8, 64, 64, 3)
+    wanted = (grey - grey.mean(1, keepdim=True)).reshape(8, 1, 2, 8, 64, 64, 1).expand(shown.shape)  # with either still
+    torch.testing.assert_close(shown, wanted, atol=1e-4, rtol=0)

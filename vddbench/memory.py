@@ -88,6 +88,33 @@ class Pixels:
         return {"clips": stored.pop("pixels"), **stored, "labels": labels}
 
 
+class Stills:
+    """`count` stills a class: `Pixels` of one frame. Decoder `still`."""
+
+    def __init__(
+        self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
+    ) -> None:
+        """frames: [N, H, W, C] on the 0-255 scale, the start; labels [N], class by class."""
+        self.spec, self.labels = spec, labels.to(device)
+        self.frames = Pixels(frames[:, None], labels, spec, device, smooth)
+        self.parameters = self.frames.parameters
+
+    def images(self) -> torch.Tensor:
+        """[N, C, H, W] normalised, differentiable. Contiguous: channels_last instance norm is twice as slow."""
+        return self.frames.clips(np.random.default_rng())[:, :, 0].contiguous()
+
+    def clips(self, rng: np.random.Generator) -> torch.Tensor:
+        return self.images()[:, :, None].expand(-1, -1, self.spec.frames, -1, -1)
+
+    def exact(self) -> ClipSet:
+        frames = self.frames.exact().clips[:, 0]
+        return ClipSet(clips=frames[:, None].expand(-1, self.spec.frames, -1, -1, -1), labels=self.labels.cpu())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        stored = quantise(self.frames.exact().clips[:, 0], torch.uint8, [])
+        return {"frames": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
+
+
 def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
     """[N, C, T, H, W] convolved over H and W with a Gaussian (reflected edges); `deviation` in pixels. Differentiable."""
     reach = min(round(3 * deviation), x.shape[3] - 1, x.shape[4] - 1)

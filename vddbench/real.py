@@ -65,11 +65,27 @@ class RealClips:
     def _read(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = stream(self.seed, iteration, DRAW)
         rows = self.choose(rng)
-        clips = self.train.clips(rows, self.train.random_starts(rows, rng))
+        clips = self._pixels(rows, rng)
         if self.train.spec.hflip_keeps_label:
             mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
-            clips[mirrored] = clips[mirrored].flip(3)  # [n, T, H, W, C]: along the width
+            clips[mirrored] = clips[mirrored].flip(-2)  # [n, T, H, W, C]: along the width
         labels = torch.from_numpy(self.train.labels[rows])
         if self.device.type == "cuda":
             return clips.pin_memory(), labels.pin_memory()
         return clips, labels
+
+    def _pixels(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        return self.train.clips(rows, self.train.random_starts(rows, rng))
+
+
+class RealFrames(RealClips):
+    """Random single frames [n, H, W, C] of chosen train videos; only these are read. One counts as a clip read."""
+
+    def _pixels(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        return random_frames(self.train, rows, rng)
+
+
+def random_frames(train: Split, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """[n, H, W, C] uint8: of each video one frame, all its frames equally likely."""
+    frame = rng.integers(0, train.last_starts[rows] + train.spec.frames)
+    return torch.from_numpy(train.frames[train.offsets[rows] + frame])
