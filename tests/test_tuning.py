@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from baselines import dm
+from baselines import dm, dm_sdd
 from vddbench.spec import Task
 from vddbench.store import Store
 from vddbench.tuning import parse, settings
@@ -20,6 +20,13 @@ def test_settings_are_parsed_into_the_fields_types() -> None:
     changed = parse(dm.Config(), "lr=0.5,iterations=7,optimiser=adam")
     assert (changed.lr, changed.iterations, changed.optimiser) == (0.5, 7, "adam")
     assert parse(dm.Config(), "") == dm.Config()
+
+
+def test_a_switch_is_read_as_what_it_says() -> None:
+    config = dm_sdd.PRESETS["fast"]
+    assert config.real_motions and not parse(config, "real_motions=False").real_motions
+    with pytest.raises(LookupError, match="real_motions='no': allowed is True or False"):
+        parse(config, "real_motions=no")
 
 
 @pytest.mark.parametrize(("text", "says"), [("lrr=1", "did you mean lr"), ("iterations=1.5", "allowed is int")])

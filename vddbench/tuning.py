@@ -37,9 +37,10 @@ def parse(config: Any, text: str) -> Any:
         if name not in known:
             raise LookupError(unknown("setting", name, sorted(known)))
         try:
-            changed[name] = known[name](value)
-        except ValueError:
-            raise LookupError(f"setting {name}={value[:40]!r}: allowed is {known[name].__name__}") from None
+            changed[name] = {"True": True, "False": False}[value] if known[name] is bool else known[name](value)
+        except (KeyError, ValueError):
+            allowed = "True or False" if known[name] is bool else known[name].__name__
+            raise LookupError(f"setting {name}={value[:40]!r}: allowed is {allowed}") from None
     return replace(config, **changed)
 
 
