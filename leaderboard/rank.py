@@ -34,9 +34,10 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Loaded:
-    """Records that verified, and one line for each file that did not."""
+    """Records that verified, the files they are of, and one line for each file that did not."""
 
     records: list[Record]
+    paths: list[Path]
     refused: list[str]
 
 
@@ -60,17 +61,18 @@ def load(roots: Sequence[Path]) -> Loaded:
     answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for _, record, digest in found.values():
         answers[_store(record)][digest] += 1
-    records = []
+    records, paths = [], []
     for path, record, digest in found.values():
         [(most, count)] = answers[_store(record)].most_common(1)  # of equally many, the first one loaded
         if digest == most:
             records.append(record)
+            paths.append(path)
         else:
             refused.append(
                 f"record {path}: its test videos, labels or groups differ from those of {count} other records of the "
                 f"prepared store {record.store_digest[:8]}; evaluate it again on that store"
             )
-    return Loaded(records, refused)
+    return Loaded(records, paths, refused)
 
 
 def _store(record: Record) -> tuple[str, str]:

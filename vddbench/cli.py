@@ -30,6 +30,9 @@ Force = Annotated[bool, typer.Option("--force", help="do it again although it is
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="seeds 0..N-1")]
 Students = Annotated[str, typer.Option(help="comma-separated")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")]
+Roots = Annotated[list[Path], typer.Option(help="folder of records; may be repeated")]
+OnlyTask = Annotated[str | None, typer.Option(help="only this task")]
+OnlyStudent = Annotated[str | None, typer.Option(help="only this student")]
 TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
 
 
@@ -160,9 +163,9 @@ def evaluate(
 @app.command()
 @friendly
 def rank(
-    results: Annotated[list[Path], typer.Option(help="folder of records; may be repeated")] = [Path("results")],  # noqa: B006 - typer reads it
-    task: Annotated[str | None, typer.Option(help="only this task")] = None,
-    student: Annotated[str | None, typer.Option(help="only this student")] = None,
+    results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+    task: OnlyTask = None,
+    student: OnlyStudent = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv or json")] = "table",
 ) -> None:
     """Print the ranked tables of all records."""
@@ -219,6 +222,21 @@ def pack(
     for line in report:
         typer.echo(clean(line))
     typer.echo(f"wrote {path}; next: vddbench check {path}")
+
+
+@app.command()
+@friendly
+def diff(
+    first: str,
+    second: str,
+    task: OnlyTask = None,
+    student: OnlyStudent = None,
+    results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+) -> None:
+    """Is method FIRST better than SECOND? The paired difference of their top-1, with its 95 % interval."""
+    from leaderboard.paired import show
+
+    show(results, first, second, task, student)
 
 
 @app.command()

@@ -1,0 +1,121 @@
+"""A difference of two methods is told from luck: of videos, of groups of videos, of students and of distillations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leaderboard import paired
+from leaderboard.paired import Difference, Hits, compare, difference
+from tests.test_cli import call
+from tests.test_records import GOOD, a_record
+from vddbench.predictions import Predictions
+from vddbench.records import write_record
+
+ALONE = np.full(200, "")
+
+
+def answers(rng: np.random.Generator, ease: np.ndarray, distillations: int, students: int, spread: float = 0.0) -> Hits:
+    """Random ones of a method that gets video v right with probability ease[v], give or take its seeds' `spread`: that of a
+    single distillation can't be known, so there it is none."""
+    of_sets = rng.normal(0, spread if distillations > 1 else 0, (distillations, 1, 1))
+    shifts = of_sets + rng.normal(0, spread, (distillations, students, 1))
+    return list((rng.random((distillations, students, len(ease))) < np.clip(ease + shifts, 0, 1)).astype(float))
+
+
+def width(found: Difference) -> float:
+    return found.high - found.low
+
+
+def test_a_method_does_not_differ_from_itself_and_the_sign_follows_the_order() -> None:
+    rng = np.random.default_rng(0)
+    one, two = (answers(rng, np.full(200, ease), 1, 4) for ease in (0.7, 0.3))
+    found, back = difference(one, two, ALONE), difference(two, one, ALONE)
+    assert found.top1 == pytest.approx(float(np.mean(one) - np.mean(two))) and found.runs == (4, 4)
+    assert 0.25 < found.low < found.top1 < found.high < 0.55
+    assert back.top1 == -found.top1 and back.high < 0
+    same = np.repeat(one[0][:1], 3, axis=0)  # three students that answer alike
+    nothing = difference([same], [same], ALONE)
+    assert (nothing.top1, nothing.low, nothing.high) == (0, 0, 0)
+
+
+def test_what_makes_a_video_hard_for_both_cancels() -> None:
+    rng = np.random.default_rng(0)
+    hard = np.repeat([0.0, 1.0], 100)
+    one, two = answers(rng, hard, 1, 3), answers(rng, hard[::-1], 1, 3)
+    assert width(difference(one, one, ALONE)) == 0 and width(difference(one, two, ALONE)) > 0.2
+
+
+def test_videos_of_one_group_count_as_one_observation() -> None:
+    rng = np.random.default_rng(0)
+    ease = np.repeat(rng.random(10), 20)  # by scene
+    one, two = answers(rng, ease, 1, 3), answers(rng, np.full(200, 0.5), 1, 3)
+    scenes = np.repeat([f"scene{i}" for i in range(10)], 20)
+    assert width(difference(one, two, scenes)) > 1.5 * width(difference(one, two, ALONE))
+
+
+def test_seeds_that_vary_widen_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    ease = np.full(200, 0.5)
+    steady, wild = answers(rng, ease, 2, 5), answers(rng, ease, 2, 5, spread=0.2)
+    other = answers(rng, ease, 2, 5)
+    assert width(difference(wild, other, ALONE)) > 2 * width(difference(steady, other, ALONE))
+
+
+@pytest.mark.parametrize(("distillations", "students", "spread"), [(1, 3, 0.0), (1, 5, 0.05), (2, 5, 0.02)])
+def test_equal_methods_are_rarely_told_apart_and_a_real_gap_mostly(
+    distillations: int, students: int, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paired, "DRAWS", 300)
+    rng = np.random.default_rng(1)
+    ease = rng.uniform(0.1, 0.7, 200)
+    trials, false, gap = 100, 0, 0.25
+    found = 0
+    for _ in range(trials):
+        one, two, better = (answers(rng, e, distillations, students, spread) for e in (ease, ease, ease + gap))
+        equal, real = difference(one, two, ALONE), difference(better, two, ALONE)
+        false += equal.low > 0 or equal.high < 0
+        found += real.low > 0
+    assert false <= 12  # 5 of 100 expected; more than 12 has a chance of 1 in 1,000
+    assert found >= 95
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+def record(root: Path, method: str, hits: Sequence[bool], seed: int, distill_seed: int = 0, task: str = "toy-ipc1") -> None:
+    n = len(hits)
+    label = np.zeros(n, np.int32)
+    top5 = np.array([[0, 1, 2] if hit else [1, 0, 2] for hit in hits], np.int32)
+    fields = {**vars(GOOD), "video": np.array([f"v{i}" for i in range(n)]), "group": np.full(n, ""), "label": label}
+    fields |= {"top5": top5, "true_probability": np.full(n, 0.5, np.float32), "centre_top1": label}
+    sha = (method.encode().hex() + f"{distill_seed}" * 64)[:64]
+    made = a_record(
+        method=method, seed=seed, distill_seed=distill_seed, submission_sha256=sha, task=task, num_test=n,
+        top1=float(np.mean(hits)), centre_top1=1.0,
+    )  # fmt: skip
+    write_record(root, made, Predictions(**fields))
+
+
+def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
+    for seed in range(3):
+        record(tmp_path, "random", [True, *[False] * 19], seed)
+        for distill_seed in range(2):
+            record(tmp_path, "dm", [True] * (15 + distill_seed) + [False] * (5 - distill_seed), seed, distill_seed)
+    [row] = compare([tmp_path], "dm", "random").to_dict("records")
+    assert row["first"] == pytest.approx((0.75 + 0.8) / 2) and row["second"] == pytest.approx(0.05)
+    assert row["runs"] == (6, 3) and 0.3 < row["low"] < row["top1"] < row["high"] < 0.95
+    code, output = call("diff", "dm", "random", "--results", tmp_path)
+    assert code == 0 and "dm 77.5%, random 5.0%: +72.5 points" in output and "(more; 6 and 3 students)" in output
+
+
+def test_methods_that_do_not_meet_or_are_not_there_are_said(tmp_path: Path) -> None:
+    record(tmp_path, "random", [True, False], 0)
+    record(tmp_path, "dm", [True, False], 0, task="toy-ipc5")
+    with pytest.raises(LookupError, match="no method with records named 'dn'; did you mean dm"):
+        compare([tmp_path], "dn", "random")
+    with pytest.raises(LookupError, match="have no task, student and track in common"):
+        compare([tmp_path], "dm", "random")
