@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny
     assert process.returncode == 130, stderr
     assert "run the same command again" in stderr and "Traceback" not in stderr
     left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
-    assert left - {".lock"} == {".json", ".npz"}
+    assert left - {".lock", ".unfinished"} == {".json", ".npz"}  # the student under way goes on from .unfinished
     recorded = list(tmp_path.rglob("seed*.json"))
     for path in recorded:
         read_record(path)

@@ -19,6 +19,7 @@ import torch
 from vddbench import __version__, submission
 from vddbench.atomic import try_to_write
 from vddbench.environment import device_name, git_commit, peak_memory_bytes
+from vddbench.interrupt import interruptible
 from vddbench.lookup import load
 from vddbench.predict import num_clips, predict
 from vddbench.predictions import Predictions
@@ -27,7 +28,8 @@ from vddbench.protocol import V1
 from vddbench.records import cell_path, read_record, set_aside, write_record
 from vddbench.spec import ClipSet, Environment, Manifest, Record, Submission, Task
 from vddbench.store import Store
-from vddbench.train import Trained, best_device, train
+from vddbench.train import Trained, best_device, best_precision, train
+from vddbench.unfinished import UNFINISHED, Unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,10 @@ def check_normalisation(store: Store) -> None:
         )
 
 
-def evaluate_seed(scored: Scored, student: str, seed: int, device: torch.device) -> tuple[Record, Predictions]:
-    """Trains and tests one student. Shows progress; writes nothing."""
+def evaluate_seed(
+    scored: Scored, student: str, seed: int, device: torch.device, unfinished: Unfinished | None = None
+) -> tuple[Record, Predictions]:
+    """Trains and tests one student. Shows progress; writes nothing but what `unfinished` keeps."""
     spec, store = scored.store.spec, scored.store
     steps = scored.task.student_steps(spec)
     if device.type == "cuda":
@@ -78,6 +82,7 @@ def evaluate_seed(scored: Scored, student: str, seed: int, device: torch.device)
             seed=seed,
             device=device,
             on_step=progress.advance,
+            unfinished=unfinished,
         )
     started = time.monotonic()
     with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
@@ -142,6 +147,13 @@ def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> 
     }
 
 
+def kept_as(manifest: Manifest, store_digest: str, student: str, seed: int, device: torch.device) -> dict[str, Any]:
+    """What an unfinished student must be of to be gone on with: the cell, and arithmetic that gives the same student."""
+    precision = best_precision(device, load("student", student))
+    return {**identity(manifest, store_digest, student, seed), "device": device_name(device), "precision": precision,
+            "torch": torch.__version__}  # fmt: skip
+
+
 def environment(trained: Trained, device: torch.device) -> Environment:
     return Environment(
         vddbench=__version__,
@@ -193,12 +205,20 @@ def evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force:
         check_same(path, found, identity(manifest, scored.store.digest, student, seed))
         say(f"{path}: recorded already, top-1 {found.top1:.1%}")
         return path
-    record, predictions = evaluate_seed(scored, student, seed, device)
+    with interruptible() as stop:
+        unfinished = Unfinished(
+            path.with_suffix(UNFINISHED), kept_as(manifest, scored.store.digest, student, seed, device), stop
+        )
+        record, predictions = evaluate_seed(scored, student, seed, device, unfinished)
     try:
         written = write_record(results, record, predictions, beside=force)
     except FileExistsError:
+        unfinished.drop()
         say(f"{path}: another process recorded it meanwhile; its record stays")
         return path
+    unfinished.drop()
+    if stop:  # while it was tested
+        raise KeyboardInterrupt
     flag = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
     flag += "  (beside the first record, which stays the one that is ranked)" if written != path else ""
     say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")

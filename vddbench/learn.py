@@ -7,19 +7,18 @@ of a step follows from (seed, iteration), so a resumed run is the same run, to t
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from vddbench import checkpoint
 from vddbench.checkpoint import Progress, Settings
+from vddbench.interrupt import interruptible
 from vddbench.progress import bar, say
 from vddbench.spec import Distilled, Learner
 from vddbench.train import exact_fp32
@@ -168,29 +167,3 @@ def enough_memory(knob: str, when: str) -> Iterator[None]:
             f"the GPU's memory ran out {when}: lower {knob} in the method's file, or use --preset fast; "
             "what was done is kept up to the last checkpoint"
         ) from error
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM, so that the step under way is finished and saved; a second one stops at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        say("\nstopping after this step; once more to stop at once", style="yellow")
-
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    before = {each: handler for each, handler in before.items() if handler != signal.SIG_IGN}  # nohup, jobs of a script
-    try:
-        for each in before:
-            signal.signal(each, note)
-    except ValueError:  # not the main thread: nobody can press Ctrl-C here
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.spec import ClipSet, DatasetSpec, Recipe, StudentModule
+from vddbench.unfinished import Position, Unfinished
 
 Precision = Literal["fp32", "bf16"]
 NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -148,31 +149,46 @@ def train(
     precision: Precision | None = None,
     micro_batch: int | None = None,
     on_step: Callable[[int, str], None] = lambda steps, note: None,
+    unfinished: Unfinished | None = None,
 ) -> Trained:
-    """SGD for exactly `steps` steps of `batch` clips; lr drops once. Same seed, same student, to the bit on one CPU."""
+    """SGD for exactly `steps` steps of `batch` clips; lr drops once. Same seed, same student, to the bit on one CPU.
+
+    on_step: is told the steps done since it was last told, and the loss. unfinished: the file to go on from and to save in.
+    """
     device = device or best_device()
     precision = precision or best_precision(device, student)
     started = time.monotonic()
     model = build(student, spec, seed, device).train()
-    recipe = student.RECIPE
-    sgd = optimiser(model, recipe)
-    micro = micro_batch or default_micro_batch(model, batch, device)
+    sgd = optimiser(model, student.RECIPE)
+    at = unfinished.load(model, sgd) if unfinished else Position()
+    before, told = at.seconds, 0
+    micro = at.micro_batch or micro_batch or default_micro_batch(model, batch, device)
     clips, labels = resident(clipset.clips, device), clipset.labels.to(device)
-    finite = torch.ones((), dtype=torch.bool, device=device)
-    drop_at = int(steps * recipe.lr_drop_at)
+    finite = torch.full((), at.finite, device=device)
     with exact_fp32():
         for step, rows in enumerate(batches(len(clipset), batch, steps, seed)):
-            if step == drop_at:
-                sgd.param_groups[0]["lr"] *= recipe.lr_drop
+            if step < at.step:
+                continue  # done by an earlier process
+            sgd.param_groups[0]["lr"] = rate(student.RECIPE, step, steps)
             index = torch.from_numpy(rows)
             chosen, target = clips[index.to(clips.device)], labels[index.to(device)]
             loss, micro = step_gradients(model, sgd, chosen, target, spec, micro, precision)
             sgd.step()
             finite &= loss.isfinite()
             if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-                on_step(REPORT_EVERY if (step + 1) % REPORT_EVERY == 0 else steps % REPORT_EVERY, f"loss {loss.item():.3f}")
+                on_step(step + 1 - told, f"loss {loss.item():.3f}")
+                told = step + 1
+            if unfinished is not None and unfinished.due(last=step + 1 == steps):
+                at = Position(step + 1, micro, bool(finite.item()), before + time.monotonic() - started)
+                unfinished.save(model, sgd, at)
     ok = bool(finite.item())  # also waits for the device, so that the seconds are true
-    return Trained(model=model.eval(), finite=ok, seconds=time.monotonic() - started, micro_batch=micro, precision=precision)
+    seconds = before + time.monotonic() - started
+    return Trained(model=model.eval(), finite=ok, seconds=seconds, micro_batch=micro, precision=precision)
+
+
+def rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The lr of a step."""
+    return recipe.lr * (recipe.lr_drop if step >= int(steps * recipe.lr_drop_at) else 1)
 
 
 def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -1,0 +1,129 @@
+"""An interrupted student goes on as if nothing had been, and never as another student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.test_train import CPU, SPEC, one_number, random_clips
+from vddbench import unfinished as module
+from vddbench.students import convnet3d
+from vddbench.train import Trained, train
+from vddbench.unfinished import Unfinished
+
+STEPS = 6
+CLIPS = random_clips(8)
+ABOUT = {"submission_sha256": "ab", "seed": 0}
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing runs after it."""
+
+
+def student(keep: Unfinished | None, student: Any = convnet3d, on_step: Callable[[int, str], None] | None = None) -> Trained:
+    told = on_step or (lambda steps, note: None)
+    return train(
+        CLIPS, SPEC, student, steps=STEPS, batch=4, seed=0, device=CPU, precision="fp32", on_step=told, unfinished=keep
+    )  # fmt: skip
+
+
+def killed_after(number: int, path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """Trains, saving after every step, until `number` steps are saved."""
+    keep, save, done = Unfinished(path, ABOUT), Unfinished.save, []
+
+    def then_killed(self: Unfinished, *given: Any) -> None:
+        save(self, *given)
+        done.append(1)
+        if len(done) == number:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "EVERY_SECONDS", -1.0)
+        patch.setattr(Unfinished, "save", then_killed)
+        with pytest.raises(Killed):
+            student(keep, **options)
+
+
+def weights(trained: Trained) -> dict[str, torch.Tensor]:
+    return trained.model.state_dict()
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 6])  # lr drops after 3; 6: killed before it was tested
+def test_a_student_that_goes_on_is_the_same_to_the_bit(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights(student(None))
+    killed_after(number, tmp_path / "seed0.unfinished", monkeypatch)
+    steps: list[int] = []
+    rest = student(Unfinished(tmp_path / "seed0.unfinished", ABOUT), on_step=lambda n, note: steps.append(n))
+    assert all(torch.equal(value, whole[name]) for name, value in weights(rest).items())
+    assert sum(steps) in ({STEPS} if number < STEPS else {0})  # a bar that begins anew ends at the end
+
+
+def test_students_without_momentum_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
+    whole = weights(student(None, plain))["w"]
+    killed_after(2, tmp_path / "seed0.unfinished", monkeypatch, student=plain)
+    assert torch.equal(weights(student(Unfinished(tmp_path / "seed0.unfinished", ABOUT), plain))["w"], whole)
+
+
+def test_seconds_and_halved_micro_batches_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "seed0.unfinished"
+    killed_after(2, path, monkeypatch)
+    keep = Unfinished(path, ABOUT)
+    load = keep.load
+
+    def earlier(*given: Any) -> Any:
+        found = load(*given)
+        found.seconds, found.micro_batch = found.seconds + 1000, 2
+        return found
+
+    monkeypatch.setattr(keep, "load", earlier)
+    trained = student(keep)
+    assert 1000 < trained.seconds < 1100 and trained.micro_batch == 2
+
+
+@pytest.mark.parametrize("spoil", ["about", "cut", "tensors", "noise"])
+def test_a_file_of_another_student_or_a_damaged_one_is_not_gone_on_with(
+    spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "seed0.unfinished"
+    killed_after(3, path, monkeypatch, **({"student": one_number(lr=0.1)} if spoil == "tensors" else {}))
+    if spoil in {"cut", "noise"}:
+        path.write_bytes(path.read_bytes()[:1000] if spoil == "cut" else b"\0" * 1000)
+    about = {**ABOUT, "submission_sha256": "cd"} if spoil == "about" else ABOUT
+    whole = weights(student(None))
+    again = weights(student(Unfinished(path, about)))
+    assert all(torch.equal(value, whole[name]) for name, value in again.items())
+    assert "beginning again" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_signal_ends_the_step_saves_and_stops(tmp_path: Path) -> None:
+    caught: list[int] = []
+    path = tmp_path / "seed0.unfinished"
+    build = convnet3d.build
+
+    class Noticing(type(build(SPEC.clip_shape, SPEC.num_classes))):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> Any:
+            caught.append(15)
+            return super().forward(x)
+
+    noticed = SimpleNamespace(RECIPE=convnet3d.RECIPE, build=Noticing)
+    with pytest.raises(KeyboardInterrupt):
+        student(Unfinished(path, ABOUT, caught), noticed)
+    rest = student(Unfinished(path, ABOUT))
+    whole = weights(student(None))
+    assert len(caught) == 1 and all(torch.equal(value, whole[name]) for name, value in weights(rest).items())
+
+
+def test_nothing_is_written_for_a_short_training_and_dropping_leaves_nothing(tmp_path: Path) -> None:
+    keep = Unfinished(tmp_path / "seed0.unfinished", ABOUT)
+    student(keep)
+    assert not any(tmp_path.iterdir())
+    keep.path.write_bytes(b"")
+    (tmp_path / ".seed0.unfinished.abc.part").write_bytes(b"")
+    keep.drop()
+    assert not any(tmp_path.iterdir())
