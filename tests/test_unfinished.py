@@ -10,22 +10,40 @@ from typing import Any
 import pytest
 import torch
 
-from tests.test_train import CPU, SPEC, one_number, random_clips
+from tests.tiny import LABELS, SPEC, clips
 from vddbench import unfinished as module
+from vddbench.spec import ClipSet, Recipe
 from vddbench.students import convnet3d
 from vddbench.train import Trained, train
 from vddbench.unfinished import Unfinished
 
 STEPS = 6
-CLIPS = random_clips(8)
+CPU = torch.device("cpu")
+CLIPS = ClipSet(clips=clips(6), labels=LABELS.repeat(2))
 ABOUT = {"submission_sha256": "ab", "seed": 0}
+
+
+class Small(torch.nn.Module):
+    """As MiniC3D in what has to be kept: 5-D weights, dropout's random numbers, momentum."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.conv, self.dropout, self.head = torch.nn.Conv3d(3, 8, 3), torch.nn.Dropout(0.5), torch.nn.Linear(8, classes)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.head(self.dropout(self.conv(x).relu().mean((2, 3, 4))))
+
+
+SMALL = SimpleNamespace(RECIPE=convnet3d.RECIPE, build=Small)
+OTHER = SimpleNamespace(RECIPE=convnet3d.RECIPE, build=lambda shape, classes: torch.nn.Sequential(Small(shape, classes)))
+NO_MOMENTUM = SimpleNamespace(RECIPE=Recipe(lr=0.1, momentum=0.0, weight_decay=0.0), build=Small)
 
 
 class Killed(Exception):
     """Stands for kill -9: nothing runs after it."""
 
 
-def student(keep: Unfinished | None, student: Any = convnet3d, on_step: Callable[[int, str], None] | None = None) -> Trained:
+def student(keep: Unfinished | None, student: Any = SMALL, on_step: Callable[[int, str], None] | None = None) -> Trained:
     told = on_step or (lambda steps, note: None)
     return train(
         CLIPS, SPEC, student, steps=STEPS, batch=4, seed=0, device=CPU, precision="fp32", on_step=told, unfinished=keep
@@ -64,10 +82,9 @@ def test_a_student_that_goes_on_is_the_same_to_the_bit(number: int, tmp_path: Pa
 
 
 def test_students_without_momentum_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
-    whole = weights(student(None, plain))["w"]
-    killed_after(2, tmp_path / "seed0.unfinished", monkeypatch, student=plain)
-    assert torch.equal(weights(student(Unfinished(tmp_path / "seed0.unfinished", ABOUT), plain))["w"], whole)
+    whole = weights(student(None, NO_MOMENTUM))["conv.weight"]
+    killed_after(2, tmp_path / "seed0.unfinished", monkeypatch, student=NO_MOMENTUM)
+    assert torch.equal(weights(student(Unfinished(tmp_path / "seed0.unfinished", ABOUT), NO_MOMENTUM))["conv.weight"], whole)
 
 
 def test_seconds_and_halved_micro_batches_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +108,7 @@ def test_a_file_of_another_student_or_a_damaged_one_is_not_gone_on_with(
     spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "seed0.unfinished"
-    killed_after(3, path, monkeypatch, **({"student": one_number(lr=0.1)} if spoil == "tensors" else {}))
+    killed_after(3, path, monkeypatch, **({"student": OTHER} if spoil == "tensors" else {}))
     if spoil in {"cut", "noise"}:
         path.write_bytes(path.read_bytes()[:1000] if spoil == "cut" else b"\0" * 1000)
     about = {**ABOUT, "submission_sha256": "cd"} if spoil == "about" else ABOUT
@@ -104,14 +121,13 @@ def test_a_file_of_another_student_or_a_damaged_one_is_not_gone_on_with(
 def test_a_signal_ends_the_step_saves_and_stops(tmp_path: Path) -> None:
     caught: list[int] = []
     path = tmp_path / "seed0.unfinished"
-    build = convnet3d.build
 
-    class Noticing(type(build(SPEC.clip_shape, SPEC.num_classes))):  # type: ignore[misc]
+    class Noticing(Small):
         def forward(self, x: torch.Tensor) -> Any:
             caught.append(15)
             return super().forward(x)
 
-    noticed = SimpleNamespace(RECIPE=convnet3d.RECIPE, build=Noticing)
+    noticed = SimpleNamespace(RECIPE=SMALL.RECIPE, build=Noticing)
     with pytest.raises(KeyboardInterrupt):
         student(Unfinished(path, ABOUT, caught), noticed)
     rest = student(Unfinished(path, ABOUT))
@@ -127,3 +143,13 @@ def test_nothing_is_written_for_a_short_training_and_dropping_leaves_nothing(tmp
     (tmp_path / ".seed0.unfinished.abc.part").write_bytes(b"")
     keep.drop()
     assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_does_not_cost_the_student(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "EVERY_SECONDS", -1.0)
+    whole = weights(student(None))
+    trained = student(Unfinished(Path("/dev/full/seed0.unfinished"), ABOUT))  # a place where nothing can be written
+    assert all(torch.equal(value, whole[name]) for name, value in weights(trained).items())
+    assert "cannot save" in capfd.readouterr().err

@@ -71,14 +71,17 @@ class Unfinished:
         return bool(self.stop) or now - self.saved_at > EVERY_SECONDS or (last and now - self.begun > EVERY_SECONDS)
 
     def save(self, model: torch.nn.Module, sgd: torch.optim.Optimizer, position: Position) -> None:
-        """Raises KeyboardInterrupt, after saving, when a signal came."""
+        """Raises KeyboardInterrupt, after saving, when a signal came. A full disk is said, and training goes on."""
         metadata = {"about": json.dumps(self.about), "position": json.dumps(vars(position))}
         tensors = {name: value.detach().cpu().contiguous() for name, value in _state(model, sgd).items()}
-        with replacing(self.path) as file:
-            file.write(save(tensors, metadata))
         self.saved_at = time.monotonic()
+        try:
+            with replacing(self.path) as file:
+                file.write(save(tensors, metadata))
+        except OSError as error:
+            say(f"cannot save {self.path} ({error.strerror}); training goes on", style="yellow")
         if self.stop:
-            say(f"stopped after step {position.step}; the same command goes on from there", style="yellow")
+            say(f"stopped after step {position.step}; the same command goes on from what was saved", style="yellow")
             raise KeyboardInterrupt
 
     def drop(self) -> None:
