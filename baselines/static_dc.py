@@ -26,7 +26,7 @@ from vddbench.cached import cached
 from vddbench.choose import ipc_of, parts
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
-from vddbench.memory import AFFINE_BYTES, Stills, follow_cosine, make_optimiser, narrow_labels, restore, saved
+from vddbench.memory import AFFINE_BYTES, Stills, follow_cosine, make_optimiser, narrow_labels, real_start, restore, saved
 from vddbench.real import RealFrames, balanced, random_frames, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
 from vddbench.store import Split, home
@@ -38,7 +38,7 @@ PAPER = "https://arxiv.org/abs/2006.05929"
 WIDTH = 128  # DC's ConvNet
 LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50)}  # stills a class: (outer, inner); DC get_loops, 5 as SDD edits it
 EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb
-FORMAT = 1  # of cached stills and of how they are learned: raising it makes all anew
+FORMAT = 2  # of cached stills and of how they are learned: raising it makes all anew
 FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 
 
@@ -55,7 +55,7 @@ class Config:
     lr_net: float = 0.01  # DC lr_net
     batch_train: int = 256  # stills a step of the network's training; DC
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
-    start_mean_of: int = 1  # real frames averaged into each still it starts from; published: one
+    start_mean_of: int = 1  # real clips averaged, over time too, into each still it starts from; published: one frame
     smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
 
     def rates(self) -> dict[str, float]:
@@ -143,11 +143,14 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
 
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
-    """`count` stills a class to begin with: each a random frame of a random video, or the mean of some."""
+    """`count` stills a class to begin with: each a random frame of a random video, or the mean of clips, over time too."""
     rng = np.random.default_rng(seed)
-    chosen = parts(train, count, config.start_mean_of, rng)
-    frames = torch.stack([random_frames(train, rows, rng).float().mean(0) for rows in chosen])
-    labels = torch.from_numpy(train.labels[[rows[0] for rows in chosen]])
+    if config.start_mean_of == 1:
+        rows = np.concatenate(parts(train, count, 1, rng))
+        frames, labels = random_frames(train, rows, rng), torch.from_numpy(train.labels[rows])
+    else:
+        clips, labels = real_start(train, count, rng, config.start_mean_of)
+        frames = clips.mean(1)
     return Stills(frames, labels, train.spec, device, config.smooth)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -317,10 +317,21 @@ def test_real_motions_move_a_still_as_the_mean_clip_moves(tiny: Store) -> None:
     spec, colours = tiny.spec, torch.tensor(tiny.spec.std) * 255
     motions = real_motions(tiny.train, 1, 2, 3, seed=0)
     assert motions.shape == (8, 2, 8, 1, 64, 64)
-    means, labels = real_start(tiny.train, 2, np.random.default_rng([0, 2]), 3)  # two means of 3 videos a class
+    means, labels = real_start(tiny.train, 2, np.random.default_rng(0), 3)  # two means of 3 videos a class
     assert labels.tolist() == [label for label in range(8) for _ in range(2)]
     grey = (means / colours).mean(-1)  # normalised up to a constant
     memory = StaticDynamic(torch.zeros(8, 2, 3, 64, 64), torch.arange(8), 2, "identity", spec, 0, CPU, start=motions)
     shown = ((memory.exact().clips - torch.tensor(spec.mean) * 255) / colours).reshape(8, 2, 2, 8, 64, 64, 3)
     wanted = (grey - grey.mean(1, keepdim=True)).reshape(8, 1, 2, 8, 64, 64, 1).expand(shown.shape)  # with either still
     torch.testing.assert_close(shown, wanted, atol=1e-4, rtol=0)
+
+
+def test_a_fast_start_shows_the_mean_clips(tiny: Store) -> None:
+    """A motion on the still of its own videos: but for colour, which motions have none of, the mean of these videos."""
+    config = replace(dm_sdd.PRESETS["fast"], static_iterations=1, static_lr=0.0, start_mean_of=3)
+    memory = dm_sdd.Slotted(tiny.train, Task(dataset="tiny", ipc=1), "dm_sdd", config, 0, CPU)
+    means, _ = real_start(tiny.train, 2, np.random.default_rng(0), 3)
+    shown = memory.exact().clips.reshape(8, 2, 2, *tiny.spec.clip_shape)
+    own = torch.stack([shown[:, i, i] for i in range(2)], 1).flatten(0, 1)
+    assert (own.mean((1, 4)) - means.mean((1, 4))).abs().max() < 0.01  # the still of all colours
+    assert (own.mean(4) - means.mean(4)).abs().max() < 8  # grey levels; the motions' colours are weighed by std
