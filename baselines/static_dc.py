@@ -264,7 +264,7 @@ def _read(path: Path) -> Learned:
             about = file.metadata()
             cost: dict[str, ConfigValue] = {
                 "static_seconds": round(float(about["seconds"]), 3),
-                "static_frames_read": int(about["frames_read"]),
+                "static_clips_read": int(about["frames_read"]),
             }
             return Learned(images=file.get_tensor("images"), cost=cost)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

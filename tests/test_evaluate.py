@@ -18,6 +18,8 @@ import pytest
 
 from tests.conftest import quickest
 from vddbench import evaluate as evaluating
+from vddbench import train as training
+from vddbench import unfinished
 from vddbench.distill import distill
 from vddbench.evaluate import evaluate
 from vddbench.lookup import names
@@ -26,6 +28,7 @@ from vddbench.records import read_record
 from vddbench.spec import Task
 from vddbench.store import Store, store_path
 from vddbench.students import convnet3d
+from vddbench.unfinished import Unfinished
 
 CLOCK = {"train_seconds", "test_seconds", "peak_memory_bytes", "date"}
 
@@ -184,6 +187,75 @@ def test_no_baseline_sees_the_test_split(
     finally:
         frames.write_bytes(original)
     assert (honest / "data.safetensors").read_bytes() == (blind / "data.safetensors").read_bytes()
+
+
+def test_a_killed_student_goes_on_and_gives_the_same_record(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: str) -> Path:
+        (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / folder)
+        return path
+
+    class Killed(Exception):
+        """Stands for kill -9."""
+
+    save = Unfinished.save
+
+    def then_killed(self: Unfinished, *given: Any) -> None:
+        save(self, *given)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "EVERY_SECONDS", -1.0)
+        patch.setattr(Unfinished, "save", then_killed)
+        with pytest.raises(Killed):
+            run("parts")
+    (kept,) = (tmp_path / "parts").rglob("*.unfinished")
+    steps: list[int] = []
+    gradients = training.step_gradients
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "step_gradients", lambda *given: (steps.append(1), gradients(*given))[1])
+        path = run("parts")
+    assert steps == [1] and not kept.exists()  # of 2
+    (one, answers), (_, others) = read_record(path), read_record(run("whole"))
+    assert one.train_seconds > 0 and np.array_equal(answers.true_probability, others.true_probability)
+    kept.write_bytes(b"of a process that was not the first")
+    assert run("parts") == path and not kept.exists()
+
+
+def test_a_forced_rerun_owes_nothing_to_an_unfinished_student(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
+    other = path.with_suffix(".unfinished")
+    other.write_bytes(b"another process trains here")
+    opened: list[Path] = []
+    load = Unfinished.load
+    monkeypatch.setattr(Unfinished, "load", lambda self, *given: (opened.append(self.path), load(self, *given))[1])
+    evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path, force=True)
+    assert opened == [path.with_suffix(".rerun.unfinished")] and other.exists()
+
+
+def test_a_signal_while_testing_ends_the_call_after_the_record(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    predicting = evaluating.predict
+
+    def terminated(*given: Any) -> Any:
+        if len(sent) == 0:
+            sent.append(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        return predicting(*given)
+
+    sent: list[int] = []
+    monkeypatch.setattr(evaluating, "predict", terminated)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate([tiny_random], students=["convnet3d"], seeds=[0, 1], results=tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [p.name for p in tmp_path.rglob("*.json")] == ["seed0.json"]
 
 
 def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny_random: Path, tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def test_videos_of_one_group_count_as_one_observation() -> None:
     assert width(difference(one, two, scenes)) > 1.5 * width(difference(one, two, ALONE))
 
 
+def test_where_luck_has_nothing_to_be_told_from_there_is_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    ease = np.full(200, 0.5)
+    three, one = answers(rng, ease, 1, 3), answers(rng, ease, 1, 1)
+    for found in (difference(three, one, ALONE), difference(three, three, np.full(200, "one scene"))):
+        assert np.isnan(found.low) and np.isnan(found.high)
+    assert np.isnan(difference(three, answers(rng, ease, 3, 1), ALONE).low)
+
+
 def test_seeds_that_vary_widen_the_interval() -> None:
     rng = np.random.default_rng(0)
     ease = np.full(200, 0.5)
@@ -86,13 +95,15 @@ def test_equal_methods_are_rarely_told_apart_and_a_real_gap_mostly(
 # --- records ---------------------------------------------------------------------------------------------------------
 
 
-def record(root: Path, method: str, hits: Sequence[bool], seed: int, distill_seed: int = 0, task: str = "toy-ipc1") -> None:
+def record(
+    root: Path, method: str, hits: Sequence[bool], seed: int, distill_seed: int = 0, task: str = "toy-ipc1", sha: str = ""
+) -> None:
     n = len(hits)
     label = np.zeros(n, np.int32)
     top5 = np.array([[0, 1, 2] if hit else [1, 0, 2] for hit in hits], np.int32)
     fields = {**vars(GOOD), "video": np.array([f"v{i}" for i in range(n)]), "group": np.full(n, ""), "label": label}
     fields |= {"top5": top5, "true_probability": np.full(n, 0.5, np.float32), "centre_top1": label}
-    sha = (method.encode().hex() + f"{distill_seed}" * 64)[:64]
+    sha = sha or (method.encode().hex() + f"{distill_seed}" * 64)[:64]
     made = a_record(
         method=method, seed=seed, distill_seed=distill_seed, submission_sha256=sha, task=task, num_test=n,
         top1=float(np.mean(hits)), centre_top1=1.0,
@@ -109,7 +120,29 @@ def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     assert row["first"] == pytest.approx((0.75 + 0.8) / 2) and row["second"] == pytest.approx(0.05)
     assert row["runs"] == (6, 3) and 0.3 < row["low"] < row["top1"] < row["high"] < 0.95
     code, output = call("diff", "dm", "random", "--results", tmp_path)
-    assert code == 0 and "dm 77.5%, random 5.0%: +72.5 points" in output and "(more; 6 and 3 students)" in output
+    assert (
+        code == 0
+        and "dm 77.5%, random 5.0%: +72.5 points" in output
+        and "; more (6 students of 2 distillations and 3 students of 1" in output
+    )
+
+
+def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        record(tmp_path, "random", [True, False], seed)
+        record(tmp_path, "dm", [True, False], seed)
+    (npz,) = tmp_path.glob("toy-ipc1/random@*/convnet3d/seed2.npz")
+    npz.write_bytes(npz.read_bytes() + b" ")
+    [row] = compare([tmp_path], "dm", "random").to_dict("records")
+    assert np.isnan(row["low"]) and row["runs"] == (3, 2)
+    assert "left out" in capfd.readouterr().err
+    _, output = call("diff", "dm", "random", "--results", tmp_path)
+    assert "no interval: that takes 3 students of each" in output and "told apart" not in output
+    record(tmp_path, "dm", [True, True], 1, sha="c" * 64)
+    with pytest.raises(ValueError, match="two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
+        compare([tmp_path], "dm", "random")
 
 
 def test_methods_that_do_not_meet_or_are_not_there_are_said(tmp_path: Path) -> None:

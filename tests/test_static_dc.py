@@ -179,7 +179,7 @@ def test_more_stills_than_a_clip_has_frames_or_a_class_has_videos_are_refused(sp
 def test_stills_for_other_methods_are_learned_once_for_each_setting(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     first = static_dc.stills(split, TASK, 2, QUICK, 0, CPU)
     assert first.images.shape == (6, 3, 16, 16) and first.images.dtype == torch.float32
-    assert first.cost["static_frames_read"] == 4 * 3 * 4
+    assert first.cost["static_clips_read"] == 4 * 3 * 4
     other = static_dc.stills(split, TASK, 2, QUICK, 1, CPU)
     assert not torch.equal(first.images, other.images)
     monkeypatch.setattr(static_dc, "learn", None)  # from here on nothing can be learned

@@ -289,7 +289,8 @@ def test_a_submission_fits_the_budget_and_a_resumed_run_gives_the_same_bytes(met
     read = submission.read(distill(method, task, 1, tmp_path, preset="smoke", device=CPU), tiny.spec)
     first, second = (baseline.learner(tiny.train, task, smoke, 1, CPU) for _ in range(2))
     before = first.distilled()
-    assert before.chosen["static_frames_read"] == 8 == read.manifest.config["static_frames_read"]
+    assert before.chosen["static_clips_read"] == 8 == read.manifest.config["static_clips_read"]
+    assert read.manifest.distill_clips_read is not None and read.manifest.distill_clips_read > 8  # the stills' and its own
     first.step(0)
     second.restore({name: value.clone() for name, value in first.state().items()})
     second.step(1)

@@ -1,6 +1,7 @@
 """Where an unfinished distillation is kept: one safetensors file, replaced whole. No pickle, so resuming runs no code.
 
-`$VDDBENCH_HOME/distill/TASK/METHOD[-sN]/` holds `checkpoint.safetensors` while a run is unfinished, and the curves after it.
+`$VDDBENCH_HOME/distill/TASK/METHOD[_PRESET][-sN]/` holds `checkpoint.safetensors` while a run is unfinished, and the
+curves after it.
 """
 
 from __future__ import annotations

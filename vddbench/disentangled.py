@@ -106,8 +106,8 @@ class StaticDynamic:
 def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int) -> torch.Tensor:
     """[K*ipc, Q, T, 1, H, W]: mean grey clips without their mean over time, so that "identity" adds just that to a still.
 
-    Each is of `mean_of` videos of the class, none in two; fewer when it has fewer. With as many stills they are those of the
-    stills, so a motion on its own still is the mean clip.
+    Each is of `mean_of` videos of the class, none in two; fewer when it has fewer. With as many stills that start as
+    means they are of the same clips, so a motion on its own still starts as their mean clip, in grey.
     """
     clips, _ = real_start(train, ipc * dynamics, np.random.default_rng(seed), mean_of)
     grey = to_input(clips, train.spec, torch.device("cpu")).mean(1)  # [S*Q, T, H, W]

@@ -149,9 +149,11 @@ def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> 
 
 def kept_as(manifest: Manifest, store_digest: str, student: str, seed: int, device: torch.device) -> dict[str, Any]:
     """What an unfinished student must be of to be gone on with: the cell, and arithmetic that gives the same student."""
-    precision = best_precision(device, load("student", student))
-    return {**identity(manifest, store_digest, student, seed), "device": device_name(device), "precision": precision,
-            "torch": torch.__version__}  # fmt: skip
+    here = {"device": device_name(device), "precision": best_precision(device, load("student", student))}
+    here |= {"torch": torch.__version__, "vddbench": __version__, "git_commit": git_commit()}
+    if device.type == "cpu":
+        here["num_threads"] = str(torch.get_num_threads())
+    return {**identity(manifest, store_digest, student, seed), **here}
 
 
 def environment(trained: Trained, device: torch.device) -> Environment:
@@ -204,21 +206,27 @@ def evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force:
     if path.exists() and not force and (found := readable(path)):
         check_same(path, found, identity(manifest, scored.store.digest, student, seed))
         say(f"{path}: recorded already, top-1 {found.top1:.1%}")
+        path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # of a process that was not the first
         return path
+    kept = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun owes nothing to another training
+    about = kept_as(manifest, scored.store.digest, student, seed, device)
     with interruptible() as stop:
-        unfinished = Unfinished(
-            path.with_suffix(UNFINISHED), kept_as(manifest, scored.store.digest, student, seed, device), stop
-        )
+        unfinished = Unfinished(kept, about, stop)
         record, predictions = evaluate_seed(scored, student, seed, device, unfinished)
+        path = _written(results, record, predictions, path, force)
+        unfinished.drop()
+    if stop:  # while it was tested
+        raise KeyboardInterrupt
+    return path
+
+
+def _written(results: Path, record: Record, predictions: Predictions, path: Path, force: bool) -> Path:
+    """Of processes at one cell the first one's record stays."""
     try:
         written = write_record(results, record, predictions, beside=force)
     except FileExistsError:
-        unfinished.drop()
         say(f"{path}: another process recorded it meanwhile; its record stays")
         return path
-    unfinished.drop()
-    if stop:  # while it was tested
-        raise KeyboardInterrupt
     flag = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
     flag += "  (beside the first record, which stays the one that is ranked)" if written != path else ""
     say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")

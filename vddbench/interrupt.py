@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-
-from vddbench.progress import say
 
 
 @contextmanager
@@ -19,10 +18,12 @@ def interruptible() -> Iterator[list[int]]:
         caught.append(number)
         for each, handler in before.items():
             signal.signal(each, handler)
-        say("\nstopping after this step; once more to stop at once", style="yellow")
+        with suppress(OSError):  # a handler may run inside any line: no console, no locks
+            os.write(2, b"\nstopping when the step under way is done; once more to stop at once\n")
 
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    before = {each: handler for each, handler in before.items() if handler != signal.SIG_IGN}  # nohup, jobs of a script
+    ignored = {signal.SIG_IGN, None}  # by nohup, by a script's background jobs; None: not Python's
+    before = {each: handler for each, handler in before.items() if handler not in ignored}
     try:
         for each in before:
             signal.signal(each, note)

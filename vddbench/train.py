@@ -161,7 +161,9 @@ def train(
     model = build(student, spec, seed, device).train()
     sgd = optimiser(model, student.RECIPE)
     at = unfinished.load(model, sgd) if unfinished else Position()
-    before, told = at.seconds, 0
+    before, told = at.seconds, at.step
+    if at.step:
+        on_step(at.step, "")
     micro = at.micro_batch or micro_batch or default_micro_batch(model, batch, device)
     clips, labels = resident(clipset.clips, device), clipset.labels.to(device)
     finite = torch.full((), at.finite, device=device)

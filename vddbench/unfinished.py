@@ -48,8 +48,6 @@ class Unfinished:
 
         A damaged file is said, and the student begins again.
         """
-        if not self.path.exists():
-            return Position()
         try:
             with safe_open(self.path, "pt") as file:
                 metadata = file.metadata()
@@ -59,7 +57,9 @@ class Unfinished:
                 return Position()
             position = Position(**json.loads(metadata["position"]))
             _restore(model, sgd, tensors)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except FileNotFoundError:
+            return Position()
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             say(f"{self.path} is damaged ({str(error)[:200]}): beginning again", style="yellow")
             return Position()
         say(f"  goes on after step {position.step} ({position.seconds:.0f} s so far)")
@@ -75,13 +75,15 @@ class Unfinished:
         metadata = {"about": json.dumps(self.about), "position": json.dumps(vars(position))}
         tensors = {name: value.detach().cpu().contiguous() for name, value in _state(model, sgd).items()}
         self.saved_at = time.monotonic()
+        done = f"stopped after step {position.step}; the same command goes on from there"
         try:
             with replacing(self.path) as file:
                 file.write(save(tensors, metadata))
         except OSError as error:
-            say(f"cannot save {self.path} ({error.strerror}); training goes on", style="yellow")
+            done = "stopped; the same command goes on from what was saved before"
+            say(f"cannot save {self.path} ({error.strerror})", style="yellow")
         if self.stop:
-            say(f"stopped after step {position.step}; the same command goes on from what was saved", style="yellow")
+            say(done, style="yellow")
             raise KeyboardInterrupt
 
     def drop(self) -> None:
@@ -107,15 +109,19 @@ def _state(model: torch.nn.Module, sgd: torch.optim.Optimizer) -> dict[str, torc
 def _restore(model: torch.nn.Module, sgd: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Raises ValueError, before anything is changed, for tensors that are not of this student."""
     momentum = {f"{MOMENTUM}.{name}": parameter for name, parameter in model.named_parameters()}
-    due = {name: value.shape for name, value in (*_state(model, sgd).items(), *momentum.items())}
-    if sgd.defaults["momentum"] == 0:
-        due = {name: shape for name, shape in due.items() if name not in momentum}
-    if {name: value.shape for name, value in tensors.items()} != due:
+    due = {name: value.shape for name, value in _state(model, sgd).items()}
+    allowed = {name: value.shape for name, value in momentum.items()}  # of a parameter without a gradient there is none
+    found = {name: value.shape for name, value in tensors.items()}
+    if not due.items() <= found.items() <= {**due, **allowed}.items():
         raise ValueError("its tensors are not those of this student")
-    model.load_state_dict({k.removeprefix("model."): value for k, value in tensors.items() if k.startswith("model.")})
+    try:
+        torch.Generator().set_state(tensors["random"])
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"its random numbers are not to be read: {error}") from error
     for name, parameter in momentum.items():
         if name in tensors:
             sgd.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(tensors[name])
+    model.load_state_dict({k.removeprefix("model."): value for k, value in tensors.items() if k.startswith("model.")})
     torch.set_rng_state(tensors["random"])
     if "random_cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random_cuda"], next(model.parameters()).device)
