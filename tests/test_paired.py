@@ -141,7 +141,7 @@ def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed
     _, output = call("diff", "dm", "random", "--results", tmp_path)
     assert "no interval: that takes 3 students of each" in output and "told apart" not in output
     record(tmp_path, "dm", [True, True], 1, sha="c" * 64)
-    with pytest.raises(ValueError, match="two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
+    with pytest.raises(ValueError, match=r"two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
         compare([tmp_path], "dm", "random")
 
 
