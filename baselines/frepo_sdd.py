@@ -28,7 +28,7 @@ class Config(Slots, frepo.Config):
 
 
 PRESETS = {
-    "fast": Config(**FAST_SLOTS, iterations=120, real_batch=64, pool=4, lr=0.1),  # as frepo's
+    "fast": Config(**FAST_SLOTS, iterations=120, real_batch=64, pool=4, lr=0.01),  # as frepo's
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, static_iterations=1, static_real_per_class=1),
 }
 

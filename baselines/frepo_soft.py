@@ -37,7 +37,7 @@ class Config(frepo.Config):
 
 
 PRESETS = {  # as those of frepo
-    "fast": Config(iterations=120, real_batch=64, pool=4, lr=0.03, lr_labels=0.01, start_mean_of=16, smooth=2.0),
+    "fast": Config(iterations=120, real_batch=64, pool=4, lr=0.01, lr_labels=0.01, start_mean_of=16, smooth=2.0),
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, lr_labels=0.01),
 }
 

@@ -27,9 +27,10 @@ from vddbench.choose import ipc_of, parts
 from vddbench.embed import autocast, fresh_seed
 from vddbench.learn import learn
 from vddbench.memory import AFFINE_BYTES, Stills, follow_cosine, make_optimiser, narrow_labels, real_start, restore, saved
+from vddbench.place import home
 from vddbench.real import RealFrames, balanced, random_frames, stream
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
-from vddbench.store import Split, home
+from vddbench.store import Split
 from vddbench.students import convnet3d
 from vddbench.train import best_precision, to_input
 

@@ -10,8 +10,9 @@ import torch
 from vddbench import bench_distillers, naive
 from vddbench.bench import random_split
 from vddbench.bench_distillers import AVLETTERS10, Case, graph_bytes, measure, own_home, small_mtt
+from vddbench.place import home
 from vddbench.spec import Task
-from vddbench.store import Split, home
+from vddbench.store import Split
 
 CPU = torch.device("cpu")
 

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vddbench.atomic import replacing
+from vddbench.place import home
 from vddbench.spec import ConfigValue
-from vddbench.store import home
 
 FILE = "checkpoint.safetensors"
 FORMAT = "1"  # of a checkpoint and of what learners keep in it

@@ -331,4 +331,7 @@ def study_settings(
 
 
 def main() -> None:
+    from vddbench.batch.commands import batch
+
+    app.add_typer(batch, name="batch")
     app()

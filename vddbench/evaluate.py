@@ -65,7 +65,12 @@ def check_normalisation(store: Store) -> None:
 
 
 def evaluate_seed(
-    scored: Scored, student: str, seed: int, device: torch.device, unfinished: Unfinished | None = None
+    scored: Scored,
+    student: str,
+    seed: int,
+    device: torch.device,
+    unfinished: Unfinished | None = None,
+    halvings: int = 0,
 ) -> tuple[Record, Predictions]:
     """Trains and tests one student. Shows progress; writes nothing but what `unfinished` keeps."""
     spec, store = scored.store.spec, scored.store
@@ -81,6 +86,7 @@ def evaluate_seed(
             batch=scored.batch_size(student),
             seed=seed,
             device=device,
+            halvings=halvings,
             on_step=progress.advance,
             unfinished=unfinished,
         )
@@ -199,8 +205,19 @@ def evaluate(
     return written
 
 
-def evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force: bool, device: torch.device) -> Path:
-    """One record: the one that is there, or a new one. A damaged one is set aside, never deleted, and made again."""
+def evaluate_cell(
+    scored: Scored,
+    student: str,
+    seed: int,
+    results: Path,
+    force: bool,
+    device: torch.device,
+    halvings: int = 0,
+) -> Path:
+    """One record: the one that is there, or a new one. A damaged one is set aside, never deleted, and made again.
+
+    halvings: of the clips a forward pass, after memory ran out; the gradient stays that of the whole batch.
+    """
     manifest = scored.submission.manifest
     path = cell_path(results, manifest.task, manifest.folder, manifest.sha256, student, seed)
     if path.exists() and not force and (found := readable(path)):
@@ -212,7 +229,7 @@ def evaluate_cell(scored: Scored, student: str, seed: int, results: Path, force:
     about = kept_as(manifest, scored.store.digest, student, seed, device)
     with interruptible() as stop:
         unfinished = Unfinished(kept, about, stop)
-        record, predictions = evaluate_seed(scored, student, seed, device, unfinished)
+        record, predictions = evaluate_seed(scored, student, seed, device, unfinished, halvings)
         path = _written(results, record, predictions, path, force)
         unfinished.drop()
     if stop:  # while it was tested

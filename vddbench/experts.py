@@ -21,10 +21,11 @@ from safetensors.torch import save
 
 from vddbench.atomic import canonical_json
 from vddbench.cached import cached
+from vddbench.place import home
 from vddbench.progress import Bar, bar
 from vddbench.real import RealClips, stream
 from vddbench.spec import ConfigValue
-from vddbench.store import Split, home
+from vddbench.store import Split
 from vddbench.students import convnet3d
 from vddbench.train import best_precision, build, default_micro_batch, exact_fp32, step_gradients
 

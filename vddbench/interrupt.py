@@ -8,12 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+_listening: list[list[int]] = []  # what `interruptible` blocks under way have collected
+
+
+def ask_to_stop() -> bool:
+    """As Ctrl-C would, from any thread. Was there a step to finish?"""
+    for caught in _listening:
+        caught.append(signal.SIGTERM)
+    return bool(_listening)
+
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
     """Collects the first Ctrl-C or SIGTERM, so that the step under way is finished and saved; a second one stops at once."""
     caught: list[int] = []
+    _listening.append(caught)
+    try:
+        with _signals(caught):
+            yield caught
+    finally:
+        _listening.pop()
 
+
+@contextmanager
+def _signals(caught: list[int]) -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
         for each, handler in before.items():
@@ -28,10 +46,10 @@ def interruptible() -> Iterator[list[int]]:
         for each in before:
             signal.signal(each, note)
     except ValueError:  # not the main thread: nobody can press Ctrl-C here
-        yield caught
+        yield
         return
     try:
-        yield caught
+        yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vddbench import lookup
-from vddbench.payload import no_twins
+from vddbench.atomic import no_twins
 from vddbench.spec import Manifest
 
 MANIFEST, DATA = "manifest.json", "data.safetensors"

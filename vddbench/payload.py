@@ -13,11 +13,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from vddbench.atomic import no_twins
 
 MAX_HEADER_BYTES = 1_000_000  # 64 tensors need about 6 kB
 MAX_TENSORS = 64
@@ -93,15 +95,6 @@ def entries(path: Path) -> list[Entry]:
 def described(tensors: Mapping[str, torch.Tensor]) -> list[Entry]:
     """The same of tensors in memory."""
     return [Entry(name=n, dtype=t.dtype, shape=tuple(t.shape), begin=0) for n, t in tensors.items()]
-
-
-def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses a JSON object that names a key twice: readers differ in which one counts."""
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:80]!r} stands there twice")
-    return value
 
 
 def _no_safetensors(path: Path, start: bytes, length: int, size: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from vddbench.progress import say
 
 SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def home() -> Path:
+    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores, what is cached, unfinished distillations."""
+    return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,15 +20,11 @@ from pydantic import ValidationError
 
 from vddbench.atomic import canonical_json
 from vddbench.lookup import unknown
+from vddbench.place import home
 from vddbench.spec import DatasetSpec, Split3
 
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
 DIGESTED = ["video", "label", "split", "validation", "group", "num_frames", "stride", "frames_sha256"]
-
-
-def home() -> Path:
-    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores, what is cached, unfinished distillations."""
-    return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
 
 
 def store_path(name: str) -> Path:

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save
 
 from vddbench.atomic import canonical_json
 from vddbench.cached import cached
+from vddbench.place import home
 from vddbench.progress import bar
 from vddbench.spec import FULL, ClipSet
-from vddbench.store import Split, home
+from vddbench.store import Split
 from vddbench.students import convnet3d
 from vddbench.train import best_device, to_input, train
 

@@ -148,12 +148,14 @@ def train(
     device: torch.device | None = None,
     precision: Precision | None = None,
     micro_batch: int | None = None,
+    halvings: int = 0,
     on_step: Callable[[int, str], None] = lambda steps, note: None,
     unfinished: Unfinished | None = None,
 ) -> Trained:
     """SGD for exactly `steps` steps of `batch` clips; lr drops once. Same seed, same student, to the bit on one CPU.
 
-    on_step: is told the steps done since it was last told, and the loss. unfinished: the file to go on from and to save in.
+    halvings: of the micro-batch. on_step: is told the steps done since it was last told, and the loss. unfinished: the file
+    to go on from and to save in.
     """
     device = device or best_device()
     precision = precision or best_precision(device, student)
@@ -165,6 +167,8 @@ def train(
     if at.step:
         on_step(at.step, "")
     micro = at.micro_batch or micro_batch or default_micro_batch(model, batch, device)
+    if halvings and not has_batch_norm(model):  # an earlier process was killed for its memory
+        micro = max(1, min(micro, default_micro_batch(model, batch, device) >> halvings))
     clips, labels = resident(clipset.clips, device), clipset.labels.to(device)
     finite = torch.full((), at.finite, device=device)
     with exact_fp32():

@@ -1,0 +1,96 @@
+"""One cell in a process of its own, so that running out of memory and crashes are told apart: `python -m vddbench.batch.child`.
+
+Signals are the parent's business: this process stops when its standard input ends, which it also does when the parent is
+killed. The exit code says how it went.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vddbench.batch.plan import Run
+
+INTERRUPTED, OUT_OF_MEMORY, BAD, DISK = 75, 71, 65, 74  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+STOP_SECONDS = 45.0  # for the step under way and saving it, before this process ends itself
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT}
+
+
+def main(folder: str, index: str, halvings: str) -> int:
+    """Runs cell `index` of the run in `folder`. Returns the exit code."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=stop_when_told, daemon=True).start()
+    import torch
+
+    from vddbench.batch.plan import Run
+
+    try:
+        run = Run.open(Path(folder))
+        run_cell(run, int(index), int(halvings))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        print(f"out of memory: {error}", file=sys.stderr)
+        return OUT_OF_MEMORY
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return DISK if error.errno in DISK_ERRORS else BAD
+    except (KeyError, IndexError):  # ours
+        raise
+    except (ValueError, LookupError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return OUT_OF_MEMORY if isinstance(error.__cause__, torch.OutOfMemoryError) else BAD
+    return 0
+
+
+def run_cell(run: Run, index: int, halvings: int) -> None:
+    from vddbench.batch.plan import RESULTS, SUBMISSIONS, wait_for
+    from vddbench.train import best_device
+
+    cell = run.cells[index]
+    if cell.kind == "evaluate":
+        from vddbench.evaluate import evaluate_cell, open_scored
+        from vddbench.manifest import MANIFEST
+
+        assert cell.student is not None
+        folder = Path(cell.submission)
+        wait_for(folder / MANIFEST)
+        scored = open_scored(folder)
+        made = evaluate_cell(scored, cell.student, cell.seed, run.path / RESULTS, False, best_device(), halvings)
+    else:
+        from vddbench.distill import distill
+        from vddbench.manifest import MANIFEST
+        from vddbench.spec import Task
+
+        if run.made(cell).exists():
+            return
+        folder = distill(cell.method, Task.parse(cell.task), cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
+        made = folder / MANIFEST
+    if made.resolve() != run.made(cell).resolve():
+        raise ValueError(f"{made} was made, {run.made(cell)} was planned: the submission changed since; plan again")
+
+
+def stop_when_told() -> None:
+    """Waits for the end of standard input; then the step under way is finished and saved, within STOP_SECONDS."""
+    from vddbench.interrupt import ask_to_stop
+
+    while os.read(0, 1024):
+        pass
+    until = time.monotonic() + STOP_SECONDS
+    if ask_to_stop():
+        while time.monotonic() < until:
+            time.sleep(0.2)
+    os._exit(INTERRUPTED)  # nothing under way, or too slow: what was saved before is there
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""What cells are expected to take: the median of what records of the same task and student took."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from vddbench.batch.plan import Cell
+
+MOST = 50  # records read for a task and student
+MAX_JSON_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one record."""
+
+    task: str
+    student: str
+    seconds: float
+    device: str
+
+
+def timings(roots: Sequence[Path]) -> list[Timing]:
+    """From records' JSON alone: a time that is wrong makes an estimate wrong and nothing else."""
+    found = []
+    for root in roots:
+        for folder in sorted(root.glob("*/*@*/*")):
+            for file in islice(sorted(folder.glob("seed*.json")), MOST):
+                found += _timing(file, folder)
+    return found
+
+
+def _timing(file: Path, folder: Path) -> list[Timing]:
+    if file.stat().st_size > MAX_JSON_BYTES:
+        return []
+    try:
+        record = json.loads(file.read_bytes())
+        seconds = float(record["train_seconds"]) + float(record["test_seconds"])
+        return [Timing(folder.parts[-3], folder.name, seconds, str(record["environment"]["device"])[:100])]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def with_estimates(cells: Iterable[Cell], known: Sequence[Timing]) -> list[Cell]:
+    """The cells with `seconds` where records tell."""
+    by_task: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    for timing in known:
+        by_task[timing.task, timing.student].append(timing.seconds)
+    found = []
+    for cell in cells:
+        seconds = by_task.get((cell.task, cell.student)) if cell.kind == "evaluate" else None
+        found.append(cell.model_copy(update={"seconds": round(median(seconds), 1)}) if seconds else cell)
+    return found

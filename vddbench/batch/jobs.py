@@ -1,0 +1,87 @@
+"""Which cells were given to which job: `jobs/N.json`, written before the job is submitted, again when its id is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from vddbench.atomic import replacing
+from vddbench.batch.plan import Run, Short
+from vddbench.spec import Frozen
+
+Cluster = Literal["slurm", "local"]
+
+
+class Resources(Frozen):
+    """What one task of a job asks for."""
+
+    gpus: Annotated[int, Field(ge=0, le=16)] = 1  # GPUs a task; a cell uses one
+    cpus: Annotated[int, Field(ge=1, le=1024)] = 4
+    mem: Annotated[float, Field(gt=0, le=10_000)] = 16.0  # GB = 2^30 bytes, as Slurm counts
+    time: Annotated[int, Field(ge=1, le=60 * 24 * 60)] = 60  # minutes
+    partition: Short | None = None
+    account: Short | None = None
+    qos: Short | None = None
+    constraint: Short | None = None
+    max_parallel: Annotated[int, Field(ge=1, le=100_000)] | None = None  # tasks at a time
+    setup: tuple[Short, ...] = ()  # shell lines before Python starts, e.g. "module load cuda"
+
+
+class Job(Frozen):
+    """An array of tasks; each task runs some cells, one after the other."""
+
+    number: Annotated[int, Field(ge=1)]
+    cluster: Cluster
+    name: Short  # unique: by it a job is found whose id was not written down in time
+    tasks: tuple[tuple[int, ...], ...]  # numbers of cells
+    resources: Resources
+    submitted: float  # seconds since 1970
+    job_id: Short | None = None  # None: not known to be submitted
+    refused: Short = ""  # why it was not submitted
+
+    def task_id(self, task: int) -> str:
+        """As Slurm and submitit name it: an array of one is no array."""
+        return str(self.job_id) if len(self.tasks) == 1 else f"{self.job_id}_{task}"
+
+
+def file_of(run: Run, number: int) -> Path:
+    return run.path / "jobs" / f"{number}.json"
+
+
+def write_job(run: Run, job: Job) -> None:
+    with replacing(file_of(run, job.number)) as file:
+        file.write(job.model_dump_json(exclude_none=True).encode() + b"\n")
+
+
+def read_job(run: Run, number: int) -> Job:
+    file = file_of(run, number)
+    try:
+        return Job.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{file} is not from this program: {str(error)[:300]}") from None
+
+
+def read_jobs(run: Run) -> list[Job]:
+    """All, in order."""
+    return [read_job(run, number) for number in _numbers(run)]
+
+
+def next_job(run: Run, cluster: Cluster, tasks: Sequence[Sequence[int]], resources: Resources, now: float) -> Job:
+    number = max(_numbers(run), default=0) + 1
+    return Job(
+        number=number,
+        cluster=cluster,
+        name=f"vddbench-{run.plan.run_id}-{number}",
+        tasks=tuple(tuple(task) for task in tasks),
+        resources=resources,
+        submitted=now,
+    )
+
+
+def _numbers(run: Run) -> Iterator[int]:
+    folder = run.path / "jobs"
+    if folder.is_dir():
+        yield from sorted(int(file.stem) for file in folder.glob("*.json") if file.stem.isdecimal())

@@ -1,0 +1,69 @@
+"""Failed cells submitted again, and a run cancelled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from vddbench.batch import jobs, slurm
+from vddbench.batch.jobs import Cluster, Job
+from vddbench.batch.plan import Run
+from vddbench.batch.status import retryable, status
+from vddbench.batch.submit import settle, submit_cells
+from vddbench.progress import say
+from vddbench.records import set_aside
+
+
+def retry(
+    run: Run, cluster: Cluster, changes: dict[str, object], bundle: int | None, kind: str | None, failed: bool
+) -> list[Job]:
+    """Gives failed cells to new jobs: of class `kind`, or all with `failed`, or those that another try can help.
+
+    They ask for what their last job asked for, but for `changes`; and twice the memory when it ran out. Raises
+    ValueError when Slurm can't say what still runs, LookupError for an unknown class.
+    """
+    with run.locked():
+        settle(run)
+        found = status(run)
+        if found.scheduler:
+            raise ValueError(f"{found.scheduler}; a cell that still runs must not be submitted again: try later")
+        classes = _classes(set(found.failed), kind, failed)
+        last = {i: job for job in jobs.read_jobs(run) if not job.refused for task in job.tasks for i in task}
+        groups: dict[str, list[int]] = defaultdict(list)
+        asked = {}
+        for index in retryable(found, classes):
+            resources = last[index].resources.model_copy(update=changes)
+            if found.cells[index].why == "oom" and "mem" not in changes:
+                resources = resources.model_copy(update={"mem": resources.mem * 2})
+            key = resources.model_dump_json()
+            groups[key].append(index)
+            asked[key] = resources
+        written = []
+        for key, indices in groups.items():
+            cells = [run.cells[i] for i in indices]
+            for cell in cells:
+                if cell.kind == "evaluate" and run.made(cell).exists():
+                    set_aside(run.made(cell))
+            written += submit_cells(run, cells, cluster, asked[key], bundle)
+        say(f"{sum(map(len, groups.values())):,} cells submitted again of {sum(found.failed.values()):,} that failed")
+        return written
+
+
+def _classes(there: set[str], kind: str | None, failed: bool) -> set[str] | None:
+    if kind is None:
+        return there if failed else None
+    if kind not in there:
+        raise LookupError(f"--class {kind[:40]!r}: no cell failed so; these did: {', '.join(sorted(there)) or 'none'}")
+    return {kind}
+
+
+def cancel(run: Run) -> None:
+    """Cancels what Slurm still has of the run; a pool on this machine is stopped with Ctrl-C where it runs."""
+    with run.locked():
+        settle(run)
+        ids = [job.job_id for job in jobs.read_jobs(run) if job.cluster == "slurm" and job.job_id and not job.refused]
+        queued = slurm.queue([job for job in jobs.read_jobs(run) if job.job_id in ids]) if ids else {}
+        if queued is None:
+            raise ValueError("Slurm does not answer: nothing was cancelled; try again")
+        alive = sorted({job_id.partition("_")[0] for job_id in queued})
+        slurm.cancel(alive)
+        say(f"cancelled {len(queued):,} tasks of {len(alive):,} jobs; vddbench batch retry goes on with them")

@@ -1,0 +1,156 @@
+"""The cells of one task, one after the other: each in a process of its own, again when that helps.
+
+| outcome | how it is known | then |
+|---|---|---|
+| done | exit 0 and the file is there | next cell |
+| interrupted | we were told to stop, the student is saved | goes on when the task starts again |
+| oom | memory ran out, or SIGKILL ended the process, as the kernel does then | again with half the micro-batch, twice |
+| crash | another signal: SIGSEGV, SIGBUS, SIGABRT | again, once |
+| disk | the disk is full or away | left to `retry` |
+| bad, bug | a submission that is refused; a traceback | never again by itself: the log's end is shown |
+| gave_up | started GIVE_UP times and never ended | left to `retry` |
+
+A student that collapses (NaN) is a result. A failing cell does not stop the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, sleep
+
+from vddbench.batch import events
+from vddbench.batch.child import BAD, DISK, INTERRUPTED, OUT_OF_MEMORY, STOP_SECONDS
+from vddbench.batch.events import Outcome
+from vddbench.batch.jobs import Job
+from vddbench.batch.plan import Cell, Run
+
+AGAIN = {"oom": 2, "crash": 1}  # at once, in the same task
+GIVE_UP = 30  # preemptions, dead nodes and time limits are no fault of a cell's, but not for ever
+TAIL_CHARS = 2000
+FOR_PEOPLE = {"oom", "crash", "disk", "bad", "bug"}  # outcomes whose log's end is kept
+POLL_SECONDS = 0.1
+
+
+class Stop:
+    """Set once the task should end; a process that runs is then told to save."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+class Worker:
+    """Runs the cells of one task."""
+
+    def __init__(self, run: Run, job: Job, task: int, stop: Stop, environment: Mapping[str, str]) -> None:
+        self.run, self.job, self.task, self.stop = run, job, task, stop
+        self.environment = environment
+        self.file = events.file_of(run, job.number, task)
+
+    def work(self) -> list[Outcome]:
+        """Outcomes of the task's cells; fewer when it was told to stop."""
+        outcomes: list[Outcome] = []
+        for index in self.job.tasks[self.task]:
+            if self.stop.asked:
+                break
+            outcomes.append(self.cell(self.run.cells[index]))
+        return outcomes
+
+    def cell(self, cell: Cell) -> Outcome:
+        """One cell, until it is done or nothing more helps."""
+        before = [event for event in events.read(self.file) if event.cell == cell.index]
+        started = sum(event.outcome is None for event in before)
+        ended = sum(event.outcome not in {None, "interrupted"} for event in before)
+        if before and before[-1].outcome == "done" and is_made(self.run, cell):
+            return "done"
+        if started - ended >= GIVE_UP:
+            self.append(cell, started, outcome="gave_up")
+            return "gave_up"
+        halvings = sum(event.outcome == "oom" for event in before)
+        crashes = sum(event.outcome == "crash" for event in before)
+        while True:
+            started += 1
+            outcome = self.attempt(cell, started, halvings)
+            halvings += outcome == "oom"
+            crashes += outcome == "crash"
+            again = (outcome == "oom" and halvings <= AGAIN["oom"]) or (outcome == "crash" and crashes <= AGAIN["crash"])
+            if not again or self.stop.asked:
+                return outcome
+
+    def attempt(self, cell: Cell, number: int, halvings: int) -> Outcome:
+        self.append(cell, number)
+        began = monotonic()
+        log = self.run.log(cell)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "vddbench.batch.child", str(self.run.path), str(cell.index), str(halvings)]
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=self._environment()
+            )
+            code = self._wait(child)
+        outcome = told(code, self.stop.asked)
+        if outcome == "done" and not is_made(self.run, cell):
+            outcome = "bug"
+        seconds = monotonic() - began
+        size = self.run.made(cell).stat().st_size if outcome == "done" else None
+        tail = end_of(log) if outcome in FOR_PEOPLE else ""
+        self.append(cell, number, outcome=outcome, seconds=seconds, code=code, num_bytes=size, tail=tail)
+        return outcome
+
+    def _wait(self, child: subprocess.Popen[bytes]) -> int:
+        """The exit code. Told to stop, the child's standard input is closed: it saves and ends."""
+        assert child.stdin is not None
+        until = None
+        try:
+            while (code := child.poll()) is None:
+                if self.stop.asked and until is None:
+                    child.stdin.close()
+                    until = monotonic() + STOP_SECONDS + 5
+                if until is not None and monotonic() > until:
+                    child.kill()
+                sleep(POLL_SECONDS)
+        finally:
+            child.stdin.close()
+        return code
+
+    def _environment(self) -> dict[str, str]:
+        here = str(Path(__file__).parents[2])  # also where vddbench is not installed but checked out
+        path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+        return {**os.environ, "PYTHONPATH": path, "VDDBENCH_HOME": self.run.plan.home, **self.environment}
+
+    def append(self, cell: Cell, attempt: int, **fields: object) -> None:
+        events.append(self.file, cell=cell.index, attempt=attempt, **fields)
+
+
+def told(code: int, stopped: bool) -> Outcome:
+    """What an exit code means."""
+    if code == 0:
+        return "done"
+    if code == INTERRUPTED or (stopped and code < 0):
+        return "interrupted"
+    by_code: dict[int, Outcome] = {OUT_OF_MEMORY: "oom", -9: "oom", BAD: "bad", DISK: "disk"}
+    return by_code.get(code) or ("crash" if code < 0 else "bug")
+
+
+def is_made(run: Run, cell: Cell) -> bool:
+    """Whole, as far as can be seen without torch: a record agrees with its predictions, a manifest can be read."""
+    from vddbench.manifest import read_manifest
+    from vddbench.records import read_record
+
+    made = run.made(cell)
+    if not made.exists():
+        return False
+    try:
+        _ = read_record(made) if cell.kind == "evaluate" else read_manifest(made.parent)
+    except ValueError:
+        return False
+    return True
+
+
+def end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_CHARS))
+        return file.read().decode(errors="replace")
