@@ -31,11 +31,11 @@ class Slot:
 
 
 def slots(gpus: Sequence[str], per_gpu: int, cpu_slots: int) -> list[Slot]:
-    """One a GPU (or `per_gpu`), else `cpu_slots` that share the cores."""
+    """One a GPU (or `per_gpu`), else `cpu_slots` that share the cores (unless OMP_NUM_THREADS says otherwise)."""
     if gpus:
         return [Slot(f"gpu{gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus for _ in range(per_gpu)]
     threads = max(1, len(os.sched_getaffinity(0)) // cpu_slots)
-    environment = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
+    environment = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     return [Slot(f"cpu{i}", environment) for i in range(cpu_slots)]
 
 
