@@ -153,8 +153,22 @@ def evaluate(
     seeds: Seeds = V1.default_seeds,
     results: Results = Path("results"),
     force: Force = False,
+    cluster: Annotated[
+        str | None, typer.Option(help="slurm, or local for all GPUs here: plans a run, submits it, follows it, ranks")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--run", help="with --cluster: folder of the run (default runs/ and the time)")
+    ] = None,
 ) -> None:
     """Train students on submissions and record their scores. Recorded seeds are skipped, so a call can be repeated."""
+    if cluster is not None:
+        from vddbench.batch.commands import cluster_named
+        from vddbench.batch.follow import evaluate as evaluate_there
+
+        if force:
+            raise LookupError("--force and --cluster: a run makes what is not recorded yet; leave one of them out")
+        evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out)
+        return
     from vddbench.evaluate import evaluate as run
 
     run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force)

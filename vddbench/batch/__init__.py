@@ -13,5 +13,6 @@ run's folder: a cell is done when what it makes is there; the scheduler only exp
  submit.py    pending cells to jobs
  status.py    done, running, pending, failed; screen.py shows it
  collect.py   checks records and copies them to where they are ranked
+ follow.py    all of it in one command: vddbench evaluate --cluster
  site.py      a cluster's settings; doctor.py tries them
 """

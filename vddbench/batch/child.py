@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vddbench.batch.plan import Run
+    from vddbench.batch.plan import Cell, Run
 
 INTERRUPTED, OUT_OF_MEMORY, BAD, DISK = 75, 71, 65, 74  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -53,30 +53,36 @@ def main(folder: str, index: str, halvings: str) -> int:
 
 
 def run_cell(run: Run, index: int, halvings: int) -> None:
-    from vddbench.batch.plan import RESULTS, SUBMISSIONS, wait_for
-    from vddbench.train import best_device
-
+    """Raises what `evaluate` and `distill` raise, ValueError for a submission that is not the one that was planned."""
     cell = run.cells[index]
     if cell.kind == "evaluate":
-        from vddbench.evaluate import evaluate_cell, open_scored
-        from vddbench.manifest import MANIFEST
-
-        assert cell.student is not None
-        folder = Path(cell.submission)
-        wait_for(folder / MANIFEST)
-        scored = open_scored(folder)
-        made = evaluate_cell(scored, cell.student, cell.seed, run.path / RESULTS, False, best_device(), halvings)
-    else:
+        evaluate(run, cell, halvings)
+    elif not run.made(cell).exists():
+        from vddbench.batch.plan import SUBMISSIONS
         from vddbench.distill import distill
-        from vddbench.manifest import MANIFEST
         from vddbench.spec import Task
 
-        if run.made(cell).exists():
-            return
-        folder = distill(cell.method, Task.parse(cell.task), cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
-        made = folder / MANIFEST
-    if made.resolve() != run.made(cell).resolve():
-        raise ValueError(f"{made} was made, {run.made(cell)} was planned: the submission changed since; plan again")
+        distill(cell.method, Task.parse(cell.task), cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
+
+
+def evaluate(run: Run, cell: Cell, halvings: int) -> None:
+    from vddbench.batch.plan import RESULTS, wait_for
+    from vddbench.evaluate import evaluate_cell, open_scored
+    from vddbench.manifest import MANIFEST
+    from vddbench.records import cell_path
+    from vddbench.train import best_device
+
+    assert cell.student is not None
+    folder, results = Path(cell.submission), run.path / RESULTS
+    wait_for(folder / MANIFEST)
+    scored = open_scored(folder)
+    manifest = scored.submission.manifest
+    due = cell_path(results, manifest.task, manifest.folder, manifest.sha256, cell.student, cell.seed)
+    if due != run.made(cell):
+        raise ValueError(
+            f"{folder} was changed since it was planned: it would make {due}, planned is {run.made(cell)}; plan again"
+        )
+    evaluate_cell(scored, cell.student, cell.seed, results, False, best_device(), halvings)
 
 
 def stop_when_told() -> None:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 
-from vddbench.batch.jobs import Cluster, Job, Resources
+from vddbench.batch.jobs import Cluster, Resources
 from vddbench.batch.plan import Run
 from vddbench.cli import OnlyTask, Results, Students, friendly, parse_task
-from vddbench.progress import clean, console, say
+from vddbench.progress import clean, say
 from vddbench.protocol import V1
 
 batch = typer.Typer(
     no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
 )
-WATCH_SECONDS = 10.0
 Runs = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
 Where = Annotated[str, typer.Option(help="slurm, or local: this machine")]
 Partition = Annotated[str | None, typer.Option(help="of Slurm")]
@@ -82,16 +78,17 @@ def submit(
     per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
 ) -> None:
     """Give all cells that are not done and not submitted to jobs. With --cluster local, runs them here until done."""
+    from vddbench.batch.follow import work
     from vddbench.batch.submit import submit as run_submit
 
     asked = _resources(partition, account, qos, constraint, gpus, cpus, mem, minutes, max_parallel, setup)
-    run, kind = Run.open(path), _cluster(cluster)
+    run, kind = Run.open(path), cluster_named(cluster)
     jobs = run_submit(run, kind, asked, _bundle(bundle))
     if not jobs:
         say("nothing to submit: every cell is done or has a job; see vddbench batch status, or retry")
     if kind == "local":
         for job in jobs:
-            _work(run, job, max_parallel, per_gpu)
+            work(run, job, max_parallel, per_gpu)
 
 
 @batch.command()
@@ -102,7 +99,7 @@ def status(
     form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
     """What is done, runs, waits and failed; speed and time left."""
-    from vddbench.batch.screen import screen, show
+    from vddbench.batch.screen import show
     from vddbench.batch.status import status as look
 
     if form not in {"table", "json"}:
@@ -113,14 +110,9 @@ def status(
     elif not watch:
         show(look(run))
     else:
-        from rich.live import Live
+        from vddbench.batch.follow import watch as follow
 
-        found = look(run)
-        with Live(screen(found), console=console, auto_refresh=False) as live:
-            while found.counts["running"] + found.counts["pending"]:
-                time.sleep(WATCH_SECONDS)
-                found = look(run)
-                live.update(screen(found), refresh=True)
+        follow(run)
 
 
 @batch.command()
@@ -152,15 +144,16 @@ def retry(
     per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
 ) -> None:
     """Submit failed cells again: those that another try can help. Memory doubles for those that ran out of it."""
+    from vddbench.batch.follow import work
     from vddbench.batch.retry import retry as run_retry
 
     given: dict[str, object] = {"partition": partition, "mem": mem, "time": minutes}
     changes = {name: value for name, value in given.items() if value is not None}
-    run, where = Run.open(path), _cluster(cluster)
+    run, where = Run.open(path), cluster_named(cluster)
     jobs = run_retry(run, where, changes, _bundle(bundle), kind, failed)
     if where == "local":
         for job in jobs:
-            _work(run, job, None, per_gpu)
+            work(run, job, None, per_gpu)
 
 
 @batch.command()
@@ -240,7 +233,7 @@ def _resources(
     )
 
 
-def _cluster(name: str) -> Cluster:
+def cluster_named(name: str) -> Cluster:
     if name not in get_args(Cluster):
         raise LookupError(f"--cluster {name[:40]!r}: slurm or local")
     return cast(Cluster, name)
@@ -252,35 +245,3 @@ def _bundle(text: str) -> int | None:
     if not text.isdecimal() or not 0 < int(text) <= 10_000:
         raise LookupError(f"--bundle {text[:40]!r}: auto, or 1 to 10000 cells a task")
     return int(text)
-
-
-def _work(run: Run, job: Job, max_parallel: int | None, per_gpu: int) -> None:
-    """A job's cells on this machine, with the screen."""
-    from rich.live import Live
-
-    from vddbench.batch import local
-    from vddbench.batch.screen import screen
-    from vddbench.batch.status import status as look
-
-    with ExitStack() as taken:
-        wanted = local.slots(local.visible_gpus(), per_gpu, max_parallel or 1)
-        slots = local.free_slots(wanted, Path(run.plan.home), taken)
-        if not slots:
-            raise ValueError("every GPU is used by another run: wait for it, or ask for --per-gpu 2 there")
-        say(f"{len(job.tasks)} tasks on {', '.join(slot.name for slot in slots)}")
-        with Live(console=console, auto_refresh=False) as live:
-            local.Pool(run, job, slots).work(Every(WATCH_SECONDS, lambda: live.update(screen(look(run)), refresh=True)))
-    found = look(run)
-    say(f"{found.counts['done']:,} of {len(run.cells):,} cells done, {found.counts['failed']:,} failed")
-
-
-class Every:
-    """Calls at most once in so many seconds."""
-
-    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
-        self.seconds, self.call, self.last = seconds, call, float("-inf")
-
-    def __call__(self) -> None:
-        if time.monotonic() - self.last > self.seconds:
-            self.last = time.monotonic()
-            self.call()

@@ -85,10 +85,13 @@ class Worker:
         began = monotonic()
         log = self.run.log(cell)
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "vddbench.batch.child", str(self.run.path), str(cell.index), str(halvings)]
         with log.open("ab") as output:
             child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=self._environment()
+                command(self.run, cell, halvings),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
             )
             code = self._wait(child)
         outcome = told(code, self.stop.asked)
@@ -123,6 +126,10 @@ class Worker:
 
     def append(self, cell: Cell, attempt: int, **fields: object) -> None:
         events.append(self.file, cell=cell.index, attempt=attempt, **fields)
+
+
+def command(run: Run, cell: Cell, halvings: int) -> list[str]:
+    return [sys.executable, "-m", "vddbench.batch.child", str(run.path), str(cell.index), str(halvings)]
 
 
 def told(code: int, stopped: bool) -> Outcome:

@@ -1,0 +1,114 @@
+"""This machine's GPUs or cores: one cell at a time on each, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.test_batch_worker import StandIn
+from tests.tiny import written
+from vddbench.batch import jobs, local
+from vddbench.batch.jobs import Job, Resources
+from vddbench.batch.local import Pool, free_slots, slots
+from vddbench.batch.plan import Run, evaluations, write_plan
+from vddbench.batch.site import resources
+from vddbench.batch.status import status
+
+MAKES_IT = "made.write_text('x')"
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> tuple[Run, Job]:
+    path = written(tmp_path / "submissions")
+    run, _ = write_plan(tmp_path / "run", evaluations([path], ["convnet3d"], range(6)), tmp_path)
+    job = jobs.next_job(run, "local", [[i] for i in range(6)], Resources(), 0.0)
+    jobs.write_job(run, job)
+    return run, job
+
+
+def test_a_slot_is_a_gpu_or_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [slot.environment for slot in slots(["0", "3"], 1, 9)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "03"]
+    assert [slot.name for slot in slots(["0"], 2, 9)] == ["gpu0", "gpu0"]
+    cores = len(os.sched_getaffinity(0))
+    assert slots([], 1, 1)[0].environment == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(cores)}
+    assert len(slots([], 1, 3)) == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,2")
+    assert local.visible_gpus() == ["GPU-abc", "2"]
+
+
+def test_two_cells_are_never_on_one_device_and_each_sees_its_own(
+    given: tuple[Run, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in takes a file a device, which fails when another one has it."""
+    body = f"""
+        device = Path({str(tmp_path)!r}) / f"device-{{os.environ['CUDA_VISIBLE_DEVICES']}}"
+        os.close(os.open(device, os.O_CREAT | os.O_EXCL))
+        time.sleep(0.2)
+        device.unlink()
+        made.write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    """
+    StandIn(monkeypatch, body)
+    run, job = given
+    Pool(run, job, slots(["0", "1"], 1, 1)).work(lambda: None)
+    assert status(run).counts["done"] == 6
+    assert {run.made(cell).read_text() for cell in run.cells} == {"0", "1"}
+
+
+def test_stopped_a_pool_saves_what_runs_and_can_go_on(given: tuple[Run, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, job = given
+    begun = threading.Event()
+
+    def look() -> None:
+        if any((run.path / "events").glob("*")):
+            begun.set()
+            raise KeyboardInterrupt
+
+    StandIn(monkeypatch, "sys.stdin.read()\nsys.exit(75)")
+    with pytest.raises(KeyboardInterrupt):
+        Pool(run, job, slots(["0"], 1, 1)).work(look)
+    assert begun.is_set() and not local.is_alive(run, job)
+    found = status(run)
+    assert found.failed == {"interrupted": 1, "lost": 5}  # the one that ran, and those that had not begun
+    StandIn(monkeypatch, MAKES_IT)
+    Pool(run, job, slots(["0"], 1, 1)).work(lambda: None)
+    assert status(run).counts["done"] == 6
+
+
+def test_a_gpu_that_another_run_uses_is_left_out(tmp_path: Path) -> None:
+    wanted = slots(["0", "1"], 1, 1)
+    with ExitStack() as first, ExitStack() as second:
+        assert free_slots(wanted[:1], tmp_path, first) == wanted[:1]
+        assert free_slots(wanted, tmp_path, second) == wanted[1:]
+    with ExitStack() as third:
+        assert free_slots(wanted, tmp_path, third) == wanted
+
+
+def test_a_sites_settings_stand_in_one_file_and_options_go_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert resources(cpus=3) == Resources(cpus=3)
+    file = tmp_path / "vddbench" / "cluster.toml"
+    file.parent.mkdir()
+    file.write_text('partition = "gpu"\ncpus = 8\nsetup = ["module load cuda"]\n')
+    assert resources(cpus=2, mem=None) == Resources(partition="gpu", cpus=2, setup=("module load cuda",))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("cpus = 0", "cpus: .*greater than"),
+        ("memory = 3", "memory: .*allowed: gpus, cpus, mem"),
+        ("cpus = = 3", "not TOML"),
+        ("setup = 'module'", "setup: "),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "vddbench").mkdir()
+    (tmp_path / "vddbench" / "cluster.toml").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        resources()
