@@ -22,7 +22,8 @@ MAKES_IT = "made.write_text('x')"
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> tuple[Run, Job]:
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Job]:
+    monkeypatch.setattr("vddbench.batch.status.is_made", lambda run, cell: run.made(cell).exists())
     path = written(tmp_path / "submissions")
     run, _ = write_plan(tmp_path / "run", evaluations([path], ["convnet3d"], range(6)), tmp_path)
     job = jobs.next_job(run, "local", [[i] for i in range(6)], Resources(), 0.0)

@@ -10,7 +10,7 @@ import pytest
 from tests.tiny import written
 from vddbench.batch import jobs
 from vddbench.batch.jobs import Resources
-from vddbench.batch.plan import MAX_CELLS, Run, distillations, evaluations, read_json_lines, wait_for, write_plan
+from vddbench.batch.plan import MAX_CELLS, Run, distillations, evaluations, wait_for, write_plan
 from vddbench.batch.planning import evaluate_plan
 from vddbench.batch.submit import bundles, shares
 from vddbench.spec import Task
@@ -123,11 +123,6 @@ def test_files_that_a_shared_disk_shows_late_are_waited_for(tmp_path: Path) -> N
     timer.join()
     with pytest.raises(FileNotFoundError, match="shared by all nodes"):
         wait_for(tmp_path / "never", seconds=0.1)
-
-
-def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text('{"a": 1}\n{"a": 2}\n{"a"')
-    assert list(read_json_lines(tmp_path / "a")) == [{"a": 1}, {"a": 2}]
 
 
 def test_short_cells_share_a_task_of_ten_minutes(tmp_path: Path) -> None:

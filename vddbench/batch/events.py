@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from vddbench.batch.plan import Count, Run, read_json_lines
+from vddbench.batch.plan import Count, Run
 from vddbench.spec import Frozen
 
 Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "bad", "bug", "gave_up"]
@@ -52,15 +52,18 @@ def append(file: Path, **fields: Any) -> Event:
     return event
 
 
-def read(file: Path) -> Iterator[Event]:
+def read(file: Path | str) -> Iterator[Event]:
     """Those of one task, in order; nothing when it never started."""
-    if not file.exists():
+    try:
+        lines = open(file, "rb")  # noqa: PTH123 - of thousands: half the time of Path's
+    except FileNotFoundError:
         return
-    for fields in read_json_lines(file):
-        try:
-            yield Event.model_validate(fields)
-        except ValidationError:
-            continue  # cut short, or of a newer version: the files that cells make tell the truth
+    with lines:
+        for line in lines:
+            try:
+                yield Event.model_validate_json(line)
+            except ValidationError:
+                continue  # cut short by a crash, or of a newer version: the files that cells make tell the truth
 
 
 def read_all(run: Run) -> Iterator[tuple[int, int, Event]]:
@@ -72,5 +75,5 @@ def read_all(run: Run) -> Iterator[tuple[int, int, Event]]:
         for entry in entries:
             number, _, task = entry.name.removesuffix(".jsonl").partition("-")
             if entry.name.endswith(".jsonl") and number.isdecimal() and task.isdecimal():
-                for event in read(Path(entry.path)):
+                for event in read(entry.path):
                     yield int(number), int(task), event

@@ -11,7 +11,6 @@ runs/NAME/results, submissions   what the cells make, laid out as everywhere
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 import time
@@ -136,7 +135,7 @@ def _read_cells(file: Path) -> Iterator[Cell]:
 
 
 def _inside(path: str) -> bool:
-    return not Path(path).is_absolute() and ".." not in Path(path).parts
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int]) -> Iterator[Cell]:
@@ -149,8 +148,8 @@ def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[
         if (folder.parent.name, folder.name) != (manifest.task, manifest.folder):
             raise ValueError(f"{path}: its manifest says {manifest.task}/{manifest.folder}; vddbench check {path}")
         for student in students:
+            place = cell_path(Path(RESULTS), manifest.task, manifest.folder, manifest.sha256, student, 0).parent.as_posix()
             for seed in seeds:
-                makes = cell_path(Path(RESULTS), manifest.task, manifest.folder, manifest.sha256, student, seed)
                 yield Cell(
                     index=0,
                     kind="evaluate",
@@ -159,7 +158,7 @@ def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[
                     submission=str(folder),
                     student=student,
                     seed=seed,
-                    makes=makes.as_posix(),
+                    makes=f"{place}/seed{seed}.json",
                 )
 
 
@@ -209,15 +208,3 @@ def wait_for(path: Path, seconds: float = LATE_SECONDS) -> None:
             raise FileNotFoundError(f"{path} did not appear within {seconds:.0f} s: is this folder shared by all nodes?")
         with os.scandir(next(p for p in path.parents if p.is_dir())):  # makes NFS look again
             time.sleep(min(1.0, seconds))
-
-
-def read_json_lines(file: Path) -> Iterator[dict[str, object]]:
-    """Whole lines; one cut short by a crash is left out."""
-    with file.open("rb") as lines:
-        for line in lines:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                yield value

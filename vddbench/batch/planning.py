@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def evaluate_plan(
         if student not in (known := lookup.names("student")):
             raise LookupError(lookup.unknown("student", student, known))
     cells = list(evaluations(paths, students, seeds))
-    left = [cell for cell in cells if not (results / Path(cell.makes).relative_to(RESULTS)).exists()]
+    left = [cell for cell in cells if not os.path.exists(f"{results}{cell.makes.removeprefix(RESULTS)}")]  # noqa: PTH110 - fast
     run, new = write_plan(out, with_estimates(left, timings([results, out / RESULTS])), home())
     return run, new, len(cells) - len(left)
 
@@ -58,7 +59,7 @@ def show(run: Run, new: int, recorded: int) -> None:
     if len(groups) > GROUPS_SHOWN:
         say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")
     known = [cell.seconds for cell in run.cells if cell.seconds is not None]
-    todo = [cell for cell in run.cells if not run.made(cell).exists()]
+    todo = [cell for cell in run.cells if not os.path.exists(f"{run.path}/{cell.makes}")]  # noqa: PTH110 - fast
     hours = f"{sum(known) / 3600:,.2f} hours of one GPU or slot" if known else "no record tells how long a cell takes"
     hours += f" ({len(run.cells) - len(known):,} cells unknown)" if known and len(known) < len(run.cells) else ""
     say(f"{len(run.cells):,} cells, {new:,} of them new, {recorded:,} recorded already; {hours}")

@@ -14,6 +14,7 @@ from vddbench.batch import events, jobs, local, slurm
 from vddbench.batch.events import Event
 from vddbench.batch.jobs import Job
 from vddbench.batch.plan import LATE_SECONDS, Cell, Run
+from vddbench.batch.worker import is_made
 
 STATES = ("done", "running", "pending", "failed", "planned")
 RATE_SECONDS = 3600.0  # cells an hour are those of the last hour
@@ -69,7 +70,7 @@ def status(run: Run) -> Status:
     for cell in run.cells:
         place = given.get(cell.index)
         happened = told.get(cell.index, [])
-        if cell.makes in made and _whole(happened, made[cell.makes]):
+        if cell.makes in made and _whole(run, cell, happened, made[cell.makes]):
             at.append(_counted(At("done"), happened, now))
         elif place is None:
             at.append(At("planned"))
@@ -102,10 +103,10 @@ def _made(run: Run) -> dict[str, int]:
     return found
 
 
-def _whole(happened: list[tuple[int, int, Event]], size: int) -> bool:
-    """Not damaged since it was made."""
+def _whole(run: Run, cell: Cell, happened: list[tuple[int, int, Event]], size: int) -> bool:
+    """As long as when the task that made it had checked it; what no task of this run made is checked here."""
     sizes = [event.num_bytes for _, _, event in happened if event.outcome == "done" and event.num_bytes is not None]
-    return size > 0 and (not sizes or size in sizes)
+    return size in sizes if sizes else is_made(run, cell)
 
 
 def _where(

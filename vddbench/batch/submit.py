@@ -9,6 +9,7 @@ from itertools import groupby
 from vddbench.batch import events, jobs, slurm
 from vddbench.batch.jobs import Cluster, Job, Resources
 from vddbench.batch.plan import Cell, Run
+from vddbench.batch.worker import is_made
 from vddbench.progress import say
 
 BUNDLE_SECONDS = 600.0  # a task should be worth what scheduling it costs
@@ -22,7 +23,7 @@ def submit(run: Run, cluster: Cluster, resources: Resources, bundle: int | None)
     with run.locked():
         settle(run)
         given = {index for job in jobs.read_jobs(run) if not job.refused for task in job.tasks for index in task}
-        cells = [cell for cell in run.cells if cell.index not in given and not run.made(cell).exists()]
+        cells = [cell for cell in run.cells if cell.index not in given and not is_made(run, cell)]
         return submit_cells(run, cells, cluster, resources, bundle)
 
 
