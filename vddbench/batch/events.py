@@ -54,11 +54,9 @@ def append(file: Path, **fields: Any) -> Event:
 
 def read(file: Path | str) -> Iterator[Event]:
     """Those of one task, in order; nothing when it never started."""
-    try:
-        lines = open(file, "rb")  # noqa: PTH123 - of thousands: half the time of Path's
-    except FileNotFoundError:
+    if not os.path.exists(file):  # noqa: PTH110 - of thousands: Path's ways take twice the time
         return
-    with lines:
+    with open(file, "rb") as lines:  # noqa: PTH123
         for line in lines:
             try:
                 yield Event.model_validate_json(line)
