@@ -46,11 +46,12 @@ def run(commands: str, folder: Path) -> str:
 
 @needs_shared
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
-    assert len(QUICK) == 2
+    assert len(QUICK) == 3
     out = [run(commands, clone) for commands in QUICK]
     assert "accepted" in out[0]
     table = [line for line in out[1].splitlines() if line.startswith("|")]
     assert "mymethod" in out[1].splitlines()[-1]
+    assert len(list((clone / "results").glob("*/*/*/seed3.json"))) == 1
     assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
 
 
@@ -69,6 +70,8 @@ def test_ci_runs_the_two_commands_exactly_so() -> None:
 
 def test_every_source_file_and_baseline_is_on_the_map() -> None:
     modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
+    of_batch = {p.name for p in (ROOT / "vddbench" / "batch").glob("[a-z]*.py")}
+    assert of_batch == set(re.findall(r"\b([a-z]+\.py)\b", (ROOT / "vddbench" / "batch" / "__init__.py").read_text()))
     unnamed = modules - set(re.findall(r"\w+\.py", README))
     assert not unnamed
     assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))

@@ -345,7 +345,8 @@ def study_settings(
 
 
 def main() -> None:
-    from vddbench.batch.commands import batch
+    from vddbench.batch.commands import batch, doctor
 
     app.add_typer(batch, name="batch")
+    app.command()(doctor)
     app()

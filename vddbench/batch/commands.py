@@ -185,7 +185,6 @@ def collect(
         raise typer.Exit(3)
 
 
-@batch.command()
 @friendly
 def doctor(
     folder: Annotated[Path, typer.Option(help="on the file system that nodes share")] = Path("runs"),
