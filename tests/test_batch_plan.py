@@ -13,7 +13,10 @@ from vddbench.batch.jobs import Resources
 from vddbench.batch.plan import MAX_CELLS, Run, distillations, evaluations, wait_for, write_plan
 from vddbench.batch.planning import evaluate_plan
 from vddbench.batch.submit import bundles, shares
+from vddbench.bench import Speed
+from vddbench.predict import num_clips
 from vddbench.spec import Task
+from vddbench.store import Store
 
 
 def planned(tmp_path: Path, methods: tuple[str, ...] = ("mine",), seeds: int = 2) -> Run:
@@ -58,6 +61,17 @@ def test_estimates_come_from_records_of_the_same_task_and_student(tmp_path: Path
     (file.parent / "seed7.json").write_text("not JSON")
     run, _, _ = evaluate_plan(paths, ["convnet3d", "convnet_gru"], [0], tmp_path / "results", tmp_path / "run")
     assert [cell.seconds for cell in run.cells] == [31.0, None]
+
+
+def test_what_no_record_tells_is_measured_when_asked(
+    tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's speed is made up here; what is made of it is not: 2 steps of 8 clips, and all views of 48 videos."""
+    speed = Speed(train=10.0, bare_train=0.0, test=1.0, bare_test=0.0, gflop=0.0)
+    monkeypatch.setattr("vddbench.bench.measure", lambda *given: speed)
+    run, _, _ = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True)
+    tested = num_clips(tiny.test) + num_clips(tiny.validation)
+    assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + tested] * 2
 
 
 def test_unknown_students_are_refused_before_anything_is_written(tmp_path: Path) -> None:

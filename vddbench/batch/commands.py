@@ -42,6 +42,9 @@ def plan(
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
     task: OnlyTask = None,
     preset: Annotated[str | None, typer.Option(help="with --distill, e.g. fast")] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="time students here where no record tells how long they take")
+    ] = False,
 ) -> None:
     """Write down the cells of a run. Nothing is submitted; planning again adds what is new."""
     from vddbench.batch.planning import evaluate_plan, show
@@ -49,7 +52,7 @@ def plan(
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
     if distill is None:
-        run, new, recorded = evaluate_plan(submissions or [], students.split(","), range(seeds), results, out)
+        run, new, recorded = evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure)
     else:
         from vddbench.batch.planning import distill_plan
 

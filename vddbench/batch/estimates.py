@@ -1,4 +1,4 @@
-"""What cells are expected to take: the median of what records of the same task and student took."""
+"""What cells are expected to take: the median of what records of the same task and student took, or a measurement here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from statistics import median
 
 from vddbench.batch.plan import Cell
+from vddbench.progress import say
 
+BATCH = 8  # clips a step when measuring, as `vddbench bench`
 MOST = 50  # records read for a task and student
 MAX_JSON_BYTES = 1_000_000
 
@@ -56,4 +58,30 @@ def with_estimates(cells: Iterable[Cell], known: Sequence[Timing]) -> list[Cell]
     for cell in cells:
         seconds = by_task.get((cell.task, cell.student)) if cell.kind == "evaluate" else None
         found.append(cell.model_copy(update={"seconds": round(median(seconds), 1)}) if seconds else cell)
+    return found
+
+
+def measured(cells: Sequence[Cell]) -> list[Timing]:
+    """A timing of this machine for each task and student of evaluations that no record tells of: minutes on CPUs."""
+    import torch
+
+    from vddbench.bench import measure
+    from vddbench.environment import device_name
+    from vddbench.lookup import load
+    from vddbench.predict import num_clips
+    from vddbench.spec import Task
+    from vddbench.store import Store
+    from vddbench.train import best_device
+
+    device: torch.device = best_device()
+    found = []
+    for name, student in sorted({(c.task, c.student) for c in cells if c.student is not None and c.seconds is None}):
+        task, module = Task.parse(name), load("student", student)
+        store = Store.open(task.dataset)
+        say(f"measuring {student} on clips of {name}")
+        speed = measure(module, store.spec, BATCH, device)
+        clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more; its batches don't
+        trained = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
+        seconds = trained * speed.train + (num_clips(store.test) + num_clips(store.validation)) * speed.test
+        found.append(Timing(name, student, seconds, device_name(device)))
     return found

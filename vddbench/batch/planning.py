@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vddbench import lookup
-from vddbench.batch.estimates import timings, with_estimates
+from vddbench.batch.estimates import measured, timings, with_estimates
 from vddbench.batch.plan import RESULTS, Cell, Run, distillations, evaluations, write_plan
 from vddbench.batch.screen import duration
 from vddbench.batch.submit import bundles
@@ -22,15 +22,26 @@ GROUPS_SHOWN = 30
 
 
 def evaluate_plan(
-    paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int], results: Path, out: Path
+    paths: Sequence[Path],
+    students: Sequence[str],
+    seeds: Iterable[int],
+    results: Path,
+    out: Path,
+    measure: bool = False,
 ) -> tuple[Run, int, int]:
-    """(run, new cells, cells that `results` has already). Raises ValueError, LookupError before anything is written."""
+    """(run, new cells, cells that `results` has already). Raises ValueError, LookupError before anything is written.
+
+    measure: what takes how long is measured here where no record tells.
+    """
     for student in students:
         if student not in (known := lookup.names("student")):
             raise LookupError(lookup.unknown("student", student, known))
     cells = list(evaluations(paths, students, seeds))
     left = [cell for cell in cells if not os.path.exists(f"{results}{cell.makes.removeprefix(RESULTS)}")]  # noqa: PTH110 - fast
-    run, new = write_plan(out, with_estimates(left, timings([results, out / RESULTS])), home())
+    left = with_estimates(left, timings([results, out / RESULTS]))
+    if measure:
+        left = with_estimates(left, measured(left))
+    run, new = write_plan(out, left, home())
     return run, new, len(cells) - len(left)
 
 
