@@ -1,219 +1,216 @@
-"""Records -> a ranked table. Reads records and their predictions only; no torch.
+"""Records -> a ranked table: scores, how sure they are, honest ranks. Reads records and their predictions only; no torch.
 
-First form: mean top-1 over seeds with a 95 % Student-t interval over seeds, bytes, and gain over `random` of the same task.
-Ranks are never computed across protocols, prepared stores, tracks, tasks or students.
+A score is a mean over distillations of means over students. An entry belongs to a tie group when its paired difference to the
+group's best is not separated from 0 (95 %, Holm over the entries below that best). Ranks are never computed across protocols,
+prepared stores, tracks, tasks or students.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from vddbench import lookup
-from vddbench.records import path_of, read_record, record_files
+from leaderboard.bootstrap import Drawn, Hits, Videos, apart, draw, drawn_videos, holm
+from leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_full, is_reference, name
 from vddbench.spec import FULL, Record, Task
 
-MIN_SEEDS = 3  # fewer are shown, marked, and not ranked
-RANDOM = "random"  # the baseline that gain is measured over
-# 97.5 % quantiles of Student's t for 1..30 degrees of freedom (NIST handbook, table 1.3.6.7.2); then the normal's
-T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-ENTRY = ["task", "student", "track", "method", "distill_seed", "sha256"]  # methods can write the same bytes
+MIN_SEEDS = 3  # trained students; entries of fewer are shown, marked, and not ranked
+LEVEL = 0.05  # of the tests that separate tie groups
+TABLE = ["task", "student", "track"]
 COLUMNS = [
-    "task", "student", "track", "rank", "method", "distill_seed", "top1", "half_width", "gain", "recovery", "seeds",
-    "payload_bytes", "budget_share", "clips_per_class", "flags", "date", "sha256", "dataset",
+    *TABLE, "rank", "rank_low", "rank_high", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
+    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "payload_bytes", "budget_share", "clips_per_class",
+    "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
+NOTHING = (float("nan"),) * 3
+ZERO = (0.0, float("nan"), float("nan"))  # no interval: it is so by definition
+References = dict[tuple[str, str, str], Drawn]  # by (RANDOM or FULL, task or dataset, student)
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Records that verified, the files they are of, and one line for each file that did not."""
+class Entry:
+    """A method in one table: its records, distillation by distillation."""
 
-    records: list[Record]
-    paths: list[Path]
-    refused: list[str]
+    evaluated: tuple[tuple[Evaluated, ...], ...]
+
+    @property
+    def one(self) -> Record:
+        return self.evaluated[0][0].record
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return [each.record for of_set in self.evaluated for each in of_set]
+
+    @property
+    def table(self) -> tuple[str, str, str]:
+        return self.one.task, self.one.student, self.one.track
+
+    @property
+    def dataset(self) -> str:
+        return Task.parse(self.one.task).dataset
+
+    @property
+    def hits(self) -> Hits:
+        return [np.array([each.hits for each in of_set]) for of_set in self.evaluated]
+
+    @property
+    def is_ranked(self) -> bool:
+        return len(self.records) >= MIN_SEEDS and not is_full(self.one.task)
+
+    def drawn(self, videos: Videos) -> Drawn:
+        """Random numbers follow from what the entry is, not from what else is in the table."""
+        key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
+        return draw(self.hits, videos, key)
 
 
-def load(roots: Sequence[Path]) -> Loaded:
-    """Every record under the results folders, verified against its predictions. Reruns are left out; of a cell that stands
-    in two folders, the first folder's record counts. Records of one prepared store answer the same test videos: those that
-    disagree with most of them are refused."""
-    found: dict[str, tuple[Path, Record, str]] = {}
-    refused = []
-    for root in roots:
-        for path in record_files(root):
-            cell = str(path.relative_to(root))
-            if cell in found:
-                continue
-            try:
-                record, predictions = read_record(path)
-            except (ValueError, OSError) as error:
-                refused.append(str(error))
-            else:
-                found[cell] = (path, record, predictions.videos_digest())
-    answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for _, record, digest in found.values():
-        answers[_store(record)][digest] += 1
-    records, paths = [], []
-    for path, record, digest in found.values():
-        [(most, count)] = answers[_store(record)].most_common(1)  # of equally many, the first one loaded
-        if digest == most:
-            records.append(record)
-            paths.append(path)
+def rank(found: Sequence[Evaluated]) -> pd.DataFrame:
+    """One row for each entry (task, student, track, method), best first inside each table, reference rows included.
+
+    A method's distillations are one entry (those of at least 3 students, where there are any); where it has two payloads of
+    one distillation seed, each payload is one. `gain` is over `random` of the same task and student, `gap_closed` the share
+    of what `full` gains; NaN without those rows. Ranks are competition ranks of tie groups over entries of at least 3
+    students; `rank_low` to `rank_high` is where an entry comes in 95 % of the draws. DATASET-full is a reference and never
+    ranked. Inside a group entries stand by score, then fewer bytes, then the earlier date. Raises ValueError for records that
+    can't share a table.
+    """
+    found = sorted(found, key=lambda each: (name(each.record), each.record.distill_seed, each.record.track))
+    check_unmixed(each.record for each in found)
+    check_references(each.record for each in found)
+    videos: dict[str, Videos] = {}
+    tables: dict[tuple[str, str, str], list[tuple[Entry, Drawn]]] = defaultdict(list)
+    references: References = {}
+    for entry in entries(found):
+        if entry.dataset not in videos:
+            videos[entry.dataset] = drawn_videos(entry.evaluated[0][0].groups, entry.dataset)
+        drawn = entry.drawn(videos[entry.dataset])
+        tables[entry.table].append((entry, drawn))
+        if is_reference(entry.one):
+            kind = (FULL, entry.dataset) if is_full(entry.one.task) else (RANDOM, entry.one.task)
+            references[*kind, entry.one.student] = drawn
+    rows = [row for _, table in sorted(tables.items()) for row in rows_of(table, references)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def entries(found: Iterable[Evaluated]) -> list[Entry]:
+    """A method of a table, or one payload of it where two claim the same distillation seed."""
+    methods: dict[tuple[str, ...], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
+    for each in found:
+        r = each.record
+        methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(each)
+    made = []
+    for sets in methods.values():
+        of_sets = [tuple(sorted(of_set, key=lambda each: each.record.seed)) for _, of_set in sorted(sets.items())]
+        if len({seed for seed, _ in sets}) == len(sets):
+            enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one lucky student is no distillation
+            made.append(Entry(tuple(enough or of_sets)))
         else:
-            refused.append(
-                f"record {path}: its test videos, labels or groups differ from those of {count} other records of the "
-                f"prepared store {record.store_digest[:8]}; evaluate it again on that store"
-            )
-    return Loaded(records, paths, refused)
+            made += [Entry((of_set,)) for of_set in of_sets]
+    return made
 
 
-def _store(record: Record) -> tuple[str, str]:
-    return Task.parse(record.task).dataset, record.store_digest
+def rows_of(table: list[tuple[Entry, Drawn]], references: References) -> list[dict[str, object]]:
+    """The rows of one table, in order."""
+    ranked = sorted((pair for pair in table if pair[0].is_ranked), key=order)
+    ranks = dict(zip([id(entry) for entry, _ in ranked], placed(ranked), strict=True))
+    rows = []
+    for entry, drawn in sorted(table, key=order):
+        rows.append(row_of(entry, drawn, ranks.get(id(entry), NOTHING), references))
+    return rows
 
 
-def half_width(scores: np.ndarray) -> float:
-    """Half of the 95 % Student-t interval of the mean over n seeds; NaN for one seed."""
-    n = len(scores)
-    if n < 2:
-        return float("nan")
-    quantile = T_975[n - 2] if n - 1 <= len(T_975) else 1.960
-    return float(quantile * scores.std(ddof=1) / np.sqrt(n))
+def order(pair: tuple[Entry, Drawn]) -> tuple[object, ...]:
+    """Best first; equal scores by fewer bytes, then the earlier date; by name only so that the order is always the same."""
+    entry, drawn = pair
+    one = entry.one
+    first = min(record.date for record in entry.records)
+    return -drawn.score, one.payload_bytes, first, one.method, one.submission_sha256
 
 
-def check_unmixed(records: Iterable[Record]) -> None:
-    """Raises ValueError naming two records that can't share a table: other prepared stores, protocols or recipes."""
-    first: dict[tuple[str, str], Record] = {}
-    for record in records:
-        dataset = Task.parse(record.task).dataset
-        for key, field in (((dataset, "store"), "store_digest"), ((record.student, "student"), "protocol_hash")):
-            other = first.setdefault(key, record)
-            if getattr(other, field) != getattr(record, field):
-                raise ValueError(
-                    f"two records differ in {field} and can't share a table: "
-                    f"{name(other)} ({getattr(other, field)[:8]}) and {name(record)} ({getattr(record, field)[:8]}); "
-                    "evaluate both on the same prepared store and version, or rank them from separate folders"
-                )
+def placed(ranked: Sequence[tuple[Entry, Drawn]]) -> list[tuple[float, float, float]]:
+    """(rank, low, high) of each entry, best first. Entries of a tie group share its first place."""
+    if not ranked:
+        return []
+    draws = np.stack([drawn.scores() for _, drawn in ranked])
+    places = pd.DataFrame(-draws).rank(axis=0, method="min").to_numpy()  # of each draw
+    low, high = np.percentile(places, [2.5, 97.5], axis=1, method="closest_observation")
+    first = groups_of([drawn for _, drawn in ranked])
+    return [(float(a), float(b), float(c)) for a, b, c in zip(first, low, high, strict=True)]
 
 
-def check_references(records: Iterable[Record]) -> None:
-    """Raises ValueError naming two records of a reference method that claim one distillation seed for different payloads:
-    every gain or recovery of the table hangs on them."""
-    first: dict[tuple[str, str, str, int], Record] = {}
-    for record in filter(is_reference, records):
-        other = first.setdefault((record.task, record.student, record.method, record.distill_seed), record)
-        if other.submission_sha256 != record.submission_sha256:
-            raise ValueError(
-                f"two submissions say they are the reference {record.method!r} of distillation seed {record.distill_seed}: "
-                f"{name(other)} and {name(record)}; keep the one that `vddbench distill` makes and rank without the other"
-            )
+def groups_of(drawn: Sequence[Drawn]) -> list[int]:
+    """Of each entry, best first, the place of its tie group's best: 1, 1, 3, ..."""
+    places: list[int] = []
+    while len(places) < len(drawn):
+        best = len(places)
+        below = [apart(drawn[best], other).p for other in drawn[best + 1 :]]
+        tied = 1
+        for p in holm(below):
+            if p < LEVEL:
+                break
+            tied += 1
+        places += [best + 1] * tied
+    return places
 
 
-def is_reference(record: Record) -> bool:
-    """`full` on DATASET-full and `random` on a budgeted task. Hard labels only: each track's rows are held against them."""
-    return record.track == "hard" and record.method == (FULL if _is_full(record.task) else RANDOM)
-
-
-def _is_full(task: str) -> bool:
-    return Task.parse(task).ipc is None
-
-
-def name(record: Record) -> str:
-    """How messages call a record: its path below the results folder."""
-    return str(path_of(Path(), record).with_suffix(""))
-
-
-def tables_of(records: Sequence[Record], task: str | None = None, student: str | None = None) -> list[list[Record]]:
-    """The records of each table, (task, student), with the dataset's reference `full`. Raises LookupError, saying what there
-    is, when a task or student is asked for that no record has."""
-    of_task = [r for r in records if task in {None, r.task}]
-    for kind, asked, known in (("task", task, {r.task for r in records}), ("student", student, {r.student for r in of_task})):
-        if asked is not None and asked not in known:
-            raise LookupError(lookup.unknown(kind, asked, sorted(known)))
-    own: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in of_task:
-        if student in {None, record.student}:
-            own[(record.task, record.student)].append(record)
-    full: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        if is_reference(record) and _is_full(record.task):
-            full[(Task.parse(record.task).dataset, record.student)].append(record)
-    return [
-        cells if _is_full(name_) else cells + full[(Task.parse(name_).dataset, student_)]
-        for (name_, student_), cells in sorted(own.items())
-    ]
-
-
-def entry(records: list[Record]) -> dict[str, object]:
-    """One row: the records of one submission and student, all its seeds."""
-    scores = np.array([r.top1 for r in records])
-    one = records[0]
-    flags = []
-    if any(r.external for r in records):
-        flags.append("external")
-    if not all(r.checks.get("finite", False) for r in records):
-        flags.append("collapsed")
-    if len(records) < MIN_SEEDS:
-        flags.append(f"under {MIN_SEEDS} seeds")
-    if missing := max(r.num_missing for r in records):
-        flags.append(f"{missing} videos missing")
+def row_of(entry: Entry, drawn: Drawn, place: tuple[float, float, float], references: References) -> dict[str, object]:
+    one, records = entry.one, entry.records
+    low, high = np.percentile(drawn.scores(), [2.5, 97.5]) if drawn.freedom > 0 else (np.nan, np.nan)
+    gain, gap = over(entry, drawn, references)
     return {
-        "task": one.task,
-        "student": one.student,
-        "track": one.track,
+        **dict(zip(TABLE, entry.table, strict=True)),
+        **dict(zip(("rank", "rank_low", "rank_high"), place, strict=True)),
         "method": one.method,
-        "distill_seed": one.distill_seed,
-        "sha256": one.submission_sha256,
-        "top1": float(scores.mean()),
-        "half_width": half_width(scores),
+        "top1": drawn.score,
+        "low": max(0.0, float(low)) if drawn.freedom > 0 else np.nan,
+        "high": min(1.0, float(high)) if drawn.freedom > 0 else np.nan,
+        **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
+        **dict(zip(("gap_closed", "gap_low", "gap_high"), gap, strict=True)),
+        "distillations": len(entry.evaluated),
         "seeds": len(records),
-        "payload_bytes": one.payload_bytes,
-        "budget_share": one.payload_bytes / one.budget_bytes if one.budget_bytes else float("nan"),
-        "clips_per_class": one.clips_per_class,
-        "date": min(r.date for r in records),
-        "flags": ", ".join(flags),
-        "dataset": Task.parse(one.task).dataset,
-        "is_reference": is_reference(one),
+        "payload_bytes": max(record.payload_bytes for record in records),
+        "budget_share": max(r.payload_bytes for r in records) / one.budget_bytes if one.budget_bytes else np.nan,
+        "clips_per_class": max(record.clips_per_class for record in records),
+        "flags": ", ".join(flags(records)),
+        "date": min(record.date for record in records),
+        "sha256": " ".join(dict.fromkeys(record.submission_sha256 for record in records)),
+        "dataset": entry.dataset,
     }
 
 
-def rank(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per (task, student, track, submission), best first inside each table, reference rows included.
-
-    `gain` is over `random` of the same task and student, `recovery` the share of `full`'s score; NaN without those rows.
-    Ranks are competition ranks over entries of at least 3 seeds; DATASET-full is a reference and never ranked. Equal scores
-    go by fewer bytes, then the earlier date. Raises ValueError for records that can't share a table.
-    """
-    records = sorted(records, key=lambda r: (name(r), r.distill_seed, r.track))  # sums of floats depend on their order
-    check_unmixed(records)
-    check_references(records)
-    cells: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for r in records:
-        cells[(r.task, r.student, r.track, r.method, r.distill_seed, r.submission_sha256)].append(r)
-    if not cells:
-        return pd.DataFrame(columns=COLUMNS)
-    rows = pd.DataFrame([entry(sorted(cell, key=lambda r: r.seed)) for cell in cells.values()])
-    rows["gain"] = rows["top1"] - reference(rows, RANDOM, ["task", "student"])
-    rows["recovery"] = rows["top1"] / reference(rows, FULL, ["dataset", "student"])
-    ranked = (rows["seeds"] >= MIN_SEEDS) & (rows["task"] != rows["dataset"] + f"-{FULL}")
-    table = ["task", "student", "track"]
-    rows["rank"] = rows[ranked].groupby(table)["top1"].rank(method="min", ascending=False)
-    order = [*table, "top1", "payload_bytes", "date", "method", "distill_seed", "sha256"]
-    rows = rows.sort_values(order, ascending=[column != "top1" for column in order], kind="stable")
-    return rows[COLUMNS].reset_index(drop=True)
+def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(gain over `random`, share of the gap from `random` to `full` that is closed), each with its interval."""
+    random = references.get((RANDOM, entry.one.task, entry.one.student))
+    full = references.get((FULL, entry.dataset, entry.one.student))
+    if random is None:
+        return NOTHING, NOTHING
+    if drawn is random:
+        return ZERO, ZERO
+    found = apart(drawn, random)
+    gain = (found.difference, found.low, found.high)
+    if full is None or full.score == random.score:
+        return gain, NOTHING
+    closed = (drawn.score - random.score) / (full.score - random.score)
+    if not min(drawn.freedom, random.freedom) > 0:
+        return gain, (closed, np.nan, np.nan)
+    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its luck is not known
+    shares = (drawn.scores() - random.scores()) / (of_full - random.scores())
+    return gain, (closed, *(float(q) for q in np.percentile(shares, [2.5, 97.5])))
 
 
-def reference(rows: pd.DataFrame, method: str, by: list[str]) -> pd.Series:
-    """For each row the mean top-1 of the reference method with the same `by` columns, over its distillation seeds: those of
-    enough student seeds when there are any, else all. NaN where there is none."""
-    known = rows[rows["is_reference"] & (rows["method"] == method)]
-    enough = known[known["seeds"] >= MIN_SEEDS]
-    means = pd.concat([part.groupby(by)["top1"].mean() for part in (enough, known)])
-    return rows.join(means[~means.index.duplicated()].rename("reference"), on=by)["reference"]
+def flags(records: Sequence[Record]) -> list[str]:
+    """What a reader has to know of an entry."""
+    found = []
+    if any(record.external for record in records):
+        found.append("external")
+    if not all(record.checks.get("finite", False) for record in records):
+        found.append("collapsed")
+    if len(records) < MIN_SEEDS:
+        found.append(f"under {MIN_SEEDS} seeds")
+    if missing := max(record.num_missing for record in records):
+        found.append(f"{missing} videos missing")
+    return found

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from leaderboard.rank import ENTRY, load, rank, tables_of
+from leaderboard.evidence import load, tables_of
+from leaderboard.rank import TABLE, rank
 from vddbench.progress import clean, say
 from vddbench.spec import FULL
 
@@ -18,10 +19,10 @@ HEADERS = (
     "rank",
     "method",
     "top-1 %",
-    "95 % +-",
+    "95 %",
     "over random",
-    "recovery %",
-    "seeds",
+    "gap closed %",
+    "students",
     "MB",
     "of budget %",
     "clips/class",
@@ -53,20 +54,31 @@ def draw(rows: pd.DataFrame, style: str) -> str:
 
 
 def line(row: Mapping[Hashable, object]) -> list[str]:
-    """One entry as text; "-" for what is not known. Distillation seed N > 0 shows as METHOD-sN, like its folder."""
+    """One entry as text; "-" for what is not known."""
     return [
-        number(row["rank"], "{:.0f}"),
-        clean(f"{row['method']}-s{row['distill_seed']}" if row["distill_seed"] else str(row["method"])),
+        place(row),
+        clean(str(row["method"])),
         number(row["top1"], "{:.1f}", 100),
-        number(row["half_width"], "{:.1f}", 100),
-        number(row["gain"], "{:+.1f}", 100),
-        number(row["recovery"], "{:.0f}", 100),
-        str(row["seeds"]),
+        interval(row["low"], row["high"], "{:.1f}"),
+        f"{number(row['gain'], '{:+.1f}', 100)} {interval(row['gain_low'], row['gain_high'], '{:+.1f}')}".removesuffix(" -"),
+        f"{number(row['gap_closed'], '{:.0f}', 100)} {interval(row['gap_low'], row['gap_high'], '{:.0f}')}".removesuffix(" -"),
+        f"{row['seeds']}" if row["distillations"] == 1 else f"{row['seeds']} on {row['distillations']}",
         number(row["payload_bytes"], "{:.3f}", 1e-6),
         number(row["budget_share"], "{:.1f}", 100),
         number(row["clips_per_class"], "{:g}"),
         clean(str(row["flags"])),
     ]
+
+
+def place(row: Mapping[Hashable, object]) -> str:
+    """`1`, and where the entry comes in 95 % of the draws when that is not always there."""
+    rank, low, high = (number(row[name], "{:.0f}") for name in ("rank", "rank_low", "rank_high"))
+    return rank if low == high == rank else f"{rank} ({low}-{high})"
+
+
+def interval(low: object, high: object, form: str) -> str:
+    """Of shares, in percent."""
+    return f"({number(low, form, 100)} to {number(high, form, 100)})" if not pd.isna(low) else "-"  # type: ignore[call-overload]
 
 
 def number(value: object, form: str, times: float = 1) -> str:
@@ -86,19 +98,20 @@ def show(roots: Sequence[Path], task: str | None, student: str | None, form: str
     loaded = load(roots)
     for refused in loaded.refused:
         say(f"left out: {refused}")
-    if not loaded.records:
+    if not loaded.evaluated:
         folders = ", ".join(map(str, roots))
         raise FileNotFoundError(
             f"no valid records in {folders}; make some with `vddbench evaluate`, or name a folder with --results"
         )
     ranked, problems = [], []
-    for records in tables_of(loaded.records, task, student):
+    for found in tables_of(loaded.evaluated, task, student):
         try:
-            ranked.append(rank(records))
+            ranked.append(rank(found))
         except ValueError as error:
-            problems.append(f"no table of {records[0].task}, student {records[0].student}: {error}")
+            one = found[0].record
+            problems.append(f"no table of {one.task}, student {one.student}: {error}")
     if ranked:
-        print_rows(pd.concat(ranked).drop_duplicates(ENTRY, ignore_index=True), form)
+        print_rows(pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), form)
     if problems:
         raise ValueError("\n".join(problems))
 

@@ -4,61 +4,91 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from leaderboard.rank import half_width, load, rank
+from leaderboard.evidence import Evaluated, load
+from leaderboard.rank import rank
 from leaderboard.tables import show, tables
 from tests.test_records import GOOD, a_record
 from vddbench.predictions import Predictions
 from vddbench.records import write_record
 
 FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
+VIDEOS = 1000
+ALONE = np.full(VIDEOS, "")
 
 
-def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Any]:
+def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Evaluated]:
+    """A student for each score; which of the thousand videos it got right is its own luck."""
     sha = ((sha or method.encode().hex()) * 64)[:64]
-    return [a_record(method=method, submission_sha256=sha, seed=i, top1=s, **more) for i, s in enumerate(scores)]
+    found = []
+    for i, score in enumerate(scores):
+        rng = np.random.default_rng([i, *sha.encode(), *str(more).encode()])
+        hits = rng.permutation(VIDEOS) < round(score * VIDEOS)
+        found.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
+    return found
 
 
-def test_interval_is_students_t_over_seeds() -> None:
-    scores = np.array([0.1, 0.2, 0.3])
-    assert half_width(scores) == pytest.approx(4.303 * 0.1 / np.sqrt(3), rel=1e-3)  # t of 2 degrees of freedom
-    assert np.isnan(half_width(np.array([0.1])))
-    assert half_width(np.arange(100) / 100) == pytest.approx(1.96 * np.arange(100).std(ddof=1) / 100 / 10, rel=1e-3)
+def changed(one: Evaluated, **fields: Any) -> Evaluated:
+    return replace(one, record=one.record.model_copy(update=fields))
 
 
 def test_golden_table() -> None:
-    records = [
-        *seeds("random", [0.10, 0.12, 0.14]),
-        *seeds("better", [0.30, 0.32, 0.34], payload_bytes=5),
-        *seeds("lucky", [0.90]),
-        *seeds("full", [0.8, 0.8, 0.8], task="toy-full", budget_bytes=None),
-    ]
-    rows = rank(records)
+    rows = rank(
+        [
+            *seeds("random", [0.10, 0.12, 0.14]),
+            *seeds("better", [0.30, 0.32, 0.34], payload_bytes=5),
+            *seeds("as_good", [0.31, 0.32, 0.33], payload_bytes=4),
+            *seeds("lucky", [0.90]),
+            *seeds("full", [0.8, 0.8, 0.8], task="toy-full", budget_bytes=None),
+        ]
+    )
     table = rows[rows["task"] == "toy-ipc1"].set_index("method")
-    assert table["rank"].dropna().to_dict() == {"better": 1, "random": 2}
+    assert table["rank"].dropna().to_dict() == {"as_good": 1, "better": 1, "random": 3}
+    assert table.index.tolist() == ["lucky", "as_good", "better", "random"]  # equal: fewer bytes first
+    assert (table["rank_low"]["random"], table["rank_high"]["random"]) == (3, 3)
+    assert (table["rank_low"]["better"], table["rank_high"]["better"]) == (1, 2)
     assert table["gain"]["better"] == pytest.approx(0.20)
-    assert table["recovery"]["better"] == pytest.approx(0.40)
+    assert table["gap_closed"]["better"] == pytest.approx(0.20 / 0.68)
+    assert 0.1 < table["gain_low"]["better"] < 0.2 < table["gain_high"]["better"] < 0.3
+    assert 0.1 < table["gap_low"]["better"] < 0.20 / 0.68 < table["gap_high"]["better"] < 0.4
+    assert table["low"]["better"] < 0.32 < table["high"]["better"]
     assert table["budget_share"]["better"] == 0.5
     assert table["flags"]["lucky"] == "under 3 seeds"  # shown, marked, not ranked
     assert rows[rows["method"] == "full"]["rank"].isna().all()
 
 
-def test_equal_scores_share_a_rank_and_go_by_bytes() -> None:
-    rows = rank(
-        [*seeds("heavy", [0.5] * 3, payload_bytes=9), *seeds("light", [0.5] * 3, payload_bytes=3), *seeds("low", [0.1] * 3)]
-    )
-    assert rows["method"].tolist() == ["light", "heavy", "low"]
-    assert rows["rank"].tolist() == [1, 1, 3]
+def test_what_is_not_told_apart_shares_a_rank() -> None:
+    rows = rank([*seeds("a", [0.50] * 3), *seeds("b", [0.49] * 3), *seeds("c", [0.48] * 3), *seeds("low", [0.1] * 3)])
+    assert rows["rank"].tolist() == [1, 1, 1, 4]
+
+
+def test_one_entry_and_entries_that_are_all_the_same() -> None:
+    assert rank(seeds("a", [0.5] * 3))["rank"].tolist() == [1]
+    same = seeds("a", [0.5] * 3)
+    rows = rank([*same, *(changed(one, method="b", submission_sha256="b" * 64) for one in same)])
+    assert (rows["rank"].tolist() == [1, 1] and rows["rank_high"].tolist() == [1, 1]) or rows["rank_high"].max() == 2
 
 
 def test_the_order_of_records_does_not_matter() -> None:
-    records = [*seeds("a", [0.1, 0.2, 0.3]), *seeds("b", [0.3, 0.2, 0.2]), *seeds("random", [0.1] * 3)]
-    assert rank(records).equals(rank(records[::-1]))
+    found = [*seeds("a", [0.1, 0.2, 0.3]), *seeds("b", [0.3, 0.2, 0.2]), *seeds("random", [0.1] * 3)]
+    assert rank(found).equals(rank(found[::-1]))
+
+
+def test_a_weak_entry_more_changes_nothing_for_the_others() -> None:
+    found = [*seeds("a", [0.5] * 3), *seeds("b", [0.4] * 3), *seeds("random", [0.1] * 3)]
+    before, after = rank(found), rank([*found, *seeds("weak", [0.05] * 3)])
+    assert after[after["method"] != "weak"].reset_index(drop=True).equals(before)
+
+
+def test_a_student_that_collapsed_is_a_result() -> None:
+    rows = rank([*seeds("a", [0.5, 0.5]), *(changed(one, seed=2, checks={"finite": False}) for one in seeds("a", [0.0]))])
+    assert rows["flags"].tolist() == ["collapsed"] and rows["top1"][0] == pytest.approx(1 / 3) and rows["rank"][0] == 1
 
 
 @pytest.mark.parametrize("field", ["store_digest", "protocol_hash"])
@@ -77,14 +107,14 @@ def test_records_that_lie_are_left_out_and_named(tmp_path: Path) -> None:
     bad = write_record(tmp_path, a_record(seed=1), GOOD)
     bad.write_text(bad.read_text().replace('"top1": 0.5', '"top1": 0.9'))
     loaded = load([tmp_path])
-    assert [r.seed for r in loaded.records] == [0]
+    assert [one.record.seed for one in loaded.evaluated] == [0]
     assert "says top1 = 0.9; its predictions give 0.5" in loaded.refused[0]
 
 
 def test_of_a_cell_in_two_folders_the_first_counts(tmp_path: Path) -> None:
     for folder, date in (("one", "2026-01-01T00:00:00Z"), ("two", "2026-02-01T00:00:00Z")):
         write_record(tmp_path / folder, a_record(date=date), GOOD)
-    assert [r.date for r in load([tmp_path / "one", tmp_path / "two"]).records] == ["2026-01-01T00:00:00Z"]
+    assert [one.record.date for one in load([tmp_path / "one", tmp_path / "two"]).evaluated] == ["2026-01-01T00:00:00Z"]
 
 
 @pytest.mark.parametrize("form", ["table", "md", "csv", "json"])
@@ -100,15 +130,20 @@ def test_methods_that_wrote_the_same_bytes_keep_their_own_rows() -> None:
     """herding and k_center both take the clip nearest to the mean when there is one a class."""
     rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("k_center", [0.5] * 3, "ab")])
     assert rows[["method", "seeds", "rank"]].to_numpy().tolist() == [["herding", 3, 1], ["k_center", 3, 1]]
-    rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("herding", [0.5] * 3, "ab", distill_seed=1)])
-    assert rows["distill_seed"].tolist() == [0, 1]
 
 
-def gain_and_recovery(*others: Any) -> tuple[float, float]:
+def test_distillations_of_a_method_are_one_entry_and_two_payloads_of_one_seed_are_two() -> None:
+    rows = rank([*seeds("dm", [0.5] * 3, "ab"), *seeds("dm", [0.3] * 3, "cd", distill_seed=1)])
+    assert rows[["distillations", "seeds", "top1"]].to_numpy().tolist() == [[2, 6, pytest.approx(0.4)]]
+    rows = rank([*seeds("dm", [0.5] * 3, "ab"), *seeds("dm", [0.3] * 3, "cd")])
+    assert rows["distillations"].tolist() == [1, 1] and rows["rank"].tolist() == [1, 2]
+
+
+def gain_and_gap(*others: Any) -> tuple[float, float]:
     records = [*seeds("random", [0.1] * 3), *seeds("full", [0.8] * 3, **FULL), *seeds("mine", [0.4] * 3)]
     rows = rank([*records, *(r for other in others for r in other)])
     mine = rows[rows["method"] == "mine"].iloc[0]
-    return pytest.approx(mine["gain"]), pytest.approx(mine["recovery"])
+    return pytest.approx(mine["gain"]), pytest.approx(mine["gap_closed"])
 
 
 @pytest.mark.parametrize(
@@ -123,11 +158,11 @@ def gain_and_recovery(*others: Any) -> tuple[float, float]:
     ],
 )
 def test_nobody_shifts_the_references(intruder: list[Any]) -> None:
-    assert gain_and_recovery(intruder) == (0.3, 0.5)
+    assert gain_and_gap(intruder) == (0.3, 0.3 / 0.7)
 
 
 def test_distillation_seeds_of_random_are_averaged() -> None:
-    assert gain_and_recovery(seeds("random", [0.2] * 3, "cd", distill_seed=1))[0] == 0.25
+    assert gain_and_gap(seeds("random", [0.2] * 3, "cd", distill_seed=1))[0] == 0.25
 
 
 def test_references_of_few_seeds_count_when_there_are_no_others() -> None:
@@ -152,7 +187,7 @@ def test_entries_of_the_unbudgeted_task_are_never_ranked_and_stand_in_their_own_
 
 def test_one_seed_with_external_data_marks_its_row() -> None:
     records = seeds("a", [0.5] * 3)
-    rows = rank([*records[:2], records[2].model_copy(update={"external": True})])
+    rows = rank([*records[:2], changed(records[2], external=True)])
     assert rows["flags"].tolist() == ["external"]
 
 
@@ -208,7 +243,7 @@ def test_a_record_of_other_test_videos_is_refused_by_name(tmp_path: Path, array:
     for method in ("b", "c"):
         write_record(tmp_path, a_record(method=method), GOOD)
     loaded = load([tmp_path])
-    assert [r.method for r in loaded.records] == ["b", "c"]
+    assert [one.record.method for one in loaded.evaluated] == ["b", "c"]
     assert "a@abababab" in loaded.refused[0] and "differ from those of 2 other records" in loaded.refused[0]
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from leaderboard.rank import half_width
+from leaderboard.bootstrap import half_width
 from vddbench.atomic import replacing
 from vddbench.environment import device_name
 from vddbench.evaluate import open_scored
