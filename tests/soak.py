@@ -33,10 +33,11 @@ from vddbench.prepare import prepare
 from vddbench.progress import say
 from vddbench.spec import Task
 
-ASKED = Resources(gpus=1, cpus=1, mem=0.5, time=60)
+ASKED = Resources(gpus=0, cpus=1, mem=0.5, time=60)
 PAUSE_SECONDS = (8.0, 25.0)  # between faults
 STEPS = 20  # of a student
 BUNDLE = 3
+DEADLINE_SECONDS = 3600.0  # for what is left when nothing is done to it any more
 
 
 def submissions(folder: Path) -> list[Path]:
@@ -116,6 +117,8 @@ def soak(folder: Path, minutes: float, cells: int, seed: int) -> bool:
         submit(run, "slurm", ASKED, BUNDLE)
         chaos, retries, end = Chaos(cluster, seed), 0, time.monotonic() + minutes * 60
         while (found := status(run)).counts["done"] < len(run.cells) or time.monotonic() < end:
+            if time.monotonic() > end + DEADLINE_SECONDS:
+                break  # cells that are left are told as lost
             if found.counts["done"] == len(run.cells):  # too quick: more of the same
                 seeds += 5
                 run, _ = write_plan(run.path, evaluations(given, ["convnet3d"], range(seeds)), Path(run.plan.home))
@@ -128,7 +131,9 @@ def soak(folder: Path, minutes: float, cells: int, seed: int) -> bool:
             with contextlib.suppress(ValueError):  # Slurm doesn't answer just now
                 retries += sum(len(task) for job in retry(run, "slurm", {}, BUNDLE, None, False) for task in job.tasks)
             say(f"{found.counts}  {dict(chaos.done)}")
-        cluster.wait_for(lambda: slurm.queue(jobs.read_jobs(run)) == {}, 120, "the end of all tasks")
+        cluster.wait_for(
+            lambda: all(task.is_over for task in slurm.queue(jobs.read_jobs(run)).values()), 120, "the end of all tasks"
+        )
         return report(run, chaos, retries, folder)
 
 

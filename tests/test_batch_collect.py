@@ -51,6 +51,22 @@ def test_a_record_that_is_there_is_never_replaced(run: Run, tmp_path: Path) -> N
     assert list(found.other) == [0] and copy.read_text() == "of somebody else"
 
 
+def test_of_a_distilled_set_only_what_belongs_to_it_is_taken(tiny: Store, home: Path, tmp_path: Path) -> None:
+    task = Task(dataset="tiny", ipc=1)
+    run, _ = write_plan(tmp_path / "run", distillations(["mean", "random"], task, [0], None), home)
+    for method in ("mean", "random"):
+        distill(method, task, 0, run.path / SUBMISSIONS)
+    folder = run.path / SUBMISSIONS / "tiny-ipc1" / "mean"
+    (folder / "evil.sh").write_text("rm -rf /")
+    secret = tmp_path / "secret"
+    secret.write_text("of somebody else")
+    (run.path / SUBMISSIONS / "tiny-ipc1" / "random" / "data.safetensors").unlink()
+    (run.path / SUBMISSIONS / "tiny-ipc1" / "random" / "data.safetensors").symlink_to(secret)
+    found = collect(run, tmp_path, tmp_path / "taken")
+    assert found.copied == [0] and "leaves its folder" in found.damaged[1]
+    assert all_files(tmp_path / "taken") == ["tiny-ipc1/mean/data.safetensors", "tiny-ipc1/mean/manifest.json"]
+
+
 def test_distilled_sets_are_collected_too(tiny: Store, home: Path, tmp_path: Path) -> None:
     task = Task(dataset="tiny", ipc=1)
     run, _ = write_plan(tmp_path / "run", distillations(["mean"], task, range(2), None), home)

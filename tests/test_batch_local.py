@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from tests.test_batch_worker import StandIn
 from tests.tiny import written
 from vddbench.batch import jobs, local
 from vddbench.batch.jobs import Job, Resources
-from vddbench.batch.local import Pool, free_slots, slots
+from vddbench.batch.local import Pool, Slot, free_slots, slots
 from vddbench.batch.plan import Run, evaluations, write_plan
 from vddbench.batch.site import resources
 from vddbench.batch.status import status
@@ -27,19 +30,31 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Job]:
     path = written(tmp_path / "submissions")
     run, _ = write_plan(tmp_path / "run", evaluations([path], ["convnet3d"], range(6)), tmp_path)
     job = jobs.next_job(run, "local", [[i] for i in range(6)], Resources(), 0.0)
-    jobs.write_job(run, job)
+    jobs.add_job(run, job)
     return run, job
 
 
-def test_a_slot_is_a_gpu_or_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def work(run: Run, job: Job, given: Sequence[Slot], look: Callable[[], None] = lambda: None) -> None:
+    with local.held(run, job) as lock:
+        Pool(run, job, given, lock).work(look)
+
+
+def test_a_slot_is_a_gpu_or_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert [slot.environment for slot in slots(["0", "3"], 1, 9)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "03"]
-    assert [slot.name for slot in slots(["0"], 2, 9)] == ["gpu0", "gpu0"]
+    assert [slot.environment for slot in slots(["0", "3"], 1, None)] == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "03"]
+    assert [slot.name for slot in slots(["0", "3"], 2, None)] == ["0", "3", "0", "3"]
+    assert len(slots(list("01234567"), 1, 2)) == 2
     cores = len(os.sched_getaffinity(0))
-    assert slots([], 1, 1)[0].environment == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(cores)}
+    assert slots([], 1, None)[0].environment == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(cores)}
     assert len(slots([], 1, 3)) == 3
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-abc,2")
-    assert local.visible_gpus() == ["GPU-abc", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 1,GPU-abc, 1,7")
+    assert local.visible_gpus() == ["1", "GPU-abc", "7"]
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: X (UUID: GPU-00)'; echo 'GPU 1: X (UUID: GPU-11)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert local.visible_gpus() == ["GPU-11", "GPU-abc", "7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert local.visible_gpus() == ["GPU-00", "GPU-11"]
 
 
 def test_two_cells_are_never_on_one_device_and_each_sees_its_own(
@@ -55,7 +70,7 @@ def test_two_cells_are_never_on_one_device_and_each_sees_its_own(
     """
     StandIn(monkeypatch, body)
     run, job = given
-    Pool(run, job, slots(["0", "1"], 1, 1)).work(lambda: None)
+    work(run, job, slots(["0", "1"], 1, None))
     assert status(run).counts["done"] == 6
     assert {run.made(cell).read_text() for cell in run.cells} == {"0", "1"}
 
@@ -71,22 +86,40 @@ def test_stopped_a_pool_saves_what_runs_and_can_go_on(given: tuple[Run, Job], mo
 
     StandIn(monkeypatch, "sys.stdin.read()\nsys.exit(75)")
     with pytest.raises(KeyboardInterrupt):
-        Pool(run, job, slots(["0"], 1, 1)).work(look)
+        work(run, job, slots(["0"], 1, None), look)
     assert begun.is_set() and not local.is_alive(run, job)
     found = status(run)
     assert found.failed == {"interrupted": 1, "lost": 5}  # the one that ran, and those that had not begun
     StandIn(monkeypatch, MAKES_IT)
-    Pool(run, job, slots(["0"], 1, 1)).work(lambda: None)
+    work(run, job, slots(["0"], 1, None))
     assert status(run).counts["done"] == 6
 
 
 def test_a_gpu_that_another_run_uses_is_left_out(tmp_path: Path) -> None:
-    wanted = slots(["0", "1"], 1, 1)
+    wanted = slots(["0", "1"], 1, None)
     with ExitStack() as first, ExitStack() as second:
-        assert free_slots(wanted[:1], tmp_path, first) == wanted[:1]
-        assert free_slots(wanted, tmp_path, second) == wanted[1:]
+        assert [slot.name for slot in free_slots(wanted[:1], tmp_path, first)] == ["0"]
+        assert [slot.name for slot in free_slots(wanted, tmp_path, second)] == ["1"]
     with ExitStack() as third:
-        assert free_slots(wanted, tmp_path, third) == wanted
+        assert [slot.name for slot in free_slots(wanted, tmp_path, third)] == ["0", "1"]
+
+
+def test_a_gpu_is_kept_while_a_cell_outlives_its_pool(given: tuple[Run, Job], tmp_path: Path) -> None:
+    run, job = given
+    with local.held(run, job) as lock:
+        cell = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
+    assert local.is_alive(run, job)  # the pool was killed; its cell saves its student
+    cell.communicate(b"\n")
+    assert not local.is_alive(run, job)
+
+
+def test_what_cannot_be_shown_does_not_stop_a_pool(given: tuple[Run, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ValueError("squeue: authentication error")
+
+    StandIn(monkeypatch, MAKES_IT)
+    work(*given, slots(["0"], 1, None), broken)
+    assert status(given[0]).counts["done"] == 6
 
 
 def test_a_sites_settings_stand_in_one_file_and_options_go_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from vddbench.batch import jobs
 from vddbench.batch.jobs import Resources
 from vddbench.batch.plan import MAX_CELLS, Run, distillations, evaluations, wait_for, write_plan
 from vddbench.batch.planning import evaluate_plan
+from vddbench.batch.planning import show as show_plan
 from vddbench.batch.submit import bundles, shares
 from vddbench.bench import Speed
 from vddbench.predict import num_clips
@@ -58,7 +59,14 @@ def test_estimates_come_from_records_of_the_same_task_and_student(tmp_path: Path
         file = tmp_path / f"results/tiny-ipc1/other@00000000/convnet3d/seed{seed}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"train_seconds": seconds, "test_seconds": 1, "environment": {"device": "H200"}}))
-    (file.parent / "seed7.json").write_text("not JSON")
+    spoiled = (
+        "not JSON",
+        "[" * 50_000,
+        '{"train_seconds": -1e9, "test_seconds": 1}',
+        f'{{"train_seconds": {"9" * 400}, "test_seconds": 1}}',
+    )
+    for i, text in enumerate(spoiled):
+        (file.parent / f"seed{7 + i}.json").write_text(text)
     run, _, _ = evaluate_plan(paths, ["convnet3d", "convnet_gru"], [0], tmp_path / "results", tmp_path / "run")
     assert [cell.seconds for cell in run.cells] == [31.0, None]
 
@@ -149,17 +157,42 @@ def test_short_cells_share_a_task_of_ten_minutes(tmp_path: Path) -> None:
 
 def test_arrays_share_what_may_run_at_a_time() -> None:
     assert shares(10, 3) == [4, 3, 3] and shares(None, 2) == [None, None]
+    with pytest.raises(ValueError, match="larger --bundle"):
+        shares(2, 3)
 
 
 def test_a_job_is_what_was_written_of_it(tmp_path: Path) -> None:
     run = planned(tmp_path)
     job = jobs.next_job(run, "slurm", [[0], [1]], Resources(setup=("module load x",), mem=1.5), 1e9)
-    jobs.write_job(run, job)
+    jobs.add_job(run, job)
     assert jobs.read_jobs(run) == [job] and jobs.next_job(run, "slurm", [], Resources(), 0).number == 2
     assert job.model_copy(update={"job_id": "7"}).task_id(1) == "7_1"
+    with pytest.raises(ValueError, match="just submitted"):  # somebody else's, which our disk shows late
+        jobs.add_job(run, job)
     jobs.file_of(run, 1).write_text('{"number": 1, "tasks": "rm -rf"}')
     with pytest.raises(ValueError, match="not from this program"):
         jobs.read_jobs(run)
+
+
+def test_what_is_known_later_of_how_long_cells_take_is_taken_up(tmp_path: Path) -> None:
+    run = planned(tmp_path)
+    slow = [cell.model_copy(update={"seconds": 7.0}) for cell in run.cells[:1]]
+    again, new = write_plan(run.path, slow, tmp_path)
+    assert new == 0 and [cell.seconds for cell in again.cells] == [7.0, None]
+
+
+def test_names_of_strangers_cannot_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = planned(tmp_path)
+    text = (run.path / "cells.jsonl").read_text().replace('"method":"mine"', '"method":"[/x]\\u001b]0;x\\u0007"')
+    (run.path / "cells.jsonl").write_text(text)
+    show_plan(Run.open(run.path), 0, 0)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["gpu\ntouch x", "a b", "x'y", "$(x)", "`x`", ";x", ""])
+def test_names_of_partitions_are_one_word(word: str) -> None:
+    with pytest.raises(ValueError, match="partition"):
+        Resources(partition=word)
 
 
 def test_a_run_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

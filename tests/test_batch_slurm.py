@@ -35,7 +35,7 @@ from vddbench.spec import Task
 from vddbench.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(available()), reason=available())]
-ASKED = Resources(gpus=1, cpus=1, mem=0.5, time=60)
+ASKED = Resources(gpus=0, cpus=1, mem=0.5, time=60)
 LONG_STEPS = 60  # of a student: some 10 s on an idle core
 
 
@@ -78,7 +78,7 @@ def until(cluster: Cluster, run: Run, seconds: float = 240, **counts: int) -> No
     """Until so many cells are in these states; for cells that are done until Slurm has done with them, too."""
     cluster.wait_for(lambda: counts.items() <= status(run).counts.items(), seconds, f"{counts}")
     if "done" in counts:
-        cluster.wait_for(lambda: not slurm.queue(jobs.read_jobs(run)), 60, "the end of its tasks")
+        cluster.wait_for(lambda: all(task.is_over for task in slurm.queue(jobs.read_jobs(run)).values()), 60, "the end")
 
 
 def training(cluster: Cluster, run: Run) -> None:
@@ -155,34 +155,78 @@ def test_what_slurm_takes_back_goes_on_by_itself(
     assert ("goes on after step" in log) == (fault is preempted) or fault is requeued  # a node that dies saves nothing
 
 
-def cancelled(cluster: Cluster, job_id: str, run: Run) -> None:
+def test_what_is_cancelled_is_failed_until_it_is_retried(
+    cluster: Cluster, long_random: Path, undisturbed: Path, home: Path, tmp_path: Path
+) -> None:
+    run = planned(tmp_path, long_random, home)
+    submit(run, "slurm", ASKED, None)
+    training(cluster, run)
     cancel(run)
+    until(cluster, run, failed=1)
+    assert len(retry(run, "slurm", {}, None, None, False)) == 1
+    assert retry(run, "slurm", {}, None, None, False) == []  # it has a job again
+    until(cluster, run, done=1)
+    assert the_same(run, undisturbed) and attempts(run).count("done") == 1
+    assert "goes on after step" in run.log(run.cells[0]).read_text()  # Slurm's SIGTERM let the student be saved
 
 
-def over_its_limit(cluster: Cluster, job_id: str, run: Run) -> None:
-    cluster.end_in(job_id, 1)
-
-
-@pytest.mark.parametrize("fault", [cancelled, over_its_limit])
-def test_what_slurm_ends_is_failed_until_it_is_retried(
-    fault: Callable[[Cluster, str, Run], None],
-    cluster: Cluster,
-    long_random: Path,
-    undisturbed: Path,
-    home: Path,
-    tmp_path: Path,
+@pytest.mark.slow  # minutes: Slurm looks at time limits every half a minute
+def test_near_its_time_limit_a_student_is_saved_and_goes_on(
+    cluster: Cluster, long_random: Path, undisturbed: Path, home: Path, tmp_path: Path
 ) -> None:
     run = planned(tmp_path, long_random, home)
     (job,) = submit(run, "slurm", ASKED, None)
     training(cluster, run)
-    fault(cluster, job.task_id(0), run)
+    cluster.end_in(job.task_id(0), 80)  # less than the 90 s of the warning
     with cluster.kicking():
-        cluster.wait_for(lambda: status(run).counts["failed"] + status(run).counts["done"], 150, "the fault to be seen")
-        if status(run).counts["failed"]:
-            assert len(retry(run, "slurm", {}, None, None, False)) == 1
-            assert retry(run, "slurm", {}, None, None, False) == []  # it has a job again
         until(cluster, run, done=1)
-    assert the_same(run, undisturbed) and attempts(run).count("done") == 1
+    assert the_same(run, undisturbed) and cluster.job(job.task_id(0))["Restarts"] in {"0", "1"}
+
+
+def test_a_gpu_that_pytorch_cannot_use_fails_the_cell_and_not_the_record(
+    cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path
+) -> None:
+    run = planned(tmp_path, tiny_random, home)
+    submit(run, "slurm", ASKED.model_copy(update={"gpus": 1}), None)
+    until(cluster, run, failed=1)
+    assert status(run).failed == {"node": 1} and "sees none (CUDA_VISIBLE_DEVICES='0')" in status(run).failures[0]["tail"]
+
+
+def test_a_lost_answer_of_sbatch_costs_no_cell(
+    cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is there, but its tasks' files were not named: it is cancelled, and another one runs them."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    real = cluster.sh("command -v sbatch")
+    sbatch.write_text(f"#!/bin/sh\n{real} \"$@\"\nrm {sbatch}\necho 'sbatch: error: Socket timed out' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
+    run = planned(tmp_path, tiny_random, home, seeds=2)
+    assert len(submit(run, "slurm", ASKED, 1)) == 1
+    until(cluster, run, done=2)
+    assert attempts(run) == ["done", "done"]
+
+
+def test_the_environment_of_a_job_around_us_does_not_get_into_ours(
+    cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_MEM_PER_CPU": "100", "SLURM_JOB_ID": "9"}
+    for name, value in {**around, "SBATCH_JOB_NAME": "mine", "SQUEUE_STATES": "RUNNING"}.items():
+        monkeypatch.setenv(name, value)
+    run = planned(tmp_path, tiny_random, home)
+    submit(run, "slurm", ASKED, None)
+    until(cluster, run, done=1)
+    assert os.environ["SBATCH_JOB_NAME"] == "mine"
+
+
+def test_what_a_task_printed_before_its_cell_is_shown(cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path) -> None:
+    run = planned(tmp_path, tiny_random, home)
+    submit(run, "slurm", ASKED.model_copy(update={"setup": ("echo no such module >&2; exit 1",)}), None)
+    cluster.wait_for(lambda: any(at.state == "failed" or "seen" in at.why for at in status(run).cells), 60, "the end")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vddbench.batch.status.LATE_SECONDS", -1.0)
+        assert "no such module" in status(run).failures[0]["tail"]
 
 
 def test_a_controller_that_is_away_is_waited_for(
@@ -190,7 +234,7 @@ def test_a_controller_that_is_away_is_waited_for(
 ) -> None:
     run = planned(tmp_path, tiny_random, home)
     cluster.stop_controller()
-    started = threading.Timer(15, cluster.start_controller)
+    started = threading.Timer(30, cluster.start_controller)
     started.start()
     monkeypatch.setattr(slurm, "ASK_SECONDS", 5.0)
     (job,) = submit(run, "slurm", ASKED, None)
@@ -207,9 +251,9 @@ def test_a_controller_that_is_away_is_waited_for(
 def test_a_submission_cut_short_is_found_by_its_name(cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path) -> None:
     run = planned(tmp_path, tiny_random, home, seeds=2)
     (job,) = submit(run, "slurm", ASKED, 1)
-    jobs.write_job(run, job.model_copy(update={"job_id": None}))  # killed between sbatch and writing its answer down
+    jobs.change_job(run, job.model_copy(update={"job_id": None}))  # killed between sbatch and writing its answer down
     never = jobs.next_job(run, "slurm", [[0]], ASKED, time.time())
-    jobs.write_job(run, never)  # killed before sbatch
+    jobs.add_job(run, never)  # killed before sbatch
     assert submit(run, "slurm", ASKED, 1) == []
     found = jobs.read_jobs(run)
     assert found[0].job_id == job.job_id and "interrupted" in found[1].refused
@@ -285,10 +329,11 @@ def test_a_node_that_sees_the_run_late_waits_for_it(cluster: Cluster, tiny_rando
 
 
 def test_doctor_looks_around_on_a_node(cluster: Cluster, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert not doctor(ASKED, tmp_path, home)  # a pretended GPU: Slurm has it, PyTorch doesn't
+    with_gpu = ASKED.model_copy(update={"gpus": 1})
+    assert not doctor(with_gpu, tmp_path, home)  # a pretended GPU: Slurm has it, PyTorch doesn't
     shown = capfd.readouterr().err
     assert "sees no GPU (CUDA_VISIBLE_DEVICES='0')" in shown.replace("\n", " ") and "main" in shown
-    assert doctor(ASKED.model_copy(update={"gpus": 0}), tmp_path, home)
+    assert doctor(ASKED, tmp_path, home)
     assert "folders are shared" in capfd.readouterr().err
     assert not doctor(ASKED.model_copy(update={"partition": "gone"}), tmp_path, home)
     assert "nvalid partition" in capfd.readouterr().err

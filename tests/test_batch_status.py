@@ -36,7 +36,7 @@ def given(run: Run, job_id: str | None = "7", cluster: Any = "slurm") -> Job:
     """A job with a task for each cell."""
     job = jobs.next_job(run, cluster, [[cell.index] for cell in run.cells], Resources(), time.time())
     job = job.model_copy(update={"job_id": job_id})
-    jobs.write_job(run, job)
+    jobs.add_job(run, job)
     return job
 
 
@@ -54,13 +54,13 @@ def make(run: Run, cell: int, size: int = 10) -> None:
     made.write_text("x" * size)
 
 
-def in_queue(monkeypatch: pytest.MonkeyPatch, *tasks: int, state: str = "RUNNING", reason: str = "None") -> list[int]:
+def in_queue(monkeypatch: pytest.MonkeyPatch, *tasks: int, state: str = "RUNNING", reason: str = "") -> list[int]:
     """Slurm has these tasks of job 7. Returns the list that each question adds to."""
     asked: list[int] = []
 
     def queue(jobs: Any) -> dict[str, Queued]:
         asked.append(1)
-        return {f"7_{task}": Queued(state, reason, 5.0, "n1") for task in tasks}
+        return {f"7_{task}": Queued(state, reason) for task in tasks}
 
     monkeypatch.setattr(slurm, "queue", queue)
     return asked
@@ -68,6 +68,10 @@ def in_queue(monkeypatch: pytest.MonkeyPatch, *tasks: int, state: str = "RUNNING
 
 def states(run: Run) -> list[str]:
     return [at.state + (f" {at.why}" if at.why else "") for at in status(run).cells]
+
+
+def away(jobs: Any) -> dict[str, Queued]:
+    raise slurm.Unanswered("connection refused")
 
 
 def test_cells_are_planned_until_they_are_given_to_a_job(run: Run) -> None:
@@ -105,7 +109,7 @@ def test_reasons_that_no_waiting_changes_are_told(run: Run, monkeypatch: pytest.
 
 def test_a_queue_that_does_not_answer_is_said_and_nothing_is_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     job = given(run)
-    monkeypatch.setattr(slurm, "queue", lambda jobs: None)
+    monkeypatch.setattr(slurm, "queue", away)
     happened(run, job, 0, None)
     make(run, 1)
     assert states(run) == ["running", "done", *["pending"] * 4]
@@ -122,7 +126,7 @@ def test_a_file_that_is_shown_late_is_waited_for_and_one_cut_short_is_not_done(
     happened(run, job, 0, "done", num_bytes=10)
     happened(run, job, 1, "done", num_bytes=10)
     make(run, 1, size=4)
-    assert states(run)[:2] == ["running its file is not seen yet"] * 2
+    assert states(run)[:2] == ["running its files are not seen yet"] * 2
     monkeypatch.setattr("vddbench.batch.status.LATE_SECONDS", -1.0)
     assert states(run)[:2] == ["failed lost"] * 2
 
@@ -163,16 +167,73 @@ def drawn(run: Run) -> str:
 
 def test_submitting_twice_gives_a_cell_to_one_job(run: Run) -> None:
     make(run, 0)
-    assert [job.tasks for job in submit(run, "local", Resources(), 2)] == [((1, 2), (3, 4), (5,))]
+    assert [job.tasks for job in submit(run, "local", Resources(), 2)] == [((1,), (2,), (3,), (4,), (5,))]  # here, no bundles
     assert submit(run, "local", Resources(), 2) == []
 
 
-def test_a_retry_asks_for_what_the_job_asked_for_and_twice_the_memory_where_it_ran_out(run: Run) -> None:
-    (job,) = submit(run, "local", Resources(mem=8, cpus=2), 1)
+def test_held_and_impossible_jobs_are_told_from_those_that_wait() -> None:
+    for reason in ("PartitionTimeLimit", "job requeued in held state", "JobHeldUser", "QOSMaxCpuPerJobLimit", "BadConstraints"):
+        assert slurm.NEVER.search(reason)
+    for reason in (
+        "Priority",
+        "Resources",
+        "QOSMaxJobsPerUserLimit",
+        "AssocGrpCpuLimit",
+        "BeginTime",
+        "ReqNodeNotAvail, May be reserved",
+    ):
+        assert not slurm.NEVER.search(reason)
+
+
+def test_what_slurm_knows_of_a_task_that_is_gone_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(run)
+    log = run.path / "slurm" / "7_0_0_log.err"
+    log.parent.mkdir()
+    log.write_text("module: command not found")
+    in_queue(monkeypatch, 0, state="CANCELLED")
+    failure = status(run).failures[0]
+    assert failure["why"] == "lost" and "CANCELLED" in failure["tail"] and "module: command not found" in failure["tail"]
+    queued = {"7_0": Queued("FAILED", ended=time.time() - 5)}
+    monkeypatch.setattr(slurm, "queue", lambda jobs: queued)
+    assert states(run)[0] == "running its files are not seen yet"
+
+
+def test_a_submission_cut_short_says_what_to_do(run: Run) -> None:
+    given(run, job_id=None)
+    assert states(run) == ["pending its submission was cut short: vddbench batch submit"] * CELLS
+
+
+def test_cells_that_never_start_are_not_retried_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_queue(monkeypatch)
+    for _ in range(3):
+        assert list(retryable(status(run), None)) == list(range(CELLS)) or status(run).counts["planned"]
+        given(run)
+    assert list(retryable(status(run), None)) == [] and list(retryable(status(run), {"lost"})) == list(range(CELLS))
+
+
+def test_speed_is_that_of_the_last_cells(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = given(run)
+    in_queue(monkeypatch)
+    for cell in range(CELLS):
+        make(run, cell)
+        happened(run, job, cell, "done")
+    assert status(run).cells_per_hour == pytest.approx(CELLS, rel=0.01)  # each took an hour, all at once; however long ago
+
+
+def test_a_retry_asks_for_what_the_job_asked_for_and_twice_the_memory_where_it_ran_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "submit", lambda run, job: str(job.number))
+    monkeypatch.setattr(slurm, "max_array", lambda: 100)
+    in_queue(monkeypatch)
+    (job,) = submit(run, "slurm", Resources(mem=8, cpus=2, setup=("from a file",)), 1)
     happened(run, job, 0, "oom")
     happened(run, job, 1, "bad")
     happened(run, job, 2, "interrupted")
-    new = retry(run, "local", {}, 1, None, False)
+    with pytest.raises(ValueError, match="mem"):
+        retry(run, "slurm", {"mem": 32_000}, 1, None, False)
+    new = retry(run, "slurm", {}, 1, None, False)
+    assert not any(each.resources.setup for each in new)  # what is run before comes from the site's settings alone
     assert {(each.tasks, each.resources.mem, each.resources.cpus) for each in new} == {
         (((0,),), 16, 2),
         (((2,), (3,), (4,), (5,)), 8, 2),
@@ -180,5 +241,5 @@ def test_a_retry_asks_for_what_the_job_asked_for_and_twice_the_memory_where_it_r
     happened(run, new[0], 0, "oom")
     happened(run, new[1], 0, "disk")
     with pytest.raises(LookupError, match="these did: bad"):
-        retry(run, "local", {}, 1, "crash", False)
-    assert sum(len(each.tasks) for each in retry(run, "local", {"time": 5}, 1, None, True)) == CELLS
+        retry(run, "slurm", {}, 1, "crash", False)
+    assert sum(len(each.tasks) for each in retry(run, "slurm", {"time": 5}, 1, None, True)) == CELLS

@@ -5,6 +5,7 @@ Real cells on a tiny store; stand-ins for ways to end that can't be had otherwis
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import textwrap
@@ -13,9 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from vddbench.batch import child, events, jobs, worker
-from vddbench.batch.child import BAD, DISK, INTERRUPTED, OUT_OF_MEMORY
+from vddbench.batch.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, meaning
 from vddbench.batch.events import Event
 from vddbench.batch.jobs import Job, Resources
 from vddbench.batch.plan import Cell, Run, evaluations, write_plan
@@ -28,7 +30,7 @@ from vddbench.store import Store
 def planned(path: Path, submission: Path, home: Path, seeds: int = 2) -> tuple[Run, Job]:
     run, _ = write_plan(path, evaluations([submission], ["convnet3d"], range(seeds)), home)
     job = jobs.next_job(run, "local", [list(range(seeds))], Resources(), time.time())
-    jobs.write_job(run, job)
+    jobs.add_job(run, job)
     return run, job
 
 
@@ -48,7 +50,7 @@ class StandIn:
         monkeypatch.setattr(worker, "command", self.command)
         monkeypatch.setattr(worker, "is_made", lambda run, cell: run.made(cell).exists())
 
-    def command(self, run: Run, cell: Cell, halvings: int) -> list[str]:
+    def command(self, run: Run, cell: Cell, halvings: int, needs_gpu: bool) -> list[str]:
         made = run.made(cell)
         made.parent.mkdir(parents=True, exist_ok=True)
         given = f"cell, halvings, made = {cell.index}, {halvings}, Path({str(made)!r})"
@@ -78,6 +80,7 @@ def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: P
         (f"print('field x is missing'); sys.exit({BAD})", "bad", 1),
         ("raise KeyError('ours')", "bug", 1),
         (f"sys.exit({DISK})", "disk", 1),
+        (f"sys.exit({NODE})", "node", 1),
         ("sys.exit(0)", "bug", 1),  # says it is done and made nothing
     ],
 )
@@ -94,8 +97,50 @@ def test_how_a_process_ends_says_what_to_do(
     StandIn(monkeypatch, body)
     assert Worker(run, job, 0, Stop(), {}).work() == [outcome, "done"]  # a cell that fails does not stop the next one
     assert outcomes(run, job) == [outcome] * tries + ["done"]
+    assert Worker(run, job, 0, Stop(), {}).work() == [outcome, "done"]  # Slurm runs the task once more: no try more
+    assert outcomes(run, job) == [outcome] * tries + ["done"]
     last = next(event for event in told(run, job) if event.outcome == outcome)
     assert ("field x is missing" in last.tail) == (outcome == "bad")
+
+
+def test_a_cell_that_was_retried_meanwhile_is_left_to_its_new_job(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, job = planned(tmp_path / "run", tiny_random, tmp_path)
+    jobs.add_job(run, jobs.next_job(run, "local", [[0]], Resources(), 0.0))
+    StandIn(monkeypatch, "made.write_text('x')")
+    assert Worker(run, job, 0, Stop(), {}).work() == ["done", "done"]
+    assert [event.cell for event in told(run, job)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), OUT_OF_MEMORY),
+        (OSError(errno.ENOMEM, "x"), OUT_OF_MEMORY),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), OUT_OF_MEMORY),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), NODE),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), NODE),
+        (RuntimeError("shapes do not fit"), None),
+        (OSError(errno.ENOSPC, "x"), DISK),
+        (FileNotFoundError("not mounted"), DISK),
+        (PermissionError(errno.EACCES, "x"), BAD),
+        (ValueError("field x"), BAD),
+        (LookupError("no student"), BAD),
+    ],
+)
+def test_what_a_cell_raises_is_told_apart(error: Exception, code: int | None) -> None:
+    assert meaning(error) == code
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_no_reason_to_train_on_the_cpu(
+    tiny: Store, tiny_random: Path, home: Path, tmp_path: Path
+) -> None:
+    run, job = planned(tmp_path / "run", tiny_random, home, seeds=1)
+    assert Worker(run, job, 0, Stop(), {"CUDA_VISIBLE_DEVICES": ""}, needs_gpu=True).work() == ["node"]
+    assert "sees none" in told(run, job)[-1].tail
 
 
 def test_memory_that_runs_out_halves_the_micro_batch(
@@ -127,7 +172,7 @@ def test_a_cells_process_ends_when_its_parent_is_killed(tiny: Store, tiny_random
     run, _ = planned(tmp_path / "run", tiny_random, home, seeds=1)
     body = f"""
 import subprocess, sys, time
-child = subprocess.Popen({command(run, run.cells[0], 0)!r}, stdin=subprocess.PIPE)
+child = subprocess.Popen({command(run, run.cells[0], 0, False)!r}, stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 time.sleep(600)
 """

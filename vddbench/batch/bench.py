@@ -39,7 +39,7 @@ def submissions(folder: Path) -> list[str]:
 def happened(run: Run) -> None:
     """Half of the cells are done, a tenth failed; one array holds them all."""
     job = jobs.next_job(run, "slurm", [[cell.index] for cell in run.cells], Resources(), time.time())
-    jobs.write_job(run, job.model_copy(update={"job_id": "1"}))
+    jobs.add_job(run, job.model_copy(update={"job_id": "1"}))
     for cell in run.cells:
         if cell.index % 2 and cell.index % 10 != 1:
             continue

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vddbench.batch.plan import Cell, Run
 
-INTERRUPTED, OUT_OF_MEMORY, BAD, DISK = 75, 71, 65, 74  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR
+INTERRUPTED, OUT_OF_MEMORY, BAD, DISK, NODE = 75, 71, 65, 74, 69  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR, UNAVAILABLE
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 STOP_SECONDS = 45.0  # for the step under way and saving it, before this process ends itself
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT}
+MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in what PyTorch, CUDA and cuBLAS raise
+GPU = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "no CUDA-capable", "No CUDA GPUs")
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENOENT}
 
 
-def main(folder: str, index: str, halvings: str) -> int:
+def main(folder: str, index: str, halvings: str, needs_gpu: str) -> int:
     """Runs cell `index` of the run in `folder`. Returns the exit code."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -33,23 +35,37 @@ def main(folder: str, index: str, halvings: str) -> int:
 
     from vddbench.batch.plan import Run
 
+    if needs_gpu == "1" and not torch.cuda.is_available():
+        asked = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={asked!r})", file=sys.stderr)
+        return NODE  # on the CPU it would take hours, and its record would not be of the same arithmetic
     try:
-        run = Run.open(Path(folder))
-        run_cell(run, int(index), int(halvings))
+        run_cell(Run.open(Path(folder)), int(index), int(halvings))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        print(f"out of memory: {error}", file=sys.stderr)
-        return OUT_OF_MEMORY
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return DISK if error.errno in DISK_ERRORS else BAD
     except (KeyError, IndexError):  # ours
         raise
-    except (ValueError, LookupError) as error:
+    except (MemoryError, OSError, ValueError, LookupError, RuntimeError) as error:
+        if (code := meaning(error)) is None:
+            raise
         print(f"error: {error}", file=sys.stderr)
-        return OUT_OF_MEMORY if isinstance(error.__cause__, torch.OutOfMemoryError) else BAD
+        return code
     return 0
+
+
+def meaning(error: Exception) -> int | None:
+    """The exit code for what a cell raised; None for a mistake of ours."""
+    said = f"{error} {error.__cause__ or ''}"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError):
+        return DISK if error.errno in DISK_ERRORS or isinstance(error, FileNotFoundError) else BAD
+    if isinstance(error, RuntimeError) or isinstance(error.__cause__, RuntimeError):
+        if any(words in said for words in MEMORY):
+            return OUT_OF_MEMORY
+        if any(words in said for words in GPU):
+            return NODE
+    return None if isinstance(error, RuntimeError) else BAD
 
 
 def run_cell(run: Run, index: int, halvings: int) -> None:

@@ -66,23 +66,25 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _submission(run: Run, cell: Cell, submissions: Path, found: Collected) -> None:
-    from vddbench.manifest import read_manifest
+    from vddbench.manifest import DATA, MANIFEST, inside, read_manifest
+    from vddbench.submission import check_place, check_sha256
 
     made = run.made(cell)
     if not made.exists():
         found.missing.append(cell.index)
         return
     try:
-        read_manifest(made.parent)
-    except ValueError as error:
+        manifest = read_manifest(made.parent)
+        check_place(made.parent, manifest)
+        check_sha256(made.parent, manifest)
+    except (ValueError, OSError) as error:
         found.damaged[cell.index] = str(error)
         return
     folder = submissions / Path(cell.makes).relative_to(SUBMISSIONS).parent
     if (folder / made.name).exists():
         _found(cell, _same(made, folder / made.name), f"{folder} is of another distillation; it stays", found)
         return
-    for source in sorted(made.parent.iterdir(), key=lambda file: file == made):  # the manifest last
-        if source.is_file() and not source.name.startswith("."):
-            with source.open("rb") as file, replacing(folder / source.name) as target:
-                shutil.copyfileobj(file, target)
+    for name in (DATA, MANIFEST):  # the manifest last: its presence means that the submission is whole
+        with inside(made.parent, name).open("rb") as file, replacing(folder / name) as target:
+            shutil.copyfileobj(file, target)
     found.copied.append(cell.index)

@@ -8,7 +8,8 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from vddbench.batch.jobs import Cluster, Resources
+from vddbench.batch.jobs import Cluster, Job, Resources
+from vddbench.batch.local import Holding
 from vddbench.batch.plan import Run
 from vddbench.cli import OnlyTask, Results, Students, friendly, parse_task
 from vddbench.progress import clean, say
@@ -17,6 +18,7 @@ from vddbench.protocol import V1
 batch = typer.Typer(
     no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
 )
+MAX_LINE = 10_000
 Runs = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
 Where = Annotated[str, typer.Option(help="slurm, or local: this machine")]
 Partition = Annotated[str | None, typer.Option(help="of Slurm")]
@@ -86,12 +88,17 @@ def submit(
 
     asked = _resources(partition, account, qos, constraint, gpus, cpus, mem, minutes, max_parallel, setup)
     run, kind = Run.open(path), cluster_named(cluster)
-    jobs = run_submit(run, kind, asked, _bundle(bundle))
-    if not jobs:
-        say("nothing to submit: every cell is done or has a job; see vddbench batch status, or retry")
+
+    def give(taken: Holding | None = None) -> list[Job]:
+        jobs = run_submit(run, kind, asked, _bundle(bundle), taken)
+        if not jobs:
+            say("nothing to submit: every cell is done or has a job; see vddbench batch status, or retry")
+        return jobs
+
     if kind == "local":
-        for job in jobs:
-            work(run, job, max_parallel, per_gpu)
+        work(run, asked.max_parallel, per_gpu, give)
+    else:
+        give()
 
 
 @batch.command()
@@ -127,9 +134,10 @@ def logs(path: Runs, cell: Annotated[int, typer.Argument(min=0, help="number of 
         raise LookupError(f"cell {cell}: {path} has cells 0 to {len(run.cells) - 1}")
     log = run.log(run.cells[cell])
     if not log.exists():
-        raise FileNotFoundError(f"cell {cell} ({run.cells[cell].title}) has printed nothing: it has not started")
-    with log.open(errors="replace") as lines:
-        for line in lines:
+        title = run.cells[cell].title
+        raise FileNotFoundError(f"cell {cell} ({title}) has printed nothing; what its task printed: {run.path / 'slurm'}")
+    with log.open(errors="replace") as text:
+        for line in iter(lambda: text.readline(MAX_LINE), ""):
             typer.echo(clean(line.rstrip("\n")))
 
 
@@ -143,6 +151,7 @@ def retry(
     partition: Partition = None,
     mem: Mem = None,
     minutes: Minutes = None,
+    max_parallel: Parallel = None,
     bundle: Bundle = "auto",
     per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
 ) -> None:
@@ -150,13 +159,17 @@ def retry(
     from vddbench.batch.follow import work
     from vddbench.batch.retry import retry as run_retry
 
-    given: dict[str, object] = {"partition": partition, "mem": mem, "time": minutes}
+    given: dict[str, object] = {"partition": partition, "mem": mem, "time": minutes, "max_parallel": max_parallel}
     changes = {name: value for name, value in given.items() if value is not None}
     run, where = Run.open(path), cluster_named(cluster)
-    jobs = run_retry(run, where, changes, _bundle(bundle), kind, failed)
+
+    def give(taken: Holding | None = None) -> list[Job]:
+        return run_retry(run, where, changes, _bundle(bundle), kind, failed, taken)
+
     if where == "local":
-        for job in jobs:
-            work(run, job, None, per_gpu)
+        work(run, max_parallel, per_gpu, give)
+    else:
+        give()
 
 
 @batch.command()

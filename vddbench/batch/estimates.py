@@ -14,8 +14,9 @@ from vddbench.batch.plan import Cell
 from vddbench.progress import say
 
 BATCH = 8  # clips a step when measuring, as `vddbench bench`
-MOST = 50  # records read for a task and student
+MOST = 50  # records read of a submission and student
 MAX_JSON_BYTES = 1_000_000
+MAX_SECONDS = 1e7
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,6 @@ class Timing:
     task: str
     student: str
     seconds: float
-    device: str
 
 
 def timings(roots: Sequence[Path]) -> list[Timing]:
@@ -44,9 +44,9 @@ def _timing(file: Path, folder: Path) -> list[Timing]:
     try:
         record = json.loads(file.read_bytes())
         seconds = float(record["train_seconds"]) + float(record["test_seconds"])
-        return [Timing(folder.parts[-3], folder.name, seconds, str(record["environment"]["device"])[:100])]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return []
+    return [Timing(folder.parts[-3], folder.name, seconds)] if 0 < seconds < MAX_SECONDS else []
 
 
 def with_estimates(cells: Iterable[Cell], known: Sequence[Timing]) -> list[Cell]:
@@ -66,7 +66,6 @@ def measured(cells: Sequence[Cell]) -> list[Timing]:
     import torch
 
     from vddbench.bench import measure
-    from vddbench.environment import device_name
     from vddbench.lookup import load
     from vddbench.predict import num_clips
     from vddbench.spec import Task
@@ -83,5 +82,5 @@ def measured(cells: Sequence[Cell]) -> list[Timing]:
         clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more; its batches don't
         trained = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
         seconds = trained * speed.train + (num_clips(store.test) + num_clips(store.validation)) * speed.test
-        found.append(Timing(name, student, seconds, device_name(device)))
+        found.append(Timing(name, student, seconds))
     return found

@@ -14,19 +14,19 @@ from pydantic import Field, StringConstraints, ValidationError
 from vddbench.batch.plan import Count, Run
 from vddbench.spec import Frozen
 
-Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "bad", "bug", "gave_up"]
+Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "node", "bad", "bug", "gave_up"]
+MAX_LINE_BYTES = 20_000
 
 
 class Event(Frozen):
     """A cell started or ended."""
 
-    time: float  # seconds since 1970
+    time: Annotated[float, Field(ge=0, lt=1e11)]  # seconds since 1970
     cell: Count
     attempt: Count  # of this cell in this task, from 1
     outcome: Outcome | None = None  # None: it started
-    seconds: Annotated[float, Field(ge=0)] = 0.0  # of the attempt
+    seconds: Annotated[float, Field(ge=0, lt=1e9)] = 0.0  # of the attempt
     code: int | None = None  # exit code of the cell's process; negative: the signal that ended it
-    micro_batch: Count | None = None  # asked for, after memory ran out
     num_bytes: Count | None = None  # of what was made
     host: Annotated[str, StringConstraints(max_length=300)] = ""
     tail: Annotated[str, StringConstraints(max_length=4000)] = ""  # of the log, for outcomes that somebody has to read
@@ -57,7 +57,7 @@ def read(file: Path | str) -> Iterator[Event]:
     if not os.path.exists(file):  # noqa: PTH110 - of thousands: Path's ways take twice the time
         return
     with open(file, "rb") as lines:  # noqa: PTH123
-        for line in lines:
+        for line in iter(lambda: lines.readline(MAX_LINE_BYTES), b""):
             try:
                 yield Event.model_validate_json(line)
             except ValidationError:

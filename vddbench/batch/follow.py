@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.live import Live
@@ -16,6 +17,7 @@ from vddbench.batch.collect import collect
 from vddbench.batch.jobs import Cluster, Job
 from vddbench.batch.plan import Run
 from vddbench.batch.planning import evaluate_plan, show
+from vddbench.batch.retry import retry
 from vddbench.batch.screen import screen
 from vddbench.batch.site import resources
 from vddbench.batch.status import Status, status
@@ -28,14 +30,23 @@ WATCH_SECONDS = 10.0
 def evaluate(
     paths: Sequence[Path], students: Sequence[str], seeds: range, results: Path, cluster: Cluster, out: Path | None
 ) -> None:
-    """Ctrl-C stops the following (with "local" the work, too); the run goes on and is found in its folder."""
-    out = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    """Ctrl-C stops the following (with "local" the work, too); the same command follows on."""
+    asked = json.dumps([sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds)])
+    out = out or Path("runs") / f"evaluate-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"  # the same command, the same run
     run, new, recorded = evaluate_plan(paths, students, seeds, results, out)
     show(run, new, recorded)
-    asked = resources()
-    for job in submit(run, cluster, asked, None):
-        if cluster == "local":
-            work(run, job, asked.max_parallel, 1)
+    settings = resources()
+
+    def give(taken: local.Holding | None = None) -> list[Job]:
+        found = submit(run, cluster, settings, None, taken)
+        if {"lost", "interrupted"} & status(run).failed.keys():  # of an earlier call
+            found += retry(run, cluster, {}, None, None, False, taken)
+        return found
+
+    if cluster == "local":
+        work(run, settings.max_parallel, 1, give)
+    else:
+        give()
     say(f"following {run.path}; after Ctrl-C: vddbench batch status {out}, and vddbench batch collect {out} when it is done")
     failed = watch(run).counts["failed"]
     collect(run, results, out)
@@ -56,18 +67,23 @@ def watch(run: Run) -> Status:
     return found
 
 
-def work(run: Run, job: Job, max_parallel: int | None, per_gpu: int) -> None:
-    """A job's cells on this machine, with the screen. Raises ValueError when every GPU is another run's."""
-    with ExitStack() as taken:
-        wanted = local.slots(local.visible_gpus(), per_gpu, max_parallel or 1)
-        slots = local.free_slots(wanted, Path(run.plan.home), taken)
+def work(run: Run, most: int | None, per_gpu: int, give: Callable[[local.Holding], list[Job]]) -> None:
+    """The jobs that `give` makes, on this machine, with the screen. Raises ValueError when every GPU is another run's."""
+    with local.Holding() as taken:
+        slots = local.free_slots(local.slots(local.visible_gpus(), per_gpu, most), Path(run.plan.home), taken)
         if not slots:
-            raise ValueError("every GPU is used by another run: wait for it, or ask for --per-gpu 2 there")
-        say(f"{len(job.tasks)} tasks on {', '.join(slot.name for slot in slots)}")
-        with Live(console=console, auto_refresh=False) as live:
-            local.Pool(run, job, slots).work(every(WATCH_SECONDS, lambda: live.update(screen(status(run)), refresh=True)))
+            raise ValueError("every GPU is used by another run: wait for it")
+        for job in give(taken):
+            say(f"{len(job.tasks)} cells on {', '.join(slot.name for slot in slots)}")
+            with Live(console=console, auto_refresh=False) as live:
+                look = every(WATCH_SECONDS, partial(show_on, live, run))
+                local.Pool(run, job, slots, taken.jobs[job.number]).work(look)
     found = status(run)
     say(f"{found.counts['done']:,} of {len(run.cells):,} cells done, {found.counts['failed']:,} failed")
+
+
+def show_on(live: Live, run: Run) -> None:
+    live.update(screen(status(run)), refresh=True)
 
 
 def every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:

@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
-from vddbench.atomic import replacing
+from vddbench.atomic import replacing, write_new
 from vddbench.batch.plan import Run, Short
 from vddbench.spec import Frozen
 
 Cluster = Literal["slurm", "local"]
+
+
+Word = Annotated[str, StringConstraints(pattern=r"^[\w.,:|&*()\[\]@/+-]{1,200}$")]  # one word of an #SBATCH line, not more
+MAX_MEM_GB = 10_000.0
+MAX_JOB_BYTES = 50_000_000  # 100,000 cells are a megabyte
 
 
 class Resources(Frozen):
@@ -20,12 +25,12 @@ class Resources(Frozen):
 
     gpus: Annotated[int, Field(ge=0, le=16)] = 1  # GPUs a task; a cell uses one
     cpus: Annotated[int, Field(ge=1, le=1024)] = 4
-    mem: Annotated[float, Field(gt=0, le=10_000)] = 16.0  # GB = 2^30 bytes, as Slurm counts
+    mem: Annotated[float, Field(gt=0, le=MAX_MEM_GB)] = 16.0  # GB = 2^30 bytes, as Slurm counts
     time: Annotated[int, Field(ge=1, le=60 * 24 * 60)] = 60  # minutes
-    partition: Short | None = None
-    account: Short | None = None
-    qos: Short | None = None
-    constraint: Short | None = None
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
     max_parallel: Annotated[int, Field(ge=1, le=100_000)] | None = None  # tasks at a time
     setup: tuple[Short, ...] = ()  # shell lines before Python starts, e.g. "module load cuda"
 
@@ -51,13 +56,27 @@ def file_of(run: Run, number: int) -> Path:
     return run.path / "jobs" / f"{number}.json"
 
 
-def write_job(run: Run, job: Job) -> None:
+def add_job(run: Run, job: Job) -> None:
+    """Its number is its own: a shared disk may show another's file late. Raises ValueError when it is taken."""
+    try:
+        write_new(file_of(run, job.number), lambda file: file.write(_bytes(job)))
+    except FileExistsError:
+        raise ValueError(f"another command has just submitted cells of {run.path}; try again") from None
+
+
+def change_job(run: Run, job: Job) -> None:
     with replacing(file_of(run, job.number)) as file:
-        file.write(job.model_dump_json(exclude_none=True).encode() + b"\n")
+        file.write(_bytes(job))
+
+
+def _bytes(job: Job) -> bytes:
+    return job.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
 def read_job(run: Run, number: int) -> Job:
     file = file_of(run, number)
+    if file.stat().st_size > MAX_JOB_BYTES:
+        raise ValueError(f"{file} has {file.stat().st_size:,} bytes; at most {MAX_JOB_BYTES:,} are read")
     try:
         return Job.model_validate_json(file.read_bytes())
     except ValidationError as error:

@@ -33,7 +33,7 @@ from vddbench.spec import Frozen, Name, Task
 MAX_CELLS = 100_000
 MAX_LINE_BYTES = 20_000
 RESULTS, SUBMISSIONS = "results", "submissions"  # of a run's folder
-LOCK_SECONDS = 10.0  # another command holds a run's folder for less
+LOCK_SECONDS = 10.0  # waited for another command that changes the run
 LATE_SECONDS = 120.0  # a shared file system may show a file that much later
 
 Short = Annotated[str, StringConstraints(max_length=4000)]
@@ -81,7 +81,8 @@ class Run:
         """Raises FileNotFoundError, ValueError."""
         file = path / "plan.json"
         try:
-            return cls(path.resolve(), Plan.model_validate_json(file.read_bytes()))
+            with file.open("rb") as found:
+                return cls(path.resolve(), Plan.model_validate_json(found.read(MAX_LINE_BYTES)))
         except FileNotFoundError:
             raise FileNotFoundError(f"no run at {path}: vddbench batch plan SUBMISSION... --out {path}") from None
         except ValidationError as error:
@@ -90,6 +91,15 @@ class Run:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(_read_cells(self.path / "cells.jsonl"))
+
+    def wait_for_cells(self, last: int) -> None:
+        """Until cell number `last` can be seen: a shared file system may show an older list. Raises FileNotFoundError."""
+        until = time.monotonic() + LATE_SECONDS
+        while len(self.cells) <= last:
+            if time.monotonic() > until:
+                raise FileNotFoundError(f"{self.path}/cells.jsonl has no cell {last} after {LATE_SECONDS:.0f} s")
+            time.sleep(1)
+            del self.cells
 
     def made(self, cell: Cell) -> Path:
         return self.path / cell.makes
@@ -187,8 +197,9 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> tuple[Run, int]
             if run.plan.home != plan.home:
                 raise ValueError(f"{path} was planned with VDDBENCH_HOME={run.plan.home}, now it is {plan.home}")
         old = list(_read_cells(file)) if file.exists() else []
-        known = {cell.makes for cell in old}
-        new = [cell for cell in {c.makes: c for c in cells}.values() if cell.makes not in known]
+        wanted = {cell.makes: cell for cell in cells}
+        old = [_with_seconds(cell, wanted.pop(cell.makes, cell)) for cell in old]
+        new = list(wanted.values())
         if len(old) + len(new) > MAX_CELLS:
             raise ValueError(f"{len(old) + len(new):,} cells; a run has at most {MAX_CELLS:,}: plan several runs")
         numbered = [cell.model_copy(update={"index": i}) for i, cell in enumerate(new, start=len(old))]
@@ -198,6 +209,11 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> tuple[Run, int]
             with replacing(path / "plan.json") as target:
                 target.write(run.plan.model_dump_json(indent=1).encode() + b"\n")
     return Run.open(path), len(new)
+
+
+def _with_seconds(cell: Cell, again: Cell) -> Cell:
+    """What is known of how long it takes may have come later."""
+    return cell if again.seconds is None else cell.model_copy(update={"seconds": again.seconds})
 
 
 def wait_for(path: Path, seconds: float = LATE_SECONDS) -> None:

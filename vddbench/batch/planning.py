@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vddbench import lookup
 from vddbench.batch.estimates import measured, timings, with_estimates
@@ -15,7 +16,7 @@ from vddbench.batch.plan import RESULTS, Cell, Run, distillations, evaluations, 
 from vddbench.batch.screen import duration
 from vddbench.batch.submit import bundles
 from vddbench.place import home
-from vddbench.progress import say
+from vddbench.progress import clean, say
 from vddbench.spec import Task
 
 GROUPS_SHOWN = 30
@@ -65,7 +66,8 @@ def show(run: Run, new: int, recorded: int) -> None:
     for names, cells in list(groups.items())[:GROUPS_SHOWN]:
         known = [cell.seconds for cell in cells if cell.seconds is not None]
         each = duration(known[0]) if known else "?"
-        table.add_row(*names, f"{len(cells):,}", each, f"{sum(known) / 3600:,.2f}" if known else "?")
+        shown = [*names, f"{len(cells):,}", each, f"{sum(known) / 3600:,.2f}" if known else "?"]
+        table.add_row(*[Text(clean(text)) for text in shown])
     Console().print(table)
     if len(groups) > GROUPS_SHOWN:
         say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")

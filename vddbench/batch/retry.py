@@ -6,19 +6,29 @@ from collections import defaultdict
 
 from vddbench.batch import jobs, slurm
 from vddbench.batch.jobs import Cluster, Job
+from vddbench.batch.local import Holding
 from vddbench.batch.plan import Run
+from vddbench.batch.site import resources as resources_of_site
+from vddbench.batch.site import validated
 from vddbench.batch.status import retryable, status
 from vddbench.batch.submit import settle, submit_cells
+from vddbench.batch.worker import is_made
 from vddbench.progress import say
-from vddbench.records import set_aside
 
 
 def retry(
-    run: Run, cluster: Cluster, changes: dict[str, object], bundle: int | None, kind: str | None, failed: bool
+    run: Run,
+    cluster: Cluster,
+    changes: dict[str, object],
+    bundle: int | None,
+    kind: str | None,
+    failed: bool,
+    taken: Holding | None = None,
 ) -> list[Job]:
     """Gives failed cells to new jobs: of class `kind`, or all with `failed`, or those that another try can help.
 
-    They ask for what their last job asked for, but for `changes`; and twice the memory when it ran out. Raises
+    They ask for what their last job asked for, but for `changes` and what the site's file says is to be run before; and for
+    twice the memory when it ran out. taken: see `submit`. Raises
     ValueError when Slurm can't say what still runs, LookupError for an unknown class.
     """
     with run.locked():
@@ -31,19 +41,17 @@ def retry(
         groups: dict[str, list[int]] = defaultdict(list)
         asked = {}
         for index in retryable(found, classes):
-            resources = last[index].resources.model_copy(update=changes)
-            if found.cells[index].why == "oom" and "mem" not in changes:
-                resources = resources.model_copy(update={"mem": resources.mem * 2})
+            before = last[index].resources
+            more = found.cells[index].why == "oom" and cluster == "slurm"
+            mem = min(before.mem * (2 if more else 1), jobs.MAX_MEM_GB)
+            resources = validated({**before.model_dump(), "setup": resources_of_site().setup, "mem": mem, **changes})
             key = resources.model_dump_json()
             groups[key].append(index)
             asked[key] = resources
         written = []
         for key, indices in groups.items():
-            cells = [run.cells[i] for i in indices]
-            for cell in cells:
-                if cell.kind == "evaluate" and run.made(cell).exists():
-                    set_aside(run.made(cell))
-            written += submit_cells(run, cells, cluster, asked[key], bundle)
+            cells = [run.cells[i] for i in indices if not is_made(run, run.cells[i])]
+            written += submit_cells(run, cells, cluster, asked[key], bundle, taken)
         say(f"{sum(map(len, groups.values())):,} cells submitted again of {sum(found.failed.values()):,} that failed")
         return written
 
@@ -62,8 +70,6 @@ def cancel(run: Run) -> None:
         settle(run)
         ids = [job.job_id for job in jobs.read_jobs(run) if job.cluster == "slurm" and job.job_id and not job.refused]
         queued = slurm.queue([job for job in jobs.read_jobs(run) if job.job_id in ids]) if ids else {}
-        if queued is None:
-            raise ValueError("Slurm does not answer: nothing was cancelled; try again")
-        alive = sorted({job_id.partition("_")[0] for job_id in queued})
-        slurm.cancel(alive)
-        say(f"cancelled {len(queued):,} tasks of {len(alive):,} jobs; vddbench batch retry goes on with them")
+        alive = {job_id for job_id, task in queued.items() if not task.is_over and job_id.partition("_")[0] in ids}
+        slurm.cancel(sorted({job_id.partition("_")[0] for job_id in alive}))
+        say(f"cancelled {len(alive):,} tasks; vddbench batch retry goes on with them")

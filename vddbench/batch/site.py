@@ -40,13 +40,12 @@ def resources(**given: Any) -> Resources:
             found = tomllib.loads(file.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is not TOML: {error}") from None
-        _validated(found, f"{file}: ")
-    if given.get("setup") == ():
-        del given["setup"]
-    return _validated(found | {name: value for name, value in given.items() if value is not None}, "")
+        validated(found, f"{file}: ")
+    return validated(found | {name: value for name, value in given.items() if value is not None})
 
 
-def _validated(fields: dict[str, Any], where: str) -> Resources:
+def validated(fields: dict[str, Any], where: str = "") -> Resources:
+    """Raises ValueError naming the fields at fault."""
     try:
         return Resources.model_validate(fields)
     except ValidationError as error:

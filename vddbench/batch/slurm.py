@@ -11,14 +11,17 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
 from vddbench.batch.jobs import Job, Resources
 from vddbench.batch.plan import Run, wait_for
 from vddbench.batch.worker import Stop, Worker
+from vddbench.progress import say
 
 ASK_SECONDS = 20.0  # for an answer of Slurm's commands
 SUBMIT_SECONDS = 300.0  # a controller that is being restarted is waited for
@@ -26,19 +29,29 @@ SIGNAL_SECONDS = 90  # before the time limit, to save and requeue
 DEFAULT_ARRAY = 1001  # Slurm's default MaxArraySize: indices stay below it
 NOT_THERE = re.compile(r"[Uu]nable to contact|Socket timed out|Connection refused|Transport endpoint|Zero Bytes|not responding")
 NEVER = re.compile(  # reasons that no waiting changes, unless somebody changes the cluster or the request
-    r"PartitionNodeLimit|PartitionTimeLimit|BadConstraints|InvalidAccount|InvalidQOS|JobHeld|DependencyNeverSatisfied|"
-    r"(Assoc|QOS)(Grp|Max)\w*(PerJob|PerNode|Limit)|ReqNodeNotAvail|PartitionInactive|PartitionDown"
+    r"Partition(NodeLimit|TimeLimit|Inactive|Down)|BadConstraints|Invalid(Account|QOS)|NotAllowed|[Hh]eld|Hold|"
+    r"DependencyNeverSatisfied|Max\w+Per(Job|Node)|QOSMinGRES"
 )
+OVER = re.compile(r"COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|PREEMPTED|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE|REVOKED")
+OURS = re.compile(r"(SLURM|SBATCH|SQUEUE|SCANCEL|SINFO)_")  # of a job around us, or a profile: they change what commands do
+KEPT = {"SLURM_CONF", "SLURM_CLUSTERS"}
 
 
 @dataclass(frozen=True)
 class Queued:
-    """One task as `squeue` shows it."""
+    """One task as `squeue` shows it, for some minutes also after its end."""
 
-    state: str  # PENDING, RUNNING, COMPLETING, ...
-    reason: str
-    elapsed_seconds: float
-    node: str
+    state: str  # PENDING, RUNNING, COMPLETING, TIMEOUT, ...
+    reason: str = ""
+    ended: float = 0.0  # seconds since 1970, of tasks that are over
+
+    @property
+    def is_over(self) -> bool:
+        return bool(OVER.fullmatch(self.state))
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
 
 
 class Unanswered(ValueError):
@@ -64,8 +77,11 @@ def entry(folder: str, number: int, task: int) -> str:
     run = Run.open(path)
     wait_for(file_of(run, number))
     job = read_job(run, number)
-    threads = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    outcomes = Worker(run, job, task, stop, {"OMP_NUM_THREADS": threads} if threads else {}).work()
+    run.wait_for_cells(max(job.tasks[task]))
+    environment = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", str(job.resources.cpus))}
+    if not job.resources.gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ""  # none was given to us
+    outcomes = Worker(run, job, task, stop, environment, needs_gpu=job.resources.gpus > 0).work()
     if stop.asked and (len(outcomes) < len(job.tasks[task]) or "interrupted" in outcomes):
         requeue_self()
     if any(outcome != "done" for outcome in outcomes) or len(outcomes) < len(job.tasks[task]):
@@ -91,49 +107,69 @@ def requeue_self() -> None:
 
 def submit(run: Run, job: Job) -> str:
     """Submits the array of `job`; returns its id. Raises ValueError with Slurm's reason, Unanswered."""
-    from submitit import AutoExecutor
+    from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    executor = AutoExecutor(run.path / "slurm", cluster="slurm")
-    executor.update_parameters(**parameters(job))
     numbers = range(len(job.tasks))
     until = time.monotonic() + SUBMIT_SECONDS
     while True:
         try:
-            if len(numbers) == 1:
-                return str(executor.submit(entry, str(run.path), job.number, 0).job_id)
-            jobs = executor.map_array(entry, [str(run.path)] * len(numbers), [job.number] * len(numbers), numbers)
-            return str(jobs[0].job_id).partition("_")[0]
+            with clean_environment():
+                executor = SlurmExecutor(run.path / "slurm")
+                executor.update_parameters(**parameters(job))
+                if len(numbers) == 1:
+                    return str(executor.submit(entry, str(run.path), job.number, 0).job_id)
+                tasks = executor.map_array(entry, [str(run.path)] * len(numbers), [job.number] * len(numbers), numbers)
+            return str(tasks[0].job_id).partition("_")[0]
         except (FailedJobError, FailedSubmissionError) as error:
-            message = str(error).strip()
-            if not NOT_THERE.search(message):
-                raise ValueError(f"Slurm refused {job.name}: {last_line(message)}") from None
+            message = last_line(str(error))
+            if not NOT_THERE.search(str(error)):
+                raise ValueError(f"Slurm refused {job.name}: {message}") from None
+            say(f"Slurm does not answer ({message}): trying on", style="yellow")
             time.sleep(5)
-            if (found := find(job.name)) is not None:  # it was accepted, only the answer was lost
-                return found
+            with suppress(Unanswered):
+                if (found := adopted(run, job)) is not None:  # it was accepted, only the answer was lost
+                    return found
             if time.monotonic() > until:
-                raise Unanswered(f"Slurm did not answer for {SUBMIT_SECONDS:.0f} s: {last_line(message)}") from None
+                raise Unanswered(f"Slurm did not answer for {SUBMIT_SECONDS:.0f} s: {message}") from None
+
+
+def adopted(run: Run, job: Job) -> str | None:
+    """The id of the job of this name, whose submission was cut short; None when Slurm has none that can run.
+
+    A task reads what it is to do from a file that submitit names after Slurm's answer: a job without them is cancelled.
+    Raises Unanswered.
+    """
+    shown = ask(["squeue", "-h", "-o", "%F|%T", "--name", job.name, "--states=all"])
+    rows = [line.split("|") for line in shown.splitlines() if "|" in line]
+    alive = [job_id for job_id, state in rows if not state.startswith("CANCELLED")]
+    for job_id in dict.fromkeys(alive):
+        named = job.model_copy(update={"job_id": job_id})
+        if all((run.path / "slurm" / f"{named.task_id(t)}_submitted.pkl").exists() for t in range(len(job.tasks))):
+            return job_id
+        cancel([job_id])
+    return None
 
 
 def parameters(job: Job) -> dict[str, object]:
     """submitit's names of what a job asks for."""
-    asked, extra = job.resources, {"requeue": True}
+    asked = job.resources
     found: dict[str, object] = {
-        "name": job.name,
-        "timeout_min": asked.time,
-        "mem_gb": asked.mem,
+        "job_name": job.name,
+        "time": asked.time,
+        "mem": f"{int(asked.mem * 1024)}M",
         "cpus_per_task": asked.cpus,
-        "slurm_signal_delay_s": min(SIGNAL_SECONDS, asked.time * 60 // 4),
-        "slurm_array_parallelism": asked.max_parallel or len(job.tasks),
-        "slurm_wckey": None,  # submitit's own is refused where wckeys are tracked
-        "slurm_setup": list(asked.setup) or None,
-        "slurm_additional_parameters": extra,
+        "signal_delay_s": min(SIGNAL_SECONDS, asked.time * 60 // 4),
+        "array_parallelism": asked.max_parallel or len(job.tasks),
+        "wckey": None,  # submitit's own is refused where wckeys are tracked
+        "setup": list(asked.setup) or None,
+        "additional_parameters": {"requeue": True},
     }
     if asked.gpus:
         found["gpus_per_node"] = asked.gpus
     for name in ("partition", "account", "qos", "constraint"):
         if (value := getattr(asked, name)) is not None:
-            found[f"slurm_{name}"] = value
+            found[name] = value
     return found
 
 
@@ -156,54 +192,40 @@ def cancel(job_ids: Sequence[str]) -> None:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def find(name: str) -> str | None:
-    """The id of the job of this name; None when Slurm has none. Raises Unanswered."""
-    shown = ask(["squeue", "-h", "-o", "%A|%F", "--name", name, "--states=all"])
-    ids = [line.split("|")[1].strip() for line in shown.splitlines() if "|" in line]
-    return ids[0] if ids else None
-
-
-def queue(jobs: Sequence[Job]) -> dict[str, Queued] | None:
-    """Tasks that Slurm has not done with, by id ("12_3"; "12" for an array of one), in one call; None: it doesn't answer."""
+def queue(jobs: Sequence[Job]) -> dict[str, Queued]:
+    """Tasks by id ("12_3"; "12" for an array of one) as Slurm knows them, in one call. Raises ValueError, Unanswered."""
+    if not jobs:
+        return {}
     names = ",".join(job.name for job in jobs)
-    try:
-        shown = ask(["squeue", "-h", "-r", "-o", "%i|%T|%r|%M|%N", "--name", names]) if names else ""
-    except Unanswered:
-        return None
     found = {}
-    for line in shown.splitlines():
-        job_id, state, reason, elapsed, node = [*line.split("|"), "", "", "", ""][:5]
-        found[job_id] = Queued(state, reason, seconds(elapsed), node)
+    for line in ask(["squeue", "-h", "-r", "-o", "%i|%T|%r|%e", "--name", names, "--states=all"]).splitlines():
+        job_id, state, reason, ended = [*line.split("|"), "", "", ""][:4]
+        found[job_id] = Queued(state, "" if reason == "None" else reason, _time(ended))
     return found
 
 
-def ended(job_ids: Sequence[str]) -> dict[str, str]:
-    """Slurm's word for how tasks ended, by id, where there is accounting; else nothing."""
-    if not job_ids:
-        return {}
+def _time(text: str) -> float:
     try:
-        shown = ask(["sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(job_ids)])
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
-        return {}
-    rows = [line.partition("|") for line in shown.splitlines()]
-    return {job_id: state for job_id, _, state in rows}
+        return 0.0
 
 
-def seconds(elapsed: str) -> float:
-    """Of Slurm's [D-][HH:]MM:SS."""
-    days, _, clock = elapsed.rpartition("-")
-    total = 0.0
-    for part in clock.split(":"):
-        total = total * 60 + (float(part) if part.isdecimal() else 0)
-    return total + 86_400 * int(days or 0)
+@contextmanager
+def clean_environment() -> Iterator[None]:
+    """Without what a job around us or a profile tells Slurm's commands: it would win over what is asked for here."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if OURS.match(name) and name not in KEPT}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def ask(command: Sequence[str], allowed: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
     """What a command of Slurm's prints. Raises Unanswered when the controller doesn't, ValueError with its complaint."""
+    env = {name: value for name, value in os.environ.items() if not OURS.match(name) or name in KEPT} | dict(environment or {})
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False, env={**os.environ, **(environment or {})}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False, env=env)
     except FileNotFoundError:
         raise ValueError(f"{command[0]} is not here: run this where Slurm's commands are, or use --cluster local") from None
     except subprocess.TimeoutExpired:

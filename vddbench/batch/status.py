@@ -14,12 +14,13 @@ from vddbench.batch import events, jobs, local, slurm
 from vddbench.batch.events import Event
 from vddbench.batch.jobs import Job
 from vddbench.batch.plan import LATE_SECONDS, Cell, Run
-from vddbench.batch.worker import is_made
+from vddbench.batch.worker import end_of, is_made
 
 STATES = ("done", "running", "pending", "failed", "planned")
-RATE_SECONDS = 3600.0  # cells an hour are those of the last hour
 SLOWEST = 5
-FREE = {"lost", "interrupted", "cancelled", "gave_up", "disk", "oom", "crash"}  # what `retry` takes up by itself
+RECENT = 100  # cells done, by which speed is told
+FREE = {"lost", "interrupted", "gave_up", "disk", "node", "oom", "crash"}  # what `retry` takes up by itself
+NO_START = 3  # jobs in which a cell was lost before it started: something else is wrong
 
 
 @dataclass
@@ -30,7 +31,7 @@ class At:
     why: str = ""  # failed: the outcome; pending: Slurm's reason
     seconds: float = 0.0  # spent on it so far, all attempts
     attempts: int = 0
-    ooms: int = 0  # tasks that memory ran out in
+    jobs: int = 0  # that it was given to
     job_id: str = ""
     tail: str = ""
 
@@ -60,23 +61,30 @@ class Status:
 def status(run: Run) -> Status:
     """Asks Slurm once, when there are jobs on it."""
     now, written = time.time(), jobs.read_jobs(run)
-    told = _told(run)
-    on_slurm = [job for job in written if job.cluster == "slurm" and not job.refused]
-    queued = slurm.queue(on_slurm) if on_slurm else {}
-    given = {index: (job, t) for job in written if not job.refused for t, task in enumerate(job.tasks) for index in task}
+    on_slurm = [job for job in written if job.cluster == "slurm" and not job.refused and job.job_id]
+    try:
+        queued, scheduler = slurm.queue(on_slurm), ""
+    except ValueError as error:
+        queued, scheduler = None, f"Slurm does not answer ({error}): this is what files say"
+    told = _told(run)  # after the queue: a task that ended in between has told how
+    given: dict[int, list[tuple[Job, int]]] = defaultdict(list)
+    for job in written:
+        for t, task in enumerate(() if job.refused else job.tasks):
+            for index in task:
+                given[index].append((job, t))
     alive = {job.number for job in written if job.cluster == "local" and local.is_alive(run, job)}
     made = _made(run)
     at = []
     for cell in run.cells:
-        place = given.get(cell.index)
-        happened = told.get(cell.index, [])
+        places, happened = given[cell.index], told.get(cell.index, [])
         if cell.makes in made and _whole(run, cell, happened, made[cell.makes]):
-            at.append(_counted(At("done"), happened, now))
-        elif place is None:
-            at.append(At("planned"))
+            found = At("done")
+        elif not places:
+            found = At("planned")
         else:
-            at.append(_where(place[0], place[1], happened, queued, alive, now))
-    return _summary(run, at, told, now, "" if queued is not None else "Slurm does not answer: this is what files say")
+            found = _where(run, *places[-1], happened, queued, alive, now)
+        at.append(_counted(found, happened, len(places), now))
+    return _summary(run, at, told, now, scheduler)
 
 
 def _told(run: Run) -> dict[int, list[tuple[int, int, Event]]]:
@@ -110,6 +118,7 @@ def _whole(run: Run, cell: Cell, happened: list[tuple[int, int, Event]], size: i
 
 
 def _where(
+    run: Run,
     job: Job,
     task: int,
     happened: list[tuple[int, int, Event]],
@@ -120,30 +129,47 @@ def _where(
     """Of a cell that a job has and that is not made."""
     mine = [event for number, t, event in happened if (number, t) == (job.number, task)]
     last = mine[-1] if mine else None
+    if job.cluster == "slurm" and job.job_id is None:
+        return At("pending", "its submission was cut short: vddbench batch submit")
     job_id = job.task_id(task) if job.cluster == "slurm" else f"local-{job.number}"
     in_queue = queued.get(job_id) if queued is not None else None
-    active = job.number in alive if job.cluster == "local" else (in_queue is not None or queued is None)
-    waits = in_queue is not None and in_queue.state == "PENDING"
-    found = At("pending", job_id=job_id)
     if last is not None and last.outcome not in {None, "interrupted", "done"}:
-        found = At("failed", str(last.outcome), job_id=job_id, tail=last.tail)
-    elif active and last is not None and last.outcome is None and not waits:
-        found = At("running", job_id=job_id)
-    elif active:
-        found.why = in_queue.reason if in_queue is not None and waits else ""
-    elif last is not None and last.outcome == "done":
-        late = now - last.time < LATE_SECONDS
-        found = At("running", "its file is not seen yet", job_id=job_id) if late else At("failed", "lost", job_id=job_id)
-    elif job.job_id is not None or job.cluster == "local":
-        found = At("failed", "interrupted" if last is not None and last.outcome else "lost", job_id=job_id)
-    return _counted(found, happened, now)
+        return At("failed", str(last.outcome), job_id=job_id, tail=last.tail)
+    if job.cluster == "local":
+        active, runs = job.number in alive, job.number in alive
+    else:
+        active = queued is None or (in_queue is not None and not in_queue.is_over)
+        runs = queued is None or (in_queue is not None and in_queue.is_running)
+    if active and runs and last is not None and last.outcome is None:
+        return At("running", job_id=job_id)
+    if active:
+        return At("pending", "" if in_queue is None or runs else in_queue.reason or in_queue.state, job_id=job_id)
+    if _may_be_late(last, in_queue, now):
+        return At("running", "its files are not seen yet", job_id=job_id)
+    why = "interrupted" if last is not None and last.outcome == "interrupted" else "lost"
+    return At("failed", why, job_id=job_id, tail=_last_words(run, job_id, in_queue, last))
 
 
-def _counted(at: At, happened: list[tuple[int, int, Event]], now: float) -> At:
-    ends = [event for _, _, event in happened if event.outcome is not None]
-    at.attempts = sum(event.outcome is None for _, _, event in happened)
-    at.seconds = sum(event.seconds for event in ends)
-    at.ooms = len({number for number, _, event in happened if event.outcome == "oom"})
+def _may_be_late(last: Event | None, in_queue: slurm.Queued | None, now: float) -> bool:
+    """A shared file system shows what a task wrote at its end up to LATE_SECONDS later."""
+    if last is not None and last.outcome == "done":
+        return now - last.time < LATE_SECONDS
+    ended = in_queue.ended if in_queue is not None and in_queue.state in {"COMPLETED", "FAILED"} else 0.0
+    return now - ended < LATE_SECONDS
+
+
+def _last_words(run: Run, job_id: str, in_queue: slurm.Queued | None, last: Event | None) -> str:
+    """Of a task that is gone: Slurm's word for it and, when the cell never started, the end of what the task printed."""
+    words = f"Slurm says {in_queue.state}" if in_queue is not None else ""
+    log = run.path / "slurm" / f"{job_id}_0_log.err"
+    if last is None and log.exists():
+        words += "\n" + end_of(log)
+    return words
+
+
+def _counted(at: At, happened: list[tuple[int, int, Event]], given: int, now: float) -> At:
+    at.attempts, at.jobs = sum(event.outcome is None for _, _, event in happened), given
+    at.seconds = sum(event.seconds for _, _, event in happened if event.outcome is not None)
     if at.state == "running" and happened and happened[-1][2].outcome is None:
         at.seconds += max(0.0, now - happened[-1][2].time)
     return at
@@ -154,8 +180,8 @@ def _summary(run: Run, at: list[At], told: dict[int, list[tuple[int, int, Event]
     ends = [event for happened in told.values() for _, _, event in happened if event.outcome == "done"]
     planned = [cell.seconds for cell in run.cells if cell.seconds is not None]
     waiting = Counter(each.why for each in at if each.state == "pending" and each.why)
-    rate = _per_hour(told, ends, now)
     left = counts["running"] + counts["pending"]
+    rate = _per_hour(ends, not left, now)
     done = [(each.seconds, cell) for each, cell in zip(at, run.cells, strict=True) if each.seconds]
     slowest = sorted(done, key=lambda pair: -pair[0])[:SLOWEST]
     return Status(
@@ -175,12 +201,13 @@ def _summary(run: Run, at: list[At], told: dict[int, list[tuple[int, int, Event]
     )
 
 
-def _per_hour(told: dict[int, list[tuple[int, int, Event]]], ends: list[Event], now: float) -> float | None:
-    """Cells done an hour, over the last hour or since the first one started."""
-    starts = (happened[0][2].time for happened in told.values() if happened)
-    since = max(min(starts, default=now), now - RATE_SECONDS)
-    recent = sum(event.time >= since for event in ends)
-    return recent / max(now - since, 1.0) * 3600 if recent else None
+def _per_hour(ends: list[Event], is_over: bool, now: float) -> float | None:
+    """Cells done an hour, by the last RECENT ones."""
+    recent = sorted(ends, key=lambda event: event.time)[-RECENT:]
+    if not recent:
+        return None
+    since = min(event.time - event.seconds for event in recent)
+    return len(recent) / max((recent[-1].time if is_over else now) - since, 1.0) * 3600
 
 
 def _row(cell: Cell, at: At) -> dict[str, Any]:
@@ -191,5 +218,6 @@ def _row(cell: Cell, at: At) -> dict[str, Any]:
 def retryable(status: Status, classes: set[str] | None) -> Iterator[int]:
     """Numbers of failed cells: of these classes, or of those that another try can help."""
     for index, at in enumerate(status.cells):
-        if at.state == "failed" and at.why in (FREE if classes is None else classes):
+        hopeless = classes is None and not at.attempts and at.jobs >= NO_START
+        if at.state == "failed" and at.why in (FREE if classes is None else classes) and not hopeless:
             yield index

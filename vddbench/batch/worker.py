@@ -4,13 +4,14 @@
 |---|---|---|
 | done | exit 0 and the file is there | next cell |
 | interrupted | we were told to stop, the student is saved | goes on when the task starts again |
-| oom | memory ran out, or SIGKILL ended the process, as the kernel does then | again with half the micro-batch, twice |
+| oom | memory ran out, or SIGKILL, which the kernel sends then | a student again with half the micro-batch, twice |
 | crash | another signal: SIGSEGV, SIGBUS, SIGABRT | again, once |
-| disk | the disk is full or away | left to `retry` |
+| disk, node | the disk is full or away, the GPU can't be used | left to `retry` |
 | bad, bug | a submission that is refused; a traceback | never again by itself: the log's end is shown |
 | gave_up | started GIVE_UP times and never ended | left to `retry` |
 
-A student that collapses (NaN) is a result. A failing cell does not stop the next one.
+A student that collapses (NaN) is a result. A failing cell does not stop the next one, and is not tried again when Slurm runs
+the task once more.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
 from vddbench.batch import events
-from vddbench.batch.child import BAD, DISK, INTERRUPTED, OUT_OF_MEMORY, STOP_SECONDS
-from vddbench.batch.events import Outcome
-from vddbench.batch.jobs import Job
+from vddbench.batch.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, STOP_SECONDS
+from vddbench.batch.events import Event, Outcome
+from vddbench.batch.jobs import Job, read_jobs
 from vddbench.batch.plan import Cell, Run
 
 AGAIN = {"oom": 2, "crash": 1}  # at once, in the same task
+FINAL = {"bad", "bug", "disk", "node", "gave_up"}
 GIVE_UP = 30  # preemptions, dead nodes and time limits are no fault of a cell's, but not for ever
 TAIL_CHARS = 2000
-FOR_PEOPLE = {"oom", "crash", "disk", "bad", "bug"}  # outcomes whose log's end is kept
+FOR_PEOPLE = {"oom", "crash", "disk", "node", "bad", "bug"}  # outcomes whose log's end is kept
 POLL_SECONDS = 0.1
 
 
@@ -45,53 +47,79 @@ class Stop:
 class Worker:
     """Runs the cells of one task."""
 
-    def __init__(self, run: Run, job: Job, task: int, stop: Stop, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        job: Job,
+        task: int,
+        stop: Stop,
+        environment: Mapping[str, str],
+        needs_gpu: bool = False,
+        locks: Sequence[int] = (),
+    ) -> None:
+        """locks: file descriptors that the cells' processes hold, too: what they lock stays locked while they live."""
         self.run, self.job, self.task, self.stop = run, job, task, stop
-        self.environment = environment
+        self.environment, self.needs_gpu, self.locks = environment, needs_gpu, locks
         self.file = events.file_of(run, job.number, task)
 
     def work(self) -> list[Outcome]:
-        """Outcomes of the task's cells; fewer when it was told to stop."""
+        """Outcomes of the task's cells; fewer when it was told to stop. Cells that a later job has are left to it."""
         outcomes: list[Outcome] = []
         for index in self.job.tasks[self.task]:
             if self.stop.asked:
                 break
+            if index in self._retried():
+                outcomes.append("done")
+                continue
             outcomes.append(self.cell(self.run.cells[index]))
         return outcomes
+
+    def _retried(self) -> set[int]:
+        later = (job for job in read_jobs(self.run) if job.number > self.job.number and not job.refused)
+        return {index for job in later for task in job.tasks for index in task}
 
     def cell(self, cell: Cell) -> Outcome:
         """One cell, until it is done or nothing more helps."""
         before = [event for event in events.read(self.file) if event.cell == cell.index]
         started = sum(event.outcome is None for event in before)
         ended = sum(event.outcome not in {None, "interrupted"} for event in before)
-        if before and before[-1].outcome == "done" and is_made(self.run, cell):
+        last = before[-1].outcome if before else None
+        if last == "done" and is_made(self.run, cell):
             return "done"
+        if last is not None and self.is_final(cell, last, before):
+            return last
         if started - ended >= GIVE_UP:
             self.append(cell, started, outcome="gave_up")
             return "gave_up"
-        halvings = sum(event.outcome == "oom" for event in before)
-        crashes = sum(event.outcome == "crash" for event in before)
         while True:
             started += 1
-            outcome = self.attempt(cell, started, halvings)
-            halvings += outcome == "oom"
-            crashes += outcome == "crash"
-            again = (outcome == "oom" and halvings <= AGAIN["oom"]) or (outcome == "crash" and crashes <= AGAIN["crash"])
-            if not again or self.stop.asked:
+            before.append(self.attempt(cell, started, sum(event.outcome == "oom" for event in before)))
+            outcome = before[-1].outcome
+            assert outcome is not None
+            if outcome in {"done", "interrupted"} or self.stop.asked or self.is_final(cell, outcome, before):
                 return outcome
 
-    def attempt(self, cell: Cell, number: int, halvings: int) -> Outcome:
+    def is_final(self, cell: Cell, outcome: Outcome, events: Sequence[Event]) -> bool:
+        """Does another try in this task not help?"""
+        tries = (
+            0 if outcome == "oom" and cell.kind == "distill" else AGAIN.get(outcome, 0)
+        )  # a distillation has nothing to halve
+        return outcome in FINAL or (outcome in AGAIN and sum(event.outcome == outcome for event in events) > tries)
+
+    def attempt(self, cell: Cell, number: int, halvings: int) -> Event:
+        """How it ended."""
         self.append(cell, number)
         began = monotonic()
         log = self.run.log(cell)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             child = subprocess.Popen(
-                command(self.run, cell, halvings),
+                command(self.run, cell, halvings, self.needs_gpu),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
+                pass_fds=self.locks,
             )
             code = self._wait(child)
         outcome = told(code, self.stop.asked)
@@ -100,8 +128,7 @@ class Worker:
         seconds = monotonic() - began
         size = self.run.made(cell).stat().st_size if outcome == "done" else None
         tail = end_of(log) if outcome in FOR_PEOPLE else ""
-        self.append(cell, number, outcome=outcome, seconds=seconds, code=code, num_bytes=size, tail=tail)
-        return outcome
+        return self.append(cell, number, outcome=outcome, seconds=seconds, code=code, num_bytes=size, tail=tail)
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """The exit code. Told to stop, the child's standard input is closed: it saves and ends."""
@@ -124,12 +151,13 @@ class Worker:
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
         return {**os.environ, "PYTHONPATH": path, "VDDBENCH_HOME": self.run.plan.home, **self.environment}
 
-    def append(self, cell: Cell, attempt: int, **fields: object) -> None:
-        events.append(self.file, cell=cell.index, attempt=attempt, **fields)
+    def append(self, cell: Cell, attempt: int, **fields: object) -> Event:
+        return events.append(self.file, cell=cell.index, attempt=attempt, **fields)
 
 
-def command(run: Run, cell: Cell, halvings: int) -> list[str]:
-    return [sys.executable, "-m", "vddbench.batch.child", str(run.path), str(cell.index), str(halvings)]
+def command(run: Run, cell: Cell, halvings: int, needs_gpu: bool) -> list[str]:
+    given = [str(run.path), str(cell.index), str(halvings), str(int(needs_gpu))]
+    return [sys.executable, "-m", "vddbench.batch.child", *given]
 
 
 def told(code: int, stopped: bool) -> Outcome:
@@ -138,7 +166,7 @@ def told(code: int, stopped: bool) -> Outcome:
         return "done"
     if code == INTERRUPTED or (stopped and code < 0):
         return "interrupted"
-    by_code: dict[int, Outcome] = {OUT_OF_MEMORY: "oom", -9: "oom", BAD: "bad", DISK: "disk"}
+    by_code: dict[int, Outcome] = {OUT_OF_MEMORY: "oom", -9: "oom", BAD: "bad", DISK: "disk", NODE: "node"}
     return by_code.get(code) or ("crash" if code < 0 else "bug")
 
 
