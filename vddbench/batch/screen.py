@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console, Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +10,7 @@ from vddbench.batch.status import Status
 from vddbench.progress import clean
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "yellow", "failed": "red", "planned": "dim"}
+BAR_WIDTH = 60
 FAILURES_SHOWN = 8
 TAIL_LINES = 2
 
@@ -20,7 +20,7 @@ def screen(status: Status) -> RenderableType:
     total = sum(status.counts.values())
     parts: list[RenderableType] = [
         Text(clean(status.run), style="bold"),
-        ProgressBar(total=max(total, 1), completed=status.counts["done"], width=60),
+        Text.assemble(*_bar(status.counts, max(total, 1))),
         Text.assemble(*[(f"{n:,} {state}   ", COLOURS[state]) for state, n in status.counts.items() if n or state == "done"]),
         Text(_speed(status)),
     ]
@@ -35,6 +35,17 @@ def screen(status: Status) -> RenderableType:
         parts.append(_table("slowest", ["cell", "", "seconds", "tries"], status.slowest))
     parts += _failures(status)
     return Group(*parts)
+
+
+def _bar(counts: dict[str, int], total: int) -> list[tuple[str, str]]:
+    """Pieces of one line, as long as their shares of the cells."""
+    ends, done = [0], 0
+    for number in counts.values():
+        done += number
+        ends.append(round(done / total * BAR_WIDTH))
+    return [
+        ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (b - a), COLOURS[s]) for s, a, b in zip(counts, ends[:-1], ends[1:], strict=True)
+    ]
 
 
 def _speed(status: Status) -> str:
