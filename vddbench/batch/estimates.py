@@ -67,7 +67,7 @@ def measured(cells: Sequence[Cell]) -> list[Timing]:
 
     from vddbench.bench import measure
     from vddbench.lookup import load
-    from vddbench.predict import num_clips
+    from vddbench.protocol import V1
     from vddbench.spec import Task
     from vddbench.store import Store
     from vddbench.train import best_device
@@ -81,6 +81,7 @@ def measured(cells: Sequence[Cell]) -> list[Timing]:
         speed = measure(module, store.spec, BATCH, device)
         clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more; its batches don't
         trained = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
-        seconds = trained * speed.train + (num_clips(store.test) + num_clips(store.validation)) * speed.test
+        tested = int(((store.index["split"] == "test") | store.index["validation"]).sum()) * V1.test_views
+        seconds = trained * speed.train + tested * speed.test
         found.append(Timing(name, student, seconds))
     return found
