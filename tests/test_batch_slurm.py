@@ -36,7 +36,7 @@ from vddbench.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(available()), reason=available())]
 ASKED = Resources(gpus=0, cpus=1, mem=0.5, time=60)
-LONG_STEPS = 60  # of a student: some 10 s on an idle core
+LONG_STEPS = 45  # of a student: some 10 s on an idle core
 
 
 @pytest.fixture(scope="module")
