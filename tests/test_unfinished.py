@@ -93,9 +93,10 @@ def test_seconds_micro_batches_and_losses_that_were_not_finite_are_kept(tmp_path
     keep = Unfinished(tmp_path / "seed0.unfinished", ABOUT)
     model = Small((4, 16, 16, 3), 3)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    keep.save(model, sgd, Position(step=2, micro_batch=2, finite=False, seconds=1000.0))
+    keep.save(model, sgd, Position(step=2, micro_batch=2, finite=False, seconds=1000.0, peak_memory_bytes=10**15))
     trained = student(Unfinished(keep.path, ABOUT))
     assert 1000 < trained.seconds < 1100 and trained.micro_batch == 2 and not trained.finite
+    assert trained.peak_memory_bytes == 10**15
 
 
 def test_a_parameter_that_nothing_depends_on_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

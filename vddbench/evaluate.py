@@ -127,7 +127,7 @@ def make_record(
         clip_steps=task.student_steps(store.spec) * scored.batch_size(student),
         train_seconds=trained.seconds,
         test_seconds=test_seconds,
-        peak_memory_bytes=peak_memory_bytes(device),
+        peak_memory_bytes=max(trained.peak_memory_bytes, peak_memory_bytes(device)),
         predictions_sha256="0" * 64,  # write_record measures it
         environment=environment(trained, device),
         checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from vddbench.environment import peak_memory_bytes
 from vddbench.spec import ClipSet, DatasetSpec, Recipe, StudentModule
 from vddbench.unfinished import Position, Unfinished
 
@@ -30,6 +31,7 @@ class Trained:
     finite: bool  # False: the loss was NaN or infinite at some step
     seconds: float
     micro_batch: int
+    peak_memory_bytes: int  # of all processes that trained it
     precision: Precision
 
 
@@ -185,11 +187,19 @@ def train(
                 on_step(step + 1 - told, f"loss {loss.item():.3f}")
                 told = step + 1
             if unfinished is not None and unfinished.due(last=step + 1 == steps):
-                at = Position(step + 1, micro, bool(finite.item()), before + time.monotonic() - started)
+                peak = max(at.peak_memory_bytes, peak_memory_bytes(device))
+                at = Position(step + 1, micro, bool(finite.item()), before + time.monotonic() - started, peak)
                 unfinished.save(model, sgd, at)
     ok = bool(finite.item())  # also waits for the device, so that the seconds are true
     seconds = before + time.monotonic() - started
-    return Trained(model=model.eval(), finite=ok, seconds=seconds, micro_batch=micro, precision=precision)
+    return Trained(
+        model=model.eval(),
+        finite=ok,
+        seconds=seconds,
+        micro_batch=micro,
+        precision=precision,
+        peak_memory_bytes=max(at.peak_memory_bytes, peak_memory_bytes(device)),
+    )
 
 
 def rate(recipe: Recipe, step: int, steps: int) -> float:

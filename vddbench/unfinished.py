@@ -33,6 +33,7 @@ class Position:
     micro_batch: int = 0  # clips a forward pass, after halving; 0: not known yet
     finite: bool = True  # were all losses?
     seconds: float = 0.0  # of all processes that trained it
+    peak_memory_bytes: int = 0  # of those before this one
 
 
 class Unfinished:
