@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pandas as pd
 from tabulate import tabulate
 
 from leaderboard.evidence import load, tables_of
+from leaderboard.latex import latex
 from leaderboard.rank import TABLE, rank
 from vddbench.progress import clean, say
 from vddbench.spec import FULL
 
-FORMS = {"table": "simple", "md": "github", "csv": "", "json": ""}  # with tabulate's name where it draws
+FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # tabulate's name
 
 HEADERS = (
     "rank",
@@ -86,8 +88,8 @@ def number(value: object, form: str, times: float = 1) -> str:
     return "-" if pd.isna(value) else form.format(value * times)
 
 
-def show(roots: Sequence[Path], task: str | None, student: str | None, form: str) -> None:
-    """Prints the ranked tables of all records under `roots`. `form`: table, md, csv or json.
+def show(roots: Sequence[Path], task: str | None, student: str | None, form: str, track: str | None = None) -> None:
+    """Prints the ranked tables of all records under `roots`. `form`: of FORMS.
 
     Records that don't verify are named on stderr and left out. Raises FileNotFoundError when there is nothing to rank,
     LookupError for a format, task or student that there is not, and, after the other tables, ValueError naming the records
@@ -111,7 +113,8 @@ def show(roots: Sequence[Path], task: str | None, student: str | None, form: str
             one = found[0].record
             problems.append(f"no table of {one.task}, student {one.student}: {error}")
     if ranked:
-        print_rows(pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), form)
+        rows = pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True)
+        print_rows(rows if track is None else rows[rows["track"] == track].reset_index(drop=True), form)
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -121,6 +124,12 @@ def print_rows(rows: pd.DataFrame, form: str) -> None:
         print(rows.to_csv(index=False), end="")
     elif form == "json":
         print(rows.to_json(orient="records", indent=1))
+    elif form == "latex":
+        print(latex(rows))
+    elif form == "parquet":
+        if sys.stdout.isatty():
+            raise LookupError("--format parquet is no text: send it to a file, vddbench rank --format parquet > ranks.parquet")
+        rows.to_parquet(sys.stdout.buffer, index=False)
     else:
         for title, text in tables(rows, FORMS[form]):
             print(f"\n{title}\n\n{text}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from leaderboard.evidence import Evaluated, load
+from leaderboard.latex import escaped, latex
 from leaderboard.rank import rank
 from leaderboard.tables import show, tables
 from tests.test_records import GOOD, a_record
@@ -117,13 +121,37 @@ def test_of_a_cell_in_two_folders_the_first_counts(tmp_path: Path) -> None:
     assert [one.record.date for one in load([tmp_path / "one", tmp_path / "two"]).evaluated] == ["2026-01-01T00:00:00Z"]
 
 
-@pytest.mark.parametrize("form", ["table", "md", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "md", "csv", "json", "latex"])
 def test_every_format_shows_the_method_and_its_score(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         write_record(tmp_path, a_record(seed=i), GOOD)
     show([tmp_path], None, None, form)
     text = capsys.readouterr().out
     assert "mine" in text and ("50.0" in text or "0.5" in text)
+
+
+def test_parquet_keeps_numbers_numbers(tmp_path: Path) -> None:
+    for i in range(3):
+        write_record(tmp_path, a_record(seed=i), GOOD)
+    command = [sys.executable, "-c", "from vddbench.cli import main; main()", "rank", "--format", "parquet", "--track", "hard"]
+    done = subprocess.run([*command, "--results", str(tmp_path)], capture_output=True, check=True)
+    rows = pd.read_parquet(io.BytesIO(done.stdout))
+    assert rows["top1"].tolist() == [0.5] and rows["rank"].tolist() == [1.0] and rows["method"].tolist() == ["mine"]
+
+
+def test_latex_is_bold_in_the_first_tie_group_and_a_name_is_no_command(tmp_path: Path) -> None:
+    rows = rank([*seeds("a_1", [0.5] * 3), *seeds("b", [0.495] * 3), *seeds("low", [0.1] * 3)])
+    text = latex(rows)
+    assert text.count(r"\textbf") == 2 and r"a\_1" in text and r"\textbf{10" not in text
+    assert escaped("\\input{x} & 100 % $ \u00e9") == r"\textbackslash{}input\{x\} \& 100 \% \$ ?"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
+def test_latex_compiles(tmp_path: Path) -> None:
+    rows = rank([*seeds("a_1", [0.5] * 3), *seeds("low", [0.1] * 3), *seeds("lucky", [0.9])])
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex(rows) + "\n\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page)
+    subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
 
 
 def test_methods_that_wrote_the_same_bytes_keep_their_own_rows() -> None:
@@ -260,7 +288,7 @@ def test_a_strangers_file_cannot_write_to_the_terminal(tmp_path: Path, capsys: p
 def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="vddbench evaluate"):
         show([tmp_path], None, None, "table")
-    with pytest.raises(LookupError, match="allowed: table, md, csv, json"):
+    with pytest.raises(LookupError, match="allowed: table, md, csv, json, latex, parquet"):
         show([tmp_path], None, None, "xlsx")
 
 

@@ -180,12 +180,15 @@ def rank(
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     task: OnlyTask = None,
     student: OnlyStudent = None,
-    form: Annotated[str, typer.Option("--format", help="table, md, csv or json")] = "table",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
+    track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
 ) -> None:
     """Print the ranked tables of all records."""
     from leaderboard.tables import show
 
-    show(results, task, student, form)
+    if track not in {None, "hard", "soft"}:
+        raise LookupError(f"--track {str(track)[:40]!r}: hard or soft")
+    show(results, task, student, form, track)
 
 
 @app.command()
