@@ -258,6 +258,20 @@ def diff(
 
 @app.command()
 @friendly
+def power(
+    delta: Annotated[float, typer.Option(min=0.01, max=100, help="points of top-1 that two methods differ by")] = 1.0,
+    task: OnlyTask = None,
+    student: OnlyStudent = None,
+    results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+) -> None:
+    """How many students of each would tell two methods apart that differ by --delta points?"""
+    from leaderboard.power import show
+
+    show(results, delta, task, student)
+
+
+@app.command()
+@friendly
 def schema() -> None:
     """Print the JSON Schema of manifest.json."""
     from vddbench.spec import Manifest
