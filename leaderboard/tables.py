@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
+from leaderboard import reported
 from leaderboard.evidence import load, tables_of
 from leaderboard.latex import latex
 from leaderboard.rank import TABLE, rank
 from vddbench.progress import clean, say
-from vddbench.spec import FULL
+from vddbench.spec import FULL, Task
 
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # tabulate's name
 
@@ -88,8 +89,10 @@ def number(value: object, form: str, times: float = 1) -> str:
     return "-" if pd.isna(value) else form.format(value * times)
 
 
-def show(roots: Sequence[Path], task: str | None, student: str | None, form: str, track: str | None = None) -> None:
-    """Prints the ranked tables of all records under `roots`. `form`: of FORMS.
+def show(
+    roots: Sequence[Path], task: str | None, student: str | None, form: str, track: str | None = None, papers: bool = False
+) -> None:
+    """Prints the ranked tables of all records under `roots`. `form`: of FORMS; papers: with what they report, as text.
 
     Records that don't verify are named on stderr and left out. Raises FileNotFoundError when there is nothing to rank,
     LookupError for a format, task or student that there is not, and, after the other tables, ValueError naming the records
@@ -115,6 +118,9 @@ def show(roots: Sequence[Path], task: str | None, student: str | None, form: str
     if ranked:
         rows = pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True)
         print_rows(rows if track is None else rows[rows["track"] == track].reset_index(drop=True), form)
+        for name in sorted(set(rows["task"])) if papers and FORMS[form] else ():
+            if text := reported.draw(Task.parse(name), FORMS[form]):
+                print(f"\n{name} as papers report it: other students, tests and choices; not ranked\n\n{text}")
     if problems:
         raise ValueError("\n".join(problems))
 

@@ -182,13 +182,14 @@ def rank(
     student: OnlyStudent = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
     track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
+    reported: Annotated[bool, typer.Option("--reported", help="below, what papers report: never ranked")] = False,
 ) -> None:
     """Print the ranked tables of all records."""
     from leaderboard.tables import show
 
     if track not in {None, "hard", "soft"}:
         raise LookupError(f"--track {str(track)[:40]!r}: hard or soft")
-    show(results, task, student, form, track)
+    show(results, task, student, form, track, reported)
 
 
 @app.command()
