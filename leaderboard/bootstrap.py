@@ -45,8 +45,13 @@ class Drawn:
     clusters: int  # of test videos
 
     def scores(self) -> np.ndarray:
-        """[draws], the seeds' deviations as wide as their number leaves them unknown."""
-        return self.score + self.video + self.seed * widening(self.freedom)
+        """[draws], as wide as the number of seeds and videos leaves them unknown."""
+        of_seeds = float(np.var(self.seed))
+        freedom = freedom_of(
+            [(max(0.0, float(np.var(self.video)) - self.twice), self.clusters - 1.0), (of_seeds, self.freedom)]
+        )
+        once = np.sqrt(1 - self.twice / of_seeds) if of_seeds > self.twice else 0.0
+        return np.asarray(self.score + (self.video + self.seed * once) * widening(freedom))
 
 
 @dataclass(frozen=True)
