@@ -5,6 +5,9 @@ small 3-D convolution makes clips of the pairs. Each iteration draws a pair a sl
 
 At the published lr of 1e-4 (ipc 1) the motions hardly move from the noise they start as: 5,000 iterations along the first
 gradient would be 0.0007 of its standard deviation (10 classes of avletters, 8 real clips a class, hallucinator "default").
+
+Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 26.7 % (5 students x 2
+distillations), `random` 11.3. Published on MiniUCF ipc 1: 17.5 +- 0.1.
 """
 
 from __future__ import annotations

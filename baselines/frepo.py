@@ -4,6 +4,9 @@ Neural feature regression with pooling (arXiv 2206.00719) on clips as in SDD (23
 a pool and predicts a batch of real clips from the synthetic ones, K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y with K = embed embed^T;
 the pixels follow the gradient of the squared error, then that network takes one step on the synthetic clips. After
 `net_updates` steps a network is replaced by a fresh one; their ages are staggered. Labels are fixed, centred one-hot.
+
+Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 22.2 % (5 students x 2
+distillations), `mean` of which it starts 26.8, `random` 11.3. Published on MiniUCF ipc 1: 20.3 +- 0.5, with learned labels.
 """
 
 from __future__ import annotations

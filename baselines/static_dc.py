@@ -3,6 +3,9 @@
 Gradient matching (DC, arXiv 2006.05929) on one frame a class or more, as SDD (2312.00362) does it before its dynamic memory
 is learned. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
 one on the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
+
+Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 19.9 % (5 students x 2
+distillations), `random` 11.3. Published on MiniUCF ipc 1: 13.7 +- 1.1.
 """
 
 from __future__ import annotations
