@@ -205,9 +205,10 @@ def test_a_submission_cut_short_says_what_to_do(run: Run) -> None:
 
 def test_cells_that_never_start_are_not_retried_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     in_queue(monkeypatch)
-    for _ in range(3):
-        assert list(retryable(status(run), None)) == list(range(CELLS)) or status(run).counts["planned"]
+    for _ in range(2):
         given(run)
+        assert list(retryable(status(run), None)) == list(range(CELLS))
+    given(run)
     assert list(retryable(status(run), None)) == [] and list(retryable(status(run), {"lost"})) == list(range(CELLS))
 
 

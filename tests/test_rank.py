@@ -76,7 +76,7 @@ def test_one_entry_and_entries_that_are_all_the_same() -> None:
     assert rank(seeds("a", [0.5] * 3))["rank"].tolist() == [1]
     same = seeds("a", [0.5] * 3)
     rows = rank([*same, *(changed(one, method="b", submission_sha256="b" * 64) for one in same)])
-    assert (rows["rank"].tolist() == [1, 1] and rows["rank_high"].tolist() == [1, 1]) or rows["rank_high"].max() == 2
+    assert rows["rank"].tolist() == [1, 1] and rows["rank_high"].max() <= 2
 
 
 def test_the_order_of_records_does_not_matter() -> None:

@@ -97,7 +97,7 @@ def requeue_self() -> None:
         shown = ask(["scontrol", "show", "job", "-o", job_id])
         if "JobState=RUNNING" in shown:
             ask(["scontrol", "requeue", job_id])
-    except (Unanswered, ValueError):
+    except ValueError:  # it doesn't answer: the cell is told as interrupted, and `retry` takes it up
         return
     time.sleep(60)  # Slurm ends this process
 

@@ -101,9 +101,8 @@ class Worker:
 
     def is_final(self, cell: Cell, outcome: Outcome, events: Sequence[Event]) -> bool:
         """Does another try in this task not help?"""
-        tries = (
-            0 if outcome == "oom" and cell.kind == "distill" else AGAIN.get(outcome, 0)
-        )  # a distillation has nothing to halve
+        nothing_to_halve = outcome == "oom" and cell.kind == "distill"
+        tries = 0 if nothing_to_halve else AGAIN.get(outcome, 0)
         return outcome in FINAL or (outcome in AGAIN and sum(event.outcome == outcome for event in events) > tries)
 
     def attempt(self, cell: Cell, number: int, halvings: int) -> Event:
