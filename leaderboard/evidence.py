@@ -36,13 +36,14 @@ class Loaded:
 
 def load(roots: Sequence[Path]) -> Loaded:
     """Every record under the results folders, verified against its predictions. Reruns are left out; of a cell that stands
-    in two folders, the first folder's record counts. Records of one prepared store answer the same test videos: those that
-    disagree with most of them are refused."""
-    found: dict[str, tuple[Evaluated, str]] = {}
+    in two folders the first folder's record counts, of several in one folder (published by several labs) the earliest. Records
+    of one prepared store answer the same test videos: those that disagree with most of them are refused."""
+    found: dict[Path, tuple[Evaluated, str]] = {}
     refused = []
     for root in roots:
+        here: dict[Path, list[tuple[Evaluated, str]]] = defaultdict(list)
         for path in record_files(root):
-            cell = str(path.relative_to(root))
+            cell = path.relative_to(root).with_name(path.stem.partition(".")[0])
             if cell in found:
                 continue
             try:
@@ -51,7 +52,9 @@ def load(roots: Sequence[Path]) -> Loaded:
                 refused.append(str(error))
             else:
                 hits = predictions.top5[:, 0] == predictions.label
-                found[cell] = Evaluated(record, hits, predictions.group, path), predictions.videos_digest()
+                here[cell].append((Evaluated(record, hits, predictions.group, path), predictions.videos_digest()))
+        for cell, several in here.items():
+            found[cell] = min(several, key=lambda each: (each[0].record.date, each[0].path.name))
     answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for one, digest in found.values():
         answers[_store(one.record)][digest] += 1

@@ -1,5 +1,6 @@
 """Records on disk: `results/TASK/METHOD@SHA8/STUDENT/seedN.json` (METHOD-sN@SHA8 for distillation seed N > 0) and its
-predictions in `seedN.npz`. No torch.
+predictions in `seedN.npz`. Published ones are `seedN.ADDRESS.json`, so that two labs' records of one cell keep out of each
+other's way. No torch.
 
 A record is written once and never edited. The headline is never believed: reading recomputes it from the predictions and
 refuses a record that disagrees.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,9 @@ from vddbench.spec import Record, Task
 
 MAX_JSON_BYTES = 1_000_000
 PART_SECONDS = 3600  # a live writer finishes its temporary file within seconds
+ADDRESS_DIGITS = 16  # of the sha256 of a record's JSON, which holds the sha256 of its predictions
+PUBLISHED = re.compile(rf"seed[0-9]+\.[0-9a-f]{{{ADDRESS_DIGITS}}}")
+RERUN = re.compile(r"seed[0-9]+\.rerun[0-9]+")
 FIELDS_SHOWN = 5  # wrong fields named in one message
 
 
@@ -35,6 +40,17 @@ def path_of(root: Path, record: Record) -> Path:
     """Where a record stands below a results folder."""
     folder = record.method if record.distill_seed == 0 else f"{record.method}-s{record.distill_seed}"
     return cell_path(root, record.task, folder, record.submission_sha256, record.student, record.seed)
+
+
+def address(data: bytes) -> str:
+    """What a record's file is called by when it is published; of its JSON's bytes."""
+    return hashlib.sha256(data).hexdigest()[:ADDRESS_DIGITS]
+
+
+def published_path(record: Record, data: bytes) -> Path:
+    """Where the record with these bytes stands below the published records: the same for whoever publishes it."""
+    due = path_of(Path(), record)
+    return due.with_name(f"{due.stem}.{address(data)}.json")
 
 
 def write_record(root: Path, record: Record, predictions: Predictions, *, beside: bool = False) -> Path:
@@ -125,14 +141,15 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
         if file.stat().st_size > limit:
             raise ValueError(f"record {path}: {file.name} has {file.stat().st_size:,} bytes; at most {limit:,} are read")
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        record = Record.model_validate_json(text)
         data = npz.read_bytes()
         predictions = read_predictions(data)
     except ValidationError as error:
         raise ValueError(f"record {path} is not valid: {_problems(error)}") from error
     except ValueError as error:
         raise ValueError(f"record {path} is not valid: {error}") from error
-    _check_place(path, record)
+    _check_place(path, record, address(text))
     if record.predictions_sha256 != hashlib.sha256(data).hexdigest():
         raise ValueError(f"record {path}: {npz.name} is not the file it was written with (sha256 differs)")
     _check_answers(path, record, predictions)
@@ -147,10 +164,13 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(lines) + more
 
 
-def _check_place(path: Path, record: Record) -> None:
+def _check_place(path: Path, record: Record, of_text: str) -> None:
     due = path_of(path.parents[3], record)
-    if path.parent != due.parent or path.stem.partition(".rerun")[0] != due.stem:
+    seed, _, more = path.stem.partition(".")
+    if path.parent != due.parent or seed != due.stem:
         raise ValueError(f"record {path}: its path says something else than its fields, by which it belongs at {due}")
+    if PUBLISHED.fullmatch(path.stem) and more != of_text:
+        raise ValueError(f"record {path}: its content has the address {of_text}; it was changed after it was published")
 
 
 def _check_answers(path: Path, record: Record, predictions: Predictions) -> None:
@@ -175,6 +195,13 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
 
 def record_files(root: Path) -> Iterator[Path]:
     """All record files under a results folder, sorted; no reruns (`--force`), nothing that was set aside."""
+    for path in all_record_files(root):
+        if not RERUN.fullmatch(path.stem):
+            yield path
+
+
+def all_record_files(root: Path) -> Iterator[Path]:
+    """With the reruns."""
     for path in sorted(root.glob("*/*@*/*/seed*.json")):
-        if "." not in path.stem:
+        if "." not in path.stem or PUBLISHED.fullmatch(path.stem) or RERUN.fullmatch(path.stem):
             yield path

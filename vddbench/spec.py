@@ -256,6 +256,18 @@ class Record(Frozen):
         return self
 
 
+class Review(Frozen):
+    """Somebody's re-run of a record: the same submission, student and seed, trained again. Whether it bears the record out is
+    computed from the two records, never read from here."""
+
+    format: Literal[1] = 1
+    kind: Literal["reproduced", "verified"]  # verified: by a maintainer, who checked the submission as well
+    by: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # a user name of the Hub
+    of: Sha256  # the record's JSON file
+    rerun: Sha256  # the JSON file of the re-run's record
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
     """What a baseline makes: the tensors its decoder reads, and what it chose on validation videos, for the manifest."""
