@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vddbench import lookup
+from vddbench.predictions import Predictions
 from vddbench.records import path_of, read_record, record_files
 from vddbench.spec import FULL, Record, Task
 
@@ -24,6 +25,7 @@ class Evaluated:
     hits: np.ndarray  # [V] bool
     groups: np.ndarray  # [V] str, of the test videos; "" for one that stands alone
     path: Path = Path()
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # [V], when it was read from a file
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,28 @@ def load(roots: Sequence[Path]) -> Loaded:
             except (ValueError, OSError) as error:
                 refused.append(str(error))
             else:
-                hits = predictions.top5[:, 0] == predictions.label
-                here[cell].append((Evaluated(record, hits, predictions.group, path), predictions.videos_digest()))
+                here[cell].append((evaluated(record, predictions, path), predictions.videos_digest()))
         for cell, several in here.items():
             found[cell] = min(several, key=lambda each: (each[0].record.date, each[0].path.name))
     answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for one, digest in found.values():
         answers[_store(one.record)][digest] += 1
-    evaluated = []
+    agreed = []
     for one, digest in found.values():
         [(most, count)] = answers[_store(one.record)].most_common(1)  # of equally many, the first one loaded
         if digest == most:
-            evaluated.append(one)
+            agreed.append(one)
         else:
             refused.append(
                 f"record {one.path}: its test videos, labels or groups differ from those of {count} other records of the "
                 f"prepared store {one.record.store_digest[:8]}; evaluate it again on that store"
             )
-    return Loaded(evaluated, refused)
+    return Loaded(agreed, refused)
+
+
+def evaluated(record: Record, predictions: Predictions, path: Path) -> Evaluated:
+    hits = predictions.top5[:, 0] == predictions.label
+    return Evaluated(record, hits, predictions.group, path, predictions.label)
 
 
 def _store(record: Record) -> tuple[str, str]:
@@ -80,12 +86,12 @@ def check_unmixed(records: Iterable[Record]) -> None:
     first: dict[tuple[str, str], Record] = {}
     for record in records:
         dataset = Task.parse(record.task).dataset
-        for key, field in (((dataset, "store"), "store_digest"), ((record.student, "student"), "protocol_hash")):
+        for key, what in (((dataset, "store"), "store_digest"), ((record.student, "student"), "protocol_hash")):
             other = first.setdefault(key, record)
-            if getattr(other, field) != getattr(record, field):
+            if getattr(other, what) != getattr(record, what):
                 raise ValueError(
-                    f"two records differ in {field} and can't share a table: "
-                    f"{name(other)} ({getattr(other, field)[:8]}) and {name(record)} ({getattr(record, field)[:8]}); "
+                    f"two records differ in {what} and can't share a table: "
+                    f"{name(other)} ({getattr(other, what)[:8]}) and {name(record)} ({getattr(record, what)[:8]}); "
                     "evaluate both on the same prepared store and version, or rank them from separate folders"
                 )
 

@@ -53,13 +53,36 @@ def difference(first: Hits, second: Hits, groups: np.ndarray) -> Difference:
     )
 
 
-def compare(
-    roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None
-) -> pd.DataFrame:
-    """A row for each task, student and track in which both methods have records: `first` minus `second`.
+@dataclass(frozen=True)
+class Pair:
+    """The records of two methods in one table."""
+
+    task: str
+    student: str
+    track: str
+    first: list[Evaluated]
+    second: list[Evaluated]
+
+    def difference(self) -> Difference:
+        return difference(_hits(self.first), _hits(self.second), self.first[0].groups)
+
+    def per_class(self) -> pd.DataFrame:
+        """A row for each class of the test videos: `label`, `videos`, and the difference on them alone, largest first."""
+        first, second = _hits(self.first), _hits(self.second)
+        labels, groups = self.first[0].labels, self.first[0].groups
+        rows = []
+        for label in np.unique(labels):
+            of_class = labels == label
+            found = difference([hits[:, of_class] for hits in first], [hits[:, of_class] for hits in second], groups[of_class])
+            rows.append({"label": int(label), "videos": int(of_class.sum()), **vars(found)})
+        return pd.DataFrame(rows).sort_values(["top1", "label"], ascending=[False, True], ignore_index=True)
+
+
+def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None) -> list[Pair]:
+    """Every task, student and track in which both methods have records.
 
     Raises LookupError for a task, student or method without records or when methods meet nowhere, ValueError for records of
-    different stores, protocols or recipes, and for two sets of one distillation seed.
+    different stores, protocols or recipes.
     """
     cells: dict[tuple[str, str, str], dict[str, list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
     loaded = load(roots)
@@ -77,11 +100,20 @@ def compare(
     common = {key: methods for key, methods in sorted(cells.items()) if {first, second} <= methods.keys()}
     if not common:
         raise LookupError(f"{first} and {second} have no task, student and track in common; evaluate both on one task")
-    rows = []
-    for (of_task, of_student, track), methods in common.items():
+    for methods in common.values():
         check_unmixed(each.record for method in (first, second) for each in methods[method])
-        found = difference(_hits(methods[first]), _hits(methods[second]), methods[first][0].groups)
-        rows.append({"task": of_task, "student": of_student, "track": track, **vars(found)})
+    return [Pair(*key, methods[first], methods[second]) for key, methods in common.items()]
+
+
+def compare(
+    roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None
+) -> pd.DataFrame:
+    """A row for each of `pairs`: `first` minus `second`. Raises as it does, and ValueError for two sets of one distillation
+    seed."""
+    rows = [
+        {"task": pair.task, "student": pair.student, "track": pair.track, **vars(pair.difference())}
+        for pair in pairs(roots, first, second, task, student)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -99,18 +131,3 @@ def _hits(evaluated: Sequence[Evaluated]) -> Hits:
             )
         by_set[record.distill_seed].append(each.hits)
     return [np.array(hits) for hits in by_set.values()]
-
-
-def show(roots: Sequence[Path], first: str, second: str, task: str | None, student: str | None) -> None:
-    """Prints what `compare` finds."""
-    for row in compare(roots, first, second, task, student).to_dict("records"):
-        interval = f"95 % from {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
-        if np.isnan(row["low"]):
-            interval = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
-        apart = "; more" if row["low"] > 0 else "; less" if row["high"] < 0 else "; not told apart"
-        runs = " and ".join(f"{n} students of {sets} distillations" for n, sets in zip(row["runs"], row["sets"], strict=True))
-        print(
-            f"{row['task']} · student {row['student']} · {row['track']} labels: {first} {row['first']:.1%}, "
-            f"{second} {row['second']:.1%}: {100 * row['top1']:+.1f} points, {interval}"
-            f"{'' if np.isnan(row['low']) else apart} ({runs})"
-        )

@@ -36,12 +36,29 @@ class Spread:
 def students_needed(spread: Spread, delta: float) -> int | None:
     """Students a method, for a difference of `delta` (in [0, 1]) to be told; None when no number of them is enough."""
     for n in range(2, MOST + 1):
-        of_students = 2 * spread.student / n
-        variance = spread.video + of_students
-        freedom = variance**2 / (spread.video**2 / (spread.clusters - 1) + of_students**2 / (2 * (n - 1)) or 1e-30)
-        if (stdtrit(freedom, 0.975) + ndtri(POWER)) * np.sqrt(variance) <= delta:
+        if least_told(spread, n) <= delta:
             return n
     return None
+
+
+def least_told(spread: Spread, students: int) -> float:
+    """The smallest difference (in [0, 1]) that this many students of each of two methods tell."""
+    of_students = 2 * spread.student / students
+    variance = spread.video + of_students
+    freedom = variance**2 / (spread.video**2 / (spread.clusters - 1) + of_students**2 / (2 * (students - 1)) or 1e-30)
+    return float((stdtrit(freedom, 0.975) + ndtri(POWER)) * np.sqrt(variance))
+
+
+def note(found: Sequence[Evaluated], student_counts: Sequence[int]) -> str:
+    """What the students and test videos of a table can't tell apart; empty when nothing tells their spread."""
+    spread = spread_of(found)
+    if spread is None or spread.clusters < 2 or not student_counts:
+        return ""
+    students = int(np.median(student_counts))
+    return (
+        f"Of {students} students each, methods that differ by less than {100 * least_told(spread, students):.1f} points are "
+        "mostly not told apart here (power 80 %)."
+    )
 
 
 def spread_of(found: Sequence[Evaluated]) -> Spread | None:

@@ -78,6 +78,21 @@ def rank(found: Sequence[Evaluated]) -> pd.DataFrame:
     ranked. Inside a group entries stand by score, then fewer bytes, then the earlier date. Raises ValueError for records that
     can't share a table.
     """
+    drawn = draw_all(found)
+    rows = [row for _, table in sorted(drawn.tables.items()) for row in rows_of(table, drawn.references)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+@dataclass(frozen=True)
+class DrawnAll:
+    """Every entry with its draws, by (task, student, track), and the references they are held against."""
+
+    tables: dict[tuple[str, str, str], list[tuple[Entry, Drawn]]]
+    references: References
+
+
+def draw_all(found: Sequence[Evaluated]) -> DrawnAll:
+    """Test videos are drawn jointly for all entries of a dataset. Raises ValueError for records that can't share a table."""
     found = sorted(found, key=lambda each: (name(each.record), each.record.distill_seed, each.record.track))
     check_unmixed(each.record for each in found)
     check_references(each.record for each in found)
@@ -92,8 +107,7 @@ def rank(found: Sequence[Evaluated]) -> pd.DataFrame:
         if is_reference(entry.one):
             kind = (FULL, entry.dataset) if is_full(entry.one.task) else (RANDOM, entry.one.task)
             references[*kind, entry.one.student] = drawn
-    rows = [row for _, table in sorted(tables.items()) for row in rows_of(table, references)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return DrawnAll(tables, references)
 
 
 def entries(found: Iterable[Evaluated]) -> list[Entry]:
@@ -197,9 +211,13 @@ def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[floa
     closed = (drawn.score - random.score) / (full.score - random.score)
     if not min(drawn.freedom, random.freedom) > 0:
         return gain, (closed, np.nan, np.nan)
+    return gain, (closed, *(float(q) for q in np.percentile(shares(drawn, random, full), [2.5, 97.5])))
+
+
+def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
+    """[draws] of the share of the gap from `random` to `full` that is closed."""
     of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its luck is not known
-    shares = (drawn.scores() - random.scores()) / (of_full - random.scores())
-    return gain, (closed, *(float(q) for q in np.percentile(shares, [2.5, 97.5])))
+    return np.asarray((drawn.scores() - random.scores()) / (of_full - random.scores()))
 
 
 def flags(records: Sequence[Record]) -> list[str]:

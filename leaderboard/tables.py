@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from tabulate import tabulate
 
 from leaderboard import reported
-from leaderboard.evidence import load, tables_of
+from leaderboard.aggregate import aggregate
+from leaderboard.evidence import Evaluated, load, tables_of
 from leaderboard.latex import latex
+from leaderboard.power import note
 from leaderboard.rank import TABLE, rank
 from vddbench.progress import clean, say
 from vddbench.spec import FULL, Task
@@ -33,7 +36,10 @@ HEADERS = (
 )
 
 
-def tables(rows: pd.DataFrame, style: str) -> Iterator[tuple[str, str]]:
+Notes = Mapping[tuple[str, str, str], str]  # by (task, student, track)
+
+
+def tables(rows: pd.DataFrame, style: str, notes: Notes = MappingProxyType({})) -> Iterator[tuple[str, str]]:
     """(title, text) of each table. `style` is a tabulate format: "github" for Markdown, "simple" for a terminal.
 
     The reference `full` of the dataset is repeated at the foot of each of its tables; DATASET-full has a table of its own
@@ -45,7 +51,8 @@ def tables(rows: pd.DataFrame, style: str) -> Iterator[tuple[str, str]]:
     is_reference = on_full & (rows["method"] == FULL) & (rows["track"] == "hard")
     for (task, student, track), part in rows[~on_full].groupby(["task", "student", "track"], sort=True):
         foot = rows[is_reference & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)]
-        yield clean(f"{task} · student {student} · {track} labels"), draw(pd.concat([part, foot]), style)
+        note = notes.get((str(task), str(student), str(track)), "")
+        yield clean(f"{task} · student {student} · {track} labels"), draw(pd.concat([part, foot]), style) + note
     for (task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
@@ -63,8 +70,8 @@ def line(row: Mapping[Hashable, object]) -> list[str]:
         clean(str(row["method"])),
         number(row["top1"], "{:.1f}", 100),
         interval(row["low"], row["high"], "{:.1f}"),
-        f"{number(row['gain'], '{:+.1f}', 100)} {interval(row['gain_low'], row['gain_high'], '{:+.1f}')}".removesuffix(" -"),
-        f"{number(row['gap_closed'], '{:.0f}', 100)} {interval(row['gap_low'], row['gap_high'], '{:.0f}')}".removesuffix(" -"),
+        known(row, ("gain", "gain_low", "gain_high"), "{:+.1f}"),
+        known(row, ("gap_closed", "gap_low", "gap_high"), "{:.0f}"),
         f"{row['seeds']}" if row["distillations"] == 1 else f"{row['seeds']} on {row['distillations']}",
         number(row["payload_bytes"], "{:.3f}", 1e-6),
         number(row["budget_share"], "{:.1f}", 100),
@@ -82,6 +89,12 @@ def place(row: Mapping[Hashable, object]) -> str:
 def interval(low: object, high: object, form: str) -> str:
     """Of shares, in percent."""
     return f"({number(low, form, 100)} to {number(high, form, 100)})" if not pd.isna(low) else "-"  # type: ignore[call-overload]
+
+
+def known(row: Mapping[Hashable, object], names: tuple[str, str, str], form: str) -> str:
+    """A share in percent with its interval, as far as they are known."""
+    value, low, high = (row[name] for name in names)
+    return f"{number(value, form, 100)} {interval(low, high, form)}".removesuffix(" -")
 
 
 def number(value: object, form: str, times: float = 1) -> str:
@@ -109,15 +122,20 @@ def show(
             f"no valid records in {folders}; make some with `vddbench evaluate`, or name a folder with --results"
         )
     ranked, problems = [], []
+    notes: dict[tuple[str, str, str], str] = {}
     for found in tables_of(loaded.evaluated, task, student):
         try:
-            ranked.append(rank(found))
+            rows = rank(found)
+            ranked.append(rows)
+            notes |= notes_of(found, rows)
         except ValueError as error:
             one = found[0].record
             problems.append(f"no table of {one.task}, student {one.student}: {error}")
     if ranked:
         rows = pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True)
-        print_rows(rows if track is None else rows[rows["track"] == track].reset_index(drop=True), form)
+        print_rows(rows if track is None else rows[rows["track"] == track].reset_index(drop=True), form, notes)
+        if FORMS[form] and task is None and not problems:
+            print_aggregate(loaded.evaluated, student, track, FORMS[form])
         for name in sorted(set(rows["task"])) if papers and FORMS[form] else ():
             if text := reported.draw(Task.parse(name), FORMS[form]):
                 print(f"\n{name} as papers report it: other students, tests and choices; not ranked\n\n{text}")
@@ -125,7 +143,39 @@ def show(
         raise ValueError("\n".join(problems))
 
 
-def print_rows(rows: pd.DataFrame, form: str) -> None:
+def notes_of(found: Sequence[Evaluated], rows: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """Below each table, what its students and videos can't tell apart."""
+    notes = {}
+    for (task, student, track), part in rows[rows["rank"].notna()].groupby(TABLE):
+        own = [each for each in found if (each.record.task, each.record.student, each.record.track) == (task, student, track)]
+        if text := note(own, part["seeds"].tolist()):
+            notes[str(task), str(student), str(track)] = f"\n\n{text}"
+    return notes
+
+
+def print_aggregate(found: Sequence[Evaluated], student: str | None, track: str | None, style: str) -> None:
+    """All tables of each student in one; nothing where no method but `random` is in all of two or more."""
+    rows = aggregate(found)
+    rows = rows[rows["student"].eq(student or rows["student"]) & rows["track"].eq(track or rows["track"])]
+    for (of_student, of_track), part in rows.groupby(["student", "track"], sort=True):
+        if part["rank"].notna().sum() < 2:
+            continue
+        lines = [
+            [
+                place(row),
+                clean(row["method"]),
+                known(row, ("gap_closed", "gap_low", "gap_high"), "{:.0f}"),
+                number(row["mean_rank"], "{:.1f}"),
+                f"{row['tables']} of {row['of_tables']}",
+                f"lacks {row['missing']}" if row["missing"] else "",
+            ]
+            for row in part.to_dict("records")
+        ]
+        print(f"\nall tables · student {of_student} · {of_track} labels\n")
+        print(tabulate(lines, ("rank", "method", "mean gap closed %", "mean rank", "tables", ""), style, disable_numparse=True))
+
+
+def print_rows(rows: pd.DataFrame, form: str, notes: Notes) -> None:
     if form == "csv":
         print(rows.to_csv(index=False), end="")
     elif form == "json":
@@ -137,5 +187,5 @@ def print_rows(rows: pd.DataFrame, form: str) -> None:
             raise LookupError("--format parquet is no text: send it to a file, vddbench rank --format parquet > ranks.parquet")
         rows.to_parquet(sys.stdout.buffer, index=False)
     else:
-        for title, text in tables(rows, FORMS[form]):
+        for title, text in tables(rows, FORMS[form], notes):
             print(f"\n{title}\n\n{text}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leaderboard.bootstrap import apart, draw, drawn_videos
-from leaderboard.power import Spread, show, spread_of, students_needed
+from leaderboard.power import Spread, least_told, note, show, spread_of, students_needed
 from tests.test_rank import seeds
 from tests.test_records import GOOD, a_record
 from vddbench.records import write_record
@@ -19,6 +19,18 @@ def test_more_students_are_needed_for_less_and_none_are_enough_where_videos_are_
     needed = [students_needed(spread, delta) for delta in (0.2, 0.1, 0.05, 0.04)]
     assert all(n is not None for n in needed) and needed == sorted(needed) and needed[0] < needed[-1]
     assert students_needed(spread, 0.02) is None  # 2.8 standard errors of the videos alone are 0.028
+
+
+def test_what_students_at_hand_cannot_tell_is_where_more_would_be_needed() -> None:
+    spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
+    needed = students_needed(spread, 0.05)
+    assert needed is not None and least_told(spread, needed) <= 0.05 < least_told(spread, needed - 1)
+
+
+def test_a_table_says_what_its_students_cannot_tell_and_nothing_when_that_is_unknown() -> None:
+    found = [*seeds("one", [0.3, 0.32, 0.34]), *seeds("two", [0.5, 0.52, 0.54])]
+    assert "Of 3 students each, methods that differ by less than" in note(found, [3, 3])
+    assert note(found[:3], [3]) == "" and note(found, []) == ""
 
 
 def test_that_many_students_do_tell_it_in_four_of_five_cases() -> None:

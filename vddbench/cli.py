@@ -250,11 +250,15 @@ def diff(
     task: OnlyTask = None,
     student: OnlyStudent = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+    submissions: Annotated[Path, typer.Option(help="folder of the submissions, for what their manifests say")] = Path(
+        "submissions"
+    ),
 ) -> None:
-    """Is method FIRST better than SECOND? The paired difference of their top-1, with its 95 % interval."""
-    from leaderboard.paired import show
+    """Is method FIRST better than SECOND? The paired difference of their top-1, with its 95 % interval, by class, and what else
+    differs: bytes, clips, config, environment."""
+    from leaderboard.differences import show
 
-    show(results, first, second, task, student)
+    show(results, submissions, first, second, task, student)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """A results repo and its copy on disk: `published/{records,reviews,submissions}`, the same paths on both sides.
 
 Records and reviews are called by their content, so copies never conflict: what is there is never fetched or sent again.
-Everything in the repo may be a stranger's: only paths of the known form and bounded size are fetched, and reading verifies them.
+Everything in the repo may be a stranger's: only paths of the known form and of bounded size are fetched; reading verifies them.
 """
 
 from __future__ import annotations

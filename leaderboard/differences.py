@@ -1,0 +1,125 @@
+"""What `vddbench diff` prints: how far two methods are apart, on which classes, and what else differs. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from leaderboard.evidence import Evaluated
+from leaderboard.paired import Difference, Pair, pairs
+from leaderboard.rank import MIN_SEEDS
+from vddbench.manifest import read_manifest
+from vddbench.place import home
+from vddbench.progress import clean
+from vddbench.spec import Manifest, Task
+
+CLASSES_SHOWN = 20  # of those with the largest differences
+FIELDS = ("payload_bytes", "clips_per_class", "clip_steps", "external", "holdout", "num_missing")
+PLACES = ("device", "precision", "torch", "cuda", "num_threads", "micro_batch", "python", "vddbench", "git_commit")
+OF_MANIFEST = (
+    "decoder",
+    "labels",
+    "external_data",
+    "distill_seconds",
+    "distill_hardware",
+    "distill_clips_read",
+    "paper",
+    "code",
+)
+
+
+def show(
+    roots: Sequence[Path], submissions: Path, first: str, second: str, task: str | None = None, student: str | None = None
+) -> None:
+    """Prints it. Raises what `pairs` does, and ValueError for two sets of one distillation seed."""
+    for pair in pairs(roots, first, second, task, student):
+        print(f"\n{headline(pair, first, second)}\n")
+        print(per_class(pair, first, second))
+        rows = [[name, *values] for name, values in differing(pair, submissions).items()]
+        if rows:
+            print("\n" + clean(tabulate(rows, ("what differs", first, second), disable_numparse=True)))
+
+
+def headline(pair: Pair, first: str, second: str) -> str:
+    found = pair.difference()
+    if np.isnan(found.low):
+        told = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
+    else:
+        verdict = "more" if found.low > 0 else "less" if found.high < 0 else "not told apart"
+        told = f"95 % from {100 * found.low:+.1f} to {100 * found.high:+.1f}; {verdict}"
+    runs = " and ".join(f"{n} students of {sets} distillations" for n, sets in zip(found.runs, found.sets, strict=True))
+    return (
+        f"{pair.task} · student {pair.student} · {pair.track} labels: {first} {found.first:.1%}, {second} {found.second:.1%}: "
+        f"{100 * found.top1:+.1f} points, {told} ({runs})"
+    )
+
+
+def per_class(pair: Pair, first: str, second: str) -> str:
+    """The classes that differ most, with intervals of their own: of many classes one in twenty leaves 0 out by luck."""
+    table = pair.per_class()
+    names = class_names(pair.task, len(table))
+    order = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
+    lines = []
+    for row in table.loc[order.sort_values()].to_dict("records"):
+        found = Difference(**{name: row[name] for name in Difference.__dataclass_fields__})
+        between = "-" if np.isnan(found.low) else f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
+        scores = [f"{100 * found.first:.0f}", f"{100 * found.second:.0f}", f"{100 * found.top1:+.0f}"]
+        lines.append([clean(names[row["label"]]), row["videos"], *scores, between])
+    head = ("class", "test videos", f"{first} %", f"{second} %", "difference", "95 %")
+    left = len(table) - len(lines)
+    note = f"\n... and {left} classes that differ less" if left else ""
+    return (
+        tabulate(lines, head, disable_numparse=True) + note + "\nOf many classes, one interval in twenty leaves out 0 by luck."
+    )
+
+
+def class_names(task: str, classes: int) -> Sequence[str]:
+    """Of the prepared store, where there is one; else numbers."""
+    path = home() / "prepared" / Task.parse(task).dataset / "spec.json"
+    try:
+        names = json.loads(path.read_text())["class_names"]
+    except (OSError, ValueError, KeyError):
+        names = []
+    return names if len(names) >= classes else [str(i) for i in range(10_000)]
+
+
+def differing(pair: Pair, submissions: Path) -> dict[str, tuple[str, str]]:
+    """What the records and, where they are at hand, the manifests say differently."""
+    sides = [told(found, submissions) for found in (pair.first, pair.second)]
+    names = dict.fromkeys([*sides[0], *sides[1]])
+    both = {name: (sides[0].get(name, "-"), sides[1].get(name, "-")) for name in names}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
+def told(found: Sequence[Evaluated], submissions: Path) -> dict[str, str]:
+    """By name, every value that records and manifests of a method have, as text."""
+    records = [each.record for each in found]
+    values = {name: spoken(getattr(record, name) for record in records) for name in FIELDS}
+    values |= {name: spoken(getattr(record.environment, name) for record in records) for name in PLACES}
+    manifests = [manifest for each in found if (manifest := manifest_of(each, submissions)) is not None]
+    if manifests:
+        values |= {name: spoken(getattr(manifest, name) for manifest in manifests) for name in OF_MANIFEST}
+        keys = sorted({key for manifest in manifests for key in manifest.config})
+        values |= {f"config {key}": spoken(manifest.config.get(key, "-") for manifest in manifests) for key in keys}
+    return values
+
+
+def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
+    """Of the very submission that was evaluated, when it lies in the folder of submissions."""
+    record = each.record
+    folder = record.method if record.distill_seed == 0 else f"{record.method}-s{record.distill_seed}"
+    try:
+        manifest = read_manifest((submissions / record.task / folder).resolve())
+    except (ValueError, OSError):
+        return None
+    return manifest if manifest.sha256 == record.submission_sha256 else None
+
+
+def spoken(values: Iterable[object]) -> str:
+    """Each value once, in order."""
+    texts = sorted({f"{value:,}" if type(value) is int else str(value) for value in values})
+    return ", ".join(texts)[:200]
