@@ -295,3 +295,10 @@ def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> N
 def test_ranking_needs_no_torch() -> None:
     code = "import sys, leaderboard.rank, leaderboard.tables; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_place_of_a_rank_interval_holds_the_rank() -> None:
+    """Where the draws put an entry is not corrected for the number of entries, its tie group is: the wider of the two counts."""
+    field = [each for i in range(12) for each in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
+    rows = rank(field)
+    assert (rows["rank_low"] <= rows["rank"]).all() and (rows["rank"] <= rows["rank_high"]).all()
