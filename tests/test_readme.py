@@ -46,12 +46,15 @@ def run(commands: str, folder: Path) -> str:
 
 @needs_shared
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
-    assert len(QUICK) == 3
+    assert len(QUICK) == 5
     out = [run(commands, clone) for commands in QUICK]
     assert "accepted" in out[0]
     table = [line for line in out[1].splitlines() if line.startswith("|")]
     assert "mymethod" in out[1].splitlines()[-1]
     assert len(list((clone / "results").glob("*/*/*/seed3.json"))) == 1
+    assert (clone / "board/index.html").is_file()
+    assert (clone / "trees/datasets/ORG/vddbench-results/tables/leaderboard.parquet").is_file()
+    assert list((clone / "outbox/records").rglob("seed0.*.json"))
     assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
 
 
