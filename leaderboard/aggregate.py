@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from leaderboard.bootstrap import Drawn, holm
 from leaderboard.evidence import RANDOM, Evaluated
-from leaderboard.rank import LEVEL, Entry, draw_all, order, placed, shares
+from leaderboard.rank import LEVEL, Entry, draw_all, is_gap, order, placed, shares
 from vddbench.spec import FULL
 
 COLUMNS = [
@@ -38,7 +38,8 @@ class Standing:
 def aggregate(found: Sequence[Evaluated]) -> pd.DataFrame:
     """One row for each method of each student and track that has two tables or more; those ranked in all of them first.
 
-    Tables are those of one budget with `random` and `full`. Intervals are of draws that share test videos within a dataset.
+    Tables are those of one budget with `random` and a `full` that is told from it. Intervals are of draws that share test
+    videos within a dataset.
     Raises ValueError for records that can't share a table.
     """
     drawn = draw_all(found)
@@ -46,7 +47,7 @@ def aggregate(found: Sequence[Evaluated]) -> pd.DataFrame:
     for (task, student, track), table in drawn.tables.items():
         random = drawn.references.get((RANDOM, task, student))
         full = drawn.references.get((FULL, table[0][0].dataset, student))
-        if random is not None and full is not None and full.score > random.score and random.freedom > 0:
+        if random is not None and full is not None and is_gap(random, full):
             fields[student, track][task] = standings(table, random, full)
     rows = [
         row for (student, track), tables in sorted(fields.items()) if len(tables) > 1 for row in rows_of(student, track, tables)

@@ -111,9 +111,8 @@ def told(found: Sequence[Evaluated], submissions: Path) -> dict[str, str]:
 def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
     """Of the very submission that was evaluated, when it lies in the folder of submissions."""
     record = each.record
-    folder = record.method if record.distill_seed == 0 else f"{record.method}-s{record.distill_seed}"
     try:
-        manifest = read_manifest((submissions / record.task / folder).resolve())
+        manifest = read_manifest((submissions / record.task / record.folder).resolve())
     except (ValueError, OSError):
         return None
     return manifest if manifest.sha256 == record.submission_sha256 else None

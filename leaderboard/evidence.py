@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from leaderboard.reviews import folder_of
 from vddbench import lookup
+from vddbench.atomic import sha256_file
 from vddbench.predictions import Predictions
-from vddbench.records import path_of, read_record, record_files
-from vddbench.spec import FULL, Record, Task
+from vddbench.records import MAX_JSON_BYTES, path_of, read_record, record_files
+from vddbench.spec import FULL, Record, Review, Task
 
+Cell = tuple[str, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
 RANDOM = "random"  # the baseline that gain is measured over
 
 
@@ -38,36 +42,58 @@ class Loaded:
 
 def load(roots: Sequence[Path]) -> Loaded:
     """Every record under the results folders, verified against its predictions. Reruns are left out; of a cell that stands
-    in two folders the first folder's record counts, of several in one folder (published by several labs) the earliest. Records
-    of one prepared store answer the same test videos: those that disagree with most of them are refused."""
-    found: dict[Path, tuple[Evaluated, str]] = {}
+    in two folders the first folder's record counts, of several in one folder (published by several labs) the earliest that no
+    review names as a re-run. Records of one prepared store answer the same test videos: those that disagree with most
+    submissions are refused."""
+    found: dict[Cell, tuple[Evaluated, str]] = {}
     refused = []
     for root in roots:
-        here: dict[Path, list[tuple[Evaluated, str]]] = defaultdict(list)
+        here: dict[Cell, list[tuple[Evaluated, str]]] = defaultdict(list)
         for path in record_files(root):
-            cell = path.relative_to(root).with_name(path.stem.partition(".")[0])
-            if cell in found:
-                continue
             try:
                 record, predictions = read_record(path)
             except (ValueError, OSError) as error:
                 refused.append(str(error))
-            else:
+                continue
+            cell = record.task, record.folder, record.submission_sha256, record.student, record.seed
+            if cell not in found:
                 here[cell].append((evaluated(record, predictions, path), predictions.videos_digest()))
+        reruns = named_reruns(root) if any(len(several) > 1 for several in here.values()) else set()
         for cell, several in here.items():
-            found[cell] = min(several, key=lambda each: (each[0].record.date, each[0].path.name))
-    answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for one, digest in found.values():
-        answers[_store(one.record)][digest] += 1
+            found[cell] = min(
+                several, key=lambda each: (sha256_file(each[0].path) in reruns, each[0].record.date, each[0].path)
+            )
+    return agreeing(list(found.values()), refused)
+
+
+def named_reruns(root: Path) -> set[str]:
+    """sha256 of the records that reviews beside a results folder say are re-runs of others."""
+    found = set()
+    for path in folder_of(root).glob("*/*@*/*/seed*.json"):
+        with suppress(ValueError, OSError):  # what is wrong with a review is said where reviews are shown
+            if path.stat().st_size <= MAX_JSON_BYTES:
+                found.add(Review.model_validate_json(path.read_bytes()).rerun)
+    return found
+
+
+def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Loaded:
+    """Each with the digest of its test videos: most submissions of a prepared store say which those are, of equally many the
+    first. What is the same for all records of a store is kept once."""
+    answers: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    first: dict[str, Evaluated] = {}
+    for one, digest in found:
+        answers[_store(one.record)][digest].add(one.record.submission_sha256)
+        first.setdefault(digest, one)
     agreed = []
-    for one, digest in found.values():
-        [(most, count)] = answers[_store(one.record)].most_common(1)  # of equally many, the first one loaded
+    for one, digest in found:
+        of_store = answers[_store(one.record)]
+        most = max(of_store, key=lambda each: len(of_store[each]))
         if digest == most:
-            agreed.append(one)
+            agreed.append(replace(one, groups=first[digest].groups, labels=first[digest].labels))
         else:
             refused.append(
-                f"record {one.path}: its test videos, labels or groups differ from those of {count} other records of the "
-                f"prepared store {one.record.store_digest[:8]}; evaluate it again on that store"
+                f"record {one.path}: its test videos, labels or groups differ from those of {len(of_store[most])} other "
+                f"submissions on the prepared store {one.record.store_digest[:8]}; evaluate it again on that store"
             )
     return Loaded(agreed, refused)
 
@@ -98,9 +124,16 @@ def check_unmixed(records: Iterable[Record]) -> None:
 
 def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
     """(records that can share tables, one line for each of the others). Of a dataset those of the prepared store, of a student
-    those of the protocol and recipe that most submissions were evaluated with, of equally many the ones evaluated first. For a
-    board that strangers add to: one record of another store must not take its table away."""
-    kept, lines = sorted(found, key=lambda each: each.record.date), []
+    those of the protocol and recipe that most submissions were evaluated with, of equally many the ones evaluated first; of two
+    payloads of one distillation seed of a reference the one evaluated first; of students those that there are. For a board that
+    strangers add to: one record must not take a table away."""
+    students = set(lookup.names("student"))
+    kept = sorted((each for each in found if each.record.student in students), key=lambda each: each.record.date)
+    lines = [
+        f"record {name(each.record)}: there is no student {each.record.student}"
+        for each in found
+        if each.record.student not in students
+    ]
     for kind, what in ((dataset_of, "store_digest"), (student_of, "protocol_hash")):
         votes: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for each in kept:
@@ -113,7 +146,14 @@ def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
             f"{kind(each.record)} is {most[kind(each.record)][:8]}"
             for each in others
         ]
-    return kept, lines
+    first: dict[tuple[str, str, str, int], str] = {}
+    for each in filter(lambda each: is_reference(each.record), kept):
+        first.setdefault(_claim(each.record), each.record.submission_sha256)
+    later = [
+        each for each in kept if first.get(_claim(each.record), each.record.submission_sha256) != each.record.submission_sha256
+    ]
+    lines += [f"record {name(each.record)}: another payload is the reference of this distillation seed" for each in later]
+    return [each for each in kept if each not in later], lines
 
 
 def dataset_of(record: Record) -> str:
@@ -129,12 +169,17 @@ def check_references(records: Iterable[Record]) -> None:
     every gain or recovery of the table hangs on them."""
     first: dict[tuple[str, str, str, int], Record] = {}
     for record in filter(is_reference, records):
-        other = first.setdefault((record.task, record.student, record.method, record.distill_seed), record)
+        other = first.setdefault(_claim(record), record)
         if other.submission_sha256 != record.submission_sha256:
             raise ValueError(
                 f"two submissions say they are the reference {record.method!r} of distillation seed {record.distill_seed}: "
                 f"{name(other)} and {name(record)}; keep the one that `vddbench distill` makes and rank without the other"
             )
+
+
+def _claim(record: Record) -> tuple[str, str, str, int]:
+    """What only one payload of a reference can be."""
+    return record.task, record.student, record.method, record.distill_seed
 
 
 def is_reference(record: Record) -> bool:

@@ -206,7 +206,7 @@ def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[floa
         return ZERO, ZERO
     found = apart(drawn, random)
     gain = (found.difference, found.low, found.high)
-    if full is None or full.score == random.score:
+    if full is None or not is_gap(random, full):
         return gain, NOTHING
     closed = (drawn.score - random.score) / (full.score - random.score)
     if not min(drawn.freedom, random.freedom) > 0:
@@ -214,10 +214,19 @@ def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[floa
     return gain, (closed, *(float(q) for q in np.percentile(shares(drawn, random, full), [2.5, 97.5])))
 
 
+def is_gap(random: Drawn, full: Drawn) -> bool:
+    """Is `full` told from `random`? Without a gap no share of it means anything."""
+    return random.freedom > 0 and float(np.percentile(_gap(random, full), 2.5)) > 0
+
+
+def _gap(random: Drawn, full: Drawn) -> np.ndarray:
+    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its luck is not known
+    return np.asarray(of_full - random.scores())
+
+
 def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
     """[draws] of the share of the gap from `random` to `full` that is closed."""
-    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its luck is not known
-    return np.asarray((drawn.scores() - random.scores()) / (of_full - random.scores()))
+    return np.asarray((drawn.scores() - random.scores()) / _gap(random, full))
 
 
 def flags(records: Sequence[Record]) -> list[str]:

@@ -29,7 +29,7 @@ def test_what_students_at_hand_cannot_tell_is_where_more_would_be_needed() -> No
 
 def test_a_table_says_what_its_students_cannot_tell_and_nothing_when_that_is_unknown() -> None:
     found = [*seeds("one", [0.3, 0.32, 0.34]), *seeds("two", [0.5, 0.52, 0.54])]
-    assert "Of 3 students each, methods that differ by less than" in note(found, [3, 3])
+    assert "Of two methods of 3 students each, a difference of" in note(found, [3, 3])
     assert note(found[:3], [3]) == "" and note(found, []) == ""
 
 

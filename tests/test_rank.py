@@ -17,10 +17,13 @@ import pytest
 from leaderboard.evidence import Evaluated, load, majority
 from leaderboard.latex import escaped, latex
 from leaderboard.rank import rank
+from leaderboard.reviews import path_in
 from leaderboard.tables import show, tables
 from tests.test_records import GOOD, a_record
+from vddbench.atomic import sha256_file
 from vddbench.predictions import Predictions
-from vddbench.records import write_record
+from vddbench.records import published_path, read_record, write_record
+from vddbench.spec import Review
 
 FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
 VIDEOS = 1000
@@ -269,10 +272,10 @@ def test_a_record_of_other_test_videos_is_refused_by_name(tmp_path: Path, array:
     answers = Predictions(**{**vars(GOOD), array: odd[array]})
     write_record(tmp_path, a_record(method="a", **answers.scores()), answers)
     for method in ("b", "c"):
-        write_record(tmp_path, a_record(method=method), GOOD)
+        write_record(tmp_path, a_record(method=method, submission_sha256=method * 64), GOOD)
     loaded = load([tmp_path])
     assert [one.record.method for one in loaded.evaluated] == ["b", "c"]
-    assert "a@abababab" in loaded.refused[0] and "differ from those of 2 other records" in loaded.refused[0]
+    assert "a@abababab" in loaded.refused[0] and "differ from those of 2 other submissions" in loaded.refused[0]
 
 
 def test_a_strangers_file_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,3 +317,65 @@ def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> Non
     assert set(rank(kept)["method"]) == {"one", "two", "random"} and len(lines) == 6
     assert "toy-ipc1/other@" in lines[0] and "its store_digest is 99999999" in lines[0]
     assert "its protocol_hash is 88888888" in lines[-1]
+
+
+def test_a_cell_is_never_taken_over_by_a_record_that_says_it_is_older_when_a_review_calls_it_a_rerun(tmp_path: Path) -> None:
+    first = write_record(tmp_path / "results", a_record(), GOOD)
+    again = write_record(tmp_path / "results", a_record(date="2020-01-01T00:00:00Z"), GOOD, beside=True)
+    root = tmp_path / "published" / "records"
+    for path in (first, again):  # both as they are published
+        record, _ = read_record(path)
+        due = root / published_path(record, path.read_bytes())
+        due.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, due)
+        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+    [one] = load([root]).evaluated
+    assert one.record.date.startswith("2020")  # dates are what files say
+    review = Review(kind="reproduced", by="me", of=sha256_file(first), rerun=sha256_file(again), date="2026-02-01T00:00:00Z")
+    text = review.model_dump_json().encode()
+    place = path_in(root.parent / "reviews", one.record, text)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(text)
+    [one] = load([root]).evaluated
+    assert one.record.date.startswith("2026")
+
+
+def test_a_set_whose_hash_begins_like_another_has_cells_of_its_own(tmp_path: Path) -> None:
+    for sha in ("ab" * 32, "ab" * 4 + "0" * 56):
+        record = a_record(submission_sha256=sha)
+        path = write_record(tmp_path / sha[8:10], record, GOOD)
+        due = tmp_path / "records" / published_path(record, path.read_bytes())
+        due.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, due)
+        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+    assert len(load([tmp_path / "records"]).evaluated) == 2
+
+
+def test_many_records_of_one_set_do_not_outvote_several_sets(tmp_path: Path) -> None:
+    for sha in ("1a", "2b"):
+        write_record(tmp_path, a_record(submission_sha256=sha * 32), GOOD)
+    other = Predictions(**{**vars(GOOD), "video": np.array(["w", "x", "y", "z"])})
+    for seed in range(5):
+        write_record(tmp_path, a_record(submission_sha256="3c" * 32, seed=seed), other)
+    loaded = load([tmp_path])
+    assert len(loaded.evaluated) == 2 and len(loaded.refused) == 5
+
+
+def test_there_is_no_share_of_a_gap_that_is_not_told_from_nothing() -> None:
+    def table(full: float) -> pd.DataFrame:
+        scores = [full - 0.01, full, full + 0.01]
+        return rank([*seeds("random", [0.1, 0.12, 0.14]), *seeds("better", [0.3, 0.3, 0.3]), *seeds("full", scores, **FULL)])
+
+    assert table(0.8).set_index("method")["gap_closed"]["better"] == pytest.approx(0.18 / 0.68)
+    rows = table(0.13).set_index("method")
+    assert np.isnan(rows["gap_closed"]["better"]) and rows["gain"]["better"] == pytest.approx(0.18)
+
+
+def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_are_none() -> None:
+    field = [*seeds("random", [0.1, 0.1, 0.1]), *seeds("one", [0.3, 0.4, 0.5])]
+    late = [changed(each, date="2027-01-01T00:00:00Z") for each in seeds("random", [0.5, 0.5, 0.5], sha="77")]
+    strange = seeds("two", [0.9, 0.9, 0.9], student="nobody")
+    kept, lines = majority([*late, *strange, *field])
+    assert rank(kept)["method"].tolist() == ["one", "random"] and len(lines) == 6
+    assert any("there is no student nobody" in line for line in lines)
+    assert any("another payload is the reference" in line for line in lines)

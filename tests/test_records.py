@@ -324,3 +324,41 @@ def test_a_long_list_of_wrong_fields_is_one_line_without_escapes(tmp_path: Path)
     with pytest.raises(ValueError, match="and 995 more") as caught:
         read_record(path)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"payload_bytes": 10**400, "budget_bytes": 10**400},
+        {"clip_steps": 2**60},
+        {"num_missing": 10**30},
+        {"num_classes": 20_000_000},
+        {"date": "9999-99-99T99:99:99Z"},
+        {"date": "٢٠٢٦-01-01T00:00:00Z"},
+        {"train_seconds": 1e300},
+        {"checks": {f"c{i}": True for i in range(100)}},
+        {"environment": {"device": "x" * 100_000}},
+    ],
+    ids=str,
+)
+def test_a_record_without_measure_is_refused(changes: dict[str, Any]) -> None:
+    """One of them would stop every table it is in."""
+    good = json.loads(a_record().model_dump_json())
+    changes = {name: {**good[name], **value} if name == "environment" else value for name, value in changes.items()}
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        Record.model_validate_json(json.dumps(good | changes))
+
+
+def test_a_record_that_says_one_thing_twice_is_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.write_text(path.read_text().replace('"seed": 0,', '"seed": 0, "seed": 0,'))
+    with pytest.raises(ValueError, match="'seed' stands there twice"):
+        read_record(path)
+
+
+def test_names_that_would_fill_the_memory_are_refused() -> None:
+    """60 kB of npz, 50 MB of one name."""
+    data = Predictions(**{**vars(GOOD), "group": np.array(["g" * 3_000_000] * 4)}).to_npz()
+    assert len(data) < 100_000
+    with pytest.raises(ValueError, match="names of 3,000,000 letters; allowed: 512"):
+        read_predictions(data)

@@ -20,7 +20,7 @@ from vddbench.learn import enough_memory, learn
 from vddbench.lookup import load, names, unknown
 from vddbench.manifest import MANIFEST
 from vddbench.progress import say
-from vddbench.spec import ConfigValue, Distilled, Learner, Task
+from vddbench.spec import ConfigValue, Distilled, Learner, Task, folder_of
 from vddbench.store import Split, open_train
 from vddbench.train import best_device
 from vddbench.watch import Watch
@@ -59,7 +59,7 @@ def distill(
     config = config_for(baseline, method, task, preset)
     try_to_write(out)
     named = named_in_tables(method, preset)
-    folder = named if seed == 0 else f"{named}-s{seed}"
+    folder = folder_of(named, seed)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     if hasattr(baseline, "learner"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MAX_TEXT_LETTERS = 512  # of a video's or a group's name
 MAX_NPZ_BYTES = 64_000_000  # Something-Something V2's 24,777 test videos take about 6 MB uncompressed
 
 
@@ -110,6 +111,10 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     shape = tuple(int(size) for size in start.groups()[1:] if size is not None)
     if math.prod(shape) * dtype.itemsize != len(data) - start.end():
         raise ValueError(f"predictions: array {name!r} claims {shape} {dtype}, its data has {len(data) - start.end():,} bytes")
+    if dtype.kind == "U" and dtype.itemsize > 4 * MAX_TEXT_LETTERS:
+        raise ValueError(
+            f"predictions: array {name!r} has names of {dtype.itemsize // 4:,} letters; allowed: {MAX_TEXT_LETTERS}"
+        )
     if 0 in shape:
         return np.empty(shape, dtype)
     array = np.frombuffer(data, dtype, offset=start.end())

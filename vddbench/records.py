@@ -9,6 +9,7 @@ refuses a record that disagrees.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vddbench.atomic import replacing, write_new
+from vddbench.atomic import no_twins, replacing, write_new
 from vddbench.predictions import MAX_NPZ_BYTES, Predictions, read_predictions
 from vddbench.spec import Record, Task
 
@@ -38,8 +39,7 @@ def cell_path(root: Path, task: str, folder: str, sha256: str, student: str, see
 
 def path_of(root: Path, record: Record) -> Path:
     """Where a record stands below a results folder."""
-    folder = record.method if record.distill_seed == 0 else f"{record.method}-s{record.distill_seed}"
-    return cell_path(root, record.task, folder, record.submission_sha256, record.student, record.seed)
+    return cell_path(root, record.task, record.folder, record.submission_sha256, record.student, record.seed)
 
 
 def address(data: bytes) -> str:
@@ -142,13 +142,14 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
             raise ValueError(f"record {path}: {file.name} has {file.stat().st_size:,} bytes; at most {limit:,} are read")
     try:
         text = path.read_bytes()
+        json.loads(text, object_pairs_hook=no_twins)
         record = Record.model_validate_json(text)
         data = npz.read_bytes()
         predictions = read_predictions(data)
     except ValidationError as error:
         raise ValueError(f"record {path} is not valid: {_problems(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"record {path} is not valid: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"record {path} is not valid: {str(error)[:500]}") from error
     _check_place(path, record, address(text))
     if record.predictions_sha256 != hashlib.sha256(data).hexdigest():
         raise ValueError(f"record {path}: {npz.name} is not the file it was written with (sha256 differs)")

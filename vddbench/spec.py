@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +144,11 @@ ConfigValue = None | bool | int | Annotated[float, Field(allow_inf_nan=False)] |
 ConfigKey = Annotated[str, StringConstraints(max_length=100)]
 
 
+def folder_of(method: str, seed: int) -> str:
+    """What the folder of a submission is called, by its distillation seed."""
+    return method if seed == 0 else f"{method}-s{seed}"
+
+
 class Manifest(Frozen):
     """What a submission says of itself. Written last, so its presence means the folder is whole."""
 
@@ -161,14 +167,16 @@ class Manifest(Frozen):
     holdout: bool = False  # True: not distilled from the validation videos (but the iteration may be chosen on them: config)
     distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     distill_hardware: Text = ""
-    distill_peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None  # on the GPU; on the CPU the process's largest
-    distill_clips_read: Annotated[int, Field(ge=0)] | None = None  # real clips, each time one was read
+    distill_peak_memory_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = (
+        None  # on the GPU; on the CPU the process's largest
+    )
+    distill_clips_read: Annotated[int, Field(ge=0, le=2**53)] | None = None  # real clips, each time one was read
     store_digest: Sha256 | None = None  # the prepared store it was made from
     payload: Payload | None = None
 
     @property
     def folder(self) -> str:
-        return self.method if self.seed == 0 else f"{self.method}-s{self.seed}"
+        return folder_of(self.method, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,22 +204,37 @@ class Recipe(Frozen):
     max_batch: int = 256  # SDD
 
 
+MOST = 2**53  # of a stranger's numbers: what a float holds exactly, and a column of a table
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Whole = Annotated[int, Field(ge=0, le=MOST)]
+Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Short = Annotated[str, StringConstraints(max_length=200)]
+
+
+def _is_a_time(text: str) -> str:
+    datetime.fromisoformat(text)  # ValueError for a 13th month
+    return text
+
+
+Time = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    AfterValidator(_is_a_time),
+]
+
+
 class Environment(Frozen):
     """Where a record was made."""
 
-    vddbench: str
-    git_commit: str
-    python: str
-    torch: str
-    cuda: str
-    device: str
-    num_threads: int
+    vddbench: Short
+    git_commit: Short
+    python: Short
+    torch: Short
+    cuda: Short
+    device: Short
+    num_threads: Whole
     precision: Literal["fp32", "bf16"]
-    micro_batch: int
-
-
-Count = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    micro_batch: Whole
 
 
 class Record(Frozen):
@@ -235,25 +258,32 @@ class Record(Frozen):
     validation_top1: Annotated[float, Field(ge=0, le=1)] | None  # None: the store has no validation videos
     holdout: bool  # False: the validation videos may be in the submission
     num_test: Count
-    num_missing: Annotated[int, Field(ge=0)]  # videos the store lacks because they could not be read
+    num_missing: Whole  # videos the store lacks because they could not be read
     student_steps: Count
-    num_classes: Count
+    num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
     payload_bytes: Count
     budget_bytes: Count | None
     clips_per_class: Finite
     clip_steps: Count  # student steps x batch size
     train_seconds: Finite
     test_seconds: Finite  # test and validation videos
-    peak_memory_bytes: Annotated[int, Field(ge=0)]  # on the GPU; on the CPU the process's largest so far
+    peak_memory_bytes: Whole  # on the GPU; on the CPU the process's largest so far
     predictions_sha256: Sha256
     environment: Environment
-    checks: dict[str, bool]  # "finite": the student's outputs; False is a result, never retried
-    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    checks: Annotated[
+        dict[Name, bool], Field(max_length=20)
+    ]  # "finite": the student's outputs; False is a result, never retried
+    date: Time
 
     @model_validator(mode="after")
     def _task_is_a_task(self) -> Record:
         Task.parse(self.task)
         return self
+
+    @property
+    def folder(self) -> str:
+        """Of its submission: METHOD, or METHOD-sN for distillation seed N > 0."""
+        return folder_of(self.method, self.distill_seed)
 
 
 class Review(Frozen):
@@ -265,7 +295,7 @@ class Review(Frozen):
     by: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # a user name of the Hub
     of: Sha256  # the record's JSON file
     rerun: Sha256  # the JSON file of the re-run's record
-    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    date: Time
 
 
 @dataclass(frozen=True, kw_only=True)

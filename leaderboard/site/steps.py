@@ -17,8 +17,7 @@ STRIDE, STEPS = 4, {"1": 500, "5": 500, "10": 1000, "full": 500}  # what `prepar
 def commands(records: Sequence[Record], manifest: Manifest | None, spec: DatasetSpec | None) -> list[tuple[str, str]]:
     """(what it does, command line), in order. records: of one submission."""
     one = records[0]
-    folder = one.method if one.distill_seed == 0 else f"{one.method}-s{one.distill_seed}"
-    where = f"submissions/{one.task}/{folder}"
+    where = f"submissions/{one.task}/{one.folder}"
     digest = one.store_digest[:16]
     made = [(f"prepare the data (the store's digest must begin with {digest})", prepare(Task.parse(one.task).dataset, spec))]
     if manifest is not None and (distill := distilling(manifest)):
@@ -74,7 +73,7 @@ def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
         "title": f"{{{_plain(title)}}}",
         "author": " and ".join(_plain(author) for author in manifest.authors) if manifest is not None else "",
         "year": one.date[:4],
-        "howpublished": f"\\url{{{_plain(manifest.paper)}}}" if manifest is not None and manifest.paper else "",
+        "howpublished": f"\\url{{{_address(manifest.paper)}}}" if manifest is not None and manifest.paper else "",
         "note": f"vddbench protocol {_plain(one.protocol)}, sha256 {one.submission_sha256[:16]}",
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
@@ -84,3 +83,8 @@ def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
 def _plain(text: str) -> str:
     """Without what BibTeX and TeX would obey; underscores escaped."""
     return re.sub(r"[{}\\%$#&~^\"\x00-\x1f]", "", text).replace("_", r"\_")
+
+
+def _address(url: str) -> str:
+    r"""As \url takes it: everything but what would end it, or a comment in a file of BibTeX."""
+    return re.sub(r"[{}\\\s\x00-\x1f]", "", url)

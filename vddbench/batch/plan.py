@@ -28,7 +28,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from vddbench.atomic import replacing
 from vddbench.manifest import MANIFEST, read_manifest
 from vddbench.records import cell_path
-from vddbench.spec import Frozen, Name, Task
+from vddbench.spec import Frozen, Name, Task, folder_of
 
 MAX_CELLS = 100_000
 MAX_LINE_BYTES = 20_000
@@ -177,7 +177,7 @@ def distillations(methods: Sequence[str], task: Task, seeds: Iterable[int], pres
     for method in methods:
         for seed in seeds:
             named = method if preset is None else f"{method}_{preset}"
-            folder = named if seed == 0 else f"{named}-s{seed}"
+            folder = folder_of(named, seed)
             makes = f"{SUBMISSIONS}/{task}/{folder}/{MANIFEST}"
             yield Cell(index=0, kind="distill", task=str(task), method=method, seed=seed, preset=preset, makes=makes)
 
