@@ -46,16 +46,21 @@ def show(
 
 def headline(pair: Pair, first: str, second: str) -> str:
     found = pair.difference()
+    counts = found.runs, found.sets
     if np.isnan(found.low):
         told = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
     else:
         verdict = "more" if found.low > 0 else "less" if found.high < 0 else "not told apart"
         told = f"95 % from {100 * found.low:+.1f} to {100 * found.high:+.1f}; {verdict}"
-    runs = " and ".join(f"{n} students of {sets} distillations" for n, sets in zip(found.runs, found.sets, strict=True))
+    runs = " and ".join(f"{counted(n, 'student')} of {counted(sets, 'distillation')}" for n, sets in zip(*counts, strict=True))
     return (
         f"{pair.task} · student {pair.student} · {pair.track} labels: {first} {found.first:.1%}, {second} {found.second:.1%}: "
         f"{100 * found.top1:+.1f} points, {told} ({runs})"
     )
+
+
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def per_class(pair: Pair, first: str, second: str) -> str:
@@ -120,5 +125,6 @@ def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
 
 def spoken(values: Iterable[object]) -> str:
     """Each value once, in order."""
-    texts = sorted({f"{value:,}" if type(value) is int else str(value) for value in values})
+    known = [value for value in values if value is not None and value != ""]
+    texts = sorted({f"{value:,}" if type(value) is int else str(value) for value in known}) or ["-"]
     return ", ".join(texts)[:200]

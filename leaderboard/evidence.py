@@ -30,6 +30,7 @@ class Evaluated:
     groups: np.ndarray  # [V] str, of the test videos; "" for one that stands alone
     path: Path = Path()
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # [V], when it was read from a file
+    answers: int = 2  # how many classes its student ever answered
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Load
 
 def evaluated(record: Record, predictions: Predictions, path: Path) -> Evaluated:
     hits = predictions.top5[:, 0] == predictions.label
-    return Evaluated(record, hits, predictions.group, path, predictions.label)
+    return Evaluated(record, hits, predictions.group, path, predictions.label, len(np.unique(predictions.top5[:, 0])))
 
 
 def _store(record: Record) -> tuple[str, str]:

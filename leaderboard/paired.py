@@ -38,7 +38,7 @@ def difference(first: Hits, second: Hits, groups: np.ndarray) -> Difference:
     videos = drawn_videos(groups, "two")
     drawn = [draw(hits, videos, key) for hits, key in ((first, "first"), (second, "second"))]
     found = apart(*drawn)
-    low, high = found.low, found.high
+    low, high = max(found.low, -1.0), min(found.high, 1.0)
     runs, sets = (sum(map(len, first)), sum(map(len, second))), (len(first), len(second))
     if min(runs) < MIN_SEEDS or min(len(hits) for hits in (*first, *second)) < 2 or videos.clusters < 2:
         low = high = np.nan

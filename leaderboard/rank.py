@@ -189,7 +189,7 @@ def row_of(entry: Entry, drawn: Drawn, place: tuple[float, float, float], refere
         "payload_bytes": max(record.payload_bytes for record in records),
         "budget_share": max(r.payload_bytes for r in records) / one.budget_bytes if one.budget_bytes else np.nan,
         "clips_per_class": max(record.clips_per_class for record in records),
-        "flags": ", ".join(flags(records)),
+        "flags": ", ".join(flags(records, min(each.answers for of_set in entry.evaluated for each in of_set))),
         "date": min(record.date for record in records),
         "sha256": " ".join(dict.fromkeys(record.submission_sha256 for record in records)),
         "dataset": entry.dataset,
@@ -229,13 +229,15 @@ def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
     return np.asarray((drawn.scores() - random.scores()) / _gap(random, full))
 
 
-def flags(records: Sequence[Record]) -> list[str]:
-    """What a reader has to know of an entry."""
+def flags(records: Sequence[Record], fewest_answers: int) -> list[str]:
+    """What a reader has to know of an entry. fewest_answers: classes that a student of it ever answered."""
     found = []
     if any(record.external for record in records):
         found.append("external")
     if not all(record.checks.get("finite", False) for record in records):
         found.append("collapsed")
+    elif fewest_answers < 2:
+        found.append("one answer for all")
     if len(records) < MIN_SEEDS:
         found.append(f"under {MIN_SEEDS} seeds")
     if missing := max(record.num_missing for record in records):

@@ -105,7 +105,7 @@ def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     assert (
         code == 0
         and "dm 77.5%, random 5.0%: +72.5 points" in output
-        and "; more (6 students of 2 distillations and 3 students of 1" in output
+        and "; more (6 students of 2 distillations and 3 students of 1 distillation)" in output
     )
 
 

@@ -379,3 +379,12 @@ def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_a
     assert rank(kept)["method"].tolist() == ["one", "random"] and len(lines) == 6
     assert any("there is no student nobody" in line for line in lines)
     assert any("another payload is the reference" in line for line in lines)
+
+
+def test_a_student_that_answers_one_class_for_every_video_is_flagged(tmp_path: Path) -> None:
+    """It may be right on a third of them, with an interval of no width where every scene has every class."""
+    same = Predictions(**{**vars(GOOD), "top5": np.array([[0, 1, 2]] * 4, np.int32)})
+    write_record(tmp_path, a_record(method="same", **same.scores()), same)
+    write_record(tmp_path, a_record(), GOOD)
+    flags = rank(load([tmp_path]).evaluated).set_index("method")["flags"]
+    assert "one answer for all" in flags["same"] and "one answer" not in flags["mine"]

@@ -469,3 +469,13 @@ def test_clips_are_read_from_disk_only_when_used(tmp_path: Path) -> None:
         text=True,
     )
     assert int(done.stdout) < 20_000_000
+
+
+def test_the_same_submission_again_is_no_other_one_from_whatever_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = written(Path("submissions"))
+    before = (first / "manifest.json").stat().st_mtime_ns
+    assert written(Path("submissions")) == first
+    assert (first / "manifest.json").stat().st_mtime_ns == before

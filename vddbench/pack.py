@@ -206,6 +206,9 @@ def _given_labels(
     if name is None and file is not None:
         raise ValueError(f"{file} holds no labels [N] or [N, K]; name them with --labels-key")
     if name is None:
+        report += [
+            f"not used: {_tensor(other, tensor)}; if these are the labels: --labels-key" for other, tensor in rest.items()
+        ]
         return None
     report.append(f"labels: {file or 'beside the clips'} {_tensor(name, rest[name])}")
     return rest[name]

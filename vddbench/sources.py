@@ -16,7 +16,7 @@ from vddbench import payload
 
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 CLIP_NAMES = {"clips", "clip", "images", "image", "image_syn", "images_syn", "syn_images", "videos", "video", "data", "syn"}
-LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target"}
+LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target", "y", "y_syn"}
 MAX_DEPTH = 4  # of dicts and lists in each other: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 BROKEN = (  # what torch and numpy raise on files that aren't what they claim
     pickle.UnpicklingError,

@@ -221,6 +221,7 @@ def _same(folder: Path, manifest: Manifest) -> bool:
         "distill_peak_memory_bytes": None,
         "distill_clips_read": None,
     }
+    folder = folder.resolve()  # as reading does: a link out of a relative one could not be told
     try:
         there = read_manifest(folder)
         same = there.model_copy(update=clock) == manifest.model_copy(update=clock)
