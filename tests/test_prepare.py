@@ -24,7 +24,8 @@ from tests.conftest import SHARED
 from tests.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.folder import checked_spec, read_folder
 from vddbench.journal import Journal
-from vddbench.prepare import by_id, hash_of, prepare, prepare_named
+from vddbench.listed import by_id
+from vddbench.prepare import hash_of, prepare, prepare_named
 from vddbench.spec import DatasetSpec, Video
 from vddbench.store import Store, store_path
 from vddbench.video import Stored

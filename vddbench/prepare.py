@@ -20,9 +20,10 @@ from typing import Any, Literal
 
 from vddbench import lookup
 from vddbench.atomic import canonical_json
-from vddbench.folder import SPLITS, read_folder
+from vddbench.folder import read_folder, validation_groups
 from vddbench.index import check_frames, warn_of_shared, write_store
 from vddbench.journal import Journal
+from vddbench.listed import ABSENT, by_id, check_listed
 from vddbench.place import check_space, explained, finish_swap, locked, swap
 from vddbench.progress import bar, say
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
@@ -76,15 +77,24 @@ def prepare_named(
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
         raise ValueError(f"{given}: only with --folder; a built-in dataset's geometry and recipe are fixed")
+    return prepare_builtin(name, raw, workers, force)
+
+
+def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/datasets/."""
     module = lookup.load("dataset", name)
+    spec: DatasetSpec = module.SPEC
     render = getattr(module, "render", None)
     if render is None and raw is None:
-        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
+        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({spec.source})")
     if raw is not None and not raw.is_dir():
         raise FileNotFoundError(f"--raw {raw} is not a folder")
-    expected = module.expected() if hasattr(module, "expected") else None
-    videos = module.videos(raw or Path())
-    return prepare(name, module.SPEC, videos, expected=expected, render=render, workers=workers, force=force)
+    where = raw or Path()
+    videos = list(module.videos(where))
+    if not spec.validation_groups and any(video.group for video in videos):
+        spec = spec.model_copy(update={"validation_groups": validation_groups(videos)})
+    unlisted = module.unlisted(where) if hasattr(module, "unlisted") else ()
+    return prepare(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
 
 
 def prepare(
@@ -92,13 +102,14 @@ def prepare(
     spec: DatasetSpec,
     videos: Iterable[Video],
     *,
-    expected: Iterable[str] | None = None,
+    unlisted: Iterable[str] = (),
     render: Render | None = None,
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """Writes the store `name`, or resumes it. `expected`: the ids a pinned dataset must have; `render` makes the frames
-    of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at the end.
+    """Writes the store `name`, or resumes it. `unlisted`: what a pinned dataset's copy has and must not have; `render`
+    makes the frames of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at
+    the end.
 
     Raises ValueError when a pinned dataset's videos are not the pinned ones, when a store of other videos or options is
     there, or another process prepares it; OSError when the disk is full or the place unwritable.
@@ -106,14 +117,15 @@ def prepare(
     started = time.monotonic()
     check_name(name)
     listed = by_id(videos)
-    source_bytes = {v.id: v.path.stat().st_size if v.path else 0 for v in listed.values()}
+    absent = set() if render else {v.id for v in listed.values() if v.path is None}
+    source_bytes = {v.id: v.path.stat().st_size if v.path else 0 for v in listed.values() if v.id not in absent}
     place = store_path(name)
     with locked(place), explained(name, place):
         finish_swap(place)
         inputs = hash_of(spec, listed, source_bytes)
         if (place / "done.json").is_file() and not force:
             return already_prepared(name, place, spec, inputs)
-        check_pinned(name, spec, listed, expected)
+        check_listed(name, spec, listed, absent, unlisted)
         building = place.with_name(f".{name}.force") if (place / "done.json").is_file() else place
         building.mkdir(exist_ok=True)
         run = hash_of(spec, listed, {})
@@ -136,7 +148,7 @@ def fill(
         say("an interrupted run of other options or videos was here: starting over", style="yellow")
     if journal.rows:
         say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
-    problems: dict[str, str] = {}
+    problems = {v.id: ABSENT for v in videos.values() if v.path is None and not render}
     while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
         check_space(folder, len(todo) * spec.clip_bytes)
         problems |= store_videos(journal, folder, spec, videos, todo, render, workers)
@@ -203,35 +215,6 @@ def check_name(name: str) -> None:
         raise ValueError(f"dataset name {name[:80]!r}: up to 40 small letters, digits and _, e.g. my_clips")
 
 
-def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Train before test, sorted by id, which is their order in `frames.bin`: a train split is its beginning and can't reach
-    a test frame. Raises ValueError when two videos have one id.
-    """
-    listed: dict[str, Video] = {}
-    for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
-        if video.id in listed:
-            raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
-        listed[video.id] = video
-    return listed
-
-
-def check_pinned(name: str, spec: DatasetSpec, videos: dict[str, Video], expected: Iterable[str] | None) -> None:
-    """Before anything is decoded: a pinned dataset's videos are all there, and no others. Raises ValueError."""
-    if spec.num_videos is None:
-        return
-    splits = [video.split for video in videos.values()]
-    found = {split: splits.count(split) for split in spec.num_videos}
-    pinned = set(videos) if expected is None else set(expected)
-    missing, extra = sorted(pinned - set(videos)), sorted(set(videos) - pinned)
-    if found == spec.num_videos and not missing and not extra:
-        return
-    message = ", ".join(f"{found[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
-    for title, ids in (("missing", missing), ("unexpected", extra)):
-        if ids:
-            message += f"; {len(ids):,} {title}: {', '.join(ids[:10])}" + (", ..." if len(ids) > 10 else "")
-    raise ValueError(f"{name} is pinned, found {message}. Complete the copy and run again")
-
-
 def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
     """Names a run: its spec and videos, not where the files are."""
     rows = [[v.id, v.label, v.split, v.group, source_bytes.get(v.id)] for v in videos.values()]
@@ -243,8 +226,8 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     store = Store.open(name)
     done = json.loads((place / "done.json").read_bytes())
     if done.get("inputs") != inputs:
-        before, now = store.spec.model_dump(), spec.model_dump()
-        changed = ", ".join(field for field in now if now[field] != before[field]) or "the list of videos or their sizes"
+        before, now = dict(store.spec), dict(spec)
+        changed = ", ".join(f for f in now if now[f] != before[f] and f != "num_missing") or "the list of videos or their sizes"
         raise ValueError(
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"
