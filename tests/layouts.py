@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +19,7 @@ ODD = (
     "Haarek_mmen",
     "50%_of_it's_all, Ägypten",
 )
+SSV2 = "something-something-v2-"
 Fill = Callable[[Path], object]  # makes the file of a video
 
 
@@ -56,3 +59,24 @@ def numbered(num_frames: int = 20) -> Fill:
     """Videos that start at frames 0, 10, 20, ... in the order they are made."""
     made = iter(range(10**6))
     return lambda path: write_video(path, num_frames, first=10 * next(made) % 35)
+
+
+def write_kinetics_lists(folder: Path, train: list[tuple[str, str, int]], test: list[tuple[str, str, int]]) -> None:
+    """`train.csv` and `validate.csv` of rows (label, youtube_id, time_start)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, split, rows in (("train.csv", "train", train), ("validate.csv", "validate", test)):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", "youtube_id", "time_start", "time_end", "split"])
+            writer.writerows([label, video, start, start + 10, split] for label, video, start in rows)
+
+
+def write_ssv2_lists(folder: Path, train: list[tuple[int, str]], test: list[tuple[int, str]], prefix: str = SSV2) -> None:
+    """The three lists of rows (id, template with brackets)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("train", train), ("validation", test)):
+        entries = [
+            {"id": str(video), "label": "made up", "template": template, "placeholders": ["made", "up"]}
+            for video, template in rows
+        ]
+        (folder / f"{prefix}{name}.json").write_text(json.dumps(entries))

@@ -613,8 +613,8 @@ def test_a_wrong_groups_csv_is_refused(folder: Path, tmp_path: Path, content: by
         read_folder(clips)
 
 
-def test_two_files_of_one_video_are_refused() -> None:
-    with pytest.raises(ValueError, match="two files are video v0"):
+def test_a_video_that_is_listed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="names video v0 twice"):
         prepare("twins", COUNTED, [*VIDEOS, VIDEOS[0]], render=render)
 
 

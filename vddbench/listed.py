@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def by_id(videos: Iterable[Video]) -> dict[str, Video]:
     """
     listed: dict[str, Video] = {}
     for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
-        if video.id in listed:
-            raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
+        if (other := listed.get(video.id)) is not None:
+            if other.path is None or video.path is None:
+                raise ValueError(f"the list names video {video.id} twice; remove one of its lines")
+            raise ValueError(f"two files are video {video.id}: {other.path} and {video.path}; remove one")
         listed[video.id] = video
     return listed
 
@@ -72,6 +75,16 @@ def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
         if (other := paths.setdefault(video, path)) is not path:
             raise ValueError(f"two files are video {video}: {other} and {path}; remove one")
     return paths
+
+
+def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
+    """Video id -> bytes of its file, of those that are there. A link to nowhere is not."""
+    found: dict[str, int] = {}
+    for video in videos.values():
+        if video.path is not None:
+            with suppress(FileNotFoundError):
+                found[video.id] = video.path.stat().st_size
+    return found
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[str]:

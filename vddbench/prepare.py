@@ -23,7 +23,7 @@ from vddbench.atomic import canonical_json
 from vddbench.folder import read_folder, validation_groups
 from vddbench.index import check_frames, warn_of_shared, write_store
 from vddbench.journal import Journal
-from vddbench.listed import ABSENT, by_id, check_listed
+from vddbench.listed import ABSENT, by_id, check_listed, sizes
 from vddbench.place import check_space, explained, finish_swap, locked, swap
 from vddbench.progress import bar, say
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
@@ -117,8 +117,8 @@ def prepare(
     started = time.monotonic()
     check_name(name)
     listed = by_id(videos)
-    absent = set() if render else {v.id for v in listed.values() if v.path is None}
-    source_bytes = {v.id: v.path.stat().st_size if v.path else 0 for v in listed.values() if v.id not in absent}
+    source_bytes = dict.fromkeys(listed, 0) if render else sizes(listed)
+    absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
     place = store_path(name)
     with locked(place), explained(name, place):
         finish_swap(place)
@@ -127,10 +127,11 @@ def prepare(
             return already_prepared(name, place, spec, inputs)
         check_listed(name, spec, listed, absent, unlisted)
         building = place.with_name(f".{name}.force") if (place / "done.json").is_file() else place
+        there = {video: listed[video] for video in listed if video not in absent}
         building.mkdir(exist_ok=True)
         run = hash_of(spec, listed, {})
         with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
-            problems = fill(journal, building, spec, listed, render, workers or num_cores())
+            problems = absent | fill(journal, building, spec, there, render, workers or num_cores())
             done = write_store(building, name, spec, listed, journal, problems, inputs)
             num_resumed = journal.num_resumed
         if building != place:
@@ -148,7 +149,7 @@ def fill(
         say("an interrupted run of other options or videos was here: starting over", style="yellow")
     if journal.rows:
         say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
-    problems = {v.id: ABSENT for v in videos.values() if v.path is None and not render}
+    problems: dict[str, str] = {}
     while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
         check_space(folder, len(todo) * spec.clip_bytes)
         problems |= store_videos(journal, folder, spec, videos, todo, render, workers)
