@@ -78,9 +78,14 @@ def parse_stride(text: str | None) -> int | Literal["even"] | None:
 @app.command()
 @friendly
 def prepare(
-    name: Annotated[str, typer.Argument(help="miniucf, ucf101, movingshapes, or a name of your own with --folder")],
+    name: Annotated[
+        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a name of your own with --folder")
+    ],
     raw: Annotated[Path | None, typer.Option(help="the distributor's files, e.g. the folder holding UCF-101/")] = None,
     folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
+    frames_dir: Annotated[
+        Path | None, typer.Option(help="extracted frames: DIR/<video>/frame000001.jpg; --raw then only has the lists")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
     stride: Annotated[str | None, typer.Option(help="frames between stored frames, or even, with --folder (default 4)")] = None,
@@ -96,6 +101,7 @@ def prepare(
         name,
         raw=raw,
         folder=folder,
+        frames_dir=frames_dir,
         frames=frames,
         size=size,
         stride=parse_stride(stride),

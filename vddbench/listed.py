@@ -6,6 +6,7 @@ Everything here takes time and memory in proportion to the number of videos, a q
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -78,12 +79,14 @@ def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
-    """Video id -> bytes of its file, of those that are there. A link to nowhere is not."""
+    """Video id -> bytes of its file or its frames' files, of those that are there. A link to nowhere is not."""
     found: dict[str, int] = {}
     for video in videos.values():
         if video.path is not None:
             with suppress(FileNotFoundError):
-                found[video.id] = video.path.stat().st_size
+                status = video.path.stat()
+                is_folder = stat.S_ISDIR(status.st_mode)
+                found[video.id] = sum(e.stat().st_size for e in os.scandir(video.path)) if is_folder else status.st_size
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from vddbench import lookup
 from vddbench.atomic import canonical_json
 from vddbench.folder import read_folder, validation_groups
+from vddbench.frames import in_frames, of_frames
 from vddbench.index import check_frames, warn_of_shared, write_store
 from vddbench.journal import Journal
 from vddbench.listed import ABSENT, by_id, check_listed, sizes
@@ -50,6 +51,7 @@ def prepare_named(
     *,
     raw: Path | None = None,
     folder: Path | None = None,
+    frames_dir: Path | None = None,
     frames: int | None = None,
     size: int | None = None,
     stride: int | Literal["even"] | None = None,
@@ -58,7 +60,7 @@ def prepare_named(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`vddbench prepare NAME`: a built-in dataset from `raw`, or any folder of videos under a new name.
+    """`vddbench prepare NAME`: a built-in dataset from `raw` or `frames_dir`, or any folder of videos under a new name.
 
     Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
@@ -67,8 +69,8 @@ def prepare_named(
     chosen = {option: value for option, value in options.items() if value is not None}
     if folder is not None:
         check_name(name)
-        if raw is not None:
-            raise ValueError("--raw is for built-in datasets, --folder for your own videos: give one of them")
+        if raw is not None or frames_dir is not None:
+            raise ValueError("--raw and --frames-dir are for built-in datasets, --folder for your own videos: give one of them")
         if name in lookup.names("dataset"):
             raise ValueError(f"{name} is a built-in dataset; prepare your folder under another name")
         spec, listed = read_folder(folder, **chosen)
@@ -77,24 +79,47 @@ def prepare_named(
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
         raise ValueError(f"{given}: only with --folder; a built-in dataset's geometry and recipe are fixed")
+    if frames_dir is not None:
+        return prepare_frames(name, frames_dir, raw, workers, force)
     return prepare_builtin(name, raw, workers, force)
 
 
 def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
-    """A dataset of vddbench/datasets/."""
+    """A dataset of vddbench/datasets/ from its distributor's files."""
     module = lookup.load("dataset", name)
-    spec: DatasetSpec = module.SPEC
     render = getattr(module, "render", None)
     if render is None and raw is None:
-        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({spec.source})")
-    if raw is not None and not raw.is_dir():
-        raise FileNotFoundError(f"--raw {raw} is not a folder")
+        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
+    check_folder("--raw", raw)
     where = raw or Path()
     videos = list(module.videos(where))
-    if not spec.validation_groups and any(video.group for video in videos):
-        spec = spec.model_copy(update={"validation_groups": validation_groups(videos)})
     unlisted = module.unlisted(where) if hasattr(module, "unlisted") else ()
+    spec = with_validation(module.SPEC, videos)
     return prepare(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
+
+
+def prepare_frames(name: str, frames_dir: Path, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/datasets/ from extracted frames. raw: where the distributor's lists are."""
+    module = lookup.load("dataset", name)
+    if not hasattr(module, "listing"):
+        raise ValueError(f"{name} is generated; leave out --frames-dir")
+    check_folder("--frames-dir", frames_dir)
+    check_folder("--raw", raw)
+    listed = list(module.listing(raw))
+    spec = of_frames(with_validation(module.SPEC, listed))
+    return prepare(name, spec, in_frames(listed, frames_dir), workers=workers, force=force)
+
+
+def check_folder(option: str, folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError(f"{option} {folder} is not a folder")
+
+
+def with_validation(spec: DatasetSpec, videos: list[Video]) -> DatasetSpec:
+    """The spec, with a pinned fifth of the listed groups held out where it names none."""
+    if spec.validation_groups or not any(video.group for video in videos):
+        return spec
+    return spec.model_copy(update={"validation_groups": validation_groups(videos)})
 
 
 def prepare(
