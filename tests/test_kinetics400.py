@@ -13,7 +13,11 @@ import pytest
 from tests.layouts import link_to, write_kinetics_lists
 from tests.videos import numbers, write_video
 from vddbench.datasets import kinetics400
+from vddbench.distill import distill
+from vddbench.evaluate import evaluate
 from vddbench.prepare import Prepared, prepare_named
+from vddbench.records import read_record
+from vddbench.spec import Task
 from vddbench.store import Store, store_path
 
 ARCHERY, HURLING = "archery", "hurling (sport)"
@@ -117,6 +121,18 @@ def test_missing_and_broken_videos_are_listed_and_counted(tmp_path: Path, capsys
         run(raw)
     again = run(raw, force=True).store
     assert again.num_missing == 1 and again.digest != done.store.digest
+
+
+def test_every_record_counts_the_missing_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"1": 2, "5": 2, "10": 2, "full": 2}
+    monkeypatch.setattr(kinetics400, "SPEC", kinetics400.SPEC.model_copy(update={"student_steps": steps}))
+    in_splits(tmp_path / "raw")
+    (tmp_path / "raw" / "train" / file_name("_dbcJuKJQNs", 59)).unlink()
+    run(tmp_path / "raw")
+    submission = distill("random", Task(dataset="kinetics400", ipc=1), 0, tmp_path / "submissions")
+    evaluate([submission], students=["convnet3d"], seeds=range(1), results=tmp_path / "results")
+    records = [read_record(path)[0] for path in (tmp_path / "results").rglob("seed0.json")]
+    assert [record.num_missing for record in records] == [1] and records[0].num_test == 2
 
 
 def test_an_interrupted_run_goes_on_when_more_videos_have_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tabulate import tabulate
 from vddbench import lookup
 from vddbench.frames import SOURCE
 from vddbench.index import check_frames, warn_of_shared
+from vddbench.place import home
 from vddbench.progress import clean, say
 from vddbench.spec import DatasetSpec
 from vddbench.store import Store, store_path
@@ -45,7 +46,7 @@ class Entry:
 
 def inventory() -> list[Entry]:
     """All of them, by name. Opens every store, reads no frames."""
-    stores = store_path("_").parent
+    stores = home() / "prepared"
     there = [place.name for place in stores.glob("[a-z0-9]*") if place.is_dir()] if stores.is_dir() else []
     return [entry_of(name) for name in sorted({*lookup.names("dataset"), *there})]
 
