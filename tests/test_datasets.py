@@ -133,6 +133,9 @@ def write_lists(raw: Path, train: list[str], test: list[str]) -> Path:
     """`ucfTrainTestlist/`, whose train list has the class's number behind each name."""
     folder = raw / "ucfTrainTestlist"
     folder.mkdir(parents=True, exist_ok=True)
+    train = [
+        name.replace("HandstandP", "HandStandP") for name in train
+    ]  # as classInd.txt and some copies of the lists write it
     lines = [f"{name.split('_')[1]}/{name}.avi" for name in train]
     (folder / "trainlist01.txt").write_text("".join(f"{line} 7\r\n" for line in lines))
     (folder / "testlist01.txt").write_text("".join(f"{name.split('_')[1]}/{name}.avi\r\n" for name in test))

@@ -75,7 +75,7 @@ def test_clips_with_odd_names_are_read_with_their_film(small: dict[str, int], tm
     store = prepare_named("hmdb51", raw=raw, workers=1).store
     assert (len(store.train), len(store.test), store.num_missing) == (10, 6, 0)
     assert store.train.index["video"][7] == f"pour/{ODD[0]}_pour_u_cm_np1_fr_goo_2"
-    assert set(store.test.index["group"]) == {ODD[1]} and set(store.train.index["group"]) == {ODD[0], ODD[1]}
+    assert set(store.test.index["group"]) == {f"pour/{ODD[1]}", f"kick_ball/{ODD[1]}"} and store.spec.validation_groups
     assert store.test.index["video"].str.count("Goal_1_&_2").sum() == 6
     clip = store.train.clips(np.array([0]), np.array([1])).numpy()
     assert numbers(clip[0])[:3] == [19, 23, 27]  # the 13th video made, from its second stored frame
@@ -90,7 +90,7 @@ def test_validation_films_are_not_in_the_rest_of_train(
     monkeypatch.setattr(hmdb51, "SPEC", hmdb51.SPEC.model_copy(update={"num_videos": {"train": 60, "test": 12}}))
     store = prepare_named("hmdb51", raw=write_hmdb(tmp_path, clips, link_to(clip), train=30, test=6)).store
     held_out = set(store.validation.index["group"])
-    assert len(held_out) == 2 and held_out == set(store.spec.validation_groups)  # of 8
+    assert len(held_out) == 4 and held_out == set(store.spec.validation_groups)  # of 16
     assert not held_out & set(store.holdout_train.index["group"]) and set(store.holdout_train.labels) == {0, 1}
 
 

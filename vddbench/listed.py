@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vddbench.folder import SPLITS
 from vddbench.index import check_splits
+from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Video
 
 ABSENT = "not there"  # why a listed video is not in the store, for problems.csv
@@ -92,10 +93,10 @@ def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
 
 def files_below(folder: Path, suffix: str) -> Iterator[str]:
     """The files of all folders below, folder by folder in sorted order. Links to folders are followed, but every folder is
-    read once: links may lead in circles.
+    read once: links may lead in circles. A folder that can't be read is said, its files are then not there.
     """
     seen: set[tuple[int, int]] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=warn_of_folder):
         status = Path(where).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -103,6 +104,10 @@ def files_below(folder: Path, suffix: str) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
         yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffix))
+
+
+def warn_of_folder(error: OSError) -> None:
+    say(f"warning: cannot read the folder {error.filename} ({error.strerror}); its files are left out", style="yellow")
 
 
 def read_list(path: Path) -> str:

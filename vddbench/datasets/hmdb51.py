@@ -4,8 +4,8 @@ Kuehne, Jhuang, Garrote, Poggio, Serre: HMDB: A Large Video Database for Human M
 Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/. Layout, as its two archives unpack:
 `hmdb51_org/<class>/<clip>.avi` (each class a .rar of its own in hmdb51_org.rar) and
 `testTrainMulti_7030_splits/<class>_test_split1.txt`, a line "<clip>.avi N" for each of a class's clips: 1 is train, 2 is
-test, 0 is in neither. So 3,570 and 1,530 of 6,766 clips; see hmdb51_sdd.py for the other rule. A group is the film, which the
-clip's name begins with; a pinned fifth of the films is for validation.
+test, 0 is in neither. So 3,570 and 1,530 of 6,766 clips; see hmdb51_sdd.py for the other rule. A group is what a class has of
+one film, which a clip's name begins with: the official split has none on both sides. A pinned fifth of them is for validation.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def listing_of(spec: DatasetSpec, raw: Path | None, unused: Literal["train"] | N
     for label, name in enumerate(spec.class_names):
         for clip, use in read_split(raw, name).items():
             if split := USES.get(use, unused):
-                yield Video(id=f"{name}/{clip}", path=None, label=label, split=split, group=film(clip, name))
+                yield Video(id=f"{name}/{clip}", path=None, label=label, split=split, group=f"{name}/{film(clip, name)}")
 
 
 def read_split(raw: Path | None, name: str) -> dict[str, str]:
@@ -78,8 +78,8 @@ def home(raw: Path | None) -> Path:
 
 
 def film(clip: str, name: str) -> str:
-    """April_09_brush_hair_u_nm_np1_ba_goo_0 -> April_09; "" when the class isn't in the name."""
-    return clip.rpartition(f"_{name}_")[0]
+    """April_09_brush_hair_u_nm_np1_ba_goo_0 -> April_09; a clip whose name lacks the class is a film of its own."""
+    return clip.rpartition(f"_{name}_")[0] or clip
 
 
 def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
@@ -130,7 +130,7 @@ def spec_of(num_videos: dict[Literal["train", "test"], int], full: int, rule: st
         resize=(160, 120),  # SDD's geometry (2312.00362, released code)
         hflip_keeps_label=True,
         num_videos=num_videos,
-        validation_groups=(),  # chosen by `prepare` from the films of the split's files
+        validation_groups=(),  # chosen by `prepare` among the groups of the split's files
         student_steps={"1": 500, "5": 500, "10": 1000, "full": full},
         source=f"{SOURCE} (ICCV 2011), {rule}",
         licence="CC BY 4.0, says its page; the clips belong to the films' owners",

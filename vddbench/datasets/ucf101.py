@@ -21,7 +21,7 @@ from vddbench.spec import DatasetSpec, Video
 
 CLIP = r"v_(?P<cls>[A-Za-z]+)_(?P<group>g\d\d)_(?P<clip>c\d\d)"
 NAME = re.compile(CLIP, re.ASCII)
-LINE = re.compile(rf"(?P<folder>[A-Za-z]+)/{CLIP}\.avi(\s+\d+)?", re.ASCII)  # a train list has the class's number, too
+LINE = re.compile(rf"[A-Za-z]+/{CLIP}\.avi(\s+\d+)?", re.ASCII)  # a train list has the class's number, too
 VIDEOS_FOLDER, LISTS_FOLDER = "UCF-101", "ucfTrainTestlist"
 LISTS_SOURCE = "UCF101TrainTestSplits-RecognitionTask.zip (https://www.crcv.ucf.edu/data/UCF101.php)"
 TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
@@ -47,7 +47,7 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
             split: Literal["train", "test"] = "test" if f"g{group:02d}" in TEST_GROUPS else "train"
             for clip in range(1, clips + 1):
                 video = f"v_{name}_g{group:02d}_c{clip:02d}"
-                if lists and lists.get(video) != split:
+                if lists and lists.get(video.lower()) != split:
                     differing.append(video)
                 yield Video(id=video, path=None, label=label, split=split, group=f"{name}_g{group:02d}")
     if differing:  # a group's name has its class: g01 of two classes are two scenes
@@ -58,7 +58,7 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
 
 
 def read_lists(raw: Path) -> dict[str, str]:
-    """Video id -> "train" or "test", of `ucfTrainTestlist/{train,test}list01.txt`; {} when there is no such folder.
+    """Video id in small letters -> "train" or "test", of `ucfTrainTestlist/{train,test}list01.txt`; {} without that folder.
 
     Raises FileNotFoundError when one of the two is missing, ValueError when a line names no clip.
     """
@@ -78,24 +78,26 @@ def read_lists(raw: Path) -> dict[str, str]:
                 match = LINE.fullmatch(line.strip())
                 if not match:
                     raise ValueError(f"{path} line {number} is not <Class>/v_<Class>_gNN_cNN.avi: {line[:200]!r}")
-                splits[f"v_{match['folder']}_{match['group']}_{match['clip']}"] = split
+                splits[f"v_{match['cls']}_{match['group']}_{match['clip']}".lower()] = split  # HandStandPushups in some copies
     return splits
 
 
 def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
     """Video id -> file, of every clip in the folders of these classes. Raises FileNotFoundError when there are none."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
-    if not any((root / name).is_dir() for name in class_names):
+    wanted = {name.lower(): name for name in class_names}
+    folders = {path: wanted[path.name.lower()] for path in sorted(root.iterdir()) if path.name.lower() in wanted}
+    if not folders:
         raise FileNotFoundError(
             f"{raw} does not hold UCF101: no folder {VIDEOS_FOLDER}/{class_names[0]} (nor {class_names[0]}) in it; "
             "unpack UCF101.rar there (https://www.crcv.ucf.edu/data/UCF101.php)"
         )
     return one_each(
         (f"v_{name}_{match['group']}_{match['clip']}", path)
-        for name in class_names
-        for path in sorted((root / name).glob("*.avi"))
+        for folder, name in folders.items()
+        for path in sorted(folder.glob("*.avi"))
         if (match := NAME.fullmatch(path.stem)) and match["cls"].lower() == name.lower() and path.is_file()
-    )  # case: some copies write v_HandStandPushups_ in HandstandPushups/
+    )  # in any case: some copies write HandStandPushups, in the folder's name or the clips'
 
 
 def unlisted_of(class_names: tuple[str, ...], raw: Path) -> Iterator[str]:
