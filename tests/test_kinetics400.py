@@ -15,6 +15,7 @@ from tests.videos import numbers, write_video
 from vddbench.datasets import kinetics400
 from vddbench.distill import distill
 from vddbench.evaluate import evaluate
+from vddbench.inventory import verify
 from vddbench.prepare import Prepared, prepare_named
 from vddbench.records import read_record
 from vddbench.spec import Task
@@ -123,6 +124,20 @@ def test_missing_and_broken_videos_are_listed_and_counted(tmp_path: Path, capsys
     assert again.num_missing == 1 and again.digest != done.store.digest
 
 
+def test_shorter_lists_of_later_years_count_what_they_no_longer_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_splits(tmp_path / "raw")
+    (tmp_path / "raw" / "train" / file_name("_dbcJuKJQNs", 59)).unlink()
+    write_kinetics_lists(tmp_path / "raw", TRAIN[:3], TEST)
+    done = run(tmp_path / "raw")
+    said = capsys.readouterr().err
+    assert "the lists name 3 of 4 train videos, 2 of 2 test videos; the others count as missing" in said
+    assert "2 videos left out (1 not there, 1 not in the lists)" in said
+    assert done.store.num_missing == 2 and done.store.spec.num_missing == {"train": 2, "test": 0}
+    verify("kinetics400")
+
+
 def test_every_record_counts_the_missing_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {"1": 2, "5": 2, "10": 2, "full": 2}
     monkeypatch.setattr(kinetics400, "SPEC", kinetics400.SPEC.model_copy(update={"student_steps": steps}))
@@ -178,10 +193,10 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match=r"no \.mp4 file in or below"):
         run(raw)
     link_to(write_video(tmp_path / "clip.mp4", 5))(raw / file_name("cccccccccc2", 7))
-    with pytest.raises(FileNotFoundError, match=r"no train.csv in .*: the official list says which clips there are"):
+    with pytest.raises(FileNotFoundError, match=r"no train\.csv or .* in .*: the official list says which clips there are"):
         run(raw)
     for rows, reason in (
-        (TRAIN[1:], "the lists of kinetics400 are not the official ones: they name 3 of 4 train videos, 2 of 2 test"),
+        ([*TRAIN, (ARCHERY, "eeeeeeeeee4", 0)], "are not the official ones: they name 5 of 4 train videos, 2 of 2 test"),
         ([("yodelling", "eeeeeeeeee4", 0)], "train.csv line 2: 'yodelling' is no class of Kinetics-400"),
         ([*TRAIN[1:], TRAIN[1]], "the list names video train/_dbcJuKJQNs_000059_000069 twice"),
     ):

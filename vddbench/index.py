@@ -21,6 +21,8 @@ from vddbench.progress import bar, say
 from vddbench.spec import DatasetSpec, Video
 from vddbench.store import COLUMNS, Store, check_layout, store_digest
 
+UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
+
 
 def write_store(
     folder: Path,
@@ -37,9 +39,10 @@ def write_store(
     write_problems(folder / "problems.csv", videos, problems)
     kept = [videos[video] for video in sorted(journal.rows)]
     check_kept(folder, name, spec, kept, problems)
+    reasons = Counter(reason.split(":")[0] for reason in problems.values())
     if spec.num_missing is not None:
-        splits = [videos[video].split for video in problems]
-        spec = spec.model_copy(update={"num_missing": {split: splits.count(split) for split in spec.num_missing}})
+        spec = spec.model_copy(update={"num_missing": missing_of(spec, kept)})
+        reasons[UNLISTED] = sum((spec.num_missing or {}).values()) - len(problems)
     held_out = validation_ids(spec, kept)
     table = index_table(kept, held_out, journal)
     try:
@@ -50,9 +53,9 @@ def write_store(
         "digest": store_digest(spec, table),
         "inputs": inputs,
         "num_videos": len(kept),
-        "num_missing": len(problems),
+        "num_missing": reasons.total(),
         "num_shared": len(shared_videos(table)),
-        "problems": dict(Counter(reason.split(":")[0] for reason in problems.values()).most_common(20)),
+        "problems": dict((+reasons).most_common(20)),
     }
     journal.sync()
     with replacing(folder / "index.parquet") as file:
@@ -61,6 +64,12 @@ def write_store(
     write(folder / "done.json", canonical_json(done))
     (folder / "journal").unlink()
     return done
+
+
+def missing_of(spec: DatasetSpec, kept: list[Video]) -> dict[str, int]:
+    """Split -> how many of the pinned number of videos are not kept: not in the lists, not there, or unreadable."""
+    found = Counter(video.split for video in kept)
+    return {split: count - found[split] for split, count in (spec.num_videos or {}).items()}
 
 
 def write(path: Path, content: bytes) -> None:

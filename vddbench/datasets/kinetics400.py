@@ -1,11 +1,12 @@
 """kinetics400: 400 human actions, clips of 10 s from YouTube; the official train list, and the validation list as the test set.
 
-Kay et al.: The Kinetics Human Action Video Dataset, 2017 (arXiv 1705.06950). Lists: `train.csv` and `validate.csv` (also
-val.csv, as CVDF calls it; label,youtube_id,time_start,time_end,split), 246,534 and 19,906 clips. Source of the videos:
-https://github.com/cvdfoundation/kinetics-dataset. A clip is `<youtube_id>_<start, 6 digits>_<end, 6 digits>.mp4` anywhere below
-`raw`: in folders of splits or of classes, or as CVDF ships them, whose `replacement/replacement_for_corrupted_k400/` holds
-whole copies of some 1,400 broken ones. Videos vanish from YouTube, so copies differ: clips that are missing are normal, listed
-in the store's problems.csv and counted in its spec.json and in every record.
+Kay et al.: The Kinetics Human Action Video Dataset, 2017 (arXiv 1705.06950). Lists: `train.csv` and `validate.csv` (CVDF calls
+it val.csv, ActivityNet's crawler kinetics-400_val.csv; label,youtube_id,time_start,time_end,split), 246,534 and 19,906 clips.
+Source of the videos: https://github.com/cvdfoundation/kinetics-dataset. A clip is `<youtube_id>_%06d_%06d.mp4` (start, end)
+anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them, whose `replacement_for_corrupted_k400/` holds
+whole copies of some 1,400 broken ones. Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become
+shorter (17,770 to 18,035 of the 19,906 in three copies of later years): clips that are missing are normal, listed in the
+store's problems.csv and counted in its spec.json and in every record.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from vddbench.listed import files_below, read_list
 from vddbench.spec import DatasetSpec, Video
 
 LISTS: dict[Literal["train", "test"], tuple[str, ...]] = {
-    "train": ("train.csv",),
-    "test": ("validate.csv", "val.csv", "validation.csv"),
+    "train": ("train.csv", "kinetics-400_train.csv"),
+    "test": ("validate.csv", "val.csv", "kinetics-400_val.csv"),
 }
 LIST_FOLDERS = (".", "annotations", "kinetics400", "kinetics400/annotations")
 OF_SPLIT = {"train": {"train"}, "test": {"validate", "val", "validation"}}  # the column `split`
@@ -37,7 +38,7 @@ SPEC = DatasetSpec(
     stride="even",
     resize=None,
     hflip_keeps_label=True,
-    num_videos={"train": 246_534, "test": 19_906},  # the lists' rows, says CVDF's arrange_by_classes.py
+    num_videos={"train": 246_534, "test": 19_906},  # the first lists' rows (CVDF's arrange_by_classes.py)
     num_missing={"train": 0, "test": 0},  # counted by `prepare`
     validation_groups=(),
     student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: ours, 31 passes of batch 256
