@@ -195,6 +195,7 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
     link_to(write_video(tmp_path / "clip.mp4", 5))(raw / file_name("cccccccccc2", 7))
     with pytest.raises(FileNotFoundError, match=r"no train\.csv or .* in .*: the official list says which clips there are"):
         run(raw)
+    made("_dbcJuKJQNs", raw / file_name("_dbcJuKJQNs", 59))
     for rows, reason in (
         ([*TRAIN, (ARCHERY, "eeeeeeeeee4", 0)], "are not the official ones: they name 5 of 4 train videos, 2 of 2 test"),
         ([("yodelling", "eeeeeeeeee4", 0)], "train.csv line 2: 'yodelling' is no class of Kinetics-400"),

@@ -29,7 +29,7 @@ def by_id(videos: Iterable[Video]) -> dict[str, Video]:
     listed: dict[str, Video] = {}
     for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
         if (other := listed.get(video.id)) is not None:
-            if other.path is None or video.path is None:
+            if other.path == video.path:
                 raise ValueError(f"the list names video {video.id} twice; remove one of its lines")
             raise ValueError(f"two files are video {video.id}: {other.path} and {video.path}; remove one")
         listed[video.id] = video

@@ -49,8 +49,9 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
                 video = f"v_{name}_g{group:02d}_c{clip:02d}"
                 if lists and lists.get(video.lower()) != split:
                     differing.append(video)
-                yield Video(id=video, path=None, label=label, split=split, group=f"{name}_g{group:02d}")
-    if differing:  # a group's name has its class: g01 of two classes are two scenes
+                scene = f"{name}_g{group:02d}"  # g01 of two classes are two
+                yield Video(id=video, path=None, label=label, split=split, group=scene)
+    if differing:
         raise ValueError(
             f"the lists in {raw} are not those of split 1: they have {len(differing):,} clips in no part or in the other one, "
             f"e.g. {', '.join(differing[:5])}; take trainlist01.txt and testlist01.txt from {LISTS_SOURCE}"
