@@ -103,7 +103,7 @@ def mean_share(of_method: Sequence[Standing]) -> float:
 
 
 def places_of(draws: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
-    """(rank, low, high), best first; tie groups as in a table, by the draws of paired differences."""
+    """(rank, low, high), best first, as in a table; tie groups by the draws of paired differences."""
     if not draws:
         return []
     of_each = pd.DataFrame(-np.stack(draws)).rank(axis=0, method="min").to_numpy()
@@ -117,7 +117,7 @@ def places_of(draws: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
                 break
             tied += 1
         first += [best + 1] * tied
-    return [(float(a), float(b), float(c)) for a, b, c in zip(first, low, high, strict=True)]
+    return [(float(a), float(min(a, b)), float(max(a, c))) for a, b, c in zip(first, low, high, strict=True)]
 
 
 def p_of(differences: np.ndarray) -> float:

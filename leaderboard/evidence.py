@@ -96,6 +96,34 @@ def check_unmixed(records: Iterable[Record]) -> None:
                 )
 
 
+def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
+    """(records that can share tables, one line for each of the others). Of a dataset those of the prepared store, of a student
+    those of the protocol and recipe that most submissions were evaluated with, of equally many the ones evaluated first. For a
+    board that strangers add to: one record of another store must not take its table away."""
+    kept, lines = sorted(found, key=lambda each: each.record.date), []
+    for kind, what in ((dataset_of, "store_digest"), (student_of, "protocol_hash")):
+        votes: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for each in kept:
+            votes[kind(each.record)][getattr(each.record, what)].add(each.record.submission_sha256)
+        most = {name: max(of_name, key=lambda value: len(of_name[value])) for name, of_name in votes.items()}
+        others = [each for each in kept if getattr(each.record, what) != most[kind(each.record)]]
+        kept = [each for each in kept if getattr(each.record, what) == most[kind(each.record)]]
+        lines += [
+            f"record {name(each.record)}: its {what} is {getattr(each.record, what)[:8]}, that of most submissions on "
+            f"{kind(each.record)} is {most[kind(each.record)][:8]}"
+            for each in others
+        ]
+    return kept, lines
+
+
+def dataset_of(record: Record) -> str:
+    return Task.parse(record.task).dataset
+
+
+def student_of(record: Record) -> str:
+    return record.student
+
+
 def check_references(records: Iterable[Record]) -> None:
     """Raises ValueError naming two records of a reference method that claim one distillation seed for different payloads:
     every gain or recovery of the table hangs on them."""

@@ -74,9 +74,9 @@ def rank(found: Sequence[Evaluated]) -> pd.DataFrame:
     A method's distillations are one entry (those of at least 3 students, where there are any); where it has two payloads of
     one distillation seed, each payload is one. `gain` is over `random` of the same task and student, `gap_closed` the share
     of what `full` gains; NaN without those rows. Ranks are competition ranks of tie groups over entries of at least 3
-    students; `rank_low` to `rank_high` is where an entry comes in 95 % of the draws. DATASET-full is a reference and never
-    ranked. Inside a group entries stand by score, then fewer bytes, then the earlier date. Raises ValueError for records that
-    can't share a table.
+    students; `rank_low` to `rank_high` is where an entry comes in 95 % of the draws, and its rank. DATASET-full is a reference
+    and never ranked. Inside a group entries stand by score, then fewer bytes, then the earlier date. Raises ValueError for
+    records that can't share a table.
     """
     drawn = draw_all(found)
     rows = [row for _, table in sorted(drawn.tables.items()) for row in rows_of(table, drawn.references)]
@@ -146,14 +146,14 @@ def order(pair: tuple[Entry, Drawn]) -> tuple[object, ...]:
 
 
 def placed(ranked: Sequence[tuple[Entry, Drawn]]) -> list[tuple[float, float, float]]:
-    """(rank, low, high) of each entry, best first. Entries of a tie group share its first place."""
+    """(rank, low, high) of each entry, best first. Entries of a tie group share its first place, which their intervals hold."""
     if not ranked:
         return []
     draws = np.stack([drawn.scores() for _, drawn in ranked])
     places = pd.DataFrame(-draws).rank(axis=0, method="min").to_numpy()  # of each draw
     low, high = np.percentile(places, [2.5, 97.5], axis=1, method="closest_observation")
     first = groups_of([drawn for _, drawn in ranked])
-    return [(float(a), float(b), float(c)) for a, b, c in zip(first, low, high, strict=True)]
+    return [(float(a), float(min(a, b)), float(max(a, c))) for a, b, c in zip(first, low, high, strict=True)]
 
 
 def groups_of(drawn: Sequence[Drawn]) -> list[int]:

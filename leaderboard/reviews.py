@@ -56,14 +56,23 @@ def path_in(folder: Path, record: Record, text: bytes) -> Path:
     return due.with_name(f"{due.stem}.{address(text)}.json")
 
 
-def predicted(scores: Sequence[float]) -> Interval | None:
-    """From the top-1 of the students there are; None for fewer than two. Student's t of a new value."""
+def predicted(scores: Sequence[float], num_test: int) -> Interval | None:
+    """From the top-1 of the students there are; None for fewer than two. Student's t of a new value. A score comes in steps of
+    1 / num_test, so that its rounding (a variance of 1/12 of a step) counts as well: few students often have the same one."""
     n = len(scores)
     if n < 2:
         return None
-    mean, spread = float(np.mean(scores)), float(np.std(scores, ddof=1))
-    margin = float(stdtrit(n - 1, 0.975)) * spread * float(np.sqrt(1 + 1 / n))
+    spread = float(np.hypot(np.std(scores, ddof=1), 1 / (num_test * np.sqrt(12))))
+    mean, margin = float(np.mean(scores)), float(stdtrit(n - 1, 0.975)) * spread * float(np.sqrt(1 + 1 / n))
     return Interval(mean - margin, mean + margin, n)
+
+
+def students_of(records: Iterable[Record]) -> dict[tuple[str, str], dict[int, float]]:
+    """{(submission's sha256, student): {seed: top-1}}; of several records of one cell the earliest counts."""
+    found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for record in sorted(records, key=lambda record: record.date, reverse=True):
+        found[record.submission_sha256, record.student][record.seed] = record.top1
+    return found
 
 
 def reviews(roots: Sequence[Path]) -> tuple[dict[str, list[Reviewed]], list[str]]:
@@ -74,9 +83,7 @@ def reviews(roots: Sequence[Path]) -> tuple[dict[str, list[Reviewed]], list[str]
     if not files:
         return {}, []
     records = _by_digest(roots)
-    scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for record in sorted(records.values(), key=lambda record: record.date, reverse=True):  # the earliest of a cell counts
-        scores[record.submission_sha256, record.student][record.seed] = record.top1
+    scores = students_of(records.values())
     found: dict[str, list[Reviewed]] = defaultdict(list)
     refused = []
     for folder, path in files:
@@ -85,7 +92,7 @@ def reviews(roots: Sequence[Path]) -> tuple[dict[str, list[Reviewed]], list[str]
         except ValueError as error:
             refused.append(str(error))
             continue
-        due = predicted(list(scores[original.submission_sha256, original.student].values()))
+        due = predicted(list(scores[original.submission_sha256, original.student].values()), original.num_test)
         inside = None if due is None else due.low <= rerun.top1 <= due.high
         found[original.submission_sha256].append(
             Reviewed(review.kind, review.by, review.date, rerun.student, rerun.seed, original.top1, rerun.top1, inside)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard.evidence import Evaluated, load
+from leaderboard.evidence import Evaluated, load, majority
 from leaderboard.latex import escaped, latex
 from leaderboard.rank import rank
 from leaderboard.tables import show, tables
@@ -295,3 +295,22 @@ def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> N
 def test_ranking_needs_no_torch() -> None:
     code = "import sys, leaderboard.rank, leaderboard.tables; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_place_of_a_rank_interval_holds_the_rank() -> None:
+    """Where draws put an entry is not corrected for the number of entries, its tie group is: the wider of the two counts."""
+    field = [each for i in range(12) for each in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
+    rows = rank(field)
+    assert (rows["rank_low"] <= rows["rank"]).all() and (rows["rank"] <= rows["rank_high"]).all()
+
+
+def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> None:
+    field = [*seeds("one", [0.3, 0.4, 0.5]), *seeds("two", [0.2, 0.3, 0.4]), *seeds("random", [0.1, 0.1, 0.1])]
+    other = [changed(each, store_digest="9" * 64) for each in seeds("other", [0.9] * 5)]
+    newer = [changed(each, protocol_hash="8" * 64) for each in seeds("newer", [0.9])]
+    with pytest.raises(ValueError, match="differ in"):
+        rank([*field, *other])
+    kept, lines = majority([*other, *field, *newer])
+    assert set(rank(kept)["method"]) == {"one", "two", "random"} and len(lines) == 6
+    assert "toy-ipc1/other@" in lines[0] and "its store_digest is 99999999" in lines[0]
+    assert "its protocol_hash is 88888888" in lines[-1]

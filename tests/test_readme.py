@@ -46,13 +46,16 @@ def run(commands: str, folder: Path) -> str:
 
 @needs_shared
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
-    assert len(QUICK) == 4
+    assert len(QUICK) == 6
     out = [run(commands, clone) for commands in QUICK]
     assert (clone / "avletters.png").stat().st_size > 10_000
     assert "accepted" in out[0]
     table = [line for line in out[1].splitlines() if line.startswith("|")]
     assert "mymethod" in out[1].splitlines()[-1]
     assert len(list((clone / "results").glob("*/*/*/seed3.json"))) == 1
+    assert (clone / "board/index.html").is_file()
+    assert (clone / "trees/datasets/ORG/vddbench-results/tables/leaderboard.parquet").is_file()
+    assert list((clone / "outbox/records").rglob("seed0.*.json"))
     assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
 
 
@@ -71,8 +74,9 @@ def test_ci_runs_the_two_commands_exactly_so() -> None:
 
 def test_every_source_file_and_baseline_is_on_the_map() -> None:
     modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
-    of_batch = {p.name for p in (ROOT / "vddbench" / "batch").glob("[a-z]*.py")}
-    assert of_batch == set(re.findall(r"\b([a-z]+\.py)\b", (ROOT / "vddbench" / "batch" / "__init__.py").read_text()))
+    for package in ("vddbench/batch", "leaderboard/site", "leaderboard/publish"):
+        of_package = {p.name for p in (ROOT / package).glob("[a-z]*.py")}
+        assert of_package == set(re.findall(r"\b([a-z]+\.py)\b", (ROOT / package / "__init__.py").read_text()))
     unnamed = modules - set(re.findall(r"\w+\.py", README))
     assert not unnamed
     assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))

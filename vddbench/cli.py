@@ -417,8 +417,14 @@ def study_settings(
 
 
 def main() -> None:
+    from vddbench import hub_commands
     from vddbench.batch.commands import batch, doctor
+    from vddbench.publish_commands import publish
+    from vddbench.site_commands import site
 
     app.add_typer(batch, name="batch")
+    app.add_typer(site, name="site")
     app.command()(doctor)
+    for command in (publish, hub_commands.submit, hub_commands.verify, hub_commands.pull, hub_commands.reproduce):
+        app.command()(command)
     app()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vddbench import __version__, submission
@@ -110,21 +111,14 @@ def make_record(
     device: torch.device,
 ) -> Record:
     """Everything here was measured or computed, except what is the manifest's to say: track, external, holdout."""
-    task, store, scores = scored.task, scored.store, predictions.scores()
+    scores = predictions.scores()
     return Record(
-        **identity(scored.submission.manifest, store.digest, student, seed),
+        **identity(scored.submission.manifest, scored.store.digest, student, seed),
+        **measured(scored, student),
         top1=scores["top1"],
         top5=scores["top5"],
         centre_top1=scores["centre_top1"],
         validation_top1=validation_top1,
-        num_test=len(store.test),
-        num_missing=store.num_missing,
-        student_steps=task.student_steps(store.spec),
-        num_classes=store.spec.num_classes,
-        payload_bytes=scored.submission.payload_bytes,
-        budget_bytes=task.budget_bytes(store.spec),
-        clips_per_class=len(scored.clipset) / store.spec.num_classes,
-        clip_steps=task.student_steps(store.spec) * scored.batch_size(student),
         train_seconds=trained.seconds,
         test_seconds=test_seconds,
         peak_memory_bytes=max(trained.peak_memory_bytes, peak_memory_bytes(device)),
@@ -133,6 +127,27 @@ def make_record(
         checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def measured(scored: Scored, student: str) -> dict[str, Any]:
+    """The fields that follow from the submission and the prepared store, before anything is trained."""
+    spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
+    return {
+        "num_test": len(scored.store.test),
+        "num_missing": scored.store.num_missing,
+        "student_steps": steps,
+        "num_classes": spec.num_classes,
+        "payload_bytes": scored.submission.payload_bytes,
+        "budget_bytes": scored.task.budget_bytes(spec),
+        "clips_per_class": len(scored.clipset) / spec.num_classes,
+        "clip_steps": steps * scored.batch_size(student),
+    }
+
+
+def tested_videos(store: Store) -> dict[str, np.ndarray]:
+    """What predictions on this store say of its test videos, whatever was answered."""
+    test = store.test
+    return {"video": test.index["video"].to_numpy(str), "group": test.index["group"].to_numpy(str), "label": test.labels}
 
 
 def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:

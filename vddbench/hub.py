@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -39,7 +40,7 @@ HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # of the HTTP library be
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
-STALE = 412
+STALE, MISSING = 412, 404
 MAX_LISTED = 200_000  # files of a repo; the Hub advises below 100,000
 COMMIT_FILES = 90  # files a commit; the Hub advises below 100
 SHA256_DIGITS = 64
@@ -94,6 +95,14 @@ class Listing:
 class Committed:
     sha: str
     pull_request: int | None = None  # its number
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    number: int
+    author: str
+    title: str
+    status: str  # open, draft, closed or merged
 
 
 def endpoint() -> str:
@@ -154,13 +163,25 @@ def _of_status(error: HfHubHTTPError, what: str) -> OSError:
     return OSError(f"the Hub refused a request on {what} ({status}): {reason}")
 
 
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """What happened to the upload of a large file, which the client tells as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, HTTPError):
+            raise error.__cause__ from None
+        raise
+
+
 def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None) -> T:
     """`call()`, again after a growing wait while the Hub is busy or the connection breaks. Before each further try `done()`
     looks whether the last one has worked and only its answer was lost; what it returns, if anything, is the result."""
     wait = FIRST_WAIT_SECONDS
     for left in reversed(range(TRIES)):
         try:
-            return call()
+            with _unwrapped():
+                return call()
         except OfflineModeIsEnabled:
             raise
         except HTTPError as error:
@@ -269,8 +290,9 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
         return None
 
     def send() -> Committed:
+        first = dict(list(add.items())[:COMMIT_FILES])
         made = api().create_commit(
-            repo.id, added(add), commit_message=title, commit_description=description, repo_type=repo.kind, create_pr=True
+            repo.id, added(first), commit_message=title, commit_description=description, repo_type=repo.kind, create_pr=True
         )
         return Committed(made.oid, made.pr_num)
 
@@ -279,9 +301,35 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
     revision = f"refs/pr/{opened.pull_request}"
     there = listing(repo, revision)
     missing = {path: data for path, data in add.items() if path not in there.files or not there.files[path].holds(data)}
-    if not missing:
-        return opened
-    return Committed(commit(repo, missing, title, revision=revision).sha, opened.pull_request)
+    sha = opened.sha
+    for begin in range(0, len(missing), COMMIT_FILES):
+        sha = commit(repo, dict(list(missing.items())[begin : begin + COMMIT_FILES]), title, revision=revision).sha
+    return Committed(sha, opened.pull_request)
+
+
+def discussed(repo: Repo, number: int) -> PullRequest:
+    """Raises LookupError when there is no such pull request."""
+    with explained(repo):
+        try:
+            found = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
+        except HfHubHTTPError as error:
+            if error.response.status_code != MISSING or isinstance(error, RepositoryNotFoundError):
+                raise
+            raise LookupError(f"{repo} has no pull request {number}; they are listed on {repo.url}/discussions") from None
+    if not found.is_pull_request:
+        raise LookupError(f"{repo}: {number} is a discussion, no pull request; those are listed on {repo.url}/discussions")
+    return PullRequest(number, found.author, found.title, found.status)
+
+
+def parting(repo: Repo, revision: str) -> str:
+    """The newest commit that `revision` and main have in common: what a pull request changes is what differs from it."""
+    with explained(repo):
+        main = {each.commit_id for each in patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))}
+        theirs = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
+    for each in theirs:
+        if each.commit_id in main:
+            return each.commit_id
+    raise ValueError(f"{repo}: {revision} has no commit in common with main; it must begin there")
 
 
 def tag(repo: Repo, name: str, sha: str) -> None:
@@ -312,9 +360,18 @@ def download(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
 def fetch(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
     """`download` of a file that a listing of this commit has, with its size."""
     with explained(repo):
-        place = Path(patiently(lambda: api().hf_hub_download(repo.id, path, repo_type=repo.kind, revision=revision)))
+        place = Path(patiently(lambda: _fetch(repo, path, revision)))
     check_size(repo, path, place.stat().st_size, max_bytes)
     return place
+
+
+def _fetch(repo: Repo, path: str, revision: str) -> str:
+    try:
+        return api().hf_hub_download(repo.id, path, repo_type=repo.kind, revision=revision)
+    except LocalEntryNotFoundError as error:  # "not in the cache either", whatever the reason it could not be asked for
+        if isinstance(error.__cause__, (HTTPError, OfflineModeIsEnabled)):
+            raise error.__cause__ from None
+        raise
 
 
 def check_size(repo: Repo, path: str, size: int, max_bytes: int) -> None:

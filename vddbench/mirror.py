@@ -60,6 +60,11 @@ def pull(repo: hub.Repo, into: Path, tasks: Sequence[str] = (), revision: str = 
             say(f"left out: {path} of {repo} has {remote.size:,} bytes; at most {limit:,} are read")
         else:
             paths.append(path)
+    return Pulled(there.sha, paths, bring(repo, there, paths, into))
+
+
+def bring(repo: hub.Repo, there: hub.Listing, paths: Sequence[str], into: Path) -> int:
+    """Fetches which of these files of a listing `into` lacks; says how many."""
     missing = [path for path in paths if not _is_here(into / path, there.files[path])]
     with bar(f"fetching from {repo.id}", len(missing)) as progress, ThreadPoolExecutor(THREADS) as pool:
         try:
@@ -69,7 +74,7 @@ def pull(repo: hub.Repo, into: Path, tasks: Sequence[str] = (), revision: str = 
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return Pulled(there.sha, paths, len(missing))
+    return len(missing)
 
 
 def _ending(paths: Iterable[str], suffix: str) -> list[str]:

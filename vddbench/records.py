@@ -200,8 +200,8 @@ def record_files(root: Path) -> Iterator[Path]:
             yield path
 
 
-def all_record_files(root: Path) -> Iterator[Path]:
-    """With the reruns."""
-    for path in sorted(root.glob("*/*@*/*/seed*.json")):
+def all_record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
+    """With the reruns. cell: only those of TASK/METHOD@SHA8."""
+    for path in sorted(root.glob(f"{cell}/*/seed*.json")):
         if "." not in path.stem or PUBLISHED.fullmatch(path.stem) or RERUN.fullmatch(path.stem):
             yield path

@@ -1,0 +1,76 @@
+"""Commits to the Hub before they are made: what a repo lacks, what has changed, in parts that a commit may have. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from leaderboard.publish.gather import Gathered, is_content_named, whole_records_first
+from vddbench import hub, mirror
+
+CARD, INDEX = "README.md", "index.html"  # they point to other files, so they come after them
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A commit."""
+
+    repo: hub.Repo
+    message: str
+    add: Mapping[str, hub.Content]
+    delete: Sequence[str] = ()
+
+    def shown(self) -> str:
+        """As `--dry-run` prints it."""
+        sizes = {path: len(data) if isinstance(data, bytes) else data.stat().st_size for path, data in self.add.items()}
+        lines = [f"  + {path}  {size:,} bytes" for path, size in sizes.items()] + [f"  - {path}" for path in self.delete]
+        return "\n".join([f'{self.repo}: "{self.message}", {sum(sizes.values()):,} bytes', *lines])
+
+
+def additions(repo: hub.Repo, gathered: Gathered, there: hub.Listing) -> list[Planned]:
+    """Commits of what the repo lacks; a record and its predictions are never in two. What is called by its content and holds
+    something else than ours, which verified, is damaged and made good; a manifest that is there stays."""
+    lacking = [
+        path
+        for path, file in gathered.files.items()
+        if path not in there.files or (is_content_named(path) and not there.files[path].holds(file))
+    ]
+    groups = whole_records_first(lacking)
+    made: list[Planned] = []
+    batch: dict[str, hub.Content] = {}
+    for group in [*groups, []]:
+        if batch and (not group or len(batch) + len(group) > hub.COMMIT_FILES):
+            made.append(Planned(repo, told(batch), batch))
+            batch = {}
+        batch |= {path: gathered.files[path] for path in group}
+    return made
+
+
+def told(paths: Mapping[str, hub.Content]) -> str:
+    """The message of a commit that adds these."""
+    stems = {path.rsplit(".", 1)[0] for path in paths}
+    counts = {
+        name: sum(stem.startswith(f"{folder}/") for stem in stems)
+        for name, folder in (("records", mirror.RECORDS), ("reviews", mirror.REVIEWS), ("manifests", mirror.SUBMISSIONS))
+    }
+    what = ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items() if count)
+    tasks = sorted({path.split("/")[1] for path in paths})
+    return f"Add {what} of {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more tasks' if len(tasks) > 3 else ''}"
+
+
+def changed(
+    repo: hub.Repo, files: Mapping[str, hub.Content], there: hub.Listing, is_ours: Callable[[str], bool]
+) -> list[Planned]:
+    """Commits that make the repo hold these files, and none of `is_ours` beside them. One, unless there are too many files:
+    then the pages that point to others come after them, and what goes goes last."""
+    add = [path for path, content in files.items() if path not in there.files or not there.files[path].holds(content)]
+    add.sort(key=lambda path: (path in {INDEX, CARD}, path))
+    gone = sorted(path for path in there.files if is_ours(path) and path not in files)
+    steps = [(path, True) for path in add] + [(path, False) for path in gone]
+    made = []
+    for first in range(0, len(steps), hub.COMMIT_FILES):
+        part = steps[first : first + hub.COMMIT_FILES]
+        adding = {path: files[path] for path, is_added in part if is_added}
+        message = f"Regenerate {'the board' if repo.kind == 'space' else 'the tables'}"
+        made.append(Planned(repo, message, adding, [path for path, is_added in part if not is_added]))
+    return made

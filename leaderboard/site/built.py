@@ -1,0 +1,70 @@
+"""What a build of the site left in its folder, `built.json`: so that the next build removes pages that are no more and makes no
+preview twice. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from vddbench.atomic import replacing
+from vddbench.spec import Frozen
+
+NOTE = "built.json"
+MAX_BYTES = 50_000_000
+PLACE = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
+FILE = re.compile(rf"(?:{PLACE}/)?[a-z0-9]{{1,40}}\.(?:html|webp)")  # what a build may have written, hence remove
+
+
+class Shown(Frozen):
+    """A preview that was made."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
+    label: int
+    class_name: str
+
+
+class Previews(Frozen):
+    """Those of a submission's page, and what they follow from."""
+
+    of: str
+    shown: tuple[Shown, ...]
+
+
+class Built(Frozen):
+    """Paths below the site's folder."""
+
+    files: Annotated[tuple[str, ...], Field(max_length=1_000_000)] = ()
+    previews: dict[str, Previews] = Field(default_factory=dict)  # by the page's folder
+
+
+def read(out: Path) -> Built:
+    """Of an earlier build; an empty one where there is none that can be read."""
+    note = out / NOTE
+    if not note.is_file() or note.stat().st_size > MAX_BYTES:
+        return Built()
+    try:
+        return Built.model_validate_json(note.read_bytes())
+    except ValidationError:
+        return Built()
+
+
+def write(out: Path, built: Built) -> None:
+    with replacing(out / NOTE) as file:
+        file.write(built.model_dump_json(indent=1).encode() + b"\n")
+
+
+def remove(out: Path, files: Iterable[str]) -> None:
+    """Files of an earlier build and the folders that are empty then. Anything that no build writes is left alone."""
+    for name in files:
+        if not FILE.fullmatch(name):
+            continue
+        path = out / name
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == out or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()

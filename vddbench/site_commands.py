@@ -1,0 +1,36 @@
+"""`vddbench site ...`."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vddbench.cli import Roots, friendly
+
+site = typer.Typer(no_args_is_help=True, help="The board as static pages that open anywhere.")
+Submissions = Annotated[list[Path], typer.Option(help="folder of submissions, for manifests and previews; may be repeated")]
+
+
+@site.command()
+@friendly
+def build(
+    out: Annotated[Path, typer.Option(help="folder to write; other files in it are left alone")],
+    results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+    submissions: Submissions = [Path("submissions")],  # noqa: B006 - typer reads it
+    show: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Write index.html, a page for each submission, the protocol and how to submit. Needs no network, nor do the pages."""
+    from leaderboard.site.build import build as run
+
+    index = run(results, submissions, out)
+    typer.echo(f"wrote {index}")
+    if show:
+        webbrowser.open(index.resolve().as_uri())
+
+
+@site.callback()
+def _group() -> None:
+    """Keeps `build` a command of its own while it is the only one."""

@@ -1,0 +1,201 @@
+"""`vddbench submit`: a distilled set into a dataset repo of its author's, its manifest and records as a pull request.
+
+Every step looks at what is there before it adds what is missing, so that the same command, repeated after whatever happened,
+ends with one dataset repo and one pull request.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from vddbench import card, check, hub, mirror, sets, submission
+from vddbench.manifest import MANIFEST
+from vddbench.progress import clean, say
+from vddbench.records import all_record_files, published_path, read_record
+from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
+
+REPORT_WIDTH = 110
+TO_COME = "the commit of this upload"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a submission becomes on the Hub."""
+
+    results: hub.Repo
+    cell: str  # TASK/METHOD[-sN]@SHA8
+    manifest: Manifest
+    report: str  # of `vddbench check`
+    records: dict[str, hub.Content]  # that main lacks, by path in the results repo
+    there: bool  # on main: the manifest, with its set
+    repo: hub.Repo  # of the set
+    lacks: dict[str, hub.Content]  # of the set, by path
+    at: str | None  # the commit that the set's repo is at; None: there is no such repo yet
+
+    @property
+    def title(self) -> str:
+        return f"Add {self.cell}"
+
+    @property
+    def manifest_path(self) -> str:
+        return f"{mirror.SUBMISSIONS}/{self.cell}/{MANIFEST}"
+
+    def published(self, payload: Payload) -> bytes:
+        return self.manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2).encode() + b"\n"
+
+    def text(self, payload: Payload | None) -> str:
+        """Of the pull request."""
+        where = "lies where its published manifest says" if payload is None else f"<{payload.url}> at `{payload.revision}`"
+        count = sum(path.endswith(".json") for path in self.records)
+        return f"{count} records of `{self.cell}`. The distilled set: {where}.\n\n{card.fenced(self.report)}\n"
+
+
+def submit(
+    path: Path,
+    results_repo: str,
+    *,
+    repo: str | None,
+    results: Sequence[Path],
+    licence: str,
+    dry_run: bool,
+    echo: Callable[[str], None],
+) -> None:
+    """Raises ValueError with every reason for which the submission would be refused, OSError when the Hub can't be used."""
+    found, report, spec = checked(path)
+    made = plan(found, report, spec, results_repo, repo, results, licence)
+    if not made.records and made.there:
+        say(f"{made.cell} and all its records are on {made.results.url} already; nothing to do")
+        return
+    for line in announced(made):
+        (echo if dry_run else say)(line)
+    if dry_run:
+        for text in dry(made):
+            echo(text)
+        return
+    payload = None if made.there else upload(made)
+    add = dict(made.records) if payload is None else {made.manifest_path: made.published(payload), **made.records}
+    opened = hub.pull_request(made.results, add, made.title, made.text(payload))
+    echo(f"{made.results.url}/discussions/{opened.pull_request}")
+
+
+def checked(path: Path) -> tuple[Submission, str, DatasetSpec]:
+    """(the submission, the report of its check as text, its dataset's spec)."""
+    report = check.check(path)
+    if report.reasons:
+        raise ValueError("\n".join([f"{path} would be refused:", *report.reasons]))
+    assert report.manifest is not None and report.task is not None and report.spec is not None
+    if report.task.ipc is None:
+        raise ValueError(
+            f"{report.task} has no budget: its payload is the train split itself, which is not yours to publish; its records "
+            "are published by the maintainers"
+        )
+    text = io.StringIO()
+    check.render(report, Console(file=text, width=REPORT_WIDTH, color_system=None))
+    shown = text.getvalue().replace(str(report.path), f"{report.task}/{report.path.name}")  # nobody's folders
+    return submission.read(path, report.spec), shown.rstrip(), report.spec
+
+
+def plan(
+    found: Submission,
+    report: str,
+    spec: DatasetSpec,
+    results_repo: str,
+    repo: str | None,
+    results: Sequence[Path],
+    licence: str,
+) -> Plan:
+    """Looks at both repos; changes nothing."""
+    manifest, board = found.manifest, hub.Repo(results_repo)
+    cell = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    own = records_of(cell, manifest, results)
+    there = hub.listing(board)
+    of_set = hub.Repo(repo or f"{hub.whoami()}/vddbench-{manifest.task}-{manifest.folder}")
+    published = f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}" in there.files
+    content = {} if published else card.files(found, spec, of_set, licence)
+    now = hub.listing(of_set) if not published and hub.exists(of_set) else None
+    if now is not None and card.CARD in now.files:
+        content.pop(card.CARD)  # its author may have written more
+    missing = {path: data for path, data in content.items() if now is None or not _holds(now, path, data)}
+    return Plan(
+        results=board,
+        cell=cell,
+        manifest=manifest,
+        report=report,
+        records={path: file for path, file in own.items() if path not in there.files},
+        there=published,
+        repo=of_set,
+        lacks=missing,
+        at=now.sha if now else None,
+    )
+
+
+def _holds(there: hub.Listing, path: str, data: hub.Content) -> bool:
+    return path in there.files and there.files[path].holds(data)
+
+
+def records_of(cell: str, manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
+    """{path in the results repo: file} of every record of this submission that verifies, with its predictions; the others are
+    named. Raises FileNotFoundError when there is none."""
+    found: dict[str, hub.Content] = {}
+    for path in (path for root in results for path in all_record_files(root, cell)):
+        try:
+            record, _ = read_record(path)
+        except (ValueError, OSError) as error:
+            say(f"left out: {error}", style="yellow")
+            continue
+        if record.submission_sha256 == manifest.sha256:
+            due = f"{mirror.RECORDS}/{published_path(record, path.read_bytes()).as_posix()}"
+            found[due] = path
+            found[due.removesuffix(".json") + ".npz"] = path.with_suffix(".npz")
+    if not found:
+        roots = ", ".join(map(str, results))
+        raise FileNotFoundError(
+            f"no valid record of {cell} in {roots}; make some first: vddbench evaluate PATH, or --results DIR"
+        )
+    return found
+
+
+def announced(made: Plan) -> list[str]:
+    """What everybody will see."""
+    lines = []
+    if not made.there:
+        new = "new" if made.at is None else "changed" if made.lacks else "there already"
+        lines += [f"public on {made.repo.url} ({new}):", *_listed(made.lacks)]
+    add = made.records if made.there else {made.manifest_path: b"", **made.records}
+    lines += [f"public on {made.results.url}, as a pull request {made.title!r} in your name:"]
+    return lines + _listed(add)
+
+
+def _listed(add: Mapping[str, hub.Content]) -> list[str]:
+    rows = []
+    for path, data in add.items():
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        rows.append(f"  {path}  {size:,} bytes" if size else f"  {path}")
+    return rows
+
+
+def dry(made: Plan) -> list[str]:
+    """The texts that would be sent."""
+    payload = None if made.there else sets.payload_of(made.repo, TO_COME if made.lacks else str(made.at))
+    shown = {f"the text of {made.title!r}": made.text(payload)}
+    if payload is not None:
+        shown = {made.manifest_path: made.published(payload).decode(), **shown}
+    texts = {
+        path: data.decode() for path, data in made.lacks.items() if path.endswith((".md", ".csv")) and isinstance(data, bytes)
+    }
+    return [clean(f"\n--- {name}\n{text}") for name, text in {**texts, **shown}.items()]
+
+
+def upload(made: Plan) -> Payload:
+    """One commit with what the set's repo lacks."""
+    hub.create(made.repo)
+    if not made.lacks:
+        assert made.at is not None
+        return sets.payload_of(made.repo, made.at)
+    done = hub.commit(made.repo, made.lacks, f"{made.manifest.task}, distilled by {made.manifest.method}, for vddbench")
+    return sets.payload_of(made.repo, done.sha)
