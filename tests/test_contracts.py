@@ -118,6 +118,7 @@ def test_a_dataset_pins_its_classes_counts_and_recipe(name: str) -> None:
     assert list(spec.class_names) == sorted(set(spec.class_names))
     assert set(spec.student_steps) == {"full", *map(str, IPCS)}
     assert spec.source and spec.licence and module.__doc__
+    assert hasattr(module, "render") != hasattr(module, "listing")  # generated, or listed by its distributor
 
 
 @pytest.mark.parametrize("name", names("decoder"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +24,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", 5)
 
 
+def expected(dataset: ModuleType) -> list[str]:
+    return [video.id for video in dataset.listing(None)]
+
+
+def there(dataset: ModuleType, raw: Path) -> dict[str, Video]:
+    """The videos that have a file."""
+    return {video.id: video for video in dataset.videos(raw) if video.path}
+
+
 def copy_of_ucf(folder: Path, names: list[str], clip: Path) -> Path:
     for name in names:
         label = name.split("_")[1]
@@ -36,8 +46,8 @@ def copy_of_ucf(folder: Path, names: list[str], clip: Path) -> Path:
 def test_the_names_of_ucf101_are_those_of_the_released_split() -> None:
     with (SPLITS / "ucf101_split1.csv").open() as file:
         released = {row["folder_name"]: (row["label"], row["split"]) for row in csv.DictReader(file)}
-    assert len(ucf101.expected()) == 13_320
-    assert set(ucf101.expected()) == set(released)
+    assert len(expected(ucf101)) == 13_320
+    assert set(expected(ucf101)) == set(released)
     for name, (label, split) in released.items():
         _, found, group, _ = name.split("_")
         assert found == label and (group in ucf101.TEST_GROUPS) == (split == "test")
@@ -46,19 +56,19 @@ def test_the_names_of_ucf101_are_those_of_the_released_split() -> None:
 @needs_splits
 def test_miniucf_is_the_restriction_of_ucf101_to_its_50_classes() -> None:
     assert list(miniucf.CLASS_NAMES) == (SPLITS / "miniucf_classes.txt").read_text().split()
-    kept = [name for name in ucf101.expected() if name.split("_")[1] in miniucf.CLASS_NAMES]
-    assert sorted(miniucf.expected()) == sorted(kept)
+    kept = [name for name in expected(ucf101) if name.split("_")[1] in miniucf.CLASS_NAMES]
+    assert sorted(expected(miniucf)) == sorted(kept)
 
 
 @pytest.mark.parametrize("dataset", [ucf101, miniucf])
-def test_the_expected_names_add_up_to_the_pinned_counts(dataset: type) -> None:
-    test = sum(name.split("_")[2] in ucf101.TEST_GROUPS for name in dataset.expected())
-    assert {"train": len(dataset.expected()) - test, "test": test} == dataset.SPEC.num_videos
-    assert len(set(dataset.expected())) == len(dataset.expected())
+def test_the_expected_names_add_up_to_the_pinned_counts(dataset: ModuleType) -> None:
+    test = sum(name.split("_")[2] in ucf101.TEST_GROUPS for name in expected(dataset))
+    assert {"train": len(expected(dataset)) - test, "test": test} == dataset.SPEC.num_videos
+    assert len(set(expected(dataset))) == len(expected(dataset))
 
 
 def test_miniucf_holds_out_1017_training_videos_for_validation() -> None:
-    held_out = [name for name in miniucf.expected() if "_".join(name.split("_")[1:3]) in miniucf.SPEC.validation_groups]
+    held_out = [name for name in expected(miniucf) if "_".join(name.split("_")[1:3]) in miniucf.SPEC.validation_groups]
     assert len(held_out) == 1017
 
 
@@ -71,20 +81,20 @@ def test_a_copy_of_ucf101_is_found_with_its_groups_whatever_the_spelling(tmp_pat
     names = ["v_ApplyEyeMakeup_g01_c01", "v_ApplyEyeMakeup_g22_c02", "v_HandStandPushups_g08_c01", "v_HandstandWalking_g03_c01"]
     raw = copy_of_ucf(tmp_path, names, clip)
     (raw / "UCF-101" / "ApplyEyeMakeup" / "notes.avi").touch()
-    found = {video.id: video for video in ucf101.videos(raw)}
+    found = there(ucf101, raw)
     assert set(found) == {name.replace("HandStand", "Handstand") for name in names}
     assert found["v_ApplyEyeMakeup_g01_c01"].split == "test"
     pushups = found["v_HandstandPushups_g08_c01"]
     assert (pushups.split, pushups.group) == ("train", "HandstandPushups_g08")
     assert ucf101.SPEC.class_names[pushups.label] == "HandstandPushups"
-    assert {video.id for video in ucf101.videos(raw / "UCF-101")} == set(found)
-    assert [video.id for video in miniucf.videos(raw)] == names[:2]
+    assert set(there(ucf101, raw / "UCF-101")) == set(found)
+    assert list(there(miniucf, raw)) == names[:2]
 
 
 def test_an_incomplete_copy_is_refused_before_decoding_naming_the_first_missing(tmp_path: Path, clip: Path) -> None:
-    there = [name for name in miniucf.expected() if name != "v_BalanceBeam_g13_c02"]
-    raw = copy_of_ucf(tmp_path, [*there[12:], "v_Biking_g25_c09"], clip)
-    with pytest.raises(ValueError, match=r"4,662 of 4,662 train videos, 1,849 of 1,861 test videos") as refusal:
+    kept = [name for name in expected(miniucf) if name != "v_BalanceBeam_g13_c02"]
+    raw = copy_of_ucf(tmp_path, [*kept[12:], "v_Biking_g25_c09"], clip)
+    with pytest.raises(ValueError, match=r"4,661 of 4,662 train videos, 1,849 of 1,861 test videos") as refusal:
         prepare_named("miniucf", raw=raw)
     message = str(refusal.value)
     assert "13 missing: v_ApplyEyeMakeup_g01_c01, v_ApplyEyeMakeup_g01_c02" in message and message.count("Makeup") == 10
@@ -114,3 +124,53 @@ def test_movingshapes_has_the_videos_it_pins() -> None:
     videos: list[Video] = list(movingshapes.videos(Path()))
     counts = {split: sum(v.split == split for v in videos) for split in ("train", "test")}
     assert counts == movingshapes.SPEC.num_videos and len({v.id for v in videos}) == len(videos)
+
+
+# The official lists of UCF101
+
+
+def write_lists(raw: Path, train: list[str], test: list[str]) -> Path:
+    """`ucfTrainTestlist/`, whose train list has the class's number behind each name."""
+    folder = raw / "ucfTrainTestlist"
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [
+        name.replace("HandstandP", "HandStandP") for name in train
+    ]  # as classInd.txt and some copies of the lists write it
+    lines = [f"{name.split('_')[1]}/{name}.avi" for name in train]
+    (folder / "trainlist01.txt").write_text("".join(f"{line} 7\r\n" for line in lines))
+    (folder / "testlist01.txt").write_text("".join(f"{name.split('_')[1]}/{name}.avi\r\n" for name in test))
+    return raw
+
+
+@needs_splits
+def test_the_released_lists_are_accepted_and_changed_ones_refused(tmp_path: Path, clip: Path) -> None:
+    with (SPLITS / "ucf101_split1.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    of_split = {split: [row["folder_name"] for row in rows if row["split"] == split] for split in ("train", "test")}
+    raw = copy_of_ucf(tmp_path, ["v_ApplyEyeMakeup_g01_c01"], clip)
+    write_lists(raw, **of_split)
+    for dataset in (ucf101, miniucf):
+        assert [v.id for v in dataset.videos(raw)] == [v.id for v in dataset.videos(raw / "UCF-101")] == expected(dataset)
+    moved = of_split["train"].pop()
+    write_lists(raw, train=of_split["train"], test=[*of_split["test"], moved])
+    with pytest.raises(ValueError, match=rf"not those of split 1: they have 1 clips .*{moved}; take trainlist01.txt"):
+        prepare_named("ucf101", raw=raw)
+    write_lists(raw, train=of_split["train"][:-5], test=of_split["test"])
+    with pytest.raises(ValueError, match="they have 6 clips in no part or in the other one"):
+        prepare_named("ucf101", raw=raw)
+
+
+def test_lists_that_are_broken_are_refused(tmp_path: Path, clip: Path) -> None:
+    raw = copy_of_ucf(tmp_path, ["v_ApplyEyeMakeup_g01_c01"], clip)
+    (write_lists(raw, [], []) / "ucfTrainTestlist" / "testlist01.txt").write_text("ApplyEyeMakeup/../secret.avi\n")
+    with pytest.raises(ValueError, match=r"testlist01.txt line 1 is not <Class>/v_<Class>_gNN_cNN.avi"):
+        prepare_named("ucf101", raw=raw)
+    (raw / "ucfTrainTestlist" / "testlist01.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"testlist01.txt; unpack it from .* split 1 is known without it"):
+        prepare_named("ucf101", raw=raw)
+
+
+def test_two_files_of_one_clip_are_refused(tmp_path: Path, clip: Path) -> None:
+    raw = copy_of_ucf(tmp_path, ["v_HandStandPushups_g08_c01", "v_HandstandPushups_g08_c01"], clip)
+    with pytest.raises(ValueError, match="two files are video v_HandstandPushups_g08_c01: "):
+        prepare_named("ucf101", raw=raw)

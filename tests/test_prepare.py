@@ -24,7 +24,8 @@ from tests.conftest import SHARED
 from tests.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.folder import checked_spec, read_folder
 from vddbench.journal import Journal
-from vddbench.prepare import by_id, hash_of, prepare, prepare_named
+from vddbench.listed import by_id
+from vddbench.prepare import hash_of, prepare, prepare_named
 from vddbench.spec import DatasetSpec, Video
 from vddbench.store import Store, store_path
 from vddbench.video import Stored
@@ -612,8 +613,8 @@ def test_a_wrong_groups_csv_is_refused(folder: Path, tmp_path: Path, content: by
         read_folder(clips)
 
 
-def test_two_files_of_one_video_are_refused() -> None:
-    with pytest.raises(ValueError, match="two files are video v0"):
+def test_a_video_that_is_listed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="names video v0 twice"):
         prepare("twins", COUNTED, [*VIDEOS, VIDEOS[0]], render=render)
 
 

@@ -46,8 +46,9 @@ def run(commands: str, folder: Path) -> str:
 
 @needs_shared
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
-    assert len(QUICK) == 5
+    assert len(QUICK) == 6
     out = [run(commands, clone) for commands in QUICK]
+    assert (clone / "avletters.png").stat().st_size > 10_000
     assert "accepted" in out[0]
     table = [line for line in out[1].splitlines() if line.startswith("|")]
     assert "mymethod" in out[1].splitlines()[-1]

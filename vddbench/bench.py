@@ -142,7 +142,7 @@ def miniucf_seconds(speed: Speed) -> float:
     task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
     assert spec.num_videos is not None
     train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes, convnet3d.RECIPE)
-    held_out = sum("_".join(name.split("_")[1:3]) in spec.validation_groups for name in miniucf.expected())
+    held_out = sum(video.group in spec.validation_groups for video in miniucf.listing(None))
     return train_clips * speed.train + (spec.num_videos["test"] + held_out) * V1.test_views * speed.test
 
 

@@ -78,9 +78,14 @@ def parse_stride(text: str | None) -> int | Literal["even"] | None:
 @app.command()
 @friendly
 def prepare(
-    name: Annotated[str, typer.Argument(help="miniucf, ucf101, movingshapes, or a name of your own with --folder")],
+    name: Annotated[
+        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a name of your own with --folder")
+    ],
     raw: Annotated[Path | None, typer.Option(help="the distributor's files, e.g. the folder holding UCF-101/")] = None,
     folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
+    frames_dir: Annotated[
+        Path | None, typer.Option(help="extracted frames: DIR/<video>/frame000001.jpg; --raw then only has the lists")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
     stride: Annotated[str | None, typer.Option(help="frames between stored frames, or even, with --folder (default 4)")] = None,
@@ -96,6 +101,7 @@ def prepare(
         name,
         raw=raw,
         folder=folder,
+        frames_dir=frames_dir,
         frames=frames,
         size=size,
         stride=parse_stride(stride),
@@ -104,6 +110,50 @@ def prepare(
         workers=workers,
         force=force,
     )
+
+
+datasets = typer.Typer(invoke_without_command=True, help="What datasets there are, and what has become of them here.")
+app.add_typer(datasets, name="datasets")
+
+
+@datasets.callback()
+@friendly
+def list_datasets(
+    context: typer.Context, form: Annotated[str, typer.Option("--format", help="table, or json with all digits")] = "table"
+) -> None:
+    """Print a table: what exists, what is prepared, where, its size on the disk, counts and digest."""
+    if context.invoked_subcommand is not None:
+        return
+    from vddbench.inventory import as_dicts, as_table, inventory
+
+    if form not in {"table", "json"}:
+        raise LookupError(f"--format {form[:40]!r}: table or json")
+    entries = inventory()
+    typer.echo(json.dumps(as_dicts(entries), indent=1) if form == "json" else as_table(entries))
+
+
+@datasets.command("verify")
+@friendly
+def verify_dataset(name: Annotated[str, typer.Argument(help="a prepared dataset")]) -> None:
+    """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts."""
+    from vddbench.inventory import verify
+
+    verify(name)
+
+
+@datasets.command("show")
+@friendly
+def show_dataset(
+    name: Annotated[str, typer.Argument(help="a prepared dataset")],
+    out: Annotated[Path | None, typer.Option(help="the PNG to write (default NAME.png)")] = None,
+) -> None:
+    """Write a contact sheet: one training clip a class, four of its frames."""
+    from vddbench.contact import contact_sheet
+    from vddbench.store import open_train
+
+    path = out or Path(f"{name}.png")
+    contact_sheet(open_train(name), path)
+    typer.echo(clean(f"wrote {path}"))
 
 
 @app.command()

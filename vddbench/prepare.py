@@ -20,9 +20,11 @@ from typing import Any, Literal
 
 from vddbench import lookup
 from vddbench.atomic import canonical_json
-from vddbench.folder import SPLITS, read_folder
+from vddbench.folder import read_folder, validation_groups
+from vddbench.frames import in_frames, of_frames
 from vddbench.index import check_frames, warn_of_shared, write_store
 from vddbench.journal import Journal
+from vddbench.listed import ABSENT, by_id, check_listed, sizes
 from vddbench.place import check_space, explained, finish_swap, locked, swap
 from vddbench.progress import bar, say
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
@@ -49,6 +51,7 @@ def prepare_named(
     *,
     raw: Path | None = None,
     folder: Path | None = None,
+    frames_dir: Path | None = None,
     frames: int | None = None,
     size: int | None = None,
     stride: int | Literal["even"] | None = None,
@@ -57,7 +60,7 @@ def prepare_named(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`vddbench prepare NAME`: a built-in dataset from `raw`, or any folder of videos under a new name.
+    """`vddbench prepare NAME`: a built-in dataset from `raw` or `frames_dir`, or any folder of videos under a new name.
 
     Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
@@ -66,8 +69,8 @@ def prepare_named(
     chosen = {option: value for option, value in options.items() if value is not None}
     if folder is not None:
         check_name(name)
-        if raw is not None:
-            raise ValueError("--raw is for built-in datasets, --folder for your own videos: give one of them")
+        if raw is not None or frames_dir is not None:
+            raise ValueError("--raw and --frames-dir are for built-in datasets, --folder for your own videos: give one of them")
         if name in lookup.names("dataset"):
             raise ValueError(f"{name} is a built-in dataset; prepare your folder under another name")
         spec, listed = read_folder(folder, **chosen)
@@ -76,15 +79,47 @@ def prepare_named(
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
         raise ValueError(f"{given}: only with --folder; a built-in dataset's geometry and recipe are fixed")
+    if frames_dir is not None:
+        return prepare_frames(name, frames_dir, raw, workers, force)
+    return prepare_builtin(name, raw, workers, force)
+
+
+def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/datasets/ from its distributor's files."""
     module = lookup.load("dataset", name)
     render = getattr(module, "render", None)
     if render is None and raw is None:
         raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
-    if raw is not None and not raw.is_dir():
-        raise FileNotFoundError(f"--raw {raw} is not a folder")
-    expected = module.expected() if hasattr(module, "expected") else None
-    videos = module.videos(raw or Path())
-    return prepare(name, module.SPEC, videos, expected=expected, render=render, workers=workers, force=force)
+    check_folder("--raw", raw)
+    where = raw or Path()
+    videos = list(module.videos(where))
+    unlisted = module.unlisted(where) if hasattr(module, "unlisted") else ()
+    spec = with_validation(module.SPEC, videos)
+    return prepare(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
+
+
+def prepare_frames(name: str, frames_dir: Path, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/datasets/ from extracted frames. raw: where the distributor's lists are."""
+    module = lookup.load("dataset", name)
+    if not hasattr(module, "listing"):
+        raise ValueError(f"{name} is generated; leave out --frames-dir")
+    check_folder("--frames-dir", frames_dir)
+    check_folder("--raw", raw)
+    listed = list(module.listing(raw))
+    spec = of_frames(with_validation(module.SPEC, listed))
+    return prepare(name, spec, in_frames(listed, frames_dir), workers=workers, force=force)
+
+
+def check_folder(option: str, folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError(f"{option} {folder} is not a folder")
+
+
+def with_validation(spec: DatasetSpec, videos: list[Video]) -> DatasetSpec:
+    """The spec, with a pinned fifth of the listed groups held out where it names none."""
+    if spec.validation_groups or not any(video.group for video in videos):
+        return spec
+    return spec.model_copy(update={"validation_groups": validation_groups(videos)})
 
 
 def prepare(
@@ -92,13 +127,14 @@ def prepare(
     spec: DatasetSpec,
     videos: Iterable[Video],
     *,
-    expected: Iterable[str] | None = None,
+    unlisted: Iterable[str] = (),
     render: Render | None = None,
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """Writes the store `name`, or resumes it. `expected`: the ids a pinned dataset must have; `render` makes the frames
-    of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at the end.
+    """Writes the store `name`, or resumes it. `unlisted`: what a pinned dataset's copy has and must not have; `render`
+    makes the frames of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at
+    the end.
 
     Raises ValueError when a pinned dataset's videos are not the pinned ones, when a store of other videos or options is
     there, or another process prepares it; OSError when the disk is full or the place unwritable.
@@ -106,19 +142,21 @@ def prepare(
     started = time.monotonic()
     check_name(name)
     listed = by_id(videos)
-    source_bytes = {v.id: v.path.stat().st_size if v.path else 0 for v in listed.values()}
+    source_bytes = dict.fromkeys(listed, 0) if render else sizes(listed)
+    absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
     place = store_path(name)
     with locked(place), explained(name, place):
         finish_swap(place)
         inputs = hash_of(spec, listed, source_bytes)
         if (place / "done.json").is_file() and not force:
             return already_prepared(name, place, spec, inputs)
-        check_pinned(name, spec, listed, expected)
+        check_listed(name, spec, listed, absent, unlisted)
         building = place.with_name(f".{name}.force") if (place / "done.json").is_file() else place
+        there = {video: listed[video] for video in listed if video not in absent}
         building.mkdir(exist_ok=True)
         run = hash_of(spec, listed, {})
         with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
-            problems = fill(journal, building, spec, listed, render, workers or num_cores())
+            problems = absent | fill(journal, building, spec, there, render, workers or num_cores())
             done = write_store(building, name, spec, listed, journal, problems, inputs)
             num_resumed = journal.num_resumed
         if building != place:
@@ -203,35 +241,6 @@ def check_name(name: str) -> None:
         raise ValueError(f"dataset name {name[:80]!r}: up to 40 small letters, digits and _, e.g. my_clips")
 
 
-def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Train before test, sorted by id, which is their order in `frames.bin`: a train split is its beginning and can't reach
-    a test frame. Raises ValueError when two videos have one id.
-    """
-    listed: dict[str, Video] = {}
-    for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
-        if video.id in listed:
-            raise ValueError(f"two files are video {video.id}: {listed[video.id].path} and {video.path}; remove one")
-        listed[video.id] = video
-    return listed
-
-
-def check_pinned(name: str, spec: DatasetSpec, videos: dict[str, Video], expected: Iterable[str] | None) -> None:
-    """Before anything is decoded: a pinned dataset's videos are all there, and no others. Raises ValueError."""
-    if spec.num_videos is None:
-        return
-    splits = [video.split for video in videos.values()]
-    found = {split: splits.count(split) for split in spec.num_videos}
-    pinned = set(videos) if expected is None else set(expected)
-    missing, extra = sorted(pinned - set(videos)), sorted(set(videos) - pinned)
-    if found == spec.num_videos and not missing and not extra:
-        return
-    message = ", ".join(f"{found[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
-    for title, ids in (("missing", missing), ("unexpected", extra)):
-        if ids:
-            message += f"; {len(ids):,} {title}: {', '.join(ids[:10])}" + (", ..." if len(ids) > 10 else "")
-    raise ValueError(f"{name} is pinned, found {message}. Complete the copy and run again")
-
-
 def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
     """Names a run: its spec and videos, not where the files are."""
     rows = [[v.id, v.label, v.split, v.group, source_bytes.get(v.id)] for v in videos.values()]
@@ -243,8 +252,8 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     store = Store.open(name)
     done = json.loads((place / "done.json").read_bytes())
     if done.get("inputs") != inputs:
-        before, now = store.spec.model_dump(), spec.model_dump()
-        changed = ", ".join(field for field in now if now[field] != before[field]) or "the list of videos or their sizes"
+        before, now = dict(store.spec), dict(spec)
+        changed = ", ".join(f for f in now if now[f] != before[f] and f != "num_missing") or "the list of videos or their sizes"
         raise ValueError(
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"

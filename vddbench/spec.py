@@ -14,7 +14,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +61,17 @@ class DatasetSpec(Frozen):
     std: tuple[float, float, float] = IMAGENET_STD
     hflip_keeps_label: bool  # may a distiller mirror clips?
     num_videos: dict[Literal["train", "test"], int] | None  # pinned counts; None: whatever the folder holds
+    num_missing: dict[Literal["train", "test"], int] | None = None  # of these, absent or unreadable; None: none may be
     validation_groups: tuple[str, ...]  # groups of *train* to tune on; (): a pinned fifth of each class
     student_steps: dict[str, int]  # SGD steps by budget: keys "1", "5", "10", "full"
     source: Text
     licence: Text
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves `num_missing` out where none may be missing: stores of before this field was there keep their digest."""
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "num_missing" or value is not None}
 
     @property
     def num_classes(self) -> int:
@@ -106,12 +122,12 @@ class Task:
         return min(recipe.max_batch, slots, num_clips)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Video:
-    """One source video of a dataset, before decoding. `path` is None for procedural datasets."""
+    """One source video of a dataset, before decoding."""
 
     id: str
-    path: Path | None
+    path: Path | None  # a file, or a folder of frames; None: a listed video that isn't there, or a procedural one
     label: int
     split: Literal["train", "test"]
     group: str = ""  # clips of one scene or person share it; "": a group of its own
@@ -258,7 +274,7 @@ class Record(Frozen):
     validation_top1: Annotated[float, Field(ge=0, le=1)] | None  # None: the store has no validation videos
     holdout: bool  # False: the validation videos may be in the submission
     num_test: Count
-    num_missing: Whole  # videos the store lacks because they could not be read
+    num_missing: Whole  # videos the store lacks because they were not there or could not be read
     student_steps: Count
     num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
     payload_bytes: Count
@@ -307,7 +323,12 @@ class Distilled:
 
 
 class DatasetModule(Protocol):
-    """A file in vddbench/datasets/. A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files."""
+    """A file in vddbench/datasets/. `videos` gives every video of the dataset, those that aren't in `raw` without a path.
+
+    A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files. The others have `listing(raw)`, every video
+    without a path (raw: where the distributor's lists are; None: not given), and may have `unlisted(raw)`, names of files
+    that a whole copy does not have.
+    """
 
     SPEC: DatasetSpec
 

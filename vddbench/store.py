@@ -11,17 +11,19 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import ValidationError
 
 from vddbench.atomic import canonical_json
 from vddbench.lookup import unknown
 from vddbench.place import home
 from vddbench.spec import DatasetSpec, Split3
+
+if TYPE_CHECKING:
+    import torch
 
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
 DIGESTED = ["video", "label", "split", "validation", "group", "num_frames", "stride", "frames_sha256"]
@@ -81,6 +83,8 @@ class Split:
 
     def clips(self, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
+        import torch  # `prepare`, which opens stores too, has no use for its 400 MB
+
         out = torch.empty((len(videos), *self.spec.clip_shape), dtype=torch.uint8)
         view = out.numpy()
         first = self.offsets[videos] + starts

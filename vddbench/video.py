@@ -43,6 +43,8 @@ SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation
 Stride = int | Literal["even"]
 Plan = tuple[int, tuple[int, ...] | None]  # step between stored frames; the chosen frames, None: every step-th
 Turn = tuple[bool, bool, bool]  # transpose, then flip x, then flip y
+UPRIGHT: Turn = (False, False, False)
+Scaler = VideoReformatter  # keeps its tables from frame to frame
 
 
 class UnreadableVideo(ValueError):
@@ -134,8 +136,8 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
     step, chosen = planned
     wanted = itertools.count(0, step) if chosen is None else iter(chosen)
     next_wanted, num_decoded, num_stored = next(wanted), 0, 0
-    scaler = VideoReformatter()  # keeps its tables from frame to frame
-    turn: Turn = (False, False, False)
+    scaler = Scaler()
+    turn = UPRIGHT
     for frame in frames:
         if num_decoded == 0:
             turn = orientation(frame)
@@ -147,7 +149,7 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
     return num_decoded
 
 
-def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter, turn: Turn) -> np.ndarray:
+def picture(frame: VideoFrame, spec: DatasetSpec, scaler: Scaler, turn: Turn) -> np.ndarray:
     """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
     transpose, flip_x, flip_y = turn
     width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
@@ -168,6 +170,13 @@ def picture(frame: VideoFrame, spec: DatasetSpec, scaler: VideoReformatter, turn
     return image
 
 
+def fitted(pixels: np.ndarray, spec: DatasetSpec, scaler: Scaler) -> np.ndarray:
+    """[H, W, C] uint8 RGB of an upright picture of any size: as it is when it has the clips' size, else scaled and cropped."""
+    if pixels.shape[:2] == (spec.size, spec.size):
+        return pixels
+    return picture(VideoFrame.from_ndarray(pixels, format="rgb24"), spec, scaler, UPRIGHT)
+
+
 def orientation(frame: VideoFrame) -> Turn:
     """What turns a video upright, e.g. one of a phone held sideways; asked of its first frame only, as PyAV keeps a frame
     whose side data was read until the garbage collector comes.
@@ -176,7 +185,7 @@ def orientation(frame: VideoFrame) -> Turn:
     """
     side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
-        return False, False, False
+        return UPRIGHT
     a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5].tolist()
     transpose = abs(c) > abs(a)
     return transpose, (c if transpose else a) < 0, (b if transpose else d) < 0

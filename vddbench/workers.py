@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from vddbench.frames import store_frames
 from vddbench.spec import DatasetSpec, Video
 from vddbench.video import Stored, UnreadableVideo, start_worker, store_video
 
@@ -58,7 +59,8 @@ def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers:
                     assert video.path is not None, "a dataset without files needs render()"
                     part = parts / str(i)
                     with _no_interrupt():
-                        waiting.append((video, part, pool.submit(store_video, video.path.resolve(), spec, part)))
+                        store = store_frames if video.path.is_dir() else store_video
+                        waiting.append((video, part, pool.submit(store, video.path.resolve(), spec, part)))
                 if not waiting:
                     return
                 yield _first(waiting)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vddbench.datasets.ucf101 import expected_of, spec_of, videos_of
+from vddbench.datasets.ucf101 import clips_in, listing_of, spec_of, unlisted_of
+from vddbench.listed import located
 from vddbench.spec import Video
 
 CLASSES = """
@@ -25,10 +26,15 @@ CLASS_NAMES = tuple(CLASSES.split())
 SPEC = spec_of(CLASS_NAMES, {"train": 4662, "test": 1861}, full=9_500)  # 500 passes of batch 256: 19 batches of 4,662
 
 
-def expected() -> list[str]:
-    return expected_of(SPEC.class_names)
+def listing(raw: Path | None) -> Iterator[Video]:
+    """The 6,523 clips of the 50 classes."""
+    return listing_of(SPEC.class_names, raw)
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The clips of the 50 classes under `raw`, which holds (or is) the folder UCF-101."""
-    return videos_of(SPEC.class_names, raw)
+    """The listed clips, with the files found under `raw`, which holds (or is) the folder UCF-101."""
+    return located(listing(raw), clips_in(SPEC.class_names, raw))
+
+
+def unlisted(raw: Path) -> Iterator[str]:
+    return unlisted_of(SPEC.class_names, raw)
