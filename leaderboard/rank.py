@@ -239,7 +239,7 @@ def flags(records: Sequence[Record], fewest_answers: int) -> list[str]:
     elif fewest_answers < 2:
         found.append("one answer for all")
     if len(records) < MIN_SEEDS:
-        found.append(f"under {MIN_SEEDS} seeds")
+        found.append(f"under {MIN_SEEDS} students")
     if missing := max(record.num_missing for record in records):
         found.append(f"{missing} videos missing")
     return found

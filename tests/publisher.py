@@ -6,22 +6,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard.evidence import load
-from leaderboard.publish import publish
-from vddbench import hub
+from leaderboard.publish import made, publish
+from leaderboard.publish.target import Target
+from leaderboard.site.board import Board
+from leaderboard.site.built import Built
+from vddbench import hub, mirror
 
-TARGET = publish.Target(hub.Repo("lab/vddbench-results"), hub.Repo("lab/vddbench", "space"))
+TARGET = Target(hub.Repo("lab/vddbench-results"), hub.Repo("lab/vddbench", "space"))
 
 
-def quick_site(results: Sequence[Path], submissions: Sequence[Path], out: Path) -> dict[str, hub.Content]:
+def quick_site(
+    target: Target, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: Built
+) -> tuple[dict[str, hub.Content], Built]:
     """A page for each submission and an index of the records that count, in place of the real board."""
-    [root] = results
-    paths = sorted(one.path.relative_to(root) for one in load(results).evaluated)
+    paths = sorted(one.path.relative_to(tree / mirror.RECORDS) for one in board.evaluated)
     pages: dict[str, hub.Content] = {f"s/{path.parts[0]}/{path.parts[1]}/index.html": b"a page" for path in paths}
-    return pages | {"index.html": "\n".join(map(str, paths)).encode()}
+    pages |= {"index.html": "\n".join(map(str, paths)).encode()}
+    return pages, Built(files=tuple(sorted(pages)))
 
 
 if __name__ == "__main__":
-    publish.site_files = quick_site
+    made.site_files = quick_site
     hub.FIRST_WAIT_SECONDS = 0.02
     publish.publish(TARGET, [Path(sys.argv[1])], [])

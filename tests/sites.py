@@ -65,7 +65,9 @@ def reviewed(results: Path, method: str, by: str) -> None:
     """A maintainer's re-run of a method's first student, with the same answers."""
     first = next(results.glob(f"*/{method}@*/convnet3d/seed0.json"))
     record, predictions = read_record(first)
-    rerun = write_record(results, record.model_copy(update={"date": "2026-02-02T00:00:00Z"}), predictions, beside=True)
+    rerun = write_record(
+        results, record.model_copy(update={"date": "2026-02-02T00:00:00Z", "train_seconds": 2.0}), predictions, beside=True
+    )
     review = Review(kind="verified", by=by, of=sha256_file(first), rerun=sha256_file(rerun), date="2026-02-03T00:00:00Z")
     text = review.model_dump_json().encode()
     path = path_in(folder_of(results), record, text)

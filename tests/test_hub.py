@@ -53,6 +53,26 @@ def test_retry_after_is_waited_for(board: Hub, monkeypatch: pytest.MonkeyPatch) 
     assert [seconds for seconds in waited if seconds] == [7.0]
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"Retry-After": "250"}, 250.0), ({"Retry-After": "9" * 9}, 300.0), ({"RateLimit": '"api";r=0;t=120'}, 120.0)],
+)
+def test_a_window_of_five_minutes_is_waited_out(
+    board: Hub, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(door.time, "sleep", waited.append)
+    board.fail("POST", "/commit/", status=429, headers=headers)
+    door.commit(REPO, {"a.json": b"{}"}, "one")
+    assert max(waited) == seconds
+
+
+@pytest.mark.parametrize("name", ["", "mine", "/a/b", "a/../b", "../b", "a/b/c", "a/b\n", "a/.b", "a b/c"])
+def test_only_owner_and_name_are_a_repo(name: str) -> None:
+    with pytest.raises(LookupError, match="a repo is called OWNER/NAME"):
+        Repo(name)
+
+
 def test_waits_grow_and_have_an_end(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 1.0)
@@ -96,7 +116,8 @@ def test_what_is_not_there_is_one_sentence(board: Hub, call: Callable[[], object
 
 
 def test_a_private_repo_looks_as_if_it_were_not_there(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    door.create(Repo("lab/secret"), private=True)
+    door.create(Repo("lab/secret"))
+    board.repo("lab/secret").private = True
     assert door.exists(Repo("lab/secret"))
     as_stranger(monkeypatch)
     assert not door.exists(Repo("lab/secret"))
@@ -161,7 +182,8 @@ def test_the_command_says_it_in_one_line(board: Hub, tmp_path: Path, more: dict[
     ("call", "code", "words"),
     [
         (lambda: hub_commands.verify("submissions/a/b", push=True), 2, "--push goes with the number of a pull request"),
-        (lambda: hub_commands.verify("3"), 2, "give --results-repo"),
+        (lambda: hub_commands.verify("submissions/a/b", merge=True), 2, "--merge goes with the number of a pull request"),
+        (lambda: hub_commands.verify("3"), 2, "of which --results-repo"),
         (lambda: hub_commands.verify("3", BOARD, by="me"), 2, "leave --by out"),
         (lambda: hub_commands.verify("3", BOARD), 2, "has no pull request 3"),
         (lambda: hub_commands.verify("nosuch", by="me"), 1, "no submission at nosuch"),
@@ -207,6 +229,32 @@ def test_where_a_pull_request_left_main(board: Hub) -> None:
     assert door.parting(REPO, "refs/pr/1") == before != door.listing(REPO).sha
     with pytest.raises(FileNotFoundError):
         door.parting(REPO, "refs/pr/2")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_pull_request_is_merged_once_whatever_answer_is_lost(board: Hub, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.pull_request(REPO, {"a": b"1"}, "mine", "")
+    with monkeypatch.context() as patch, pytest.raises(PermissionError, match="may not write"):
+        as_stranger(patch)
+        door.merge(REPO, 1)
+    board.fail("POST", "/merge", status=503, when=when)  # type: ignore[arg-type]
+    assert door.merge(REPO, 1) == door.merge(REPO, 1) == board.repo(BOARD).at("main").sha
+    assert door.discussed(REPO, 1).status == "merged" and commits(board) == 1
+
+
+def test_a_draft_is_not_merged(board: Hub) -> None:
+    door.pull_request(REPO, {"a": b"1"}, "mine", "")
+    board.repo(BOARD).discussions[0]["status"] = "draft"
+    with pytest.raises(ValueError, match="is a draft"):
+        door.merge(REPO, 1)
+
+
+def test_who_made_a_commit_of_main_and_who_may(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha = door.commit(REPO, {"a": b"1"}, "one").sha
+    assert door.authors(REPO, sha) == ["owner"] and door.may_write(REPO)
+    as_stranger(monkeypatch)
+    opened = door.pull_request(REPO, {"b": b"1"}, "mine", "")
+    assert door.authors(REPO, opened.sha) is None and not door.may_write(REPO)
 
 
 def test_a_tag_stays_where_it_is(board: Hub) -> None:

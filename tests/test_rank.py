@@ -66,7 +66,7 @@ def test_golden_table() -> None:
     assert 0.1 < table["gap_low"]["better"] < 0.20 / 0.68 < table["gap_high"]["better"] < 0.4
     assert table["low"]["better"] < 0.32 < table["high"]["better"]
     assert table["budget_share"]["better"] == 0.5
-    assert table["flags"]["lucky"] == "under 3 seeds"  # shown, marked, not ranked
+    assert table["flags"]["lucky"] == "under 3 students"  # shown, marked, not ranked
     assert rows[rows["method"] == "full"]["rank"].isna().all()
 
 

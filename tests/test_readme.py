@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.evidence import load
+from leaderboard.rank import rank
+from leaderboard.tables import line
 from tests.conftest import SHARED
 from vddbench.lookup import names
 
@@ -81,3 +84,16 @@ def test_every_source_file_and_baseline_is_on_the_map() -> None:
     assert not unnamed
     assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))
     assert set(names("decoder")) <= set(re.findall(r"`(\w+)`", README))
+
+
+def test_the_table_of_fast_presets_says_what_the_records_say() -> None:
+    """Rank, score, gain, students and budget of each row, as `vddbench rank` prints them now."""
+    text = README.partition("### What the fast presets reach")[2].partition("\n## ")[0]
+    told = {cells[2].strip().strip("`"): cells for line in text.splitlines() if len(cells := line.split("|")) == 9}
+    found = [each for each in load([ROOT / "leaderboard" / "results"]).evaluated if each.record.task == "avletters10-ipc1"]
+    rows = [line(row) for row in rank(found).to_dict("records")]
+    for place, method, top1, between, gain, _, students, _, share, *_ in rows:
+        assert method in told, f"README's table lacks {method}"
+        said = [cell.strip() for cell in told[method][1:-1]]
+        assert said[0] == place and said[2] == f"{top1} {between}" and said[4:6] == [students, share]
+        assert said[3] == ("" if method == "random" else gain)

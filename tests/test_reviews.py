@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaderboard.reviews import path_in, predicted, reviews
+from leaderboard.reviews import path_in, predicted, reruns, reviews
 from tests.test_records import GOOD, a_record
 from vddbench.predictions import Predictions
 from vddbench.records import read_record, write_record
@@ -28,7 +28,8 @@ def answers(num_right: int) -> Predictions:
 
 def recorded(root: Path, num_right: int = 2, *, beside: bool = False, **more: Any) -> Path:
     found = answers(num_right)
-    return write_record(root, a_record(**{**found.scores(), **more}), found, beside=beside)
+    seconds = {"train_seconds": 2.0 if beside else 1.0}
+    return write_record(root, a_record(**{**found.scores(), **seconds, **more}), found, beside=beside)
 
 
 def sha256(path: Path) -> str:
@@ -66,12 +67,52 @@ def test_a_rerun_is_inside_when_it_is_where_another_student_is_due(root: Path, n
 
 def test_a_single_student_tells_nothing(tmp_path: Path) -> None:
     of = recorded(tmp_path / "results")
-    reviewed(tmp_path / "results", of, recorded(tmp_path / "results", beside=True, date="2026-02-01T00:00:00Z"))
+    reviewed(tmp_path / "results", of, recorded(tmp_path / "results", 1, beside=True, date="2026-02-01T00:00:00Z"))
     assert [one.inside for one in reviews([tmp_path / "results"])[0]["ab" * 32]] == [None]
 
 
+def test_the_same_answers_to_the_bit_are_inside_wherever_others_are(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    of, *_ = (recorded(root, right, seed=seed) for seed, right in enumerate([4, *[0] * 12]))
+    reviewed(root, of, recorded(root, 4, beside=True, date="2026-02-01T00:00:00Z"))
+    assert [one.inside for one in reviews([root])[0]["ab" * 32]] == [True]
+
+
+def test_a_copy_with_another_date_is_no_rerun(root: Path) -> None:
+    reviewed(root, first(root), recorded(root, beside=True, date="2026-02-01T00:00:00Z", train_seconds=1.0))
+    counted, [refused] = reviews([root])
+    assert counted == {} and "a copy, not a re-run" in refused
+
+
+def test_many_reviews_of_one_record_by_one_person_are_one(root: Path) -> None:
+    good, bad = (recorded(root, right, beside=True, date="2026-02-01T00:00:00Z") for right in (2, 4))
+    for day in range(3, 9):
+        reviewed(root, first(root), good, date=f"2026-03-0{day}T00:00:00Z")
+    reviewed(root, first(root), bad, date="2026-03-02T00:00:00Z")
+    reviewed(root, first(root), good, by="berta")
+    [found] = reviews([root])[0].values()
+    assert [(one.by, one.inside) for one in found] == [("berta", True), ("anna", False)]  # of hers the earliest
+
+
+def test_a_rerun_that_says_it_was_first_moves_no_interval(root: Path) -> None:
+    reviewed(root, first(root), recorded(root, 4, beside=True, date="2020-02-01T00:00:00Z"))
+    assert [one.inside for one in reviews([root])[0]["ab" * 32]] == [False]
+
+
+def test_a_folder_in_place_of_a_review_and_a_key_twice_are_named(root: Path) -> None:
+    rerun = recorded(root, beside=True, date="2026-02-01T00:00:00Z")
+    path = reviewed(root, first(root), rerun)
+    path.with_name("seed7.0123456789abcdef.json").mkdir()
+    text = path.read_bytes().replace(b'{"format"', b'{"by":"anna","format"', 1)
+    path.unlink()
+    path_in(root.parent / "reviews", read_record(first(root))[0], text).write_bytes(text)
+    counted, refused = reviews([root])
+    assert counted == {} and "'by' stands there twice" in refused[0] and "is no file" in refused[1]
+    assert reruns(root.parent / "reviews") == set()
+
+
 def test_the_two_records_may_stand_in_two_folders(root: Path, tmp_path: Path) -> None:
-    rerun = recorded(tmp_path / "mine" / "results", date="2026-02-01T00:00:00Z")
+    rerun = recorded(tmp_path / "mine" / "results", date="2026-02-01T00:00:00Z", test_seconds=2.0)
     reviewed(tmp_path / "mine" / "results", first(root), rerun)
     counted, refused = reviews([root, tmp_path / "mine" / "results"])
     assert len(counted["ab" * 32]) == 1 and not refused

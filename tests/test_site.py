@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -17,15 +18,17 @@ import pytest
 from typer.testing import CliRunner
 
 from leaderboard.reviews import Reviewed
-from leaderboard.site import built, fixed, steps
-from leaderboard.site.board import assembled, board_of, ranked
-from leaderboard.site.build import build, without
+from leaderboard.site import built, fixed, steps, submitted
+from leaderboard.site.board import aggregated, assembled, board_of, ranked
+from leaderboard.site.build import MAX_LEFT_OUT, build, build_published
 from leaderboard.site.filters import link
 from leaderboard.site.lines import Table
 from leaderboard.site.views import task_view
+from leaderboard.site.writer import without
 from tests.sites import HARM, harmful, recorded, reviewed, stated
 from tests.test_rank import seeds
 from tests.test_records import GOOD, a_record
+from vddbench import previews
 from vddbench.manifest import read_manifest
 from vddbench.protocol import V1
 from vddbench.records import write_record
@@ -183,6 +186,17 @@ def test_a_payload_that_is_not_what_its_manifest_says_is_not_shown(folders: Path
     assert "The payload was refused" in text and "sha256" in text and str(tmp_path) not in text
 
 
+def test_a_manifest_elsewhere_does_not_speak_for_anothers_page(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "submissions", tmp_path / "submissions")
+    honest = next((tmp_path / "submissions").glob("*/random/manifest.json"))
+    forged = tmp_path / "submissions" / "0-ipc1" / "0@00000000" / "manifest.json"  # stands before it
+    forged.parent.mkdir(parents=True)
+    forged.write_text(json.dumps({**json.loads(honest.read_text()), "authors": ["Mallory"]}))
+    found, refused = submitted.find([tmp_path / "submissions"])
+    assert not any("Mallory" in each.manifest.authors for each in found.values())
+    assert any("by its fields it belongs in" in line for line in refused)
+
+
 def test_the_same_records_make_the_same_pages_and_no_preview_twice(folders: Path, built_site: Path, tmp_path: Path) -> None:
     again = build([folders / "results"], [folders / "submissions"], tmp_path / "site")
     for page in pages(built_site):
@@ -216,6 +230,97 @@ def test_a_note_that_is_not_ours_is_no_note(tmp_path: Path) -> None:
         assert built.read(tmp_path) == built.Built()
 
 
+def test_the_front_page_names_few_refused_files_and_counts_the_others(tiny: Store, tmp_path: Path) -> None:
+    recorded(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
+    for method in range(MAX_LEFT_OUT + 5):
+        stated(tmp_path / "submissions", "toy-ipc1", f"bad_{method}", "a" * 64)
+        (tmp_path / f"submissions/toy-ipc1/bad_{method}/manifest.json").write_text("{")
+    text = build([tmp_path / "results"], [tmp_path / "submissions"], tmp_path / "site").read_text()
+    assert text.count("is not valid JSON") == MAX_LEFT_OUT and "<li>... and 5 more</li>" in text
+
+
+def test_one_bad_reference_takes_the_overall_table_of_its_student_alone() -> None:
+    found = []
+    for task in ("a-ipc1", "a-ipc5"):
+        found += [*seeds("mine", [0.5, 0.5, 0.5], task=task), *seeds("random", [0.1] * 3, task=task)]
+    found += seeds("full", [0.9, 0.9, 0.9], task="a-full")
+    rows, problems = aggregated(found)
+    assert not problems and set(rows["student"]) == {found[0].record.student}
+    other = {"student": "convnet_gru", "protocol_hash": "9" * 64, "task": "a-ipc1"}
+    for sha in ("e" * 64, "f" * 64):
+        found += [
+            replace(one, record=one.record.model_copy(update={"submission_sha256": sha}))
+            for one in seeds("random", [0.1] * 3, **other)
+        ]
+    again, problems = aggregated(found)
+    pd.testing.assert_frame_equal(again, rows)
+    assert len(problems) == 1 and "no table over all tasks of student convnet_gru" in problems[0]
+
+
+def everything(out: Path, note: built.Built) -> dict[str, bytes]:
+    return {path: (out / path).read_bytes() for path in note.files if (out / path).is_file()}
+
+
+def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
+    folders: Path, tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = board_of([folders / "results"])
+    manifests = tmp_path / "submissions"
+    for path in folders.glob("submissions/*/*/manifest.json"):
+        sha = read_manifest(path.parent.resolve()).sha256
+        place = manifests / path.parent.parent.name / f"{path.parent.name}@{sha[:8]}"
+        place.mkdir(parents=True)
+        shutil.copy(path, place)
+    first = build_published(board, tmp_path, [folders / "submissions"], tmp_path / "a", built.Built(), "lab/results")
+    assert (
+        "vddbench pull --task tiny-ipc1 --submissions --results-repo lab/results"
+        in everything(tmp_path / "a", first)[
+            next(path for path in first.files if path.startswith(f"s/{tiny.name}-ipc1/random@") and path.endswith(".html"))
+        ].decode()
+    )
+    page = f"s/{tiny.name}-ipc1/random@"
+    clips = [path for path in first.files if path.startswith(page) and path.endswith(".webp")]
+    assert len(clips) == tiny.spec.num_classes
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "nothing prepared"))
+    second = build_published(board, tmp_path, [], tmp_path / "b", first, "lab/results")
+    assert second == first
+    pages = {path: data for path, data in everything(tmp_path / "a", first).items() if path not in clips}
+    assert everything(tmp_path / "b", second) == pages  # the clips are there already
+
+
+def test_clips_that_are_published_already_are_not_made_again(
+    tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, unseen = submitted.Found(tiny_random, read(tiny_random).manifest), built.Looked()
+    first = submitted.look(found, tiny.spec, tmp_path / "a", None, unseen)
+    assert first.previews is not None and len(list((tmp_path / "a").iterdir())) == tiny.spec.num_classes
+    monkeypatch.setattr(previews, "write", None)  # would raise: another encoder's bytes differ
+    assert submitted.look(found, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
+    monkeypatch.undo()
+    older = first.model_copy(update={"previews": first.previews.model_copy(update={"of": "older"})})
+    assert submitted.look(found, tiny.spec, tmp_path / "b", None, older) == first and (tmp_path / "b").is_dir()
+
+
+def test_what_can_not_be_shown_here_stays_as_it_is_published(
+    tiny: Store, tiny_random: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(tiny_random, tmp_path / "random"))
+    found, unseen = submitted.Found(folder, read(tiny_random).manifest), built.Looked()
+    whole = submitted.look(found, tiny.spec, tmp_path / "out", None, unseen)
+    half = submitted.look(found, None, tmp_path / "out", None, unseen)  # its dataset is not prepared: tensors, no clips
+    assert half.tensors == whole.tensors and half.previews is None and "not prepared" in half.missing
+    assert submitted.look(found, None, tmp_path / "out", None, whole) == whole
+    (folder / "data.safetensors").write_bytes(b"damaged")
+    for published in (whole, half):
+        assert submitted.look(found, tiny.spec, tmp_path / "out", None, published) == published
+    assert submitted.look(found, tiny.spec, tmp_path / "out", None, unseen).missing == submitted.NOT_AT_HAND
+    assert "refused" in capsys.readouterr().err  # this machine's, so it is said here
+    (folder / "data.safetensors").unlink()
+    for published in (whole, half):
+        assert submitted.look(found, None, tmp_path / "out", None, published) == published
+    assert submitted.look(None, None, tmp_path / "out", None, whole).tensors == ()  # nobody's manifest: nothing of it is shown
+
+
 def test_refused_records_are_named_without_where_they_lie(tiny: Store, tmp_path: Path) -> None:
     recorded(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
     bad = write_record(tmp_path / "results", a_record(), GOOD)
@@ -241,7 +346,7 @@ def test_one_student_that_collapsed_is_shown_as_it_is(tmp_path: Path) -> None:
     record = a_record(top1=0.0, top5=0.0, centre_top1=0.0, checks={"finite": False})
     write_record(tmp_path / "results", record, answers)
     text = Parsed(build([tmp_path / "results"], [], tmp_path / "site").read_text()).text
-    assert "collapsed, under 3 seeds" in text and "NaN" not in text and "nan" not in text
+    assert "collapsed, under 3 students" in text and "NaN" not in text and "nan" not in text
     assert ">finite</td>" in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
 
 

@@ -17,7 +17,8 @@ import yaml
 
 from tests import published
 from tests.hubserver import OLD_UPLOAD, Hub, environment
-from tests.published import BOARD, SET, submitted
+from tests.published import BOARD, submitted
+from tests.published import ENTRY_SET as SET
 from tests.test_hubserver import Peer, peer
 from tests.tiny import edit_manifest
 from vddbench import card, sets, submission
@@ -30,7 +31,8 @@ from vddbench.submit import submit
 
 pytestmark = OLD_UPLOAD
 __all__ = ["peer"]  # a fixture
-board, results, trained = published.board, published.results, published.trained
+board, results, trained = published.board, published.entry_trained, published.trained
+tiny_random = published.entry  # by a name that a stranger may take
 
 
 def pull_requests(board: Hub) -> list[str]:
@@ -48,7 +50,7 @@ def test_one_dataset_and_one_pull_request_with_everything(board: Hub, tiny_rando
     proposed = board.repo(BOARD).files("refs/pr/1")
     assert board.repo(BOARD).files() == {"README.md": b"# the board\n"}
     manifest = json.loads((tiny_random / "manifest.json").read_bytes())
-    cell = f"tiny-ipc1/random@{manifest['sha256'][:8]}"
+    cell = f"tiny-ipc1/mine@{manifest['sha256'][:8]}"
     told = Manifest.model_validate_json(proposed[f"submissions/{cell}/manifest.json"])
     assert told.payload is not None and told.payload.url == f"https://huggingface.co/datasets/{SET}"
     assert told.payload.revision == board.repo(SET).at("main").sha
@@ -74,7 +76,7 @@ def test_again_changes_nothing(board: Hub, tiny_random: Path, results: Path) -> 
     submitted(tiny_random, results)
     assert (board.repo(SET).at("main").sha, board.repo(BOARD).at("refs/pr/1").sha) == before
     assert pull_requests(board) == [
-        f"Add tiny-ipc1/random@{json.loads((tiny_random / 'manifest.json').read_bytes())['sha256'][:8]}"
+        f"Add tiny-ipc1/mine@{json.loads((tiny_random / 'manifest.json').read_bytes())['sha256'][:8]}"
     ]
 
 
@@ -141,6 +143,41 @@ def test_after_merging_there_is_nothing_to_do(board: Hub, tiny_random: Path, res
     assert len([each for each in board.asked if "/commit/" in each[1]]) == asked and len(pull_requests(board)) == 1
 
 
+def test_a_manifest_published_without_its_set_gets_it_and_nothing_else(
+    board: Hub, tiny_random: Path, results: Path, tmp_path: Path
+) -> None:
+    """As `publish` of the bundled baselines leaves it."""
+    from leaderboard.publish import gather
+
+    theirs = gather.gather([results], [tiny_random.parents[1]])
+    files = {path: file.read_bytes() for path, file in theirs.files.items()}
+    [path] = [path for path in files if path.endswith("manifest.json")]
+    stated = {**json.loads(files[path]), "authors": ["as it was published"]}
+    board.put(BOARD, {**files, path: json.dumps(stated).encode()})
+    [url] = submitted(tiny_random, results, who="owner")
+    proposed = board.repo(BOARD).files("refs/pr/1")
+    assert {name for name, data in proposed.items() if data != board.repo(BOARD).files().get(name)} == {path}
+    told = Manifest.model_validate_json(proposed[path])
+    assert told.payload is not None and told.payload.revision == board.repo(SET.replace("stranger", "owner")).at("main").sha
+    assert told.model_copy(update={"payload": None}) == Manifest.model_validate(stated)
+    assert submitted(tiny_random, results, who="owner") == [url] and proposal(door.Repo(BOARD), 1).added == [path]
+    door.api().merge_pull_request(BOARD, 1, repo_type="dataset")
+    assert submitted(tiny_random, results, who="owner") == []
+    assert sets.fetch(told, tmp_path / "sets", submission.spec_of("tiny")).is_dir()
+
+
+@pytest.mark.parametrize(("text", "words"), [(b"{", "is not valid"), (None, "their hashes begin alike")])
+def test_a_manifest_on_main_that_is_not_of_this_set_is_told(
+    board: Hub, tiny_random: Path, results: Path, text: bytes | None, words: str
+) -> None:
+    manifest = json.loads((tiny_random / "manifest.json").read_bytes())
+    other = json.dumps({**manifest, "sha256": manifest["sha256"][:8] + "0" * 56}).encode()
+    board.put(BOARD, {f"submissions/tiny-ipc1/mine@{manifest['sha256'][:8]}/manifest.json": text or other})
+    with pytest.raises(ValueError, match=words):
+        submitted(tiny_random, results)
+    assert not pull_requests(board) and ("datasets", SET) not in board.repos
+
+
 def test_an_authors_own_card_is_left_alone(board: Hub, tiny_random: Path, results: Path) -> None:
     submitted(tiny_random, results)
     board.put(SET, {"README.md": b"my own words"})
@@ -155,13 +192,13 @@ def test_a_dry_run_prints_every_path_and_sends_nothing(board: Hub, tiny_random: 
     submitted(tiny_random, results)
     for path in [*board.repo(SET).files(), *board.repo(BOARD).files("refs/pr/1")]:
         assert path == "README.md" or f"  {path}" in told
-    assert f"public on {board.url}/datasets/{SET}" in told and "# `random` on" in told and '"payload"' in told
+    assert f"public on {board.url}/datasets/{SET}" in told and "# `mine` on" in told and '"payload"' in told
 
 
 def test_a_refused_submission_is_refused_here_with_its_reasons(
     board: Hub, tiny_random: Path, results: Path, tmp_path: Path
 ) -> None:
-    bad = Path(shutil.copytree(tiny_random, tmp_path / "tiny-ipc1" / "random"))
+    bad = Path(shutil.copytree(tiny_random, tmp_path / "tiny-ipc1" / "mine"))
     with (bad / "data.safetensors").open("ab") as file:
         file.write(b"more")
     with pytest.raises(ValueError, match=r"would be refused:\n.*followed by bytes"):
@@ -190,7 +227,7 @@ def test_a_results_repo_that_is_not_there_is_one_sentence(board: Hub, tiny_rando
 
 
 def test_text_of_a_manifest_is_inert_in_the_card(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny_random, tmp_path / "tiny-ipc1" / "random"))
+    folder = Path(shutil.copytree(tiny_random, tmp_path / "tiny-ipc1" / "mine"))
     evil = "<script>alert(1)</script> [x](javascript:alert(1)) | `a`\n# big\n---\nlicense: mit\x1b[31m https://evil.example"
     edit_manifest(folder, authors=[evil[:200]], external_data=evil, paper="https://a.example/>)<script>", config={"lr": evil})
     found = submission.read(folder, tiny.spec)

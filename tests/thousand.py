@@ -17,8 +17,9 @@ import numpy as np
 
 from leaderboard.evidence import Evaluated
 from leaderboard.site.board import assembled, ranked
-from leaderboard.site.build import Site, index_page
+from leaderboard.site.build import index_page
 from leaderboard.site.views import task_view
+from leaderboard.site.writer import Site
 from tests.test_records import a_record
 from vddbench.predictions import Predictions
 from vddbench.records import write_record

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from leaderboard.reviews import Interval, folder_of, path_in, predicted, students_of
+from leaderboard.reviews import (
+    Interval,
+    answers_digest,
+    folder_of,
+    is_inside,
+    parsed,
+    path_in,
+    predicted,
+    review_files,
+    students_of,
+)
 from vddbench.atomic import replacing
-from vddbench.records import path_of
-from vddbench.rerun import One, marker, of_cell, one, same
+from vddbench.progress import clean
+from vddbench.rerun import One, marker, of_cell, one
 from vddbench.spec import Record, Review
 
 USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -25,20 +36,22 @@ class Compared:
 
     before: One
     after: One
-    due: Interval | None  # of the submission's students; None: one alone tells nothing of its spread
+    scores: tuple[float, ...]  # claimed top-1 of the submission's students
     differing: int  # test videos that were answered differently
 
     @property
+    def due(self) -> Interval | None:
+        """Where another student is due; None: one alone tells nothing of its spread."""
+        return predicted(self.scores, self.before.record.num_test)
+
+    @cached_property
     def identical(self) -> bool:
         """To the bit, in every array of the predictions."""
-        before, after = vars(self.before.predictions), vars(self.after.predictions)
-        return all(same(values, after[name]) for name, values in before.items())
+        return answers_digest(self.before.predictions) == answers_digest(self.after.predictions)
 
     @property
     def inside(self) -> bool | None:
-        if self.identical:
-            return True
-        return None if self.due is None else self.due.low <= self.after.record.top1 <= self.due.high
+        return is_inside(self.due, self.after.record.top1, self.identical)
 
 
 def user_name(by: str) -> str:
@@ -48,11 +61,11 @@ def user_name(by: str) -> str:
     return by
 
 
-def compare(before: One, after: One, students: Iterable[Record]) -> Compared:
-    """students: records of the submission, whose top-1 says where another one is due."""
-    scores = students_of(students)[before.record.submission_sha256, before.record.student]
+def weighed(before: One, after: One, students: Mapping[str, Record], reruns: Collection[str] = ()) -> Compared:
+    """students: records of the submission by the sha256 of their files, whose top-1 says where another one is due."""
+    scores = students_of(students, {*reruns, after.digest})[before.record.submission_sha256, before.record.student]
     differing = (before.predictions.top5[:, 0] != after.predictions.top5[:, 0]).sum()
-    return Compared(before, after, predicted(list(scores.values()), before.record.num_test), int(differing))
+    return Compared(before, after, tuple(scores.values()), int(differing))
 
 
 def verdict(found: Compared) -> list[str]:
@@ -61,7 +74,8 @@ def verdict(found: Compared) -> list[str]:
     if due is None:
         interval = "one student alone tells nothing of its spread: evaluate more seeds for a prediction interval"
     else:
-        said = "inside" if due.low <= found.after.record.top1 <= due.high else "OUTSIDE"
+        elsewhere = "outside" if found.identical else "OUTSIDE"
+        said = "inside" if is_inside(due, found.after.record.top1, identical=False) else elsewhere
         ends = f"{max(due.low, 0):.1%} to {min(due.high, 1):.1%}"
         interval = f"{said} the 95 % prediction interval {ends} ({due.students} students)"
     answers = f"{found.differing} of {found.before.record.num_test} videos answered differently"
@@ -76,7 +90,8 @@ def verdict(found: Compared) -> list[str]:
 def _line(name: str, each: One) -> str:
     record = each.record
     flag = "" if record.checks.get("finite", True) else ", collapsed (NaN)"
-    return f"  {name}  top-1 {record.top1:.2%}{flag}  {record.date}  {record.environment.device[:60]}  {each.path}"
+    device = " ".join(clean(record.environment.device).split())[:60]  # a stranger's text, on one line
+    return f"  {name}  top-1 {record.top1:.2%}{flag}  {record.date}  {device}  {each.path}"
 
 
 def write_review(found: Compared, kind: Literal["reproduced", "verified"], by: str, results: Path) -> Path:
@@ -99,10 +114,10 @@ def write_review(found: Compared, kind: Literal["reproduced", "verified"], by: s
 def reviews_of(claim: One, folder: Path) -> list[tuple[Path, Review]]:
     """Those of this record that can be read, in the folder of reviews."""
     found = []
-    for path in sorted(path_of(folder, claim.record).parent.glob(f"seed{claim.record.seed}.*.json")):
+    for path in review_files(folder, claim.cell):
         try:
-            review = Review.model_validate_json(path.read_bytes())
-        except ValueError:
+            review, _ = parsed(path)
+        except (ValueError, OSError):
             continue  # ranking names it
         if review.of == claim.digest:
             found.append((path, review))

@@ -39,12 +39,14 @@ Content = bytes | Path  # of a file to commit
 HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # of the HTTP library beneath: lost connections are such, too
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
+LONGEST_ASKED_SECONDS = 300.0  # that the Hub asks for: it counts requests in windows of 5 minutes
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
 STALE, MISSING = 412, 404
 MAX_LISTED = 200_000  # files of a repo; the Hub advises below 100,000
 COMMIT_FILES = 90  # files a commit; the Hub advises below 100
 SHA256_DIGITS = 64
 SHA = re.compile(r"[0-9a-f]{40}")
+ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
 
 class StaleParentError(Exception):
@@ -53,8 +55,14 @@ class StaleParentError(Exception):
 
 @dataclass(frozen=True)
 class Repo:
-    id: str  # OWNER/NAME
+    """Raises LookupError for an id that is no OWNER/NAME: it is a folder's name here, too."""
+
+    id: str
     kind: Literal["dataset", "space"] = "dataset"
+
+    def __post_init__(self) -> None:
+        if not ID.fullmatch(self.id) or ".." in self.id:
+            raise LookupError(f"{self.id[:200]!r} is no {self.kind} repo; a repo is called OWNER/NAME")
 
     def __str__(self) -> str:
         return f"{self.kind} repo {self.id}"
@@ -155,7 +163,8 @@ def _of_status(error: HfHubHTTPError, what: str) -> OSError:
         return PermissionError("the Hub knows no such token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
     if status == 403:
         return PermissionError(
-            f"you may not write to {what}: ask its owner, or use `vddbench submit`, which needs no write access"
+            f"you may not write to {what}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
+            "access to the results repo"
         )
     if status in BUSY:
         return ConnectionError(f"the Hub is busy ({status}) and stayed so over {TRIES} tries; run the same command again later")
@@ -188,8 +197,8 @@ def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None
             response = error.response if isinstance(error, HfHubHTTPError) else None
             if (response is not None and response.status_code not in BUSY) or not left:
                 raise
-            asked = response.headers.get("Retry-After", "") if response is not None else ""
-            pause = min(LONGEST_WAIT_SECONDS, max(wait * random.uniform(0.5, 1.5), float(asked) if asked.isdecimal() else 0.0))
+            asked = _asked_seconds(response.headers) if response is not None else 0.0
+            pause = max(min(LONGEST_WAIT_SECONDS, wait * random.uniform(0.5, 1.5)), min(LONGEST_ASKED_SECONDS, asked))
             why = f"{response.status_code}" if response is not None else type(error).__name__
             say(f"the Hub did not answer ({why}); trying again in {pause:.0f} s")
             time.sleep(pause)
@@ -200,19 +209,31 @@ def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None
     raise AssertionError("the last try returns or raises")
 
 
+def _asked_seconds(headers: Mapping[str, str]) -> float:
+    """Until the Hub wants to be asked again: `Retry-After: 55`, or `RateLimit: "api";r=0;t=55`, nothing left for 55 s."""
+    spent = re.search(r";\s*r=0;\s*t=(\d{1,9})", headers.get("RateLimit", ""))
+    asked = headers.get("Retry-After", "")
+    return float(asked if re.fullmatch(r"[0-9]{1,9}", asked) else spent[1] if spent else 0)
+
+
 def whoami() -> str:
     """The user's name. Raises PermissionError without a valid token."""
     with explained():
         return str(patiently(api().whoami)["name"])
 
 
-def create(repo: Repo, private: bool = False) -> None:
+def create(repo: Repo) -> None:
     """Makes the repo where it isn't there yet."""
     sdk = "static" if repo.kind == "space" else None
     with explained(repo):
-        patiently(
-            lambda: api().create_repo(repo.id, repo_type=repo.kind, exist_ok=True, private=private or None, space_sdk=sdk)
-        )
+        patiently(lambda: api().create_repo(repo.id, repo_type=repo.kind, exist_ok=True, space_sdk=sdk))
+
+
+def untouched(repo: Repo, revision: str) -> bool:
+    """Has nobody committed anything since the Hub made the repo?"""
+    with explained(repo):
+        commits = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
+    return [each.title for each in commits] == ["initial commit"]
 
 
 def exists(repo: Repo) -> bool:
@@ -332,15 +353,61 @@ def parting(repo: Repo, revision: str) -> str:
     raise ValueError(f"{repo}: {revision} has no commit in common with main; it must begin there")
 
 
-def tag(repo: Repo, name: str, sha: str) -> None:
-    """Names a commit. The same tag again on the same commit is no error; raises ValueError when it names another one."""
+def authors(repo: Repo, sha: str) -> list[str] | None:
+    """User names of who made a commit of main; None when main does not have it: anybody's pull request can add such a one."""
+    with explained(repo):
+        found = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
+    return next((each.authors for each in found if each.commit_id == sha), None)
+
+
+def may_write(repo: Repo) -> bool:
+    """Is the repo ours or of an organization that we are a member of?"""
+    with explained():
+        me = patiently(api().whoami)
+    return repo.id.partition("/")[0] in {me["name"], *(each["name"] for each in me.get("orgs", ()))}
+
+
+def merge(repo: Repo, number: int) -> str:
+    """Merges an open pull request; returns main's commit. After a lost answer it looks before it asks again. Raises ValueError
+    for a draft, PermissionError without write access."""
+    status = discussed(repo, number).status
+    if status == "draft":
+        raise ValueError(f"pull request {number} of {repo} is a draft; publish it on {repo.url}/discussions/{number} first")
+
+    def done() -> bool | None:
+        found = api().get_discussion_details(repo.id, number, repo_type=repo.kind)
+        return True if found.status == "merged" else None
+
+    def send() -> bool:
+        api().merge_pull_request(repo.id, number, repo_type=repo.kind)
+        return True
+
+    with explained(repo):
+        if status != "merged":
+            patiently(send, done)
+    return listing(repo).sha
+
+
+def is_private(repo: Repo) -> bool:
+    with explained(repo):
+        return bool(patiently(lambda: api().repo_info(repo.id, repo_type=repo.kind)).private)
+
+
+def tagged(repo: Repo, name: str) -> str | None:
+    """The commit that a tag names; None where there is no such tag."""
     with explained(repo):
         refs = patiently(lambda: api().list_repo_refs(repo.id, repo_type=repo.kind))
-        there = next((each.target_commit for each in refs.tags if each.name == name), None)
-        if there is None:
+    return next((each.target_commit for each in refs.tags if each.name == name), None)
+
+
+def tag(repo: Repo, name: str, sha: str) -> None:
+    """Names a commit. The same tag again on the same commit is no error; raises ValueError when it names another one."""
+    there = tagged(repo, name)
+    if there is None:
+        with explained(repo):
             patiently(lambda: api().create_tag(repo.id, tag=name, revision=sha, repo_type=repo.kind, exist_ok=True))
-        elif there != sha:
-            raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: take a new name")
+    elif there != sha:
+        raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: take a new name")
 
 
 def download(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:

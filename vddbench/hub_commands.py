@@ -42,12 +42,15 @@ def verify(
         str, typer.Argument(metavar="PR|SUBMISSION", help="number of a pull request, or submissions/TASK/METHOD")
     ],
     results_repo: Annotated[str | None, typer.Option(help="with a pull request: ORG/vddbench-results")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="students to train again, drawn by lot here")] = 2,
-    results: Results = Path("results"),
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="students of each network to train again, drawn by lot here")] = 3,
+    results: Annotated[
+        Path | None, typer.Option(help="folder of the records (default results; of a pull request verifying/results)")
+    ] = None,
     submissions: Submissions = Path("submissions"),
     into: Annotated[Path, typer.Option(help="where copies of pull requests go")] = Path("verifying"),
     by: Annotated[str | None, typer.Option(help="with a folder: your name (default: as the Hub knows you)")] = None,
     push: Annotated[bool, typer.Option("--push", help="commit re-runs and reviews to the pull request")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="--push, then merge what was verified and nothing else")] = False,
     device: Device = None,
 ) -> None:
     """For maintainers: check a submission, train a sample of its students again, say whether they come out as they should."""
@@ -58,16 +61,18 @@ def verify(
 
     place = named_device(device) if device else None
     if not target.isdecimal():
-        if push:
-            raise LookupError("--push goes with the number of a pull request")
+        if push or merge:
+            raise LookupError(f"{'--merge' if merge else '--push'} goes with the number of a pull request")
         me = user_name(by) if by is not None else hub.whoami()
-        verify_submission(Path(target), by=me, count=seeds, results=results, echo=echo, device=place)
+        verify_submission(Path(target), by=me, count=seeds, results=results or Path("results"), echo=echo, device=place)
         return
-    if results_repo is None or by is not None:
-        raise LookupError("a pull request is verified in the name that the Hub knows: give --results-repo and leave --by out")
+    if results_repo is None:
+        raise LookupError(f"pull request {target} of which --results-repo ORG/vddbench-results?")
+    if by is not None:
+        raise LookupError("a pull request is verified in the name that the Hub knows: leave --by out")
     verify_pull_request(
-        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, results=results, into=into, push=push,
-        echo=echo, device=place,
+        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, results=results or into / "results",
+        into=into, push=push, merge=merge, echo=echo, device=place,
     )  # fmt: skip
 
 

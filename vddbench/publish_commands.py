@@ -35,7 +35,11 @@ def publish(
         bool, typer.Option("--eval-yaml", help="also eval.yaml; the Hub takes it from benchmarks on its list only")
     ] = False,
 ) -> None:
-    """Publish records, tables and the board to the Hugging Face Hub. Can be interrupted, repeated, and done by several."""
+    """Publish records, tables and the board to the Hugging Face Hub. Can be interrupted, repeated, and done by several.
+
+    Both repos must be new, empty or made by this command. A record there of another prepared store or protocol than most
+    submissions have is left out of the tables and named.
+    """
     if sum([dry_run, local is not None, outbox is not None]) > 1:
         raise LookupError("--dry-run, --local and --outbox: one of them at a time")
     if tag is not None and (dry_run or local is not None or outbox is not None):
@@ -50,9 +54,10 @@ def publish(
     if results_repo is None or space is None:
         raise LookupError("publish needs --results-repo ORG/vddbench-results and --space ORG/vddbench")
     from leaderboard.publish import publish as publishing
+    from leaderboard.publish.target import Target
     from vddbench import hub
 
-    target = publishing.Target(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
+    target = Target(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
     if local is not None:
         for folder in publishing.write_trees(target, found, made, local):
             typer.echo(f"wrote {folder}")

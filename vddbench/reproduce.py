@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from leaderboard.reviews import folder_of
-from vddbench import hub, mirror, sets
+from leaderboard.reviews import folder_of, reruns
+from vddbench import card, hub, mirror, sets
 from vddbench.atomic import try_to_write
-from vddbench.compared import Compared, compare, reviewed, user_name, verdict, write_review
+from vddbench.compared import Compared, reviewed, user_name, verdict, weighed, write_review
 from vddbench.evaluate import open_scored
 from vddbench.manifest import MANIFEST
 from vddbench.records import ADDRESS_DIGITS, published_path
@@ -38,7 +38,7 @@ def reproduce(
     if push and results_repo is None:
         raise LookupError("--push: to which --results-repo ORG/vddbench-results?")
     claim = one(path)
-    me = user_name(by) if by is not None else hub.whoami()
+    me = user_name(by) if by is not None else _whoami()
     if push and me != hub.whoami():
         raise LookupError(f"--by {me!r} and --push: a pull request is opened by {hub.whoami()}; leave --by out")
     if push and results_repo is not None:
@@ -47,14 +47,22 @@ def reproduce(
     scored = open_scored(submission_of(claim, submissions))
     check_comparable(scored, claim)
     after = reviewed(claim, "reproduced", me, results) or rerun(scored, claim, results, device or best_device())
-    known, _ = records_in(claim.path.parents[3], claim.cell)
-    found = compare(claim, after, [each.record for each in known])
+    root = claim.path.parents[3]
+    known, _ = records_in(root, claim.cell)
+    found = weighed(claim, after, {each.digest: each.record for each in known}, reruns(folder_of(root), claim.cell))
     for line in verdict(found):
         echo(line)
     review = write_review(found, "reproduced", me, results)
     if push and results_repo is not None:
         echo(propose(found, review, results, results_repo))
     return review
+
+
+def _whoami() -> str:
+    try:
+        return hub.whoami()
+    except (PermissionError, ConnectionError) as error:
+        raise type(error)(f"{error}; or say who you are with --by NAME") from None
 
 
 def submission_of(claim: One, submissions: Path) -> Path:
@@ -95,7 +103,8 @@ def propose(found: Compared, review: Path, results: Path, results_repo: str) -> 
     if not add:
         return f"{repo.url} has this reproduction already"
     title = f"Reproduce {found.before.name}.{found.before.digest[:ADDRESS_DIGITS]}"
-    text = "\n".join(["A re-run of a published record:", "", *(f"    {line}" for line in described(found)), ""])
+    lines = "\n".join(described(found))
+    text = f"A re-run of a published record:\n\n{card.fenced(lines)}\n"  # a stranger's text stays text
     return f"{repo.url}/discussions/{hub.pull_request(repo, add, title, text).pull_request}"
 
 

@@ -7,19 +7,23 @@ ends with one dataset repo and one pull request.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
-from vddbench import card, check, hub, mirror, sets, submission
-from vddbench.manifest import MANIFEST
+from vddbench import card, check, claims, hub, mirror, sets, submission
+from vddbench.manifest import MANIFEST, MAX_MANIFEST_BYTES
 from vddbench.progress import clean, say
 from vddbench.records import all_record_files, published_path, read_record
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 
 REPORT_WIDTH = 110
+FEWEST_RANKED = 3  # students, as in leaderboard.rank
+UNKNOWN = "unknown"  # licence
 TO_COME = "the commit of this upload"
 
 
@@ -29,10 +33,10 @@ class Plan:
 
     results: hub.Repo
     cell: str  # TASK/METHOD[-sN]@SHA8
-    manifest: Manifest
+    manifest: Manifest  # as it is on main, where it is
     report: str  # of `vddbench check`
     records: dict[str, hub.Content]  # that main lacks, by path in the results repo
-    there: bool  # on main: the manifest, with its set
+    there: bool  # on main: the manifest, and it says where the set is
     repo: hub.Repo  # of the set
     lacks: dict[str, hub.Content]  # of the set, by path
     at: str | None  # the commit that the set's repo is at; None: there is no such repo yet
@@ -51,7 +55,7 @@ class Plan:
     def text(self, payload: Payload | None) -> str:
         """Of the pull request."""
         where = "lies where its published manifest says" if payload is None else f"<{payload.url}> at `{payload.revision}`"
-        count = sum(path.endswith(".json") for path in self.records)
+        count = sum(path.endswith(".json") for path in self.records)  # none where main's manifest lacked the set alone
         return f"{count} records of `{self.cell}`. The distilled set: {where}.\n\n{card.fenced(self.report)}\n"
 
 
@@ -73,14 +77,32 @@ def submit(
         return
     for line in announced(made):
         (echo if dry_run else say)(line)
+    for line in advice(made, licence):
+        say(line, style="yellow")
     if dry_run:
         for text in dry(made):
             echo(text)
+        echo("nothing was sent")
         return
     payload = None if made.there else upload(made)
     add = dict(made.records) if payload is None else {made.manifest_path: made.published(payload), **made.records}
     opened = hub.pull_request(made.results, add, made.title, made.text(payload))
     echo(f"{made.results.url}/discussions/{opened.pull_request}")
+    say(f"next, a maintainer: vddbench verify {opened.pull_request} --results-repo {results_repo} --merge")
+
+
+def advice(made: Plan, licence: str) -> list[str]:
+    """What an author may regret later; nothing is refused for it."""
+    found = []
+    students = Counter(path.split("/")[3] for path in made.records if path.endswith(".json"))
+    few = [name for name, count in students.items() if count < FEWEST_RANKED]
+    if few:
+        found.append(f"{', '.join(few)}: fewer than {FEWEST_RANKED} students are shown and not ranked; evaluate with --seeds 5")
+    if not made.there and licence == UNKNOWN:
+        found.append("without --licence nobody may know what they may do with the set, e.g. --licence cc-by-4.0")
+    if not made.manifest.authors:
+        found.append("no authors are stated: vddbench pack --author NAME (and --paper, --code)")
+    return found
 
 
 def checked(path: Path) -> tuple[Submission, str, DatasetSpec]:
@@ -115,23 +137,49 @@ def plan(
     own = records_of(cell, manifest, results)
     there = hub.listing(board)
     of_set = hub.Repo(repo or f"{hub.whoami()}/vddbench-{manifest.task}-{manifest.folder}")
-    published = f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}" in there.files
+    on_main = manifest_on(board, there, f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}", manifest)
+    published = on_main is not None and on_main.payload is not None
+    if not published:
+        claims.check_name(board, there, manifest, of_set.id.partition("/")[0])
     content = {} if published else card.files(found, spec, of_set, licence)
     now = hub.listing(of_set) if not published and hub.exists(of_set) else None
+    if now is not None and hub.is_private(of_set):
+        raise ValueError(
+            f"{of_set} is private, so that nobody could verify what is in it: make it public in {of_set.url}/settings, or name "
+            "another one with --repo"
+        )
     if now is not None and card.CARD in now.files:
         content.pop(card.CARD)  # its author may have written more
     missing = {path: data for path, data in content.items() if now is None or not _holds(now, path, data)}
     return Plan(
         results=board,
         cell=cell,
-        manifest=manifest,
+        manifest=on_main or manifest,
         report=report,
-        records={path: file for path, file in own.items() if path not in there.files},
+        records={path: file for path, file in own.items() if path not in there.files and not claims.taken(path, there)},
         there=published,
         repo=of_set,
         lacks=missing,
         at=now.sha if now else None,
     )
+
+
+def manifest_on(repo: hub.Repo, there: hub.Listing, path: str, own: Manifest) -> Manifest | None:
+    """The manifest of this submission on main; None where there is none. One without a payload came with records that somebody
+    published alone; where the set is is then the one thing to be added. Raises ValueError for another submission's."""
+    if path not in there.files:
+        return None
+    data = hub.fetch(repo, path, there.sha, MAX_MANIFEST_BYTES).read_bytes()
+    try:
+        found = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise ValueError(f"{path} of {repo} is not valid ({error.errors()[0]['msg'][:200]}): tell its maintainers") from error
+    if (found.task, found.folder, found.sha256) != (own.task, own.folder, own.sha256):
+        raise ValueError(
+            f"{path} of {repo} is of the payload {found.sha256[:16]}, yours is {own.sha256[:16]}: their hashes begin alike; "
+            "distill with another seed"
+        )
+    return found
 
 
 def _holds(there: hub.Listing, path: str, data: hub.Content) -> bool:

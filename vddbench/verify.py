@@ -1,42 +1,27 @@
 """`vddbench verify`: a maintainer's look at a submission. Everything that can be measured is; then students that this machine
-draws by lot are trained again, and reviews say so when each comes out where it is due.
+draws by lot are trained again, and reviews say so when each comes out where it is due and all together are what was claimed.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from leaderboard.reviews import folder_of, reviews
-from vddbench import hub, mirror, reproduce, sets
+from leaderboard.reviews import folder_of, reruns
+from vddbench import claims, hub, mirror, reproduce
 from vddbench.atomic import try_to_write
-from vddbench.check import check
-from vddbench.compared import Compared, compare, reviewed, verdict, write_review
-from vddbench.evaluate import Scored, open_scored
+from vddbench.compared import Compared, reviewed, verdict, weighed, write_review
+from vddbench.examined import check_records, claim_problems, of_pull_request, scored_after_check
 from vddbench.manifest import read_manifest
 from vddbench.progress import say
-from vddbench.proposal import Proposal, copy, proposal
+from vddbench.proposal import Proposal, copy, manifest_of, proposal, refusal
 from vddbench.records import RERUN
-from vddbench.rerun import One, begin, check_comparable, marker, records_in, rerun
-from vddbench.spec import Record, Review, Task
-from vddbench.store import Store
+from vddbench.rerun import One, records_in, rerun
+from vddbench.sampling import FEWEST, UNSEEN, Claimed, Judged, drawn, judged_by_student
 from vddbench.submission import folder_of as submission_folder
 from vddbench.train import best_device
-
-PROBLEMS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A submission that was checked, the records to draw from, and all whose scores say where another is due."""
-
-    scored: Scored
-    records: list[One]
-    students: list[Record]
 
 
 def verify_pull_request(
@@ -48,20 +33,31 @@ def verify_pull_request(
     results: Path,
     into: Path,
     push: bool,
+    merge: bool = False,
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> list[Path]:
-    """Returns the reviews. Raises ValueError when the pull request is refused or a student came out elsewhere."""
+    """Returns the reviews. Raises ValueError when the pull request is refused or a student came out elsewhere.
+
+    merge: what was verified and pushed, and nothing else.
+    """
     me = hub.whoami()
     try_to_write(results)
     found = proposal(repo, number)
     folder = copy(found, into)
     say(f"pull request {number} by {found.author}: {len(found.added)} new files of {found.cell}, copied to {folder}")
-    claimed = of_pull_request(found, folder, submissions, results)
+    claimed = of_pull_request(found, folder, submissions, results, me)
     compared = run_again(claimed, count, me, results, device or best_device(), echo)
     written = concluded(compared, me, results, echo)
-    if push:
-        echo(pushed(found, compared, written, results))
+    if push or merge:
+        sha, told = pushed(found, compared, written, results)
+        echo(
+            told
+            if merge
+            else f"{told}; merge it with `vddbench verify {number} --merge`, or see that its newest commit is {sha}"
+        )
+        if merge:
+            echo(merged(found, sha, me))
     return written
 
 
@@ -74,106 +70,13 @@ def verify_submission(
     cell = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
     try_to_write(results)
     every, refused = records_in(results, cell)
-    again = _reruns(folder_of(results))
+    again = reruns(folder_of(results), cell)
     records = [each for each in every if not RERUN.fullmatch(each.path.stem) and each.digest not in again]
     if not records and not refused:
         raise FileNotFoundError(f"no record of {cell} in {results}; make some first: vddbench evaluate {path}")
-    claimed = Claimed(scored_after_check(folder), records, [each.record for each in records])
+    claimed = Claimed(scored_after_check(folder), records, records)
     check_records(claimed, refused)
     return concluded(run_again(claimed, count, by, results, device or best_device(), echo), by, results, echo)
-
-
-def of_pull_request(found: Proposal, folder: Path, submissions: Path, results: Path) -> Claimed:
-    """Raises ValueError with everything that is wrong in it."""
-    manifest = sets.manifest_at(folder / found.manifest)
-    store = Store.open(Task.parse(manifest.task).dataset)
-    own = sets.local(submissions, manifest.task, manifest.folder, manifest.sha256)
-    if own is None:
-        own = sets.fetch(manifest, folder / sets.SETS, store.spec)
-    elif manifest.payload is not None:
-        sets.pinned(manifest)  # others will fetch it
-    every, refused = records_in(folder / mirror.RECORDS, found.cell)
-    again = check_reviews(found, folder, results, refused)
-    new = {(folder / path).resolve() for path in found.added}
-    orphans = [
-        path for path in found.added if path.endswith(".npz") and path.removesuffix(".npz") + ".json" not in found.there.files
-    ]
-    refused += [f"{path} has no record beside it" for path in orphans]
-    records = [each for each in every if each.path in new and each.digest not in again]
-    claimed = Claimed(scored_after_check(own), records, [each.record for each in every if each.digest not in again])
-    if not records:
-        refused.append("it has no new record")
-    check_records(claimed, refused)
-    return claimed
-
-
-def scored_after_check(folder: Path) -> Scored:
-    """Raises ValueError with every reason for which the submission is refused."""
-    report = check(folder)
-    if report.reasons:
-        raise ValueError("\n".join([f"{folder} is refused:", *report.reasons]))
-    return open_scored(folder)
-
-
-def check_records(claimed: Claimed, refused: Iterable[str]) -> None:
-    """Raises ValueError with all that disagrees, before anything is trained."""
-    problems = list(refused)
-    for each in claimed.records:
-        try:
-            check_comparable(claimed.scored, each)
-        except (ValueError, LookupError) as error:  # LookupError: a student that is not known here
-            problems.append(str(error))
-    if problems:
-        shown = problems[:PROBLEMS_SHOWN] + [f"... and {len(problems) - PROBLEMS_SHOWN} more"] * (
-            len(problems) > PROBLEMS_SHOWN
-        )
-        raise ValueError("\n".join(["refused, nothing was trained:", *(f"  {each}" for each in shown)]))
-
-
-def check_reviews(found: Proposal, folder: Path, results: Path, refused: list[str]) -> set[str]:
-    """sha256 of the records that reviews made here are of. What is wrong with reviews joins `refused`: of somebody else's name,
-    or said to be verified while this machine knows nothing of it."""
-    _, wrong = reviews([folder / mirror.RECORDS])
-    refused += wrong
-    mine = set()
-    for path in (path for path in found.added if path.startswith(f"{mirror.REVIEWS}/")):
-        text = (folder / path).read_bytes()
-        try:
-            review = Review.model_validate_json(text)
-        except ValueError:
-            continue  # named above
-        here = folder_of(results) / Path(path).relative_to(mirror.REVIEWS)
-        if here.is_file() and here.read_bytes() == text:
-            mine.add(review.rerun)
-        elif review.kind == "verified":
-            refused.append(f"{path} says it was verified by {review.by}; not here. Maintainers add such reviews themselves")
-        elif review.by != found.author:
-            refused.append(f"{path} is by {review.by}; the pull request is by {found.author}")
-    return mine
-
-
-def _reruns(folder: Path) -> set[str]:
-    found = set()
-    for path in folder.glob("*/*@*/*/seed*.json"):
-        try:
-            found.add(Review.model_validate_json(path.read_bytes()).rerun)
-        except ValueError:
-            continue  # ranking names it
-    return found
-
-
-def drawn(claimed: Claimed, count: int, me: str, results: Path) -> list[One]:
-    """Records by lot, of each student and seed the earliest; those that were drawn before stay, so that nobody draws until it
-    fits. Noted before anything is trained."""
-    cells: dict[tuple[str, int], One] = {}
-    for each in sorted(claimed.records, key=lambda each: each.record.date, reverse=True):
-        cells[each.record.student, each.record.seed] = each
-    before = [each for each in cells.values() if marker(results, each).exists() or reviewed(each, "verified", me, results)]
-    rest = [each for each in cells.values() if each not in before]
-    more = random.SystemRandom().sample(rest, min(max(count - len(before), 0), len(rest)))
-    for each in more:
-        begin(results, each)
-    return sorted([*before, *more], key=lambda each: each.name)
 
 
 def run_again(
@@ -181,43 +84,106 @@ def run_again(
 ) -> list[Compared]:
     """Trains what was drawn and says what came of each."""
     compared = []
+    students = {each.digest: each.record for each in claimed.known}
     for each in drawn(claimed, count, me, results):
         after = reviewed(each, "verified", me, results) or rerun(claimed.scored, each, results, device)
-        compared.append(compare(each, after, claimed.students))
+        compared.append(weighed(each, after, students, claimed.reruns))
         for line in verdict(compared[-1]):
             echo(line)
     return compared
 
 
 def concluded(compared: Sequence[Compared], me: str, results: Path, echo: Callable[[str], None]) -> list[Path]:
-    """The reviews, when every student came out where it is due. Raises ValueError when one did not."""
-    outside = [each for each in compared if not each.inside]
-    if outside:
-        told = "; ".join(
-            f"{each.before.name}: {each.before.record.top1:.2%} became {each.after.record.top1:.2%}"
-            + (", and one student has no interval" if each.inside is None else "")
-            for each in outside
-        )
-        raise ValueError(
-            f"not verified: {len(outside)} of {len(compared)} re-runs are not where they are due ({told}); no review written"
-        )
+    """The reviews, when the re-runs bear the claims out. Raises ValueError when they don't."""
+    if not compared:
+        echo("no new record, nothing to train: the set at its pinned commit is the one that was evaluated")
+        return []
+    by_student = judged_by_student(compared)
+    for student, (found, several) in by_student.items():
+        echo(f"{student}: {_together(found, several)}")
+    wrong = [line for found, several in by_student.values() if not found.holds for line in _why_not(found, several)]
+    if wrong:
+        raise ValueError(f"not verified: {'; '.join(wrong)}; no review written")
     written = [write_review(each, "verified", me, results) for each in compared]
-    echo(f"verified: {len(compared)} students run again, all inside; {len(written)} reviews in {folder_of(results)}")
+    echo(f"verified: {len(compared)} students run again, all came out; {len(written)} reviews in {folder_of(results)}")
     return written
 
 
-def pushed(found: Proposal, compared: Sequence[Compared], written: Sequence[Path], results: Path) -> str:
-    """Commits re-runs and reviews to the pull request's branch, when it is still what was verified. Raises ValueError."""
+def _together(found: Judged, several: Sequence[Compared]) -> str:
+    before, after = (sum(each.record.top1 for each in side) / len(several) for side in _sides(several))
+    bound = "" if found.bound is None else f", at most {found.bound:.1%} apart when both are honest"
+    same = ", all identical to the bit" if all(each.identical for each in several) else bound
+    return f"mean of {len(several)} students claimed {before:.1%}, run again {after:.1%}{same}"
+
+
+def _sides(several: Sequence[Compared]) -> tuple[list[One], list[One]]:
+    return [each.before for each in several], [each.after for each in several]
+
+
+def _why_not(found: Judged, several: Sequence[Compared]) -> list[str]:
+    lines = [
+        f"{each.before.name}: {each.before.record.top1:.2%} became {each.after.record.top1:.2%}"
+        for each in (several[i] for i in found.outside)
+    ]
+    student = several[0].before.record.student
+    if found.bound is None:
+        lines.append(
+            f"{student}: {len(several)} re-runs that are not identical to the bit tell nothing of their spread, {FEWEST} do; "
+            f"run more: --seeds {FEWEST}, of a submission with as many students"
+        )
+    elif abs(found.difference) > found.bound:
+        lines.append(f"{student}: {_together(found, several)}")
+    elif not found.tells and not lines:
+        lines.append(
+            f"{student}: {len(several)} re-runs spread so far that claims {found.bound:.1%} off pass (allowed: {UNSEEN:.0%});"
+            f" run more: --seeds {2 * len(several)}, of a submission with as many students"
+        )
+    return lines
+
+
+def pushed(found: Proposal, compared: Sequence[Compared], written: Sequence[Path], results: Path) -> tuple[str, str]:
+    """Commits re-runs and reviews to the pull request's branch, when it is still what was verified.
+
+    Returns (its newest commit, what was done). Raises ValueError.
+    """
     add: dict[str, hub.Content] = {}
     for each, review in zip(compared, written, strict=True):
         add |= reproduce.files(each, review, results)
     add = {path: file for path, file in add.items() if path not in found.there.files}
+    where = f"{found.repo.url}/discussions/{found.number}"
     if not add:
-        return f"{found.repo.url}/discussions/{found.number} has these reviews already"
+        return found.there.sha, f"{where} has these reviews already"
     try:
-        hub.commit(found.repo, add, f"Verify {found.cell}", parent=found.there.sha, revision=found.revision)
+        done = hub.commit(found.repo, add, f"Verify {found.cell}", parent=found.there.sha, revision=found.revision)
     except hub.StaleParentError:
+        raise _changed(found, "nothing pushed") from None
+    return done.sha, f"{where}: pushed {len(add)} files"
+
+
+def _changed(found: Proposal, done: str) -> ValueError:
+    return ValueError(f"pull request {found.number} of {found.repo} has changed since it was verified; {done}: verify it again")
+
+
+def merged(found: Proposal, sha: str, me: str) -> str:
+    """Merges the pull request when its newest commit is still `sha` and main, which may have moved, still allows it. Raises
+    ValueError, also when somebody was quicker than the merge."""
+    now = proposal(found.repo, found.number)
+    if now.there.sha != sha:
+        raise _changed(found, "not merged")
+    if now.main.sha != found.main.sha and (problems := _problems_since(found, now, me)):
+        raise refusal("not merged, main has moved since:", problems)
+    main = hub.merge(found.repo, found.number)
+    if hub.listing(found.repo, found.revision).sha != sha:
         raise ValueError(
-            f"pull request {found.number} of {found.repo} has changed since it was verified; nothing pushed: verify it again"
-        ) from None
-    return f"{found.repo.url}/discussions/{found.number}: pushed {len(add)} files; merge it when you agree"
+            f"pull request {found.number} of {found.repo} was pushed to while it was merged; its commits after {sha[:8]} were "
+            "not verified: look at them, and take them back"
+        )
+    return f"merged as {main[:8]}"
+
+
+def _problems_since(found: Proposal, now: Proposal, me: str) -> list[str]:
+    """What main did not say when the pull request was verified."""
+    new = [path for path in found.added if path.startswith(f"{mirror.RECORDS}/")]
+    problems = [f"main has a record of {path} by now" for path in new
+                if claims.taken(path, now.main) and not claims.taken(path, found.main)]  # fmt: skip
+    return problems + claim_problems(now, manifest_of(now.repo, now.manifest, now.there), me)

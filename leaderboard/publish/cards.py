@@ -15,6 +15,7 @@ from vddbench.spec import PROTOCOL
 TOP_ROWS = 10  # of each table; the parquet has them all
 MAX_TABLES = 30
 DEFAULT = "leaderboard.parquet"
+MARK = "vddbench-results"  # a tag: `publish` replaces tables and README only where it stands
 SAYS = {
     "leaderboard.parquet": "a row for each entry: rank, rank interval, score and its interval, bytes, who ran it again",
     "aggregate.parquet": "all tables of a student in one: the mean share of the gap from `random` to `full` that is closed",
@@ -25,7 +26,8 @@ SAYS = {
 
 def results_card(board: Board, names: Sequence[str], repo_id: str, space_id: str, space_url: str) -> str:
     """README.md of the results repo. `names`: files of tables/; a config each, the leaderboard is the default."""
-    front = ["---", "pretty_name: vddbench results", "tags:", "- leaderboard", "- dataset-distillation", "- video", "configs:"]
+    tags = [f"- {tag}" for tag in (MARK, "leaderboard", "dataset-distillation", "video")]
+    front = ["---", "pretty_name: vddbench results", "tags:", *tags, "configs:"]
     for name in names:
         front += [f"- config_name: {name.removesuffix('.parquet')}", *(["  default: true"] if name == DEFAULT else [])]
         front += ["  data_files:", "  - split: train", f"    path: tables/{name}"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from leaderboard.publish.target import not_ours
 from leaderboard.reviews import folder_of
 from leaderboard.site import submitted
 from vddbench import mirror
@@ -22,6 +23,7 @@ from vddbench.records import MAX_JSON_BYTES, address
 from vddbench.spec import Review
 
 KILLED_SECONDS = 86_400  # what a live process has made is younger
+OUTBOX = ".vddbench-outbox"  # the mark of an outbox, and its lock
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,12 @@ def copy(files: Mapping[str, Path], into: Path) -> int:
 
 def write_outbox(into: Path, results: Sequence[Path], submissions: Sequence[Path]) -> int:
     """Adds to `into` all that a login node needs to publish; how many files. What is there is never changed, but for the copy
-    of a payload (for its previews) whose submission was made anew."""
+    of a payload (for its previews) whose submission was made anew. Raises ValueError for a folder that holds something else."""
+    if into.exists() and not (into / OUTBOX).is_file() and (others := [path.name for path in into.iterdir()]):
+        raise not_ours(str(into), others)
     gathered = gather(results, submissions)
     into.mkdir(parents=True, exist_ok=True)
-    with (into / ".lock").open("w") as lock:
+    with (into / OUTBOX).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         count = copy(gathered.files, into)
         with bar("payloads", len(gathered.payloads)) as progress:

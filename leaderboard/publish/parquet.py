@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,11 +15,8 @@ import pyarrow.parquet as pq
 
 from leaderboard import reported
 from leaderboard.aggregate import COLUMNS as AGGREGATED
-from leaderboard.aggregate import aggregate
-from leaderboard.evidence import Evaluated
 from leaderboard.rank import COLUMNS as RANKED
 from leaderboard.site.board import Board
-from vddbench.progress import say
 from vddbench.records import all_record_files, read_record
 from vddbench.spec import Environment, Record
 
@@ -38,8 +35,8 @@ def tables(board: Board, records: Path) -> dict[str, bytes]:
     """{file name: parquet} of every table that has rows. `records`: the folder that the board is of."""
     made = {
         "leaderboard": leaderboard(board),
-        "aggregate": aggregated(board.evaluated),
-        "records": all_records(records, {one.path for one in board.evaluated}),
+        "aggregate": aggregated(board),
+        "records": all_records(records, {one.path: one.record for one in board.evaluated}),
         "reported": papers(),
     }
     return {f"{name}.parquet": written(table) for name, table in made.items() if table.num_rows}
@@ -66,15 +63,9 @@ def leaderboard(board: Board) -> pa.Table:
     return pa.Table.from_pylist([native(row) for row in rows], schema=pa.schema([*map(column, RANKED), *REVIEWED]))
 
 
-def aggregated(found: Sequence[Evaluated]) -> pa.Table:
-    """All tables of a student in one. Of a student whose records can't share one there is none, and that is said."""
-    parts = []
-    for student in sorted({one.record.student for one in found}):
-        try:
-            parts.append(aggregate([one for one in found if one.record.student == student]))
-        except ValueError as error:
-            say(f"no table over all tasks for student {student}: {error}")
-    rows = [native(row) for part in parts for row in part.to_dict("records")]
+def aggregated(board: Board) -> pa.Table:
+    """All tables of a student in one."""
+    rows = [native(row) for row in board.together.to_dict("records")]
     return pa.Table.from_pylist(rows, schema=pa.schema(list(map(column, AGGREGATED))))
 
 
@@ -102,12 +93,13 @@ def native(row: Mapping[Any, Any]) -> dict[str, Any]:
     return values
 
 
-def all_records(folder: Path, counted: set[Path]) -> pa.Table:
-    """A row for each record that verifies, re-runs and further records of a cell included (`counts`: the one that ranks)."""
+def all_records(folder: Path, counted: Mapping[Path, Record]) -> pa.Table:
+    """A row for each record that verifies, re-runs and further records of a cell included. counted: those that rank, which
+    were verified when they were loaded."""
     rows = []
     for path in all_record_files(folder):
         try:
-            record, _ = read_record(path)
+            record = counted[path] if path in counted else read_record(path)[0]
         except (ValueError, OSError):
             continue  # the board names it
         values = record.model_dump(exclude={"environment", "checks"})

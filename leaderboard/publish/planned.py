@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from leaderboard.publish.gather import Gathered, is_content_named, whole_records_first
+from leaderboard.publish.target import CARD, TABLE_FILES
+from leaderboard.site import built
 from vddbench import hub, mirror
 
-CARD, INDEX = "README.md", "index.html"  # they point to other files, so they come after them
+LAST = {"index.html", CARD}  # they point to other files, so they come after them
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,42 @@ def told(paths: Mapping[str, hub.Content]) -> str:
     return f"Add {what} of {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more tasks' if len(tasks) > 3 else ''}"
 
 
-def changed(
-    repo: hub.Repo, files: Mapping[str, hub.Content], there: hub.Listing, is_ours: Callable[[str], bool]
+def tables_due(repo: hub.Repo, files: Mapping[str, hub.Content], there: hub.Listing) -> list[Planned]:
+    """Commits that make the results repo hold these; a table that is no longer made goes."""
+    gone = [path for path in TABLE_FILES if path in there.files and path not in files]
+    return changed(repo, "Regenerate the tables", files, there, gone)
+
+
+def board_due(
+    repo: hub.Repo, files: Mapping[str, hub.Content], now: built.Built, there: hub.Listing, before: built.Built
 ) -> list[Planned]:
-    """Commits that make the repo hold these files, and none of `is_ours` beside them. One, unless there are too many files:
-    then the pages that point to others come after them, and what goes goes last."""
+    """Commits that make the Space hold these pages and the note `now` of them. Files of the note of the board `before` go where
+    `now` has them no more; others are left alone. `now` may have previews that are there already."""
+    gone = [path for path in before.files if path in there.files and path not in now.files and built.FILE.fullmatch(path)]
+    made = changed(repo, "Regenerate the board", {**files, built.NOTE: built.text_of(now)}, there, gone)
+    if len(made) > 1:  # broken off between two of them, what is there then is ours all the same
+        both = built.Built(
+            files=tuple(sorted({*now.files, *(path for path in before.files if path in there.files)})),
+            pages={**before.pages, **now.pages},
+            specs={**before.specs, **now.specs},
+        )
+        made[0] = replace(made[0], add={built.NOTE: built.text_of(both), **made[0].add})
+    return made
+
+
+def changed(
+    repo: hub.Repo, message: str, files: Mapping[str, hub.Content], there: hub.Listing, gone: Sequence[str]
+) -> list[Planned]:
+    """Commits that make the repo hold these files and none of `gone`. One, unless there are too many files: then the pages that
+    point to others come after them, what goes goes after those, and the note of what is there is last."""
     add = [path for path, content in files.items() if path not in there.files or not there.files[path].holds(content)]
-    add.sort(key=lambda path: (path in {INDEX, CARD}, path))
-    gone = sorted(path for path in there.files if is_ours(path) and path not in files)
-    steps = [(path, True) for path in add] + [(path, False) for path in gone]
+    add.sort(key=lambda path: (path in LAST, path))
+    note = [path for path in add if path == built.NOTE]
+    steps = [(path, True) for path in add if path not in note]
+    steps += [(path, False) for path in sorted(gone)] + [(path, True) for path in note]
     made = []
     for first in range(0, len(steps), hub.COMMIT_FILES):
         part = steps[first : first + hub.COMMIT_FILES]
         adding = {path: files[path] for path, is_added in part if is_added}
-        message = f"Regenerate {'the board' if repo.kind == 'space' else 'the tables'}"
         made.append(Planned(repo, message, adding, [path for path, is_added in part if not is_added]))
     return made

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from leaderboard.aggregate import aggregate
+from leaderboard.aggregate import COLUMNS, aggregate
 from leaderboard.evidence import Evaluated, is_full, load, majority, tables_of
 from leaderboard.rank import TABLE, rank
 from leaderboard.reviews import Reviewed, reviews
@@ -38,11 +39,23 @@ class Board:
     """Everything measured."""
 
     rows: pd.DataFrame  # of `rank`, all tables
-    overall: tuple[Overall, ...]
+    together: pd.DataFrame  # of `aggregate`, all students
     tables: tuple[Table, ...]
     evaluated: tuple[Evaluated, ...]
     reviewed: Mapping[str, Sequence[Reviewed]]  # by the submission's sha256
     left_out: tuple[str, ...]  # records and reviews that were refused, tables that can't be made
+
+    @cached_property
+    def overall(self) -> tuple[Overall, ...]:
+        """Of each student and track where two methods or more are in all tables."""
+        parts: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in self.together.to_dict("records"):
+            parts[str(row["student"]), str(row["track"])].append({str(name): value for name, value in row.items()})
+        return tuple(
+            Overall(student, track, tuple(rows))
+            for (student, track), rows in parts.items()
+            if sum(not pd.isna(row["rank"]) for row in rows) > 1
+        )
 
     def tasks(self) -> dict[str, list[Table]]:
         """By task, those with most lines first."""
@@ -72,25 +85,20 @@ def board_of(roots: Sequence[Path]) -> Board:
     reviewed, refused = reviews(roots)
     found, others = majority(loaded.evaluated)
     rows, problems = ranked(found)
-    overall: tuple[Overall, ...] = ()
-    try:
-        overall = overall_of(found)
-    except ValueError as error:  # two payloads of one reference, which `problems` names as well
-        problems.append(f"no ranking over all tasks: {error}")
-    return assembled(rows, found, reviewed, overall, [*loaded.refused, *others, *refused, *problems])
+    together, more = aggregated(found)
+    return assembled(rows, found, reviewed, together, [*loaded.refused, *others, *refused, *problems, *more])
 
 
-def overall_of(found: Sequence[Evaluated]) -> tuple[Overall, ...]:
-    """Of each student and track where two methods or more are in all tables. Raises ValueError for records that can't share
-    a table."""
-    parts: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in aggregate(found).to_dict("records"):
-        parts[str(row["student"]), str(row["track"])].append({str(name): value for name, value in row.items()})
-    return tuple(
-        Overall(student, track, tuple(rows))
-        for (student, track), rows in parts.items()
-        if sum(not pd.isna(row["rank"]) for row in rows) > 1
-    )
+def aggregated(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
+    """All tables of each student in one, and one line for each student whose records can't share one."""
+    parts, problems = [], []
+    for student in sorted({one.record.student for one in found}):
+        try:
+            parts.append(aggregate([one for one in found if one.record.student == student]))
+        except ValueError as error:  # two payloads of one reference
+            problems.append(f"no table over all tasks of student {student}: {error}")
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=COLUMNS), problems
 
 
 def ranked(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
@@ -112,10 +120,11 @@ def assembled(
     rows: pd.DataFrame,
     found: Sequence[Evaluated],
     reviewed: Mapping[str, Sequence[Reviewed]],
-    overall: tuple[Overall, ...] = (),
+    together: pd.DataFrame | None = None,
     left_out: Sequence[str] = (),
 ) -> Board:
     """Rows with the records they are of."""
+    together = pd.DataFrame(columns=COLUMNS) if together is None else together
     of_cell: dict[Cell, dict[str, list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
     students: dict[str, set[str]] = defaultdict(set)
     for one in found:
@@ -133,7 +142,7 @@ def assembled(
             reviewed=tuple(each for sha in hashes for each in reviewed.get(sha, ()) if each.student == row["student"]),
         )
         groups[row["task"], row["student"], row["track"]].append(line)
-    return Board(rows, overall, tuple(_tables(groups)), tuple(found), reviewed, tuple(left_out))
+    return Board(rows, together, tuple(_tables(groups)), tuple(found), reviewed, tuple(left_out))
 
 
 def _tables(groups: Mapping[tuple[str, str, str], list[Line]]) -> list[Table]:

@@ -1,5 +1,5 @@
-"""What a build of the site left in its folder, `built.json`: so that the next build removes pages that are no more and makes no
-preview twice. No torch."""
+"""What a build of the site left in its folder or Space, `built.json`: so that the next build removes pages that are no more,
+makes no preview twice, and shows what it can't make where the payload is not at hand. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from vddbench.atomic import replacing
-from vddbench.spec import Frozen
+from vddbench.spec import DatasetSpec, Frozen, Sha256
 
 NOTE = "built.json"
 MAX_BYTES = 50_000_000
@@ -34,11 +34,37 @@ class Previews(Frozen):
     shown: tuple[Shown, ...]
 
 
+class Tensor(Frozen):
+    """A row of the storage table."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    num_bytes: int
+
+
+class Looked(Frozen):
+    """What a payload shows; `missing` says why there are no previews."""
+
+    tensors: tuple[Tensor, ...] = ()
+    previews: Previews | None = None
+    missing: str = ""
+
+
 class Built(Frozen):
-    """Paths below the site's folder."""
+    """Paths below the site's folder; what was read of payloads and prepared stores."""
 
     files: Annotated[tuple[str, ...], Field(max_length=1_000_000)] = ()
-    previews: dict[str, Previews] = Field(default_factory=dict)  # by the page's folder
+    pages: dict[str, Looked] = Field(default_factory=dict)  # by the page's folder; those with tensors
+    specs: dict[Sha256, DatasetSpec] = Field(default_factory=dict)  # by the store's digest
+
+
+def parsed(text: bytes) -> Built | None:
+    """None for what no build wrote."""
+    try:
+        return Built.model_validate_json(text) if len(text) <= MAX_BYTES else None
+    except ValidationError:
+        return None
 
 
 def read(out: Path) -> Built:
@@ -46,15 +72,16 @@ def read(out: Path) -> Built:
     note = out / NOTE
     if not note.is_file() or note.stat().st_size > MAX_BYTES:
         return Built()
-    try:
-        return Built.model_validate_json(note.read_bytes())
-    except ValidationError:
-        return Built()
+    return parsed(note.read_bytes()) or Built()
+
+
+def text_of(built: Built) -> bytes:
+    return built.model_dump_json(indent=1).encode() + b"\n"
 
 
 def write(out: Path, built: Built) -> None:
     with replacing(out / NOTE) as file:
-        file.write(built.model_dump_json(indent=1).encode() + b"\n")
+        file.write(text_of(built))
 
 
 def remove(out: Path, files: Iterable[str]) -> None:

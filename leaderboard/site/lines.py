@@ -63,11 +63,12 @@ class Line:
 
     @property
     def verified_by(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each.by for each in self.reviewed if each.kind == "verified" and each.inside is not False))
+        """Maintainers whose re-run came out; where that can't be told, it has not."""
+        return tuple(dict.fromkeys(each.by for each in self.reviewed if each.kind == "verified" and each.inside))
 
     @property
     def reproductions(self) -> int:
-        """Re-runs by others whose number came out inside the prediction interval."""
+        """Re-runs by others whose number came out, one of each record and person."""
         return sum(each.kind == "reproduced" and bool(each.inside) for each in self.reviewed)
 
 

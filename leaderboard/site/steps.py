@@ -7,28 +7,39 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from leaderboard.evidence import Evaluated
 from vddbench import lookup
-from vddbench.records import path_of
+from vddbench.records import published_path
 from vddbench.spec import DatasetSpec, Manifest, Record, Task
 
+PUBLISHED, A_REPO = "published", "ORG/vddbench-results"  # where `vddbench pull` puts its copy; a name for examples
 STRIDE, STEPS = 4, {"1": 500, "5": 500, "10": 1000, "full": 500}  # what `prepare --folder` does when it isn't told
 
 
-def commands(records: Sequence[Record], manifest: Manifest | None, spec: DatasetSpec | None) -> list[tuple[str, str]]:
-    """(what it does, command line), in order. records: of one submission."""
+def commands(
+    evaluated: Sequence[Evaluated], manifest: Manifest | None, spec: DatasetSpec | None, results_repo: str
+) -> list[tuple[str, str]]:
+    """(what it does, command line), in order. evaluated: of one submission; results_repo: where it is published, or ""."""
+    records = [each.record for each in evaluated]
     one = records[0]
-    where = f"submissions/{one.task}/{one.folder}"
     digest = one.store_digest[:16]
     made = [(f"prepare the data (the store's digest must begin with {digest})", prepare(Task.parse(one.task).dataset, spec))]
+    where = f"submissions/{one.task}/{one.folder}"
+    if results_repo:
+        first = min(evaluated, key=lambda each: (each.record.student, each.record.seed))
+        place = Path(PUBLISHED, "records", published_path(first.record, first.path.read_bytes())).as_posix()
+        where = f"{PUBLISHED}/sets/{one.submission_sha256[:8]}/{one.task}/{one.folder}"
+        made.append(
+            ("fetch the set and its records", f"vddbench pull --task {one.task} --submissions --results-repo {results_repo}")
+        )
+        made.append(("train one of its students again: does its number come out?", f"vddbench reproduce {place}"))
     if manifest is not None and (distill := distilling(manifest)):
         made.append(("what distills such a set", distill))
     made.append((f"check it: {manifest_line(one)}", f"vddbench check {where}"))
     seeds = max(record.seed for record in records) + 1
     students = ",".join(sorted({record.student for record in records}))
     made.append(("train and test all its students", f"vddbench evaluate {where} --students {students} --seeds {seeds}"))
-    first = path_of(Path("results"), min(records, key=lambda record: (record.student, record.seed)))
-    made.append(("train one again: does its number come out?", f"vddbench reproduce {first.as_posix()}"))
-    made.append(("compare", f"vddbench rank --task {one.task}"))
+    made.append(("compare", f"vddbench rank --task {one.task}{f' --results {PUBLISHED}/records' if results_repo else ''}"))
     return made
 
 

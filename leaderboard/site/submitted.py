@@ -11,22 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.evidence import Evaluated
-from leaderboard.site.built import Previews, Shown
+from leaderboard.site.built import Looked, Previews, Shown, Tensor
 from vddbench.atomic import canonical_json
 from vddbench.manifest import DATA, MANIFEST, read_manifest
+from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Manifest, Record, Task
 
+NOT_AT_HAND = "The payload was not at hand when the page was built, so there are no previews."
 Identity = tuple[str, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A row of the storage table."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -37,18 +29,8 @@ class Found:
     manifest: Manifest
 
 
-@dataclass(frozen=True)
-class Looked:
-    """What its payload shows; `missing` says why it shows nothing."""
-
-    tensors: tuple[Tensor, ...] = ()
-    previews: Previews | None = None
-    missing: str = ""
-
-
 def identity(record: Record) -> Identity:
-    folder = record.method if record.distill_seed == 0 else f"{record.method}-s{record.distill_seed}"
-    return record.task, folder, record.submission_sha256
+    return record.task, record.folder, record.submission_sha256
 
 
 def find(roots: Sequence[Path]) -> tuple[dict[Identity, Found], list[str]]:
@@ -66,6 +48,10 @@ def find(roots: Sequence[Path]) -> tuple[dict[Identity, Found], list[str]]:
                 refused.append(f"{path}: {error}")
                 continue
             key = manifest.task, manifest.folder, manifest.sha256
+            due = {f"{manifest.task}/{manifest.folder}", f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"}
+            if f"{path.parent.parent.name}/{path.parent.name}" not in due:  # it would speak for another's page
+                refused.append(f"{path}: by its fields it belongs in {' or '.join(sorted(due))}")
+                continue
             if key not in found or (not _has_payload(found[key]) and (path.parent / DATA).exists()):
                 found[key] = Found(path.parent, manifest)
     return found, refused
@@ -75,31 +61,73 @@ def _has_payload(found: Found) -> bool:
     return (found.folder / DATA).exists()
 
 
-def spec_for(one: Evaluated) -> DatasetSpec | None:
-    """Of the prepared store that a record was made on, where it is here; of a dataset in the package where its classes fit."""
-    from vddbench import lookup
+def published(manifests: Path, payloads: Sequence[Path]) -> tuple[dict[Identity, Found], list[str]]:
+    """As `find`: submissions by the manifests that everybody has, each with its payload where that is here. What else there is
+    here plays no part, so that every publisher shows the same."""
+    found, refused = find([manifests])
+    here, _ = find(payloads)
+    for key in found.keys() & here.keys():
+        if _has_payload(here[key]) and here[key].manifest.decoder == found[key].manifest.decoder:
+            found[key] = Found(here[key].folder, found[key].manifest)
+    return found, refused
+
+
+def prepared(one: Evaluated) -> DatasetSpec | None:
+    """Of the prepared store that a record was made on, where it is here."""
     from vddbench.store import Store, prepared_names
 
     dataset = Task.parse(one.record.task).dataset
-    if dataset in prepared_names():
-        try:
-            store = Store.open(dataset)
-        except (ValueError, OSError):  # damaged: the classes have numbers then
-            return None
-        return store.spec if store.digest == one.record.store_digest else None
-    if dataset in lookup.names("dataset"):
-        spec: DatasetSpec = lookup.load("dataset", dataset).SPEC
-        return spec if spec.num_classes == one.record.num_classes else None
-    return None
+    if dataset not in prepared_names():
+        return None
+    try:
+        store = Store.open(dataset)
+    except (ValueError, OSError):  # damaged: the classes have numbers then
+        return None
+    return store.spec if store.digest == one.record.store_digest else None
 
 
-def look(found: Found | None, spec: DatasetSpec | None, folder: Path, before: Previews | None = None) -> Looked:
+def bundled(one: Evaluated) -> DatasetSpec | None:
+    """Of a dataset in the package, where its classes fit."""
+    from vddbench import lookup
+
+    dataset = Task.parse(one.record.task).dataset
+    if dataset not in lookup.names("dataset"):
+        return None
+    spec: DatasetSpec = lookup.load("dataset", dataset).SPEC
+    return spec if spec.num_classes == one.record.num_classes else None
+
+
+def look(
+    found: Found | None, spec: DatasetSpec | None, folder: Path, before: Looked | None = None, there: Looked | None = None
+) -> Looked:
     """Reads the payload and writes its previews to `folder`, unless those of an earlier build are of the same bytes. Never
-    raises for what a stranger can cause."""
+    raises for what a stranger can cause.
+
+    before: of the last build in this folder. there: what the page shows where it is published, empty where it shows nothing;
+    what can't be made here stays as it is there, and previews of the same bytes are not made again.
+    """
+    known = [each.previews for each in (there, before) if each is not None and each.previews is not None]
+    kept = there.previews if there is not None else None
+    here = _look(found, spec, folder, [each for each in known if each is kept or _is_in(folder, each)])
+    if there is None or found is None or here.previews is not None:
+        return here
+    if there.previews is not None or (there.tensors and here.tensors in ((), there.tensors)):
+        return there
+    if not here.tensors and here.missing != NOT_AT_HAND:  # of this machine, not of the submission
+        say(f"no previews of {found.folder}: {here.missing}")
+        return Looked(missing=NOT_AT_HAND)
+    return here
+
+
+def _is_in(folder: Path, previews: Previews) -> bool:
+    return all((folder / each.file).is_file() for each in previews.shown)
+
+
+def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Sequence[Previews]) -> Looked:
     if found is None:
         return Looked(missing="No manifest of this submission was at hand when the page was built.")
     if not _has_payload(found):
-        return Looked(missing="The payload was not at hand when the page was built, so there are no previews.")
+        return Looked(missing=NOT_AT_HAND)
     from vddbench import payload, submission
 
     try:
@@ -108,21 +136,24 @@ def look(found: Found | None, spec: DatasetSpec | None, folder: Path, before: Pr
         entries = payload.entries(data)
     except (ValueError, OSError) as error:
         return Looked(missing=f"The payload was refused: {error}")
-    tensors = tuple(Tensor(each.name, str(each.dtype).removeprefix("torch."), each.shape, each.num_bytes) for each in entries)
+    tensors = tuple(
+        Tensor(name=each.name, dtype=str(each.dtype).removeprefix("torch."), shape=each.shape, num_bytes=each.num_bytes)
+        for each in entries
+    )
     if spec is None:
-        return Looked(tensors, missing="There are no previews: the dataset was not prepared where the page was built.")
+        return Looked(tensors=tensors, missing="There are no previews: the dataset was not prepared where the page was built.")
     try:
-        return Looked(tensors, _previews(found, spec, folder, before))
+        return Looked(tensors=tensors, previews=_previews(found, spec, folder, known))
     except (ValueError, LookupError) as error:
-        return Looked(tensors, missing=f"There are no previews: {error}")
+        return Looked(tensors=tensors, missing=f"There are no previews: {error}")
 
 
-def _previews(found: Found, spec: DatasetSpec, folder: Path, before: Previews | None) -> Previews:
+def _previews(found: Found, spec: DatasetSpec, folder: Path, known: Sequence[Previews]) -> Previews:
     from vddbench import previews, submission
 
     follows_from = [previews.VERSION, found.manifest.sha256, found.manifest.decoder, spec.model_dump(mode="json")]
     of = hashlib.sha256(canonical_json(follows_from)).hexdigest()
-    if before is not None and before.of == of and all((folder / each.file).is_file() for each in before.shown):
-        return before
+    if (same := next((each for each in known if each.of == of), None)) is not None:
+        return same
     made = previews.write(submission.read(found.folder, spec), spec, folder)
     return Previews(of=of, shown=tuple(Shown(file=each.file, label=each.label, class_name=each.class_name) for each in made))
