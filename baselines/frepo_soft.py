@@ -3,6 +3,9 @@
 Published are free real labels y and a term that keeps one winner a clip (arXiv 2206.00719). A payload holds distributions,
 so here y is the centred softmax of learned logits: students are given what was regressed on. Soft labels cost 2 K bytes a
 clip where the budget has 8, so the pixels give way: T - 1 frames are stored, and the last is shown twice.
+
+Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 21.9 % (5 students x 3
+distillations, which differ: 22.0, 27.6, 16.0), +10.6 over `random` (-1.2 to +22.3), not told apart.
 """
 
 from __future__ import annotations
