@@ -76,7 +76,7 @@ def _trained(path: Path, results: Path) -> Path:
 @pytest.fixture(scope="session")
 def trained(tiny: Store, tiny_random: Path) -> Path:
     """results/ with two students of `random` on tiny-ipc1, seed 0 trained; made once for all files that import this."""
-    return _trained(tiny_random, tiny_random.parents[2] / "trained" / "results")
+    return _trained(tiny_random, tiny_random.parents[2] / f"trained_{tiny_random.name}" / "results")
 
 
 @pytest.fixture
