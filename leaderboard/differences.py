@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from tabulate import tabulate
 from leaderboard.evidence import Evaluated
 from leaderboard.paired import Difference, Pair, pairs
 from leaderboard.rank import MIN_SEEDS
+from leaderboard.site import submitted
 from vddbench.manifest import read_manifest
-from vddbench.place import home
 from vddbench.progress import clean
-from vddbench.spec import Manifest, Task
+from vddbench.spec import Manifest
 
 CLASSES_SHOWN = 20  # of those with the largest differences
 FIELDS = ("payload_bytes", "clips_per_class", "clip_steps", "external", "holdout", "num_missing")
@@ -66,30 +65,21 @@ def counted(n: int, what: str) -> str:
 def per_class(pair: Pair, first: str, second: str) -> str:
     """The classes that differ most, with intervals of their own: of many classes one in twenty leaves 0 out by luck."""
     table = pair.per_class()
-    names = class_names(pair.task, len(table))
+    spec = submitted.prepared(pair.first[0]) or submitted.bundled(pair.first[0])  # of the store that both were evaluated on
     order = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
     lines = []
     for row in table.loc[order.sort_values()].to_dict("records"):
         found = Difference(**{name: row[name] for name in Difference.__dataclass_fields__})
         between = "-" if np.isnan(found.low) else f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
         scores = [f"{100 * found.first:.0f}", f"{100 * found.second:.0f}", f"{100 * found.top1:+.0f}"]
-        lines.append([clean(names[row["label"]]), row["videos"], *scores, between])
+        name = spec.class_names[row["label"]] if spec is not None else str(row["label"])
+        lines.append([clean(name), row["videos"], *scores, between])
     head = ("class", "test videos", f"{first} %", f"{second} %", "difference", "95 %")
     left = len(table) - len(lines)
     note = f"\n... and {left} classes that differ less" if left else ""
     return (
         tabulate(lines, head, disable_numparse=True) + note + "\nOf many classes, one interval in twenty leaves out 0 by luck."
     )
-
-
-def class_names(task: str, classes: int) -> Sequence[str]:
-    """Of the prepared store, where there is one; else numbers."""
-    path = home() / "prepared" / Task.parse(task).dataset / "spec.json"
-    try:
-        names = json.loads(path.read_text())["class_names"]
-    except (OSError, ValueError, KeyError):
-        names = []
-    return names if len(names) >= classes else [str(i) for i in range(10_000)]
 
 
 def differing(pair: Pair, submissions: Path) -> dict[str, tuple[str, str]]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from leaderboard.reviews import folder_of
+from leaderboard.reviews import folder_of, reruns
 from vddbench import lookup
 from vddbench.atomic import sha256_file
 from vddbench.predictions import Predictions
-from vddbench.records import MAX_JSON_BYTES, path_of, read_record, record_files
-from vddbench.spec import FULL, Record, Review, Task
+from vddbench.records import path_of, read_record, record_files
+from vddbench.spec import FULL, Record, Task
 
 Cell = tuple[str, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
 RANDOM = "random"  # the baseline that gain is measured over
@@ -59,22 +58,10 @@ def load(roots: Sequence[Path]) -> Loaded:
             cell = record.task, record.folder, record.submission_sha256, record.student, record.seed
             if cell not in found:
                 here[cell].append((evaluated(record, predictions, path), predictions.videos_digest()))
-        reruns = named_reruns(root) if any(len(several) > 1 for several in here.values()) else set()
+        again = reruns(folder_of(root)) if any(len(several) > 1 for several in here.values()) else set()
         for cell, several in here.items():
-            found[cell] = min(
-                several, key=lambda each: (sha256_file(each[0].path) in reruns, each[0].record.date, each[0].path)
-            )
+            found[cell] = min(several, key=lambda each: (sha256_file(each[0].path) in again, each[0].record.date, each[0].path))
     return agreeing(list(found.values()), refused)
-
-
-def named_reruns(root: Path) -> set[str]:
-    """sha256 of the records that reviews beside a results folder say are re-runs of others."""
-    found = set()
-    for path in folder_of(root).glob("*/*@*/*/seed*.json"):
-        with suppress(ValueError, OSError):  # what is wrong with a review is said where reviews are shown
-            if path.stat().st_size <= MAX_JSON_BYTES:
-                found.add(Review.model_validate_json(path.read_bytes()).rerun)
-    return found
 
 
 def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Loaded:

@@ -114,11 +114,10 @@ def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
         yield f"the set in {where.repo} was uploaded by {', '.join(by) or 'others'}; the pull request is by {author}"
 
 
-def taken(path: str, main: hub.Listing) -> bool:
-    """Is this path, of a record or its predictions, of a cell that main has a record of? Only a re-run of that one may join."""
-    return path not in main.files and _cell(path) in {
-        _cell(other) for other in main.files if other.startswith(f"{mirror.RECORDS}/")
-    }
+def taken(paths: Iterable[str], main: hub.Listing) -> set[str]:
+    """Which of these new records and predictions are of cells that main has a record of? Only re-runs of those may join."""
+    cells = {_cell(other) for other in main.files if other.startswith(f"{mirror.RECORDS}/")}
+    return {path for path in paths if path not in main.files and _cell(path) in cells}
 
 
 def _cell(path: str) -> str:
@@ -143,6 +142,7 @@ def record_problems(
     for path, date in dates:
         if date > latest:
             yield f"{path} is dated {date}, which is in the future"
+    of_others = taken((path for path, _ in new), found.main)
     for path, each in new:
-        if each.digest not in reruns and taken(path, found.main):
+        if each.digest not in reruns and path in of_others:
             yield f"{path}: main has a record of this student and seed; another one is a re-run: `vddbench reproduce`"

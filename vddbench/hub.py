@@ -98,6 +98,10 @@ class Listing:
     sha: str
     files: dict[str, Remote]
 
+    def holds(self, path: str, content: Content) -> bool:
+        """Is there a file of this path with this content?"""
+        return path in self.files and self.files[path].holds(content)
+
 
 @dataclass(frozen=True)
 class Committed:
@@ -287,7 +291,7 @@ def commit(
 
     def done() -> Committed | None:
         there = _listing(repo, revision)
-        held = all(path in there.files and there.files[path].holds(data) for path, data in add.items())
+        held = all(there.holds(path, data) for path, data in add.items())
         return Committed(there.sha) if held and not any(path in there.files for path in delete) else None
 
     with explained(repo):
@@ -321,7 +325,7 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
         opened = patiently(ours) or patiently(send, ours)
     revision = f"refs/pr/{opened.pull_request}"
     there = listing(repo, revision)
-    missing = {path: data for path, data in add.items() if path not in there.files or not there.files[path].holds(data)}
+    missing = {path: data for path, data in add.items() if not there.holds(path, data)}
     sha = opened.sha
     for begin in range(0, len(missing), COMMIT_FILES):
         sha = commit(repo, dict(list(missing.items())[begin : begin + COMMIT_FILES]), title, revision=revision).sha

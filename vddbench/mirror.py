@@ -18,6 +18,7 @@ from vddbench.manifest import MANIFEST, MAX_MANIFEST_BYTES
 from vddbench.predictions import MAX_NPZ_BYTES
 from vddbench.progress import bar, say
 from vddbench.records import MAX_JSON_BYTES, all_record_files, published_path, read_record
+from vddbench.spec import Record
 
 RECORDS, REVIEWS, SUBMISSIONS = "records", "reviews", "submissions"
 CELL = r"[a-z0-9][a-z0-9_]{0,39}-(?:ipc[0-9]{1,3}|full)/[a-z0-9][a-z0-9_]{0,39}(?:-s[0-9]{1,10})?@[0-9a-f]{8}"
@@ -82,8 +83,8 @@ def _ending(paths: Iterable[str], suffix: str) -> list[str]:
 
 
 def _is_here(path: Path, remote: hub.Remote) -> bool:
-    """Manifests may change, the others are called by their content."""
-    return path.is_file() and (path.name != MANIFEST or remote.holds(path))
+    """Manifests may change; the others are called by their content, which reading checks."""
+    return path.is_file() and path.stat().st_size == remote.size and (path.name != MANIFEST or remote.holds(path))
 
 
 def _fetch(repo: hub.Repo, path: str, sha: str, into: Path) -> None:
@@ -92,6 +93,12 @@ def _fetch(repo: hub.Repo, path: str, sha: str, into: Path) -> None:
     data = hub.fetch(repo, path, sha, limit).read_bytes()
     with replacing(into / path) as file:
         file.write(data)
+
+
+def files_of(path: Path, record: Record) -> dict[str, Path]:
+    """A record's file and its predictions, by their paths in a results repo; the record first."""
+    due = f"{RECORDS}/{published_path(record, path.read_bytes()).as_posix()}"
+    return {due: path, due.removesuffix(".json") + ".npz": path.with_suffix(".npz")}
 
 
 def publishable(results: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
@@ -105,7 +112,5 @@ def publishable(results: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
             except (ValueError, OSError) as error:
                 refused.append(str(error))
                 continue
-            due = f"{RECORDS}/{published_path(record, path.read_bytes()).as_posix()}"
-            found[due] = path
-            found[due.removesuffix(".json") + ".npz"] = path.with_suffix(".npz")
+            found |= files_of(path, record)
     return found, refused

@@ -13,7 +13,7 @@ from vddbench.atomic import try_to_write
 from vddbench.compared import Compared, reviewed, user_name, verdict, weighed, write_review
 from vddbench.evaluate import open_scored
 from vddbench.manifest import MANIFEST
-from vddbench.records import ADDRESS_DIGITS, published_path
+from vddbench.records import ADDRESS_DIGITS
 from vddbench.rerun import One, check_comparable, one, records_in, rerun
 from vddbench.spec import Manifest, Record, Task
 from vddbench.submission import spec_of
@@ -91,7 +91,7 @@ def _of(record: Record, path: Path) -> Manifest:
 
 def check_published(claim: One, repo: hub.Repo) -> None:
     """Raises ValueError, before anything is trained, when the results repo does not have this record."""
-    if (due := published(claim)) not in hub.listing(repo).files:
+    if (due := next(iter(mirror.files_of(claim.path, claim.record)))) not in hub.listing(repo).files:
         raise ValueError(f"{repo} has no {due}: only published records are reviewed there; `vddbench submit` first")
 
 
@@ -113,15 +113,9 @@ def described(found: Compared) -> list[str]:
     return [line.removesuffix(f"  {found.before.path}").removesuffix(f"  {found.after.path}") for line in verdict(found)]
 
 
-def published(each: One) -> str:
-    return f"{mirror.RECORDS}/{published_path(each.record, each.path.read_bytes()).as_posix()}"
-
-
 def files(found: Compared, review: Path, results: Path) -> dict[str, hub.Content]:
     """Of the re-run and its review, by their paths in a results repo."""
-    due = published(found.after)
     return {
-        due: found.after.path,
-        due.removesuffix(".json") + ".npz": found.after.path.with_suffix(".npz"),
+        **mirror.files_of(found.after.path, found.after.record),
         f"{mirror.REVIEWS}/{review.relative_to(folder_of(results)).as_posix()}": review,
     }

@@ -147,6 +147,13 @@ class ClipSet:
         return int(self.clips.shape[0])
 
 
+MOST = 2**53  # of a stranger's numbers: what a float holds exactly, and a column of a table
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Whole = Annotated[int, Field(ge=0, le=MOST)]
+Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Short = Annotated[str, StringConstraints(max_length=200)]
+
+
 class Payload(Frozen):
     """Where a payload too big for git lives."""
 
@@ -183,10 +190,8 @@ class Manifest(Frozen):
     holdout: bool = False  # True: not distilled from the validation videos (but the iteration may be chosen on them: config)
     distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     distill_hardware: Text = ""
-    distill_peak_memory_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = (
-        None  # on the GPU; on the CPU the process's largest
-    )
-    distill_clips_read: Annotated[int, Field(ge=0, le=2**53)] | None = None  # real clips, each time one was read
+    distill_peak_memory_bytes: Whole | None = None  # on the GPU; on the CPU the process's largest
+    distill_clips_read: Whole | None = None  # real clips, each time one was read
     store_digest: Sha256 | None = None  # the prepared store it was made from
     payload: Payload | None = None
 
@@ -220,13 +225,6 @@ class Recipe(Frozen):
     max_batch: int = 256  # SDD
 
 
-MOST = 2**53  # of a stranger's numbers: what a float holds exactly, and a column of a table
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Whole = Annotated[int, Field(ge=0, le=MOST)]
-Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Short = Annotated[str, StringConstraints(max_length=200)]
-
-
 def _is_a_time(text: str) -> str:
     datetime.fromisoformat(text)  # ValueError for a 13th month
     return text
@@ -251,6 +249,9 @@ class Environment(Frozen):
     num_threads: Whole
     precision: Literal["fp32", "bf16"]
     micro_batch: Whole
+
+
+Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 
 
 class Record(Frozen):
@@ -286,9 +287,7 @@ class Record(Frozen):
     peak_memory_bytes: Whole  # on the GPU; on the CPU the process's largest so far
     predictions_sha256: Sha256
     environment: Environment
-    checks: Annotated[
-        dict[Name, bool], Field(max_length=20)
-    ]  # "finite": the student's outputs; False is a result, never retried
+    checks: Checks  # "finite": the student's outputs; False is a result, never retried
     date: Time
 
     @model_validator(mode="after")

@@ -15,14 +15,14 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.console import Console
 
+from leaderboard.rank import MIN_SEEDS
 from vddbench import card, check, claims, hub, mirror, sets, submission
 from vddbench.manifest import MANIFEST, MAX_MANIFEST_BYTES
 from vddbench.progress import clean, say
-from vddbench.records import all_record_files, published_path, read_record
+from vddbench.records import all_record_files, read_record
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 
 REPORT_WIDTH = 110
-FEWEST_RANKED = 3  # students, as in leaderboard.rank
 UNKNOWN = "unknown"  # licence
 TO_COME = "the commit of this upload"
 
@@ -95,9 +95,9 @@ def advice(made: Plan, licence: str) -> list[str]:
     """What an author may regret later; nothing is refused for it."""
     found = []
     students = Counter(path.split("/")[3] for path in made.records if path.endswith(".json"))
-    few = [name for name, count in students.items() if count < FEWEST_RANKED]
+    few = [name for name, count in students.items() if count < MIN_SEEDS]
     if few:
-        found.append(f"{', '.join(few)}: fewer than {FEWEST_RANKED} students are shown and not ranked; evaluate with --seeds 5")
+        found.append(f"{', '.join(few)}: fewer than {MIN_SEEDS} students are shown and not ranked; evaluate with --seeds 5")
     if not made.there and licence == UNKNOWN:
         found.append("without --licence nobody may know what they may do with the set, e.g. --licence cc-by-4.0")
     if not made.manifest.authors:
@@ -150,13 +150,14 @@ def plan(
         )
     if now is not None and card.CARD in now.files:
         content.pop(card.CARD)  # its author may have written more
-    missing = {path: data for path, data in content.items() if now is None or not _holds(now, path, data)}
+    mine = own.keys() - there.files.keys() - claims.taken(own, there)
+    missing = {path: data for path, data in content.items() if now is None or not now.holds(path, data)}
     return Plan(
         results=board,
         cell=cell,
         manifest=on_main or manifest,
         report=report,
-        records={path: file for path, file in own.items() if path not in there.files and not claims.taken(path, there)},
+        records={path: file for path, file in own.items() if path in mine},
         there=published,
         repo=of_set,
         lacks=missing,
@@ -182,10 +183,6 @@ def manifest_on(repo: hub.Repo, there: hub.Listing, path: str, own: Manifest) ->
     return found
 
 
-def _holds(there: hub.Listing, path: str, data: hub.Content) -> bool:
-    return path in there.files and there.files[path].holds(data)
-
-
 def records_of(cell: str, manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
     """{path in the results repo: file} of every record of this submission that verifies, with its predictions; the others are
     named. Raises FileNotFoundError when there is none."""
@@ -197,9 +194,7 @@ def records_of(cell: str, manifest: Manifest, results: Sequence[Path]) -> dict[s
             say(f"left out: {error}", style="yellow")
             continue
         if record.submission_sha256 == manifest.sha256:
-            due = f"{mirror.RECORDS}/{published_path(record, path.read_bytes()).as_posix()}"
-            found[due] = path
-            found[due.removesuffix(".json") + ".npz"] = path.with_suffix(".npz")
+            found |= mirror.files_of(path, record)
     if not found:
         roots = ", ".join(map(str, results))
         raise FileNotFoundError(

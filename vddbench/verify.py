@@ -184,6 +184,6 @@ def merged(found: Proposal, sha: str, me: str) -> str:
 def _problems_since(found: Proposal, now: Proposal, me: str) -> list[str]:
     """What main did not say when the pull request was verified."""
     new = [path for path in found.added if path.startswith(f"{mirror.RECORDS}/")]
-    problems = [f"main has a record of {path} by now" for path in new
-                if claims.taken(path, now.main) and not claims.taken(path, found.main)]  # fmt: skip
+    since = sorted(claims.taken(new, now.main) - claims.taken(new, found.main))
+    problems = [f"main has a record of {path} by now" for path in since]
     return problems + claim_problems(now, manifest_of(now.repo, now.manifest, now.there), me)

@@ -13,14 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from leaderboard.publish.target import not_ours
-from leaderboard.reviews import folder_of
+from leaderboard.reviews import folder_of, parsed, review_files
 from leaderboard.site import submitted
 from vddbench import mirror
 from vddbench.atomic import replacing, sha256_file
 from vddbench.manifest import DATA, MANIFEST
 from vddbench.progress import bar, say
-from vddbench.records import MAX_JSON_BYTES, address
-from vddbench.spec import Review
+from vddbench.records import address
 
 KILLED_SECONDS = 86_400  # what a live process has made is younger
 OUTBOX = ".vddbench-outbox"  # the mark of an outbox, and its lock
@@ -61,14 +60,13 @@ def gather(results: Sequence[Path], submissions: Sequence[Path]) -> Gathered:
 
 def _reviews(folder: Path) -> Iterator[Path]:
     """Files that are reviews and are called by their content; whether their records bear them out, the board says."""
-    for path in sorted(folder.glob("*/*@*/*/seed*.json")):
+    for path in review_files(folder):
         try:
-            text = path.read_bytes() if path.stat().st_size <= MAX_JSON_BYTES else b""
-            Review.model_validate_json(text)
+            _, text = parsed(path)
             if not path.stem.endswith(f".{address(text)}"):
-                raise ValueError(f"by its content it is called seedN.{address(text)}.json")
+                raise ValueError(f"review {path}: by its content it is called seedN.{address(text)}.json")
         except (ValueError, OSError) as error:
-            say(f"left out: review {path}: {str(error)[:500]}")
+            say(f"left out: {str(error)[:500]}")
         else:
             yield path
 

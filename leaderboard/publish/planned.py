@@ -35,7 +35,7 @@ def additions(repo: hub.Repo, gathered: Gathered, there: hub.Listing) -> list[Pl
     lacking = [
         path
         for path, file in gathered.files.items()
-        if path not in there.files or (is_content_named(path) and not there.files[path].holds(file))
+        if path not in there.files or (is_content_named(path) and not there.holds(path, file))
     ]
     groups = whole_records_first(lacking)
     made: list[Planned] = []
@@ -88,7 +88,7 @@ def changed(
 ) -> list[Planned]:
     """Commits that make the repo hold these files and none of `gone`. One, unless there are too many files: then the pages that
     point to others come after them, what goes goes after those, and the note of what is there is last."""
-    add = [path for path, content in files.items() if path not in there.files or not there.files[path].holds(content)]
+    add = [path for path, content in files.items() if not there.holds(path, content)]
     add.sort(key=lambda path: (path in LAST, path))
     note = [path for path in add if path == built.NOTE]
     steps = [(path, True) for path in add if path not in note]
