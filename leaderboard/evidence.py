@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from leaderboard.reviews import folder_of, reruns
+from leaderboard.stores import families
 from vddbench import lookup
 from vddbench.atomic import sha256_file
 from vddbench.predictions import Predictions
@@ -30,6 +31,12 @@ class Evaluated:
     path: Path = Path()
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # [V], when it was read from a file
     answers: int = 2  # how many classes its student ever answered
+    family: str = ""  # digest of the store that stands for its own, where another one does
+
+    @property
+    def store(self) -> tuple[str, str]:
+        """(dataset, digest): records of one store can share a table."""
+        return dataset_of(self.record), self.family or self.record.store_digest
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,11 @@ def load(roots: Sequence[Path]) -> Loaded:
         again = reruns(folder_of(root)) if any(len(several) > 1 for several in here.values()) else set()
         for cell, several in here.items():
             found[cell] = min(several, key=lambda each: (sha256_file(each[0].path) in again, each[0].record.date, each[0].path))
-    return agreeing(list(found.values()), refused)
+    of_one = families([one.record for one, _ in found.values()])
+    return agreeing(
+        [(replace(one, family=of_one[one.store]), digest) for one, digest in found.values()],
+        refused,
+    )
 
 
 def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Loaded:
@@ -70,11 +81,11 @@ def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Load
     answers: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     first: dict[str, Evaluated] = {}
     for one, digest in found:
-        answers[_store(one.record)][digest].add(one.record.submission_sha256)
+        answers[one.store][digest].add(one.record.submission_sha256)
         first.setdefault(digest, one)
     agreed = []
     for one, digest in found:
-        of_store = answers[_store(one.record)]
+        of_store = answers[one.store]
         most = max(of_store, key=lambda each: len(of_store[each]))
         if digest == most:
             agreed.append(replace(one, groups=first[digest].groups, labels=first[digest].labels))
@@ -91,23 +102,23 @@ def evaluated(record: Record, predictions: Predictions, path: Path) -> Evaluated
     return Evaluated(record, hits, predictions.group, path, predictions.label, len(np.unique(predictions.top5[:, 0])))
 
 
-def _store(record: Record) -> tuple[str, str]:
-    return Task.parse(record.task).dataset, record.store_digest
-
-
-def check_unmixed(records: Iterable[Record]) -> None:
+def check_unmixed(found: Iterable[Evaluated]) -> None:
     """Raises ValueError naming two records that can't share a table: other prepared stores, protocols or recipes."""
-    first: dict[tuple[str, str], Record] = {}
-    for record in records:
-        dataset = Task.parse(record.task).dataset
-        for key, what in (((dataset, "store"), "store_digest"), ((record.student, "student"), "protocol_hash")):
-            other = first.setdefault(key, record)
-            if getattr(other, what) != getattr(record, what):
+    first: dict[tuple[str, str], Evaluated] = {}
+    for each in found:
+        for what, (of, value) in unmixed(each).items():
+            other = first.setdefault((what, of), each)
+            if unmixed(other)[what] != (of, value):
                 raise ValueError(
-                    f"two records differ in {what} and can't share a table: "
-                    f"{name(other)} ({getattr(other, what)[:8]}) and {name(record)} ({getattr(record, what)[:8]}); "
+                    f"two records differ in {what} and can't share a table: {name(other.record)} "
+                    f"({unmixed(other)[what][1][:8]}) and {name(each.record)} ({value[:8]}); "
                     "evaluate both on the same prepared store and version, or rank them from separate folders"
                 )
+
+
+def unmixed(each: Evaluated) -> dict[str, tuple[str, str]]:
+    """What a table must not mix: field -> (whose it is, its value)."""
+    return {"store_digest": each.store, "protocol_hash": (each.record.student, each.record.protocol_hash)}
 
 
 def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
@@ -122,18 +133,20 @@ def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
         for each in found
         if each.record.student not in students
     ]
-    for kind, what in ((dataset_of, "store_digest"), (student_of, "protocol_hash")):
+    for what in ("store_digest", "protocol_hash"):
         votes: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for each in kept:
-            votes[kind(each.record)][getattr(each.record, what)].add(each.record.submission_sha256)
-        most = {name: max(of_name, key=lambda value: len(of_name[value])) for name, of_name in votes.items()}
-        others = [each for each in kept if getattr(each.record, what) != most[kind(each.record)]]
-        kept = [each for each in kept if getattr(each.record, what) == most[kind(each.record)]]
-        lines += [
-            f"record {name(each.record)}: its {what} is {getattr(each.record, what)[:8]}, that of most submissions on "
-            f"{kind(each.record)} is {most[kind(each.record)][:8]}"
-            for each in others
-        ]
+            of, value = unmixed(each)[what]
+            votes[of][value].add(each.record.submission_sha256)
+        most = {(of, max(values, key=lambda value: len(values[value]))) for of, values in votes.items()}
+        others = [each for each in kept if unmixed(each)[what] not in most]
+        kept = [each for each in kept if unmixed(each)[what] in most]
+        for each in others:
+            of, value = unmixed(each)[what]
+            due = next(value for name, value in most if name == of)
+            lines.append(
+                f"record {name(each.record)}: its {what} is {value[:8]}, that of most submissions on {of} is {due[:8]}"
+            )
     first: dict[tuple[str, str, str, int], str] = {}
     for each in filter(lambda each: is_reference(each.record), kept):
         first.setdefault(_claim(each.record), each.record.submission_sha256)
@@ -146,10 +159,6 @@ def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
 
 def dataset_of(record: Record) -> str:
     return Task.parse(record.task).dataset
-
-
-def student_of(record: Record) -> str:
-    return record.student
 
 
 def check_references(records: Iterable[Record]) -> None:

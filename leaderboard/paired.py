@@ -101,7 +101,7 @@ def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = Non
     if not common:
         raise LookupError(f"{first} and {second} have no task, student and track in common; evaluate both on one task")
     for methods in common.values():
-        check_unmixed(each.record for method in (first, second) for each in methods[method])
+        check_unmixed(each for method in (first, second) for each in methods[method])
     return [Pair(*key, methods[first], methods[second]) for key, methods in common.items()]
 
 

@@ -94,7 +94,7 @@ class DrawnAll:
 def draw_all(found: Sequence[Evaluated]) -> DrawnAll:
     """Test videos are drawn jointly for all entries of a dataset. Raises ValueError for records that can't share a table."""
     found = sorted(found, key=lambda each: (name(each.record), each.record.distill_seed, each.record.track))
-    check_unmixed(each.record for each in found)
+    check_unmixed(found)
     check_references(each.record for each in found)
     videos: dict[str, Videos] = {}
     tables: dict[tuple[str, str, str], list[tuple[Entry, Drawn]]] = defaultdict(list)

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from scipy.special import stdtrit
 
 from vddbench.atomic import no_twins
+from vddbench.fingerprint import same_data
 from vddbench.predictions import Predictions
 from vddbench.records import MAX_JSON_BYTES, address, all_record_files, path_of, read_record
 from vddbench.spec import Record, Review
 
-SAME = ("task", "method", "distill_seed", "submission_sha256", "student", "seed", "store_digest", "protocol_hash")
+SAME = ("task", "method", "distill_seed", "submission_sha256", "student", "seed", "protocol_hash")
 MEASURED = ("environment", "train_seconds", "test_seconds")
 MISS = 0.05  # of honest students are outside the interval
 
@@ -190,6 +191,8 @@ def read_review(path: Path, folder: Path, known: Mapping[str, Known]) -> Review:
         raise ValueError(f"review {path}: no valid record has the sha256 {', '.join(missing)}...; publish it beside the review")
     original, rerun = known[review.of], known[review.rerun]
     differ = [name for name in SAME if getattr(original.record, name) != getattr(rerun.record, name)]
+    if not same_data(original.record, rerun.record):
+        differ.append("store_digest")
     if differ or review.of == review.rerun:
         raise ValueError(f"review {path}: its records are not two of one cell ({', '.join(differ) or 'one and the same'})")
     if is_copy(original, rerun):

@@ -16,6 +16,7 @@ from leaderboard.evidence import Evaluated, load, tables_of
 from leaderboard.latex import latex
 from leaderboard.power import note
 from leaderboard.rank import TABLE, rank
+from leaderboard.stores import several_stores
 from vddbench.progress import clean, say
 from vddbench.spec import FULL, Task
 
@@ -116,6 +117,8 @@ def show(
     loaded = load(roots)
     for refused in loaded.refused:
         say(f"left out: {refused}")
+    for line in several_stores(one.record for one in loaded.evaluated):
+        say(line)
     if not loaded.evaluated:
         folders = ", ".join(map(str, roots))
         raise FileNotFoundError(

@@ -23,6 +23,7 @@ from vddbench.atomic import canonical_json
 from vddbench.cli import app
 from vddbench.contact import GAP, LINE, TEXT
 from vddbench.datasets import kinetics400, movingshapes
+from vddbench.index import fingerprint_of
 from vddbench.inventory import entry_of, inventory, verify
 from vddbench.place import locked
 from vddbench.prepare import prepare, prepare_named
@@ -98,7 +99,8 @@ def rewritten(store: Store, index: pd.DataFrame, spec: DatasetSpec | None = None
     index.to_parquet(store.path / "index.parquet", index=False)
     (store.path / "spec.json").write_text(spec.model_dump_json())
     done = json.loads((store.path / "done.json").read_text())
-    (store.path / "done.json").write_bytes(canonical_json({**done, "digest": store_digest(spec, index)}))
+    named = {"digest": store_digest(spec, index), "fingerprint": fingerprint_of(store.path, spec, index)}
+    (store.path / "done.json").write_bytes(canonical_json({**done, **named}))
 
 
 def test_an_index_that_breaks_its_spec_is_found_though_its_digest_is_right() -> None:

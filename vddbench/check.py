@@ -103,7 +103,7 @@ def check(path: Path, spec: DatasetSpec | None = None) -> Report:
         attempt(submission.check_sha256, folder, manifest)
     if manifest and task and store_path(task.dataset).is_dir():
         store = attempt(Store.open, task.dataset)
-        attempt(submission.check_store, manifest, store.digest) if store else None
+        attempt(submission.check_store, manifest, store.id) if store else None
     warnings: list[str] = []
     contents = None
     if rows and data and manifest and task and spec and _is_near_budget(rows, task, spec, warnings):

@@ -134,11 +134,19 @@ def list_datasets(
 
 @datasets.command("verify")
 @friendly
-def verify_dataset(name: Annotated[str, typer.Argument(help="a prepared dataset")]) -> None:
-    """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts."""
+def verify_dataset(
+    name: Annotated[str, typer.Argument(help="a prepared dataset")],
+    other: Annotated[
+        Path | None, typer.Option("--against", help="a record, a manifest or another lab's done.json: is it of the same data?")
+    ] = None,
+) -> None:
+    """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts, fingerprint."""
+    from vddbench.against import against
     from vddbench.inventory import verify
 
-    verify(name)
+    store = verify(name)
+    if other is not None:
+        typer.echo(clean(against(store, other)))
 
 
 @datasets.command("show")

@@ -88,7 +88,7 @@ def distill(
         distill_hardware=device_name(device),
         distill_peak_memory_bytes=peak_memory_bytes(device),
         distill_clips_read=made.clips_read,
-        store_digest=train.digest,
+        store=train.id,
         spec=train.spec,
         force=force,
     )

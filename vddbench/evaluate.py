@@ -52,7 +52,7 @@ def open_scored(path: Path) -> Scored:
     store = Store.open(task.dataset)
     check_normalisation(store)
     read = submission.read(path, store.spec)
-    submission.check_store(read.manifest, store.digest)
+    submission.check_store(read.manifest, store.id)
     return Scored(task=task, store=store, submission=read, clipset=submission.decode(read, store.spec))
 
 
@@ -115,6 +115,7 @@ def make_record(
     return Record(
         **identity(scored.submission.manifest, scored.store.digest, student, seed),
         **measured(scored, student),
+        store_fingerprint=scored.store.fingerprint,
         top1=scores["top1"],
         top5=scores["top5"],
         centre_top1=scores["centre_top1"],

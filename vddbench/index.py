@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vddbench.atomic import canonical_json, replacing
+from vddbench.fingerprint import Sketch
 from vddbench.journal import Journal, sha256_frames
 from vddbench.progress import bar, say
-from vddbench.spec import DatasetSpec, Video
-from vddbench.store import COLUMNS, Store, check_layout, store_digest
+from vddbench.spec import DatasetSpec, Fingerprint, Video
+from vddbench.store import COLUMNS, Store, check_layout, rows_digest, store_digest
 
 UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
 
@@ -49,15 +51,16 @@ def write_store(
         check_layout(table)
     except ValueError as error:  # running again would resume the same frames
         raise ValueError(f"{name} was not finished: {error}; delete {folder} and run again") from None
+    journal.sync()
     done = {
         "digest": store_digest(spec, table),
+        "fingerprint": fingerprint_of(folder, spec, table),
         "inputs": inputs,
         "num_videos": len(kept),
         "num_missing": reasons.total(),
         "num_shared": len(shared_videos(table)),
         "problems": dict((+reasons).most_common(20)),
     }
-    journal.sync()
     with replacing(folder / "index.parquet") as file:
         table.to_parquet(file, index=False)
     write(folder / "spec.json", spec.model_dump_json(indent=1).encode())
@@ -162,6 +165,18 @@ def warn_of_shared(index: pd.DataFrame) -> None:
     if groups := sorted((train & test) - {""}):
         first = ", ".join(groups[:5]) + (", ..." if len(groups) > 5 else "")
         say(f"warning: {len(groups):,} groups are in train and in test: {first}", style="yellow")
+
+
+def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fingerprint:
+    """Of the frames in `frames.bin`, all of which are read; a video is mapped at a time."""
+    sketch, shape = Sketch(), (spec.size, spec.size, 3)
+    columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
+    with bar("fingerprint", len(index)) as progress:
+        for video, offset, num_frames in columns:
+            at = offset * spec.size * spec.size * 3
+            sketch.add(video, np.memmap(folder / "frames.bin", np.uint8, "r", at, (num_frames, *shape)))
+            progress.advance()
+    return sketch.fingerprint(rows_digest(spec, index))
 
 
 def check_frames(store: Store) -> None:

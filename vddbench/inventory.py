@@ -13,13 +13,15 @@ import pandas as pd
 from tabulate import tabulate
 
 from vddbench import lookup
+from vddbench.fingerprint import distance
 from vddbench.frames import SOURCE
-from vddbench.index import check_frames, warn_of_shared
+from vddbench.index import check_frames, fingerprint_of, warn_of_shared
 from vddbench.place import home
 from vddbench.progress import clean, say
 from vddbench.spec import DatasetSpec
 from vddbench.store import Store, store_path
 
+ROUNDING = 0.01  # grey levels: the order of sums, and 4 bytes each
 HEADINGS = ("dataset", "state", "classes", "clip", "train", "validation", "test", "missing", "MB", "digest", "where")
 
 
@@ -146,6 +148,7 @@ def verify(name: str) -> Store:
     check_rows(store)
     check_definition(store)
     check_frames(store)
+    check_fingerprint(store)
     seconds, frames = time.monotonic() - started, int(store.index["num_frames"].sum())
     size = (store.path / "frames.bin").stat().st_size
     counts = f"{len(store.index):,} videos ({store.num_missing:,} missing), {frames:,} frames, {size / 1e6:,.1f} MB"
@@ -173,6 +176,14 @@ def check_rows(store: Store) -> None:
         raise ValueError(f"store {store.path} is damaged: no training video in {names}; prepare it again")
     if spec.num_videos is not None:
         check_counts(store, spec, index)
+
+
+def check_fingerprint(store: Store) -> None:
+    """Raises ValueError when it is not that of the store's frames."""
+    if store.fingerprint is None:
+        return
+    if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
+        raise ValueError(f"store {store.path} is damaged: its fingerprint is of other frames; prepare it again")
 
 
 def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:

@@ -22,7 +22,7 @@ from vddbench import lookup
 from vddbench.atomic import canonical_json
 from vddbench.folder import read_folder, validation_groups
 from vddbench.frames import in_frames, of_frames
-from vddbench.index import check_frames, warn_of_shared, write_store
+from vddbench.index import check_frames, fingerprint_of, warn_of_shared, write, write_store
 from vddbench.journal import Journal
 from vddbench.listed import ABSENT, by_id, check_listed, sizes
 from vddbench.place import check_space, explained, finish_swap, locked, swap
@@ -259,6 +259,9 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
     check_frames(store)
+    if store.fingerprint is None:  # an earlier version prepared it
+        write(place / "done.json", canonical_json({**done, "fingerprint": fingerprint_of(place, store.spec, store.index)}))
+        store = Store.open(name)
     return said(Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0))
 
 

@@ -37,6 +37,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"  # datasets, methods, students, deco
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=2000)]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:[A-Za-z0-9+/]{342}==$")]  # fingerprint.py
 IPCS = (1, 5, 10)  # budgets of the field (2312.00362, table 1)
 FULL = "full"  # the unbudgeted task of a dataset: the reference that recovery is measured against
 Split3 = Literal["train", "validation", "test"]
@@ -193,6 +194,7 @@ class Manifest(Frozen):
     distill_peak_memory_bytes: Whole | None = None  # on the GPU; on the CPU the process's largest
     distill_clips_read: Whole | None = None  # real clips, each time one was read
     store_digest: Sha256 | None = None  # the prepared store it was made from
+    store_fingerprint: Fingerprint | None = None  # of the same: what other versions of FFmpeg leave as it is
     payload: Payload | None = None
 
     @property
@@ -267,6 +269,7 @@ class Record(Frozen):
     external: bool
     submission_sha256: Sha256
     store_digest: Sha256
+    store_fingerprint: Fingerprint | None = None  # None: the store is of before there were any
     student: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     top1: Annotated[float, Field(ge=0, le=1)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,17 @@ import pandas as pd
 from pydantic import ValidationError
 
 from vddbench.atomic import canonical_json
+from vddbench.fingerprint import StoreId
 from vddbench.lookup import unknown
 from vddbench.place import home
-from vddbench.spec import DatasetSpec, Split3
+from vddbench.spec import DatasetSpec, Fingerprint, Split3
 
 if TYPE_CHECKING:
     import torch
 
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
-DIGESTED = ["video", "label", "split", "validation", "group", "num_frames", "stride", "frames_sha256"]
+ROWS = ["video", "label", "split", "validation", "group", "num_frames", "stride"]
+DIGESTED = [*ROWS, "frames_sha256"]
 
 
 def store_path(name: str) -> Path:
@@ -39,8 +41,16 @@ def prepared_names() -> list[str]:
 
 def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
     """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin` or source files."""
-    rows = index[DIGESTED].to_numpy(object).tolist()
-    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows])).hexdigest()
+    return _digest_of(spec, index[DIGESTED])
+
+
+def rows_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
+    """The same without the pixels: the exact part of a store's fingerprint (fingerprint.py)."""
+    return _digest_of(spec, index[ROWS])
+
+
+def _digest_of(spec: DatasetSpec, rows: pd.DataFrame) -> str:
+    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows.to_numpy(object).tolist()])).hexdigest()
 
 
 def check_layout(index: pd.DataFrame) -> None:
@@ -59,12 +69,17 @@ class Split:
     name: Split3
     dataset: str
     digest: str  # of the whole store
+    fingerprint: Fingerprint | None = None  # of the whole store
     spec: DatasetSpec
     index: pd.DataFrame
     frames: np.ndarray  # memory map [frames of train, or of test, H, W, C] uint8
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def id(self) -> StoreId:
+        return StoreId(self.digest, self.fingerprint)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -108,7 +123,7 @@ class Split:
     def only(self, rows: np.ndarray) -> Split:
         """The videos where `rows` (bool [V]) is true."""
         kept = self.index[rows].reset_index(drop=True)
-        return Split(name=self.name, dataset=self.dataset, digest=self.digest, spec=self.spec, index=kept, frames=self.frames)
+        return replace(self, index=kept)
 
 
 def check_index(spec: DatasetSpec, index: pd.DataFrame, digest: str) -> None:
@@ -129,6 +144,7 @@ class Store:
     path: Path
     spec: DatasetSpec
     digest: str
+    fingerprint: Fingerprint | None  # None: an earlier version prepared it
     num_missing: int
     index: pd.DataFrame
 
@@ -144,12 +160,14 @@ class Store:
             done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
             spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
             index = pd.read_parquet(path / "index.parquet")
-            digest, num_missing = str(done["digest"]), int(done["num_missing"])
+            digest, fingerprint, num_missing = str(done["digest"]), done.get("fingerprint"), int(done["num_missing"])
             check_index(spec, index, digest)
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
-        store = cls(name=name, path=path, spec=spec, digest=digest, num_missing=num_missing, index=index)
+        store = cls(
+            name=name, path=path, spec=spec, digest=digest, fingerprint=fingerprint, num_missing=num_missing, index=index
+        )
         expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
         found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0
         if found != expected:
@@ -158,6 +176,10 @@ class Store:
                 f"run `vddbench prepare {name} --force`"
             )
         return store
+
+    @property
+    def id(self) -> StoreId:
+        return StoreId(self.digest, self.fingerprint)
 
     def _split(self, name: Split3, rows: pd.Series) -> Split:
         """The chosen videos, and of the file only their side is mapped. Maps begin at whole pages, so that of test may show
@@ -174,6 +196,7 @@ class Store:
             name=name,
             dataset=self.name,
             digest=self.digest,
+            fingerprint=self.fingerprint,
             spec=self.spec,
             index=index,
             frames=frames,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from vddbench import lookup, payload
 from vddbench.atomic import replacing, sha256_file
+from vddbench.fingerprint import NO_STORE, StoreId, same_data
 from vddbench.manifest import DATA, MANIFEST, field_problems, inside, read_manifest
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Manifest, Submission, Task
 from vddbench.store import Store, prepared_names, store_path
@@ -78,12 +79,13 @@ def check_place(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def check_store(manifest: Manifest, store_digest: str) -> None:
-    """Raises ValueError for a set distilled from another preparation of the data: other videos, geometry or recipe."""
-    if manifest.store_digest not in {None, store_digest}:
+def check_store(manifest: Manifest, store: StoreId) -> None:
+    """Raises ValueError for a set distilled from another preparation of the data: other videos, geometry or recipe. Other bytes
+    of the same videos, from another version of FFmpeg, are no other preparation."""
+    if manifest.store_digest is not None and not same_data(manifest, store):
         raise ValueError(
             f"{MANIFEST}: field 'store_digest' names the prepared store {str(manifest.store_digest)[:16]}, the one here is "
-            f"{store_digest[:16]}: distill it again from this one, or prepare the data as it was"
+            f"{str(store.store_digest)[:16]}: distill it again from this one, or prepare the data as it was"
         )
 
 
@@ -161,7 +163,7 @@ def write(
     distill_hardware: str = "",
     distill_peak_memory_bytes: int | None = None,
     distill_clips_read: int | None = None,
-    store_digest: str | None = None,
+    store: StoreId = NO_STORE,
     spec: DatasetSpec | None = None,
     force: bool = False,
 ) -> Path:
@@ -190,7 +192,8 @@ def write(
             distill_hardware=distill_hardware,
             distill_peak_memory_bytes=distill_peak_memory_bytes,
             distill_clips_read=distill_clips_read,
-            store_digest=store_digest,
+            store_digest=store.store_digest,
+            store_fingerprint=store.store_fingerprint,
         )
     except ValidationError as error:
         raise ValueError("\n".join(field_problems(error))) from error

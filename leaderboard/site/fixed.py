@@ -24,7 +24,10 @@ WHY = {  # of every field of the protocol; tests hold the two together
     "default_seeds": "Fewer than 3 trained students are shown, and not ranked.",
 }
 ALSO_FIXED = (
-    ("data", "Pinned videos, decoded once into a store whose digest is in every record; tables never mix digests."),
+    (
+        "data",
+        "Pinned videos, decoded once into a store that every record names by its digest; tables mix decoder versions only.",
+    ),
     ("validation", "A part of train, apart by group where there are groups. Nothing may be chosen on test videos."),
     ("collapsed students", "Count as wrong on every video and are flagged. Dropping failed seeds would flatter."),
     (

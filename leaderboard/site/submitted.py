@@ -13,6 +13,7 @@ from pathlib import Path
 from leaderboard.evidence import Evaluated
 from leaderboard.site.built import Looked, Previews, Shown, Tensor
 from vddbench.atomic import canonical_json
+from vddbench.fingerprint import same_data
 from vddbench.manifest import DATA, MANIFEST, read_manifest
 from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Manifest, Record, Task
@@ -83,7 +84,7 @@ def prepared(one: Evaluated) -> DatasetSpec | None:
         store = Store.open(dataset)
     except (ValueError, OSError):  # damaged: the classes have numbers then
         return None
-    return store.spec if store.digest == one.record.store_digest else None
+    return store.spec if same_data(one.record, store.id) else None
 
 
 def bundled(one: Evaluated) -> DatasetSpec | None:
