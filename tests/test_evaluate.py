@@ -85,7 +85,7 @@ def test_a_submission_of_another_prepared_store_is_refused(tiny_random: Path, tm
     other = tmp_path / "tiny-ipc1" / "random"
     shutil.copytree(tiny_random, other)
     manifest = json.loads((other / "manifest.json").read_bytes())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "store_digest": "0" * 64}))
+    (other / "manifest.json").write_text(json.dumps({**manifest, "store_digest": "0" * 64, "store_fingerprint": None}))
     with pytest.raises(ValueError, match="names the prepared store 0000000000000000"):
         evaluate([other], students=["convnet3d"], seeds=[0], results=tmp_path / "results")
 
@@ -277,3 +277,13 @@ def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny
     assert len(evaluate([tiny_random], students=["convnet3d"], seeds=range(len(recorded) + 1), results=tmp_path)) > len(
         recorded
     )
+
+
+def test_a_submission_of_the_same_store_decoded_by_another_version_is_taken(tiny_random: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tiny-ipc1" / "random"
+    shutil.copytree(tiny_random, other)
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "store_digest": "0" * 64}))
+    made = evaluate([other], students=["convnet3d"], seeds=[0], results=tmp_path / "results")
+    record, _ = read_record(made[0])
+    assert record.store_digest == manifest["store_digest"] and record.store_fingerprint == manifest["store_fingerprint"]

@@ -130,7 +130,7 @@ def test_what_cannot_be_compared_is_refused_before_training(
 ) -> None:
     monkeypatch.setattr(evaluating, "train", None)
     path = seed0(results)
-    path.write_text(json.dumps({**json.loads(path.read_bytes()), field: value}))
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "store_fingerprint": None, field: value}))
     with pytest.raises(ValueError, match=words):
         again(path, entry.parents[1], results)
 
