@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import SHARED
+from tests.faults import members
 from tests.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.folder import checked_spec, read_folder
 from vddbench.journal import Journal
@@ -423,19 +424,6 @@ def wait_for_videos(process: subprocess.Popen[str], count: int) -> None:
     while not (journal.is_file() and journal.read_bytes().count(b"\n") > count):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.002)
-
-
-def members(session: int) -> set[int]:
-    """Living processes of a session."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
-        except OSError:  # it ended meanwhile
-            continue
-        if int(owner) == session and state != "Z":
-            found.add(int(stat.parent.name))
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
