@@ -273,6 +273,16 @@ def test_a_swap_killed_halfway_is_completed(folder: Path) -> None:
     assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
 
 
+def test_a_rebuilt_store_that_was_killed_before_it_took_its_place_is_not_built_again(folder: Path) -> None:
+    first = made("clips", folder)
+    shutil.copytree(first.path, first.path.with_name(".clips.force"))
+    (first.path / "frames.bin").write_bytes(b"")
+    done = prepare_named("clips", folder=folder, **SMALL, force=True)
+    assert done.already and done.store.digest == first.digest
+    assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
+    assert not prepare_named("clips", folder=folder, **SMALL, force=True).already
+
+
 # Interrupted at any moment: a procedural dataset that stops when told, and real processes that are killed
 
 COUNTED = checked_spec(

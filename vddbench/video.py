@@ -213,7 +213,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A video file and its first real video stream. FFmpeg's errors become UnreadableVideo."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path.resolve()), options=options, **LENIENT) as container:
+        with av.open(str(path.absolute()), options=options, **LENIENT) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise UnreadableVideo("no video stream")
