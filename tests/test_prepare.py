@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import SHARED
+from tests.faults import members
 from tests.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.folder import checked_spec, read_folder
 from vddbench.journal import Journal
@@ -272,6 +273,16 @@ def test_a_swap_killed_halfway_is_completed(folder: Path) -> None:
     assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
 
 
+def test_a_rebuilt_store_that_was_killed_before_it_took_its_place_is_not_built_again(folder: Path) -> None:
+    first = made("clips", folder)
+    shutil.copytree(first.path, first.path.with_name(".clips.force"))
+    (first.path / "frames.bin").write_bytes(b"")
+    done = prepare_named("clips", folder=folder, **SMALL, force=True)
+    assert done.already and done.store.digest == first.digest
+    assert sorted(p.name for p in first.path.parent.iterdir()) == [".clips.lock", "clips"]
+    assert not prepare_named("clips", folder=folder, **SMALL, force=True).already
+
+
 # Interrupted at any moment: a procedural dataset that stops when told, and real processes that are killed
 
 COUNTED = checked_spec(
@@ -423,19 +434,6 @@ def wait_for_videos(process: subprocess.Popen[str], count: int) -> None:
     while not (journal.is_file() and journal.read_bytes().count(b"\n") > count):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.002)
-
-
-def members(session: int) -> set[int]:
-    """Living processes of a session."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
-        except OSError:  # it ended meanwhile
-            continue
-        if int(owner) == session and state != "Z":
-            found.add(int(stat.parent.name))
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -34,7 +34,7 @@ def spec(frames: int = 8, size: int = 32, stride: int | str = 2, resize: tuple[i
 def stored(path: Path, of: DatasetSpec) -> tuple[int, np.ndarray]:
     """(stride, frames [n, H, W, C])."""
     out = io.BytesIO()
-    stride, num_frames = write_frames(path, of, out)
+    stride, num_frames, _ = write_frames(path, of, out)
     frames = np.frombuffer(out.getvalue(), np.uint8).reshape(-1, of.size, of.size, 3)
     assert len(frames) == num_frames
     return stride, frames

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from vddbench.lookup import unknown
+from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Video
 
 EXTENSIONS = (".avi", ".mp4", ".webm", ".mkv", ".mov")
@@ -80,7 +81,7 @@ def checked_spec(**fields: Any) -> DatasetSpec:
 
 def chosen_classes(folder: Path, classes: list[str] | None) -> tuple[str, ...]:
     """Sorted class names; with `classes`, only these."""
-    found = {part: {entry.name for entry in visible(folder, folder / part) if entry.is_dir()} for part in SPLITS}
+    found = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in SPLITS}
     if classes is not None:
         for name in classes:
             if name not in found["train"]:
@@ -102,18 +103,39 @@ def visible(folder: Path, where: Path) -> list[os.DirEntry[str]]:
     for entry in entries:
         if not entry.name.isprintable():
             raise ValueError(f"the name {entry.name!r} in {where} has unprintable characters; rename it")
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(folder.resolve()):
+        if entry.is_symlink() and leaves(entry, folder):
             raise ValueError(f"{entry.path} is a link that leaves {folder}; copy the file into the folder")
     return entries
 
 
+def leaves(link: os.DirEntry[str], folder: Path) -> bool:
+    try:
+        return not Path(link.path).resolve().is_relative_to(folder.resolve())
+    except RuntimeError:  # before Python 3.13: links in circles, which lead nowhere
+        return False
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Also of links; one that leads in circles is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def warn_of_folder(error: OSError) -> None:
+    say(f"warning: cannot read the folder {error.filename} ({error.strerror}); its files are left out", style="yellow")
+
+
 def class_videos(folder: Path, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
-    """The videos of one class. Raises ValueError when its training folder holds none."""
+    """The videos of one class, by their names: what isn't there or is no file, decoding will say. Raises ValueError when the
+    training folder holds none.
+    """
     for part in SPLITS:
         where = folder / part / name
         if part == "test" and not where.is_dir():
             continue
-        files = [e for e in visible(folder, where) if e.is_file()]
+        files = [e for e in visible(folder, where) if not is_folder(e)]
         clips = [e for e in files if Path(e.name).suffix.lower() in EXTENSIONS]
         if part == "train" and not clips:
             others = ", ".join(sorted({Path(e.name).suffix or e.name for e in files})[:5])

@@ -2,7 +2,8 @@
 
 For labs that have those already. They are sorted by their numbers, never in listing order, and none may be missing. Frames of
 just the clips' size are taken as they are (SDD's are cropped already), others are scaled and cropped as those of a video.
-The pixels went through a JPEG coder, so the store differs from one of the videos, and says so in its spec.
+The pixels went through a JPEG coder, so the store differs from one of the videos, and says so in its spec. Only the frames
+that are stored are read: damage in the others goes unseen, as it changes nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +19,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vddbench.folder import is_folder, warn_of_folder
+from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Video
-from vddbench.video import MAX_FRAMES, Scaler, Stored, UnreadableVideo, check_pixels, fitted, plan, planned_frames, repeat_to
+from vddbench.video import (
+    MAX_FRAMES,
+    Scaler,
+    Stored,
+    UnreadableVideo,
+    check_pixels,
+    check_regular,
+    fitted,
+    plan,
+    planned_frames,
+    repeat_to,
+)
 
 FRAME = re.compile(r"(?P<stem>frame_?|img_?|image_?|)(?P<number>\d{1,9})\.jpe?g", re.ASCII | re.IGNORECASE)  # no flow_x_00001
 SOURCE = "; from extracted frames"
@@ -38,7 +52,8 @@ def in_frames(listing: Iterable[Video], folder: Path) -> list[Video]:
     """
     videos = list(listing)
     keys = [video.id.rpartition("/")[2] for video in videos]
-    found = folders_of(folder, {key.lower() for key in keys})
+    found, others = folders_of(folder, {key.lower() for key in keys})
+    warn_of_renamed([key for key in keys if key.lower() not in found], others)
     if videos and not found:
         raise FileNotFoundError(
             f"no frames in {folder}: looked for folders such as {folder / keys[0]} with frame000001.jpg, ..."
@@ -54,20 +69,51 @@ def one_of(folders: list[Path], key: str) -> Path | None:
     return same[0] if same else None
 
 
-def folders_of(folder: Path, wanted: set[str]) -> dict[str, list[Path]]:
-    """Lower-case name -> the folders of that name, of the wanted ones."""
+def folders_of(folder: Path, wanted: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Lower-case name -> the folders of that name, of the wanted ones; and the other folders."""
     found: dict[str, list[Path]] = {}
+    others: list[Path] = []
     level = [folder]
     for _ in range(DEPTH):
         deeper: list[Path] = []
         for where in level:
-            for path in sorted(Path(entry.path) for entry in os.scandir(where) if entry.is_dir()):
+            for path in folders_in(where):
                 if (key := path.name.lower()) in wanted:
                     found.setdefault(key, []).append(path)
                 else:
                     deeper.append(path)
+        others += deeper
         level = deeper
-    return found
+    return found, others
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Sorted; none, and a warning, when it can't be read."""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if is_folder(entry))
+    except OSError as error:
+        warn_of_folder(error)
+        return []
+
+
+def warn_of_renamed(keys: Iterable[str], others: Iterable[Path]) -> None:
+    """Says which videos have no folder of their name, but one that looks like it. They are not taken: without its odd
+    characters a name of HMDB51 may be another clip's (Smile!_smile_h_cm_np1_fr_goo_0, Smile_smile_h_cm_np1_fr_goo_0).
+    """
+    alike = {plain(path.name): path for path in others}
+    renamed = [f"{alike[plain(key)]} for {key}" for key in keys if plain(key) in alike]
+    if renamed:
+        first = "; ".join(renamed[:5]) + ("; ..." if len(renamed) > 5 else "")
+        say(
+            f"warning: {len(renamed):,} folders seem to have lost characters of their videos' names: {first}. Give them the "
+            "lists' names, with every [ ] ( ) ! & # + - ; ~ @, if you know which is which",
+            style="yellow",
+        )
+
+
+def plain(name: str) -> str:
+    """What scripts leave of a name that they make safe for a shell."""
+    return "".join(c for c in name.lower() if c.isalnum() and c.isascii())
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -119,6 +165,7 @@ def store_frames(folder: Path, spec: DatasetSpec, part: Path) -> Stored:
 def contents(files: Iterable[Path]) -> Iterator[bytes]:
     for file in files:
         try:
+            check_regular(file)
             yield file.read_bytes()
         except OSError as error:
             raise UnreadableVideo(f"cannot be read: {file.name}, {error.strerror}") from None

@@ -41,7 +41,7 @@ def write_store(
     write_problems(folder / "problems.csv", videos, problems)
     kept = [videos[video] for video in sorted(journal.rows)]
     check_kept(folder, name, spec, kept, problems)
-    reasons = Counter(reason.split(":")[0] for reason in problems.values())
+    reasons = Counter(reason.split(":")[0] for _, reason in sorted(problems.items()))
     if spec.num_missing is not None:
         spec = spec.model_copy(update={"num_missing": missing_of(spec, kept)})
         reasons[UNLISTED] = sum((spec.num_missing or {}).values()) - len(problems)
@@ -86,7 +86,7 @@ def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "reason"])
     rows.writerows([str(videos[video].path or video), reason] for video, reason in sorted(problems.items()))
-    write(path, text.getvalue().encode())
+    write(path, text.getvalue().encode(errors="backslashreplace"))  # folders may have names that are no UTF-8
 
 
 def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:

@@ -100,8 +100,8 @@ class Journal:
         os.fsync(self.frames.fileno())
 
     def close(self) -> None:
-        self.frames.close()
-        self.lines.close()
+        with self.lines:  # closing also writes, which fails on a full disk
+            self.frames.close()
 
 
 def sha256_frames(file: BinaryIO, offset: int, num_frames: int, frame_bytes: int) -> str:

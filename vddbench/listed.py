@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from vddbench.folder import SPLITS
+from vddbench.folder import SPLITS, warn_of_folder
 from vddbench.index import check_splits
 from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Video
 
 ABSENT = "not there"  # why a listed video is not in the store, for problems.csv
+MAX_DEPTH = 64  # of folders in folders; Python 3.11 walks them recursively
 MAX_LIST_BYTES = 256 * 10**6  # of an official list; the largest, Something-Something's train.json, has some 20 MB
 
 
@@ -88,29 +89,42 @@ def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
     for video in videos.values():
         if video.path is not None:
             with suppress(FileNotFoundError):
-                status = video.path.stat()
-                is_folder = stat.S_ISDIR(status.st_mode)
-                found[video.id] = sum(e.stat().st_size for e in os.scandir(video.path)) if is_folder else status.st_size
+                found[video.id] = size_of(video.path)
     return found
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file or of the files in a folder; 0 when that can't be read: decoding will say why. Raises
+    FileNotFoundError.
+    """
+    try:
+        status = path.stat()
+        is_folder = stat.S_ISDIR(status.st_mode)
+        return sum(entry.stat().st_size for entry in os.scandir(path)) if is_folder else status.st_size
+    except FileNotFoundError:
+        raise
+    except OSError:  # no permission, links in circles
+        return 0
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[str]:
     """The files of all folders below, folder by folder in sorted order. Links to folders are followed, but every folder is
-    read once: links may lead in circles. A folder that can't be read is said, its files are then not there.
+    read once: links may lead in circles. A folder that can't be read is said, and one that lies too deep; their files are
+    then not there.
     """
     seen: set[tuple[int, int]] = set()
+    top = os.fspath(folder).count(os.sep)
     for where, folders, names in os.walk(folder, followlinks=True, onerror=warn_of_folder):
         status = Path(where).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if folders and where.count(os.sep) - top >= MAX_DEPTH:
+            say(f"warning: the folders in {where[:200]}... lie too deep; their files are left out", style="yellow")
+            folders.clear()
         folders.sort()
         yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffix))
-
-
-def warn_of_folder(error: OSError) -> None:
-    say(f"warning: cannot read the folder {error.filename} ({error.strerror}); its files are left out", style="yellow")
 
 
 def read_list(path: Path) -> str:

@@ -63,18 +63,31 @@ def locked(place: Path) -> Iterator[None]:
         yield
 
 
-def swap(building: Path, place: Path) -> None:
-    """A rebuilt store takes the old one's place."""
-    old = place.with_name(f".{place.name}.old")
-    place.rename(old)
-    building.rename(place)
-    shutil.rmtree(old)
+def rebuilding(place: Path) -> Path:
+    """Where --force builds beside the store that it will replace."""
+    return place.with_name(f".{place.name}.force")
 
 
-def finish_swap(place: Path) -> None:
-    """Completes a swap that was killed halfway."""
-    building, old = place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")
-    if old.is_dir():
-        if not place.is_dir():
-            building.rename(place)
+def swap(place: Path) -> bool:
+    """A rebuilt store takes the old one's place, also when an earlier run was killed before or while it did so.
+    Was there one?
+    """
+    building, old = rebuilding(place), place.with_name(f".{place.name}.old")
+    swapped, rebuilt = old.is_dir(), (building / "done.json").is_file()
+    if swapped and place.is_dir():
         shutil.rmtree(old)
+    if rebuilt and place.is_dir():
+        place.rename(old)
+    if rebuilt:
+        building.rename(place)
+    if old.is_dir():
+        shutil.rmtree(old)
+    return swapped or rebuilt
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed run leaves beside the frames: the parts of videos, files that were not finished."""
+    for parts in folder.glob("parts*"):
+        shutil.rmtree(parts, ignore_errors=True)  # a worker may write for milliseconds after its parent was killed
+    for file in folder.glob(".*.part"):
+        file.unlink()

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import closing
@@ -25,7 +26,7 @@ from vddbench.frames import in_frames, of_frames
 from vddbench.index import check_frames, fingerprint_of, warn_of_shared, write, write_store
 from vddbench.journal import Journal
 from vddbench.listed import ABSENT, by_id, check_listed, sizes
-from vddbench.place import check_space, explained, finish_swap, locked, swap
+from vddbench.place import check_space, explained, locked, rebuilding, swap, sweep
 from vddbench.progress import bar, say
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.store import Store, store_path
@@ -146,21 +147,22 @@ def prepare(
     absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
     place = store_path(name)
     with locked(place), explained(name, place):
-        finish_swap(place)
+        rebuilt = swap(place)  # by a run with --force that was killed when all was written
         inputs = hash_of(spec, listed, source_bytes)
-        if (place / "done.json").is_file() and not force:
+        if (place / "done.json").is_file() and (not force or (rebuilt and inputs_of(place) == inputs)):
             return already_prepared(name, place, spec, inputs)
         check_listed(name, spec, listed, absent, unlisted)
-        building = place.with_name(f".{name}.force") if (place / "done.json").is_file() else place
+        building = rebuilding(place) if (place / "done.json").is_file() else place
         there = {video: listed[video] for video in listed if video not in absent}
         building.mkdir(exist_ok=True)
+        sweep(building)
         run = hash_of(spec, listed, {})
         with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
             problems = absent | fill(journal, building, spec, there, render, workers or num_cores())
             done = write_store(building, name, spec, listed, journal, problems, inputs)
             num_resumed = journal.num_resumed
-        if building != place:
-            swap(building, place)
+        sweep(building)
+        swap(place)
     seconds = time.monotonic() - started
     store = Store.open(name)
     return said(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
@@ -191,12 +193,11 @@ def store_videos(
     workers: int,
 ) -> dict[str, str]:
     """Stores the videos of `todo`, which are in the order of `videos`; returns id -> reason of the unreadable ones."""
-    parts = folder / "parts"
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
+    parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # of this process alone
     workers = min(workers, len(todo))
     finished = rendered_videos(todo, spec, render) if render else decoded_videos(todo, spec, parts, workers)
     problems: dict[str, str] = {}
+    guessed: list[str] = []
     started = time.monotonic()
     try:
         with closing(finished), bar("preparing", len(todo)) as progress:
@@ -209,10 +210,15 @@ def store_videos(
                         if video.split == "train":
                             make_room(journal, videos)
                         journal.append(video.id, outcome, frames)
+                        if outcome.num_guessed:
+                            guessed.append(video.id)
                 rate = (progress.done + 1) / (time.monotonic() - started)
                 progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
     finally:
         shutil.rmtree(parts, ignore_errors=True)  # the parts of an interrupted run would fill the disk
+    if guessed:
+        first = ", ".join(guessed[:10]) + (", ..." if len(guessed) > 10 else "")
+        say(f"warning: {len(guessed):,} videos have damaged frames, which the decoder has guessed: {first}", style="yellow")
     return problems
 
 
@@ -247,9 +253,21 @@ def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str,
     return hashlib.sha256(canonical_json([VERSION, spec.model_dump(mode="json"), rows])).hexdigest()
 
 
+def inputs_of(place: Path) -> str | None:
+    """The `hash_of` that a finished store was made from; None when its done.json is damaged."""
+    try:
+        return str(json.loads((place / "done.json").read_bytes())["inputs"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
 def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> Prepared:
     """A finished store, when it was made from the same videos and options. Raises ValueError when not, or damaged."""
     store = Store.open(name)
+    sweep(place)
+    (place / "journal").unlink(missing_ok=True)  # of a run that was killed at its very end
+    if rebuilding(place).is_dir():
+        say(f"an interrupted run with --force is in {rebuilding(place)}: --force again goes on with it, or delete it")
     done = json.loads((place / "done.json").read_bytes())
     if done.get("inputs") != inputs:
         before, now = dict(store.spec), dict(spec)

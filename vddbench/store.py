@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,6 +138,40 @@ def check_index(spec: DatasetSpec, index: pd.DataFrame, digest: str) -> None:
     check_layout(index)
 
 
+@contextmanager
+def damage_said(name: str, path: Path) -> Iterator[None]:
+    """Whatever is wrong with the files of a store becomes a ValueError that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
+
+
+class Head(NamedTuple):
+    """What a finished store says of itself."""
+
+    spec: DatasetSpec
+    digest: str
+    fingerprint: Fingerprint | None
+    num_missing: int
+
+
+def read_head(path: Path) -> Head:
+    """Unchecked, as its files say."""
+    done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
+    spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
+    return Head(spec, str(done["digest"]), done.get("fingerprint"), int(done["num_missing"]))
+
+
+def check_length(path: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
+    """Raises ValueError when `frames.bin` has not as many bytes as the index says."""
+    expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
+    found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0
+    if found != expected:
+        raise ValueError(f"frames.bin has {found:,} bytes, its index says {expected:,}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """A prepared dataset. Only `evaluate` opens this; distillers and training get a `Split` of train."""
@@ -156,26 +192,12 @@ class Store:
             raise LookupError(unknown("prepared dataset", name, prepared_names()) + f"; run: vddbench prepare {name}")
         if not (path / "done.json").is_file():
             raise ValueError(f"store {path} is incomplete (no done.json); run its `vddbench prepare {name}` again to resume")
-        try:
-            done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
-            spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
+        with damage_said(name, path):
+            head = read_head(path)
             index = pd.read_parquet(path / "index.parquet")
-            digest, fingerprint, num_missing = str(done["digest"]), done.get("fingerprint"), int(done["num_missing"])
-            check_index(spec, index, digest)
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
-        store = cls(
-            name=name, path=path, spec=spec, digest=digest, fingerprint=fingerprint, num_missing=num_missing, index=index
-        )
-        expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
-        found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0
-        if found != expected:
-            raise ValueError(
-                f"store {path} is damaged: frames.bin has {found:,} bytes, its index says {expected:,}; "
-                f"run `vddbench prepare {name} --force`"
-            )
-        return store
+            check_index(head.spec, index, head.digest)
+            check_length(path, head.spec, index)
+        return cls(name=name, path=path, index=index, **head._asdict())
 
     @property
     def id(self) -> StoreId:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from vddbench.spec import DatasetSpec
 MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
 MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels. A still of an hour is a small file, and would be 78 GB
+MIN_SHARE = 0.5  # of the seconds that the container names. Of 35 that were cut without coding anew, 0.69 and more can
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
 # a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -59,6 +61,7 @@ class Stored:
     stride: int
     sha256: str  # of the source file
     frames_sha256: str  # of the stored bytes
+    num_guessed: int = 0  # damaged frames that the decoder filled in, of all it gave
 
 
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
@@ -84,30 +87,41 @@ def store_video(path: Path, spec: DatasetSpec, part: Path) -> Stored:
     Raises UnreadableVideo, and OSError when `part` cannot be written.
     """
     try:
+        check_regular(path)
         source = sha256_file(path)
     except OSError as error:
         raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
     with part.open("w+b") as file:
-        step, num_frames = write_frames(path, spec, file)
+        step, num_frames, num_guessed = write_frames(path, spec, file)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Stored(num_frames=num_frames, stride=step, sha256=source, frames_sha256=digest)
+    return Stored(num_frames=num_frames, stride=step, sha256=source, frames_sha256=digest, num_guessed=num_guessed)
 
 
-def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int]:
-    """Writes the stored frames of a video into the empty file `out`; returns (stride used, frames stored).
+def check_regular(path: Path) -> None:
+    """Raises UnreadableVideo for what may have no end (pipes, devices), OSError when it isn't there."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UnreadableVideo("not a regular file")
 
-    A video of fewer than T frames repeats from its start up to T. Raises UnreadableVideo.
+
+def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int, int]:
+    """Writes the stored frames of a video into the empty file `out`; returns (stride used, frames stored, frames of the
+    video that were damaged and that the decoder guessed).
+
+    A video of fewer than T frames repeats from its start up to T. One with guessed frames is refused, unless it is of a
+    dataset that may miss none: there the distributor's file is what it is. Raises UnreadableVideo.
     """
     cut_bytes = missing_bytes(path)
     with opened(path) as (container, stream):
         expected = header_num_frames(container, stream)
         planned = plan(expected, spec.frames, spec.stride)
-        num_decoded = write_planned(decoded(container, stream), spec, planned, out)
+        num_decoded, num_guessed = write_planned(decoded(container, stream), spec, planned, out)
     if cut_bytes and num_decoded < expected:  # a file that lost only its trailing index still has all its frames
         raise UnreadableVideo(f"cut short: {cut_bytes:,} bytes are missing at its end")
     if num_decoded == 0:
         raise UnreadableVideo("no frames")
+    if num_guessed and (spec.num_videos is None or spec.num_missing is not None):
+        raise UnreadableVideo(f"damaged: {num_guessed:,} of {num_decoded:,} frames could only be guessed")
     actual = plan(num_decoded, spec.frames, spec.stride)
     if (num_planned := len(planned_frames(actual, num_decoded))) > MAX_STORED_FRAMES:
         raise UnreadableVideo(f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,} with a stride of {actual[0]}")
@@ -115,9 +129,9 @@ def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int
         out.seek(0)
         out.truncate()
         with opened(path) as (container, stream):
-            if write_planned(decoded(container, stream), spec, actual, out) != num_decoded:
+            if write_planned(decoded(container, stream), spec, actual, out)[0] != num_decoded:
                 raise UnreadableVideo("decodes to another number of frames each time")
-    return actual[0], repeat_to(spec, out)
+    return actual[0], repeat_to(spec, out), num_guessed
 
 
 def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
@@ -131,11 +145,13 @@ def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
     return max(num_frames, spec.frames)
 
 
-def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan, out: BinaryIO) -> int:
-    """Writes the planned ones of a video's frames, the first MAX_STORED_FRAMES; returns how many frames it really has."""
+def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan, out: BinaryIO) -> tuple[int, int]:
+    """Writes the planned ones of a video's frames, the first MAX_STORED_FRAMES; returns how many frames it really has, and how
+    many of them are damaged.
+    """
     step, chosen = planned
     wanted = itertools.count(0, step) if chosen is None else iter(chosen)
-    next_wanted, num_decoded, num_stored = next(wanted), 0, 0
+    next_wanted, num_decoded, num_stored, num_guessed = next(wanted), 0, 0, 0
     scaler = Scaler()
     turn = UPRIGHT
     for frame in frames:
@@ -146,7 +162,8 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
             num_stored += 1
             next_wanted = next(wanted, -1)
         num_decoded += 1
-    return num_decoded
+        num_guessed += frame.is_corrupt
+    return num_decoded, num_guessed
 
 
 def picture(frame: VideoFrame, spec: DatasetSpec, scaler: Scaler, turn: Turn) -> np.ndarray:
@@ -196,7 +213,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A video file and its first real video stream. FFmpeg's errors become UnreadableVideo."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path.resolve()), options=options, **LENIENT) as container:
+        with av.open(str(path.absolute()), options=options, **LENIENT) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise UnreadableVideo("no video stream")
@@ -226,17 +243,28 @@ def header_num_frames(container: InputContainer, stream: VideoStream) -> int:
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """All frames in display order. Raises UnreadableVideo at the first damage: nothing is concealed."""
-    num_decoded = 0
-    for packet in container.demux(stream):
+    """All frames in display order. Raises UnreadableVideo when the container is damaged, or most of it can't be read: a wrong
+    byte between the frames can hide all that follow, without an error.
+    """
+    num_decoded, begin, end = 0, 0.0, 0.0
+    for packet in container.demux():  # of all streams, as one may be shorter than the others
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None and packet.time_base:
+            begin = min(begin, float(time * packet.time_base))
+            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
         if packet.is_corrupt:
             raise UnreadableVideo("damaged or cut short")
-        for frame in packet.decode():
+        for frame in stream.decode(packet):
             num_decoded += 1
             if num_decoded > MAX_FRAMES:
                 raise UnreadableVideo(f"more than {MAX_FRAMES:,} frames")
             check_pixels(frame.width, frame.height)
             yield frame
+    claimed = (container.duration or 0) / av.time_base
+    if num_decoded and end - begin < claimed * MIN_SHARE:
+        raise UnreadableVideo(f"cut short: {end - begin:.1f} of {claimed:.1f} seconds can be read")
 
 
 def missing_bytes(path: Path) -> int:

@@ -60,7 +60,7 @@ def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers:
                     part = parts / str(i)
                     with _no_interrupt():
                         store = store_frames if video.path.is_dir() else store_video
-                        waiting.append((video, part, pool.submit(store, video.path.resolve(), spec, part)))
+                        waiting.append((video, part, pool.submit(store, video.path.absolute(), spec, part)))
                 if not waiting:
                     return
                 yield _first(waiting)
