@@ -38,9 +38,10 @@ def prepared_names() -> list[str]:
 
 
 def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
-    """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin` or source files."""
+    """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin`, source files or
+    where they came from."""
     rows = index[DIGESTED].to_numpy(object).tolist()
-    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows])).hexdigest()
+    return hashlib.sha256(canonical_json([spec.from_anywhere().model_dump(mode="json"), rows])).hexdigest()
 
 
 def check_layout(index: pd.DataFrame) -> None:
