@@ -29,7 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # documented there
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from vddbench.atomic import sha256_file
@@ -455,8 +455,8 @@ def _fetch(repo: Repo, path: str, revision: str) -> str:
 def copy(
     repo: Repo, path: str, revision: str, begin: int, end: int, out: BinaryIO, came: Callable[[int], object] = lambda _: None
 ) -> None:
-    """Writes the bytes `begin` to `end` (excluded) of a file at a commit (40 hex digits) to `out`, past huggingface_hub's cache;
-    goes on where a connection broke. came: is told how many bytes each time some have come; what it raises ends the copy.
+    """Writes the bytes `begin` to `end` (excluded) of a file at a commit (40 hex digits) to `out`, past huggingface_hub's
+    cache; goes on where a connection broke. came: is told how many bytes each time some have come; what it raises ends it.
 
     Raises FileNotFoundError, and OSError when the file ends before or the server gives other bytes than asked for.
     """

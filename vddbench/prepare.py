@@ -95,7 +95,7 @@ def check_builtin_options(chosen: dict[str, Any]) -> None:
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
         raise ValueError(
-            f"{given}: only with --folder, or --hub under a name of your own; a built-in dataset's geometry and recipe are fixed"
+            f"{given}: only with --folder, or --hub under your own name; a built-in dataset's geometry and recipe are fixed"
         )
 
 
