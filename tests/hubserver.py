@@ -204,6 +204,10 @@ class Hub:
         """Calls `then` before the next such requests, which are answered as ever."""
         self.faults.append(Fault(method, re.compile(pattern), None, {}, "before", times, then, passes=True))
 
+    def asked_for(self, pattern: str) -> int:
+        """How many requests had such a path."""
+        return sum(re.search(pattern, path) is not None for _, path, _ in self.asked)
+
     def repo(self, name: str, kind: str = "datasets") -> Repo:
         return self.repos[kind, name]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from vddbench import hub as door
 from vddbench.datasets import hmdb51, ucf101
 
 REPO = "lab/videos"
+Files = dict[str, bytes | None]
+Table = Callable[[list[tuple[str, bytes]]], pa.Table]
 CLIPS = {"pour": 12, "kick_ball": 9}  # of hmdb51, cut down: 5 train and 3 test each
 UCF_CLIPS = {"Archery": 5, "Basketball": 5}  # of ucf101, cut down: a clip in groups 6 to 10 each, so 2 test and 3 train
 
@@ -51,10 +53,10 @@ def files_of(raw: Path) -> dict[str, bytes]:
     return {path.relative_to(raw).as_posix(): path.read_bytes() for path in sorted(raw.rglob("*")) if path.is_file()}
 
 
-def publish(hub: Hub, files: dict[str, bytes | None], name: str = REPO) -> str:
+def publish(hub: Hub, files: Mapping[str, bytes | None], name: str = REPO) -> str:
     """A commit in a dataset repo; its sha."""
     door.create(door.Repo(name))
-    hub.put(name, files)
+    hub.put(name, dict(files))
     return hub.repo(name).at("main").sha
 
 
@@ -85,9 +87,7 @@ def with_ids(rows: list[tuple[str, bytes]]) -> pa.Table:
     return pa.table({"video_id": names, "video": pa.array([data for _, data in rows], pa.large_binary())})
 
 
-def shards(
-    rows: list[tuple[str, bytes]], table: Callable[[list[tuple[str, bytes]]], pa.Table], count: int = 2, group: int = 3, **options: Any
-) -> dict[str, bytes | None]:
+def shards(rows: list[tuple[str, bytes]], table: Table, count: int = 2, group: int = 3, **options: Any) -> Files:
     """The rows in `count` parquet files with row groups of `group`, under the names that `datasets` gives."""
     size, found = -(-len(rows) // count), {}
     for i in range(count):

@@ -45,7 +45,6 @@ BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committ
 STALE, MISSING = 412, 404
 MAX_LISTED = 200_000  # files of a repo; the Hub advises below 100,000
 LONGEST_SILENCE_SECONDS = 60.0  # of a download; then it is tried again
-BLOCK_BYTES = 1 << 20
 COMMIT_FILES = 90  # files a commit; the Hub advises below 100
 SHA256_DIGITS = 64
 SHA = re.compile(r"[0-9a-f]{40}")
@@ -466,6 +465,7 @@ def copy(
     first = out.tell() - begin
 
     def get() -> None:
+        came(0)
         at = out.tell() - first
         if at >= end:
             return
@@ -474,7 +474,7 @@ def copy(
             hf_raise_for_status(response)
             if at and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                 raise OSError(f"{endpoint()} does not give parts of files ({response.status_code}): {path[:200]}")
-            for block in response.iter_raw(BLOCK_BYTES):
+            for block in response.iter_raw():
                 out.write(block[: end - at])
                 came(len(block))
                 at += len(block)

@@ -130,8 +130,8 @@ class Shard:
         """Fetches it, and looks how large it would become."""
         if (unpacked := self.unpacked_bytes(group, leaf)) > most:
             raise ValueError(
-                f"{self.where}: row group {group} has {unpacked:,} bytes of {leaf[:100]!r}; at most {most:,} are read: write it "
-                "with smaller row groups, `datasets` writes 100 MB"
+                f"{self.where}: row group {group} has {unpacked:,} bytes of {leaf[:100]!r}; at most {most:,} are read: write "
+                "smaller row groups, `datasets` writes 100 MB"
             )
         with self.readable():
             chunk = self.column(group, leaf)
