@@ -6,11 +6,13 @@ The threads end with the process and are never waited for at its end, so that Ct
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+GOODBYE_SECONDS = 1.0  # for those that are told to stop; a longer download is left behind
 
 
 class Traffic:
@@ -68,4 +70,6 @@ def ahead(calls: Iterable[tuple[Callable[[], T], int]], most: int, most_weight: 
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
-        traffic.stopped = bool(waiting)
+        traffic.stopped, deadline = bool(waiting), time.monotonic() + GOODBYE_SECONDS
+        for begun, _ in waiting:
+            begun.join(max(0.0, deadline - time.monotonic()))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from vddbench.pages import check_pages
 
-MAX_ROW_GROUP_BYTES = 256 * 10**6  # of a row group's videos, unpacked: they are in memory. `datasets` writes 100 MB
+MAX_ROW_GROUP_BYTES = 160 * 10**6  # of a row group's videos, unpacked: up to three times in memory. `datasets` writes 100 MB
 MAX_NAMES_BYTES = 16 * 10**6  # of a row group's names
 MAX_FOOTER_BYTES = 32 * 10**6
 FIRST_READ_BYTES = 64 * 1024  # of a file's end: most footers
