@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None  # only so many bytes of the body are sent
 
 
 def answer(value: Any, status: int = 200, **headers: str) -> Answer:
@@ -79,6 +80,7 @@ class Fault:
     times: int
     then: Callable[[], object] | None  # called at that time: somebody else's commit, a signal
     passes: bool = False  # it is answered as ever
+    cut: int | None = None  # the connection drops after so many bytes of the answer
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Hub:
         self.uploaded: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.asked: list[tuple[str, str, int]] = []
+        self.sent_bytes = 0  # of files
         self.page_entries = 1000  # of a listing; then a Link header
         self.commit_seconds = 0.0  # that a commit takes; another one meanwhile is answered 409
         self.guard = threading.RLock()
@@ -190,13 +193,20 @@ class Hub:
         when: Literal["before", "after"] = "before",
         times: int = 1,
         then: Callable[[], object] | None = None,
+        cut: int | None = None,
     ) -> None:
-        """The next `times` requests of this method whose path matches `pattern` end so; no status: the connection drops."""
-        self.faults.append(Fault(method, re.compile(pattern), status, headers or {}, when, times, then))
+        """The next `times` requests of this method whose path matches `pattern` end so; no status: the connection drops, after
+        `cut` bytes of the answer if given."""
+        passes = cut is not None
+        self.faults.append(Fault(method, re.compile(pattern), status, headers or {}, when, times, then, passes, cut))
 
-    def watch(self, method: str, pattern: str, then: Callable[[], object]) -> None:
-        """Calls `then` before the next such request, which is answered as ever."""
-        self.faults.append(Fault(method, re.compile(pattern), None, {}, "before", 1, then, passes=True))
+    def watch(self, method: str, pattern: str, then: Callable[[], object], times: int = 1) -> None:
+        """Calls `then` before the next such requests, which are answered as ever."""
+        self.faults.append(Fault(method, re.compile(pattern), None, {}, "before", times, then, passes=True))
+
+    def asked_for(self, pattern: str) -> int:
+        """How many requests had such a path."""
+        return sum(re.search(pattern, path) is not None for _, path, _ in self.asked)
 
     def repo(self, name: str, kind: str = "datasets") -> Repo:
         return self.repos[kind, name]
@@ -227,7 +237,7 @@ class Hub:
         if fault.then is not None:
             fault.then()
         if fault.passes:
-            return self._answer(asked)
+            return replace(self._answer(asked), cut=fault.cut)
         return None if fault.status is None else answer({"error": "injected"}, fault.status, **fault.headers)
 
     def _answer(self, asked: Asked) -> Answer:
@@ -613,7 +623,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(found.body)
+            self.wfile.write(found.body[: found.cut])
+            self.hub.sent_bytes += len(found.body[: found.cut]) if "/cdn/" in self.path or "/resolve/" in self.path else 0
+        if found.cut is not None:
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - the base class looks for these names
 

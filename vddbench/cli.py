@@ -86,6 +86,10 @@ def prepare(
     frames_dir: Annotated[
         Path | None, typer.Option(help="extracted frames: DIR/<video>/frame000001.jpg; --raw then only has the lists")
     ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(help="a Hub dataset repo with the videos, OWNER/REPO[@revision]; --raw then only has the lists"),
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
     stride: Annotated[str | None, typer.Option(help="frames between stored frames, or even, with --folder (default 4)")] = None,
@@ -102,6 +106,7 @@ def prepare(
         raw=raw,
         folder=folder,
         frames_dir=frames_dir,
+        hub=hub,
         frames=frames,
         size=size,
         stride=parse_stride(stride),

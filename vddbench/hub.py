@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # documented there
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from vddbench.atomic import sha256_file
@@ -43,6 +44,7 @@ LONGEST_ASKED_SECONDS = 300.0  # that the Hub asks for: it counts requests in wi
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
 STALE, MISSING = 412, 404
 MAX_LISTED = 200_000  # files of a repo; the Hub advises below 100,000
+LONGEST_SILENCE_SECONDS = 60.0  # of a download; then it is tried again
 COMMIT_FILES = 90  # files a commit; the Hub advises below 100
 SHA256_DIGITS = 64
 SHA = re.compile(r"[0-9a-f]{40}")
@@ -149,7 +151,8 @@ def explained(repo: Repo | None = None) -> Iterator[None]:
         raise PermissionError(f"{what} is gated: ask for access on {repo.url if repo else endpoint()}") from None
     except RepositoryNotFoundError:
         raise FileNotFoundError(
-            f"no {what} on {endpoint()}, or it is private and not yours to see: check its name, and `hf auth whoami`"
+            f"no {what} on {endpoint()}, or it is private and not yours to see: check its name, and `hf auth whoami`; "
+            "`hf auth login` or HF_TOKEN say who you are"
         ) from None
     except RevisionNotFoundError:
         raise FileNotFoundError(f"{what} has no such revision; a pull request is refs/pr/N, a commit 40 hex digits") from None
@@ -165,6 +168,8 @@ def _of_status(error: HfHubHTTPError, what: str) -> OSError:
     status = error.response.status_code
     if status == 401:
         return PermissionError("the Hub knows no such token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
+    if status == 403 and error.response.request.method in {"GET", "HEAD"}:
+        return PermissionError(f"you may not read {what}: ask its owner for access, and look with `hf auth whoami` who you are")
     if status == 403:
         return PermissionError(
             f"you may not write to {what}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
@@ -245,21 +250,22 @@ def exists(repo: Repo) -> bool:
         return patiently(lambda: api().repo_exists(repo.id, repo_type=repo.kind))
 
 
-def listing(repo: Repo, revision: str = "main") -> Listing:
-    """Every file at the commit that `revision` (a branch, refs/pr/N, a commit) is now. Raises FileNotFoundError, ValueError."""
+def listing(repo: Repo, revision: str = "main", most: int = MAX_LISTED) -> Listing:
+    """Every file at the commit that `revision` (a branch, refs/pr/N, a commit) is now, at most so many. Raises
+    FileNotFoundError, ValueError."""
     with explained(repo):
-        return patiently(lambda: _listing(repo, revision))
+        return patiently(lambda: _listing(repo, revision, most))
 
 
-def _listing(repo: Repo, revision: str) -> Listing:
+def _listing(repo: Repo, revision: str, most: int = MAX_LISTED) -> Listing:
     sha = api().repo_info(repo.id, repo_type=repo.kind, revision=revision).sha
     assert sha is not None
     files: dict[str, Remote] = {}
     for entry in api().list_repo_tree(repo.id, recursive=True, revision=sha, repo_type=repo.kind):
         if isinstance(entry, RepoFile):
             files[entry.path] = Remote(entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id)
-        if len(files) > MAX_LISTED:
-            raise ValueError(f"{repo} has more than {MAX_LISTED:,} files; no repo of this benchmark is that large")
+        if len(files) > most:
+            raise ValueError(f"{repo} has more than {most:,} files; no repo of this benchmark is that large")
     return Listing(sha, files)
 
 
@@ -443,6 +449,41 @@ def _fetch(repo: Repo, path: str, revision: str) -> str:
         if isinstance(error.__cause__, (HTTPError, OfflineModeIsEnabled)):
             raise error.__cause__ from None
         raise
+
+
+def copy(
+    repo: Repo, path: str, revision: str, begin: int, end: int, out: BinaryIO, came: Callable[[int], object] = lambda _: None
+) -> None:
+    """Writes the bytes `begin` to `end` (excluded) of a file at a commit (40 hex digits) to `out`, past huggingface_hub's
+    cache; goes on where a connection broke. came: is told how many bytes each time some have come; what it raises ends it.
+
+    Raises FileNotFoundError, and OSError when the file ends before or the server gives other bytes than asked for.
+    """
+    if not SHA.fullmatch(revision):
+        raise ValueError(f"revision {revision[:80]!r} of {repo} can change; allowed: the 40 hex digits of a commit")
+    url = hf_hub_url(repo.id, path, repo_type=repo.kind, revision=revision, endpoint=endpoint())
+    first = out.tell() - begin
+
+    def get() -> None:
+        came(0)
+        at = out.tell() - first
+        if at >= end:
+            return
+        told = {**build_hf_headers(library_name="vddbench"), "Range": f"bytes={at}-{end - 1}", "Accept-Encoding": "identity"}
+        with get_session().stream("GET", url, headers=told, timeout=LONGEST_SILENCE_SECONDS) as response:
+            hf_raise_for_status(response)
+            if at and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
+                raise OSError(f"{endpoint()} does not give parts of files ({response.status_code}): {path[:200]}")
+            for block in response.iter_raw():
+                out.write(block[: end - at])
+                came(len(block))
+                at += len(block)
+                if at >= end:
+                    return
+        raise OSError(f"{repo}: {path[:200]} ended after {at:,} bytes; the listing at {revision[:8]} says more. Try again")
+
+    with explained(repo):
+        patiently(get)
 
 
 def check_size(repo: Repo, path: str, size: int, max_bytes: int) -> None:

@@ -211,7 +211,7 @@ def check_definition(store: Store) -> None:
         return
     here, there = dict(spec), dict(store.spec)
     there["source"] = there["source"].removesuffix(SOURCE)
-    skipped = {"num_missing"} if spec.validation_groups else {"num_missing", "validation_groups"}
+    skipped = {"num_missing", "origin"} | (set() if spec.validation_groups else {"validation_groups"})
     if differing := [field for field in here if field not in skipped and here[field] != there[field]]:
         raise ValueError(
             f"store {store.path} is not the {store.name} of this version: it differs in {', '.join(differing)}; "

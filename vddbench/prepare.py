@@ -25,9 +25,10 @@ from vddbench.folder import read_folder, validation_groups
 from vddbench.frames import in_frames, of_frames
 from vddbench.index import check_frames, fingerprint_of, warn_of_shared, write, write_store
 from vddbench.journal import Journal
-from vddbench.listed import ABSENT, by_id, check_listed, sizes
+from vddbench.listed import ABSENT, by_id, check_listed
 from vddbench.place import check_space, explained, locked, rebuilding, swap, sweep
 from vddbench.progress import bar, say
+from vddbench.source import ON_DISK, Source
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.store import Store, store_path
 from vddbench.video import UnreadableVideo
@@ -53,6 +54,7 @@ def prepare_named(
     raw: Path | None = None,
     folder: Path | None = None,
     frames_dir: Path | None = None,
+    hub: str | None = None,
     frames: int | None = None,
     size: int | None = None,
     stride: int | Literal["even"] | None = None,
@@ -61,13 +63,20 @@ def prepare_named(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`vddbench prepare NAME`: a built-in dataset from `raw` or `frames_dir`, or any folder of videos under a new name.
+    """`vddbench prepare NAME`: a built-in dataset from `raw`, `frames_dir` or `hub` (OWNER/REPO[@revision]), or any
+    videos under a new name from `folder` or `hub`.
 
     Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
     options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
     options |= {"classes": classes, "student_steps": student_steps}
     chosen = {option: value for option, value in options.items() if value is not None}
+    if hub is not None:
+        from vddbench.from_hub import prepare_hub
+
+        if folder is not None or frames_dir is not None:
+            raise ValueError("--hub says where the videos are: leave out --folder and --frames-dir")
+        return prepare_hub(name, hub, raw, chosen, workers, force)
     if folder is not None:
         check_name(name)
         if raw is not None or frames_dir is not None:
@@ -77,12 +86,18 @@ def prepare_named(
         spec, listed = read_folder(folder, **chosen)
         warn_of_geometry(spec)
         return prepare(name, spec, listed, workers=workers, force=force)
-    if chosen:
-        given = ", ".join("--" + option.replace("_", "-") for option in chosen)
-        raise ValueError(f"{given}: only with --folder; a built-in dataset's geometry and recipe are fixed")
+    check_builtin_options(chosen)
     if frames_dir is not None:
         return prepare_frames(name, frames_dir, raw, workers, force)
     return prepare_builtin(name, raw, workers, force)
+
+
+def check_builtin_options(chosen: dict[str, Any]) -> None:
+    if chosen:
+        given = ", ".join("--" + option.replace("_", "-") for option in chosen)
+        raise ValueError(
+            f"{given}: only with --folder, or --hub under your own name; a built-in dataset's geometry and recipe are fixed"
+        )
 
 
 def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
@@ -140,36 +155,58 @@ def prepare(
     Raises ValueError when a pinned dataset's videos are not the pinned ones, when a store of other videos or options is
     there, or another process prepares it; OSError when the disk is full or the place unwritable.
     """
-    started = time.monotonic()
     check_name(name)
-    listed = by_id(videos)
-    source_bytes = dict.fromkeys(listed, 0) if render else sizes(listed)
-    absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
     place = store_path(name)
     with locked(place), explained(name, place):
-        rebuilt = swap(place)  # by a run with --force that was killed when all was written
-        inputs = hash_of(spec, listed, source_bytes)
-        if (place / "done.json").is_file() and (not force or (rebuilt and inputs_of(place) == inputs)):
-            return already_prepared(name, place, spec, inputs)
-        check_listed(name, spec, listed, absent, unlisted)
-        building = rebuilding(place) if (place / "done.json").is_file() else place
-        there = {video: listed[video] for video in listed if video not in absent}
-        building.mkdir(exist_ok=True)
-        sweep(building)
-        run = hash_of(spec, listed, {})
-        with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
-            problems = absent | fill(journal, building, spec, there, render, workers or num_cores())
-            done = write_store(building, name, spec, listed, journal, problems, inputs)
-            num_resumed = journal.num_resumed
-        sweep(building)
-        swap(place)
+        return prepare_locked(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
+
+
+def prepare_locked(
+    name: str,
+    spec: DatasetSpec,
+    videos: Iterable[Video],
+    *,
+    unlisted: Iterable[str] = (),
+    render: Render | None = None,
+    source: Source = ON_DISK,
+    workers: int | None = None,
+    force: bool = False,
+) -> Prepared:
+    """`prepare`, by a process that has the store's lock. `source`: where the videos are."""
+    started = time.monotonic()
+    place = store_path(name)
+    listed = by_id(videos)
+    source_bytes = dict.fromkeys(listed, 0) if render else source.sizes(listed)
+    absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
+    rebuilt = swap(place)  # by a run with --force that was killed when all was written
+    inputs = hash_of(spec.from_anywhere(), listed, source_bytes)
+    if (place / "done.json").is_file() and (not force or (rebuilt and inputs_of(place) == inputs)):
+        return already_prepared(name, place, spec, inputs)
+    check_listed(name, spec, listed, absent, unlisted)
+    building = rebuilding(place) if (place / "done.json").is_file() else place
+    there = {video: listed[video] for video in listed if video not in absent}
+    building.mkdir(exist_ok=True)
+    sweep(building)
+    run = hash_of(spec, listed, {})
+    with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
+        problems = absent | fill(journal, building, spec, there, render, source, workers or num_cores())
+        done = write_store(building, name, spec, listed, journal, problems, inputs)
+        num_resumed = journal.num_resumed
+    sweep(building)
+    swap(place)
     seconds = time.monotonic() - started
     store = Store.open(name)
     return said(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
 
 
 def fill(
-    journal: Journal, folder: Path, spec: DatasetSpec, videos: dict[str, Video], render: Render | None, workers: int
+    journal: Journal,
+    folder: Path,
+    spec: DatasetSpec,
+    videos: dict[str, Video],
+    render: Render | None,
+    source: Source,
+    workers: int,
 ) -> dict[str, str]:
     """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
     if journal.started_over:
@@ -179,7 +216,7 @@ def fill(
     problems: dict[str, str] = {}
     while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
         check_space(folder, len(todo) * spec.clip_bytes)
-        problems |= store_videos(journal, folder, spec, videos, todo, render, workers)
+        problems |= store_videos(journal, folder, spec, videos, todo, render, source, workers)
     return problems
 
 
@@ -190,17 +227,22 @@ def store_videos(
     videos: dict[str, Video],
     todo: list[Video],
     render: Render | None,
+    source: Source,
     workers: int,
 ) -> dict[str, str]:
-    """Stores the videos of `todo`, which are in the order of `videos`; returns id -> reason of the unreadable ones."""
+    """Stores the videos of `todo`, which are in the order of `videos`, in the order of `source`; returns id -> reason of the
+    unreadable ones.
+    """
     parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # of this process alone
     workers = min(workers, len(todo))
-    finished = rendered_videos(todo, spec, render) if render else decoded_videos(todo, spec, parts, workers)
+    files = source.files(todo, parts / "fetched")
+    decoded = decoded_videos(files, spec, parts, workers, keep=source.keep)
+    finished = rendered_videos(todo, spec, render) if render else decoded
     problems: dict[str, str] = {}
     guessed: list[str] = []
     started = time.monotonic()
     try:
-        with closing(finished), bar("preparing", len(todo)) as progress:
+        with closing(files), closing(finished), bar("preparing", len(todo)) as progress:
             for video, outcome, frames in finished:
                 with frames:
                     if isinstance(outcome, UnreadableVideo):
@@ -213,7 +255,8 @@ def store_videos(
                         if outcome.num_guessed:
                             guessed.append(video.id)
                 rate = (progress.done + 1) / (time.monotonic() - started)
-                progress.advance(note=f"{rate:.1f} videos/s" + (f", {len(problems)} unreadable" if problems else ""))
+                unreadable = f", {len(problems)} unreadable" if problems else ""
+                progress.advance(note=f"{rate:.1f} videos/s{source.note()}{unreadable}")
     finally:
         shutil.rmtree(parts, ignore_errors=True)  # the parts of an interrupted run would fill the disk
     if guessed:
@@ -271,7 +314,8 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     done = json.loads((place / "done.json").read_bytes())
     if done.get("inputs") != inputs:
         before, now = dict(store.spec), dict(spec)
-        changed = ", ".join(f for f in now if now[f] != before[f] and f != "num_missing") or "the list of videos or their sizes"
+        fields = [f for f in now if now[f] != before[f] and f not in {"num_missing", "origin"}]
+        changed = ", ".join(fields) or "the list of videos or their sizes"
         raise ValueError(
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
             "replace it with --force (submissions and records of the old one then no longer match)"

@@ -67,12 +67,19 @@ class DatasetSpec(Frozen):
     student_steps: dict[str, int]  # SGD steps by budget: keys "1", "5", "10", "full"
     source: Text
     licence: Text
+    origin: Text | None = None  # the Hub's repo and commit that the videos were read from; None: a disk. In no digest
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves `num_missing` out where none may be missing: stores of before this field was there keep their digest."""
+        """Leaves `num_missing` out where none may be missing: stores of before this field was there keep their digest.
+        `origin`, too, where the videos came from a disk."""
         fields: dict[str, Any] = serialize(self)
-        return {name: value for name, value in fields.items() if name != "num_missing" or value is not None}
+        unused = {name for name in ("num_missing", "origin") if fields.get(name) is None}
+        return {name: value for name, value in fields.items() if name not in unused}
+
+    def from_anywhere(self) -> DatasetSpec:
+        """What a digest covers: all but `origin`. The same videos give the same store wherever they were read from."""
+        return self.model_copy(update={"origin": None})
 
     @property
     def num_classes(self) -> int:
@@ -328,8 +335,9 @@ class DatasetModule(Protocol):
     """A file in vddbench/datasets/. `videos` gives every video of the dataset, those that aren't in `raw` without a path.
 
     A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files. The others have `listing(raw)`, every video
-    without a path (raw: where the distributor's lists are; None: not given), and may have `unlisted(raw)`, names of files
-    that a whole copy does not have.
+    without a path (raw: where the distributor's lists are; None: not given), `LIST_FILES`, a pattern of the lists' paths in
+    `raw`, and `SUFFIX` of the videos' files. Those that look for videos in folders of classes only have `unlisted(raw)`, names
+    of files that a whole copy does not have.
     """
 
     SPEC: DatasetSpec

@@ -42,7 +42,8 @@ def prepared_names() -> list[str]:
 
 
 def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
-    """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin` or source files."""
+    """sha256 of the spec and of every video's place, label and pixels; not of paths, order in `frames.bin`, source files or
+    where they came from."""
     return _digest_of(spec, index[DIGESTED])
 
 
@@ -52,7 +53,8 @@ def rows_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
 
 
 def _digest_of(spec: DatasetSpec, rows: pd.DataFrame) -> str:
-    return hashlib.sha256(canonical_json([spec.model_dump(mode="json"), rows.to_numpy(object).tolist()])).hexdigest()
+    told = [spec.from_anywhere().model_dump(mode="json"), rows.to_numpy(object).tolist()]
+    return hashlib.sha256(canonical_json(told)).hexdigest()
 
 
 def check_layout(index: pd.DataFrame) -> None:

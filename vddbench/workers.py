@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -43,10 +43,13 @@ def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> G
         yield video, stored, io.BytesIO(frames.tobytes())
 
 
-def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers: int) -> Generator[Finished]:
-    """Videos in their order, decoded by `workers` processes through files in the folder `parts`.
+def decoded_videos(
+    videos: Iterable[tuple[Video, Path]], spec: DatasetSpec, parts: Path, workers: int, *, keep: bool = True
+) -> Generator[Finished]:
+    """Videos in their order, each with its file, decoded by `workers` processes through files in the folder `parts`; they are
+    asked for as their turn comes. Without `keep` a video's file goes once it is decoded.
 
-    Raises OSError when a part can't be written, ValueError when a worker died.
+    Raises OSError when a part can't be written, ValueError when a worker died, and what `videos` raises.
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
@@ -55,12 +58,10 @@ def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers:
     with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
         try:
             while True:
-                for i, video in islice(numbered, workers * IN_FLIGHT - len(waiting)):
-                    assert video.path is not None, "a dataset without files needs render()"
+                for i, (video, path) in islice(numbered, workers * IN_FLIGHT - len(waiting)):
                     part = parts / str(i)
                     with _no_interrupt():
-                        store = store_frames if video.path.is_dir() else store_video
-                        waiting.append((video, part, pool.submit(store, video.path.absolute(), spec, part)))
+                        waiting.append((video, part, pool.submit(_store, path.absolute(), spec, part, keep)))
                 if not waiting:
                     return
                 yield _first(waiting)
@@ -75,6 +76,14 @@ def decoded_videos(videos: list[Video], spec: DatasetSpec, parts: Path, workers:
             if waiting:  # Ctrl-C or an error: don't wait for the videos in flight
                 for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
+
+
+def _store(path: Path, spec: DatasetSpec, part: Path, keep: bool) -> Stored:
+    try:
+        return store_frames(path, spec, part) if path.is_dir() else store_video(path, spec, part)
+    finally:
+        if not keep:
+            path.unlink(missing_ok=True)
 
 
 def _first(waiting: deque[tuple[Video, Path, Future[Stored]]]) -> Finished:

@@ -30,6 +30,8 @@ sword_exercise 127, talk 120, throw 102, turn 240, walk 548, wave 104
 """
 NUM_CLIPS = {name: int(count) for name, count in (entry.split() for entry in CLIPS.split(","))}  # in the split's files
 SPLITS_FOLDER, VIDEOS_FOLDER = "testTrainMulti_7030_splits", "hmdb51_org"
+LIST_FILES = re.compile(rf"{SPLITS_FOLDER}/\w+_test_split1\.txt", re.ASCII)
+SUFFIX = ".avi"
 LINE = re.compile(r"(?P<clip>[^/\\]+)\.avi\s+(?P<use>[012])", re.ASCII)
 USES: dict[str, Literal["train", "test"]] = {"1": "train", "2": "test"}
 OFFICIAL = {"train": 70, "test": 30}  # of every class
@@ -105,10 +107,10 @@ def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
 def clips_in(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
     """Video id -> file, of every clip in the folders of the classes."""
     return one_each(
-        (f"{name}/{entry.name[:-4]}", Path(entry.path))
+        (f"{name}/{entry.name.removesuffix(SUFFIX)}", Path(entry.path))
         for name, folder in class_folders(spec, raw).items()
         for entry in os.scandir(folder)
-        if entry.name.endswith(".avi") and not entry.name.startswith("._") and entry.is_file()  # ._*: macOS's notes
+        if entry.name.endswith(SUFFIX) and not entry.name.startswith("._") and entry.is_file()  # ._*: macOS's notes
     )
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vddbench.datasets.hmdb51 import clips_in, listing_of, spec_of, unlisted_of
+from vddbench.datasets.hmdb51 import LIST_FILES, SUFFIX, clips_in, listing_of, spec_of, unlisted_of
 from vddbench.listed import located
 from vddbench.spec import Video
+
+__all__ = ["LIST_FILES", "SPEC", "SUFFIX", "listing", "unlisted", "videos"]
 
 SPEC = spec_of({"train": 5236, "test": 1530}, full=10_500, rule="test of the official split 1, all else is train")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,10 @@ LISTS: dict[Literal["train", "test"], tuple[str, ...]] = {
     "test": ("validate.csv", "val.csv", "kinetics-400_val.csv"),
 }
 LIST_FOLDERS = (".", "annotations", "kinetics400", "kinetics400/annotations")
+LIST_FILES = re.compile(
+    r"((annotations|kinetics400|kinetics400/annotations)/)?(train|kinetics-400_train|validate|val|kinetics-400_val)\.csv"
+)
+SUFFIX = ".mp4"
 OF_SPLIT = {"train": {"train"}, "test": {"validate", "val", "validation"}}  # the column `split`
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 REPLACEMENTS = "replacement_for_corrupted_k400"
@@ -101,7 +106,7 @@ def clips_in(raw: Path) -> dict[str, Path]:
     """
     paths: dict[str, Path] = {}
     replaced: set[str] = set()
-    for file in files_below(raw, ".mp4"):
+    for file in files_below(raw, SUFFIX):
         path = Path(file)
         if path.parent.name == REPLACEMENTS:
             replaced.add(path.stem)
@@ -124,5 +129,5 @@ def videos(raw: Path) -> Iterator[Video]:
     """The listed clips, with the files found below `raw`. Raises FileNotFoundError when there are none."""
     clips = clips_in(raw)
     if not clips:
-        raise FileNotFoundError(f"no .mp4 file in or below {raw}; clips are <youtube_id>_<start>_<end>.mp4 ({SPEC.source})")
+        raise FileNotFoundError(f"no {SUFFIX} file in or below {raw}; clips are <youtube_id>_<start>_<end>.mp4 ({SPEC.source})")
     return (replace(video, path=clips.get(video.id.partition("/")[2])) for video in listing(raw))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vddbench.datasets.ucf101 import clips_in, listing_of, spec_of, unlisted_of
+from vddbench.datasets.ucf101 import LIST_FILES, SUFFIX, clips_in, listing_of, spec_of, unlisted_of
 from vddbench.listed import located
 from vddbench.spec import Video
 
@@ -22,6 +22,7 @@ SkyDiving SoccerPenalty StillRings SumoWrestling Surfing Swing TennisSwing Tramp
 VolleyballSpiking WritingOnBoard
 """
 CLASS_NAMES = tuple(CLASSES.split())
+__all__ = ["CLASS_NAMES", "LIST_FILES", "SPEC", "SUFFIX", "listing", "unlisted", "videos"]
 
 SPEC = spec_of(CLASS_NAMES, {"train": 4662, "test": 1861}, full=9_500)  # 500 passes of batch 256: 19 batches of 4,662
 

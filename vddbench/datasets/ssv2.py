@@ -11,6 +11,7 @@ test list are ignored.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,8 @@ VIDEOS_FOLDER = "20bn-something-something-v2"
 PREFIX = "something-something-v2-"
 LIST_FOLDERS = (".", "labels", "annotations", VIDEOS_FOLDER)
 LISTS: dict[Literal["train", "test"], str] = {"train": "train", "test": "validation"}
+LIST_FILES = re.compile(rf"((labels|annotations|{VIDEOS_FOLDER})/)?({PREFIX})?(train|validation|labels)\.json")
+SUFFIX = ".webm"
 CLASS_NAMES = tuple(Path(__file__).with_name("ssv2_classes.txt").read_text(encoding="utf-8").splitlines())
 
 SPEC = DatasetSpec(
@@ -99,10 +102,10 @@ def check_labels(raw: Path) -> None:
 def videos(raw: Path) -> Iterator[Video]:
     """The listed videos, with the files in `20bn-something-something-v2/` or anywhere below it."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
-    paths = one_each((path.stem, path) for path in map(Path, files_below(root, ".webm")))
+    paths = one_each((path.stem, path) for path in map(Path, files_below(root, SUFFIX)))
     if not paths:
         raise FileNotFoundError(
-            f"no .webm file in {root}: unpack the 20bn-something-something-v2-?? parts there, e.g. "
+            f"no {SUFFIX} file in {root}: unpack the 20bn-something-something-v2-?? parts there, e.g. "
             f"cat 20bn-something-something-v2-?? | tar zx ({SPEC.source})"
         )
     return located(listing(raw), paths)

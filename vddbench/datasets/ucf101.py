@@ -23,6 +23,8 @@ CLIP = r"v_(?P<cls>[A-Za-z]+)_(?P<group>g\d\d)_(?P<clip>c\d\d)"
 NAME = re.compile(CLIP, re.ASCII)
 LINE = re.compile(rf"[A-Za-z]+/{CLIP}\.avi(\s+\d+)?", re.ASCII)  # a train list has the class's number, too
 VIDEOS_FOLDER, LISTS_FOLDER = "UCF-101", "ucfTrainTestlist"
+LIST_FILES = re.compile(rf"{LISTS_FOLDER}/(train|test)list01\.txt")
+SUFFIX = ".avi"
 LISTS_SOURCE = "UCF101TrainTestSplits-RecognitionTask.zip (https://www.crcv.ucf.edu/data/UCF101.php)"
 TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
 VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train (protocol v1)
@@ -96,7 +98,7 @@ def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
     return one_each(
         (f"v_{name}_{match['group']}_{match['clip']}", path)
         for folder, name in folders.items()
-        for path in sorted(folder.glob("*.avi"))
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
         if (match := NAME.fullmatch(path.stem)) and match["cls"].lower() == name.lower() and path.is_file()
     )  # in any case: some copies write HandStandPushups, in the folder's name or the clips'
 
