@@ -64,8 +64,8 @@ def outcome(num_frames: int, path: Path) -> str:
         kept = store_video(path, spec(stride=1), part)
     except UnreadableVideo as problem:
         return f"refused: {str(problem).split(':')[0]}"
-    with av.open(str(path)) as container:
-        frames = [frame.is_corrupt for frame in container.decode(container.streams.video[0])]
+    with video.opened(path) as (container, stream):
+        frames = [frame.is_corrupt for frame in container.decode(stream)]
     assert not any(frames) and max(8, len(frames)) == kept.num_frames, "its frames don't really decode"
     assert part.stat().st_size == kept.num_frames * 32 * 32 * 3
     assert 2 * len(frames) >= num_frames, f"half of {path.name} is lost and nobody knows"
