@@ -60,11 +60,12 @@ def test_a_folder_becomes_a_store_with_every_frame_in_place(folder: Path) -> Non
     store = made("clips", folder)
     assert store.spec.class_names == ("left", "right") and store.spec.student_steps["10"] == 1000
     assert (len(store.train), len(store.test), store.num_missing) == (10, 2, 0)
+    sha256 = dict(zip(store.index["video"], store.index["sha256"], strict=True))
     for row, video in store.train.index.iterrows():
         first = 10 * int(video["label"])
         clip = store.train.clips(np.array([row]), np.array([0]))[0].numpy()
         assert numbers(clip) == list(range(first, first + 8))
-        assert video["sha256"] == hashlib.sha256((folder / video["video"]).read_bytes()).hexdigest()
+        assert sha256[video["video"]] == hashlib.sha256((folder / video["video"]).read_bytes()).hexdigest()
         assert video["num_frames"] == 9 + int(Path(video["video"]).stem) and video["stride"] == 1
 
 

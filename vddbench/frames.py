@@ -24,6 +24,7 @@ from vddbench.progress import say
 from vddbench.spec import DatasetSpec, Video
 from vddbench.video import (
     MAX_FRAMES,
+    Geometry,
     Scaler,
     Stored,
     UnreadableVideo,
@@ -143,7 +144,7 @@ def frame_files(folder: Path) -> list[Path]:
     return [numbered[number] for number in ordered]
 
 
-def store_frames(folder: Path, spec: DatasetSpec, part: Path) -> Stored:
+def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
     """Writes the stored ones of a folder's frames to the new file `part`: [num_frames, H, W, C] uint8. `sha256` of what it
     returns is over the files that are stored, each after its length in 8 bytes.
 

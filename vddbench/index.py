@@ -21,7 +21,7 @@ from vddbench.fingerprint import Sketch
 from vddbench.journal import Journal, sha256_frames
 from vddbench.progress import bar, say
 from vddbench.spec import DatasetSpec, Fingerprint, Video
-from vddbench.store import COLUMNS, Store, check_layout, rows_digest, store_digest
+from vddbench.store import COLUMNS, Store, check_layout, rows_digest, store_digest, write_index
 
 UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
 
@@ -62,7 +62,7 @@ def write_store(
         "problems": dict((+reasons).most_common(20)),
     }
     with replacing(folder / "index.parquet") as file:
-        table.to_parquet(file, index=False)
+        write_index(table, file)
     write(folder / "spec.json", spec.model_dump_json(indent=1).encode())
     write(folder / "done.json", canonical_json(done))
     (folder / "journal").unlink()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
 ROWS = ["video", "label", "split", "validation", "group", "num_frames", "stride"]
 DIGESTED = [*ROWS, "frames_sha256"]
+OF_SPLIT = [column for column in COLUMNS if column not in {"sha256", "frames_sha256"}]  # hashes are most of the memory
+AT_A_TIME = 16_384  # rows of the index that are written, read and hashed: opening a store then takes little more than its index
 
 
 def store_path(name: str) -> Path:
@@ -39,6 +41,26 @@ def store_path(name: str) -> Path:
 
 def prepared_names() -> list[str]:
     return sorted(p.parent.name for p in (home() / "prepared").glob("[a-z0-9]*/done.json"))
+
+
+def write_index(index: pd.DataFrame, file: BinaryIO) -> None:
+    index.to_parquet(file, index=False, row_group_size=AT_A_TIME)
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """The whole `index.parquet`. Raises OSError, ValueError when it is none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps what was freed
+    try:
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
+            parts = [file.read_row_group(i, use_threads=False) for i in range(file.num_row_groups)]
+        index: pd.DataFrame = pa.concat_tables(parts).to_pandas(use_threads=False)
+    finally:
+        pa.set_memory_pool(before)
+    return index
 
 
 def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
@@ -52,17 +74,23 @@ def rows_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
     return _digest_of(spec, index[ROWS])
 
 
-def _digest_of(spec: DatasetSpec, rows: pd.DataFrame) -> str:
-    told = [spec.from_anywhere().model_dump(mode="json"), rows.to_numpy(object).tolist()]
-    return hashlib.sha256(canonical_json(told)).hexdigest()
+def _digest_of(spec: DatasetSpec, table: pd.DataFrame) -> str:
+    """Of the canonical JSON of [spec, rows], which as a whole is some 300 MB of a quarter of a million rows."""
+    digest = hashlib.sha256(b"[" + canonical_json(spec.from_anywhere().model_dump(mode="json")) + b",[")
+    for first in range(0, len(table), AT_A_TIME):
+        rows = canonical_json(table.iloc[first : first + AT_A_TIME].to_numpy(object).tolist())
+        digest.update((b"," if first else b"") + rows[1:-1])
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def check_layout(index: pd.DataFrame) -> None:
     """Raises ValueError unless the videos fill `frames.bin` one after the other, all of train before those of test."""
-    ordered = index.sort_values("offset")
-    ends = ordered["num_frames"].to_numpy(np.int64).cumsum()
-    one_after_another = (ordered["offset"].to_numpy(np.int64) + ordered["num_frames"].to_numpy(np.int64) == ends).all()
-    if not (one_after_another and (ordered["split"] == "test").is_monotonic_increasing):
+    offsets, lengths = (index[name].to_numpy(np.int64) for name in ("offset", "num_frames"))
+    order = np.argsort(offsets, kind="stable")
+    offsets, lengths, in_test = offsets[order], lengths[order], (index["split"] == "test").to_numpy(bool)[order]
+    one_after_another = (offsets + lengths == lengths.cumsum()).all()
+    if not (one_after_another and (in_test[:-1] <= in_test[1:]).all()):
         raise ValueError("the videos in frames.bin don't follow each other, those of train first")
 
 
@@ -104,14 +132,14 @@ class Split:
         """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
         import torch  # `prepare`, which opens stores too, has no use for its 400 MB
 
-        out = torch.empty((len(videos), *self.spec.clip_shape), dtype=torch.uint8)
-        view = out.numpy()
+        # numpy's own memory: unlike torch it asks for huge pages, and this takes a quarter of the time
+        out = np.empty((len(videos), *self.spec.clip_shape), np.uint8)
         first = self.offsets[videos] + starts
         if len(videos) and ((starts < 0) | (starts > self.last_starts[videos])).any():
             raise IndexError("a clip would leave its video")  # our own mistake: it would read a neighbour's frames
         for i, begin in enumerate(first.tolist()):
-            view[i] = self.frames[begin : begin + self.spec.frames]
-        return out
+            out[i] = self.frames[begin : begin + self.spec.frames]
+        return torch.from_numpy(out)
 
     def random_starts(self, videos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """[n] int64, uniform over each video's starts."""
@@ -196,7 +224,7 @@ class Store:
             raise ValueError(f"store {path} is incomplete (no done.json); run its `vddbench prepare {name}` again to resume")
         with damage_said(name, path):
             head = read_head(path)
-            index = pd.read_parquet(path / "index.parquet")
+            index = read_index(path / "index.parquet")
             check_index(head.spec, index, head.digest)
             check_length(path, head.spec, index)
         return cls(name=name, path=path, index=index, **head._asdict())
@@ -209,12 +237,13 @@ class Store:
         """The chosen videos, and of the file only their side is mapped. Maps begin at whole pages, so that of test may show
         the end of train; train begins with the file, and its map ends before the first test frame.
         """
-        side = self.index[self.index["split"] == ("test" if name == "test" else "train")]
-        begin, num_frames = int(side["offset"].min()), int(side["num_frames"].sum())
+        side = (self.index["split"] == ("test" if name == "test" else "train")).to_numpy(bool)
+        begin = int(self.index["offset"].to_numpy(np.int64)[side].min())
+        num_frames = int(self.index["num_frames"].to_numpy(np.int64)[side].sum())
         shape = (num_frames, self.spec.size, self.spec.size, 3)
         offset = begin * self.spec.size * self.spec.size * 3
         frames = np.memmap(self.path / "frames.bin", np.uint8, "r", offset, shape)
-        index = self.index[rows].reset_index(drop=True)
+        index = self.index[OF_SPLIT][rows].reset_index(drop=True)
         index["offset"] -= begin
         return Split(
             name=name,

@@ -13,7 +13,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -30,7 +30,6 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vddbench.atomic import sha256_file
-from vddbench.spec import DatasetSpec
 
 MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
@@ -64,6 +63,18 @@ class Stored:
     num_guessed: int = 0  # damaged frames that the decoder filled in, of all it gave
 
 
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """What decoding needs of a DatasetSpec. Workers are given this: to import spec.py takes as long as all the rest they do."""
+
+    frames: int
+    size: int
+    stride: Stride
+    resize: tuple[int, int] | None
+    num_videos: Mapping[Literal["train", "test"], int] | None
+    num_missing: Mapping[Literal["train", "test"], int] | None
+
+
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
     """Which of n decoded frames are stored (protocol v1): frames 0, s, 2s, ... where s = stride, or max(1, n // T) when
     the video has fewer than T*stride frames; "even": exactly T frames, floor(i*n/T). Fewer than T frames: all of them.
@@ -81,7 +92,7 @@ def planned_frames(planned: Plan, num_decoded: int) -> Sequence[int]:
     return range(0, num_decoded, step) if chosen is None else chosen
 
 
-def store_video(path: Path, spec: DatasetSpec, part: Path) -> Stored:
+def store_video(path: Path, spec: Geometry, part: Path) -> Stored:
     """Writes the stored frames of `path` to the new file `part`: [num_frames, H, W, C] uint8.
 
     Raises UnreadableVideo, and OSError when `part` cannot be written.
@@ -104,7 +115,7 @@ def check_regular(path: Path) -> None:
         raise UnreadableVideo("not a regular file")
 
 
-def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int, int]:
+def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, int]:
     """Writes the stored frames of a video into the empty file `out`; returns (stride used, frames stored, frames of the
     video that were damaged and that the decoder guessed).
 
@@ -134,7 +145,7 @@ def write_frames(path: Path, spec: DatasetSpec, out: BinaryIO) -> tuple[int, int
     return actual[0], repeat_to(spec, out), num_guessed
 
 
-def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
+def repeat_to(spec: Geometry, out: BinaryIO) -> int:
     """Repeats the frames in `out` from their start when they are fewer than T; returns how many there are then."""
     frame_bytes = spec.size * spec.size * 3
     num_frames = out.tell() // frame_bytes
@@ -145,7 +156,7 @@ def repeat_to(spec: DatasetSpec, out: BinaryIO) -> int:
     return max(num_frames, spec.frames)
 
 
-def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan, out: BinaryIO) -> tuple[int, int]:
+def write_planned(frames: Iterator[VideoFrame], spec: Geometry, planned: Plan, out: BinaryIO) -> tuple[int, int]:
     """Writes the planned ones of a video's frames, the first MAX_STORED_FRAMES; returns how many frames it really has, and how
     many of them are damaged.
     """
@@ -166,7 +177,7 @@ def write_planned(frames: Iterator[VideoFrame], spec: DatasetSpec, planned: Plan
     return num_decoded, num_guessed
 
 
-def picture(frame: VideoFrame, spec: DatasetSpec, scaler: Scaler, turn: Turn) -> np.ndarray:
+def picture(frame: VideoFrame, spec: Geometry, scaler: Scaler, turn: Turn) -> np.ndarray:
     """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
     transpose, flip_x, flip_y = turn
     width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
@@ -187,7 +198,7 @@ def picture(frame: VideoFrame, spec: DatasetSpec, scaler: Scaler, turn: Turn) ->
     return image
 
 
-def fitted(pixels: np.ndarray, spec: DatasetSpec, scaler: Scaler) -> np.ndarray:
+def fitted(pixels: np.ndarray, spec: Geometry, scaler: Scaler) -> np.ndarray:
     """[H, W, C] uint8 RGB of an upright picture of any size: as it is when it has the clips' size, else scaled and cropped."""
     if pixels.shape[:2] == (spec.size, spec.size):
         return pixels

@@ -11,25 +11,29 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from vddbench.frames import store_frames
-from vddbench.spec import DatasetSpec, Video
-from vddbench.video import Stored, UnreadableVideo, start_worker, store_video
+from vddbench.video import Geometry, Stored, UnreadableVideo, start_worker, store_video
+
+if TYPE_CHECKING:  # workers import this file
+    from vddbench.spec import DatasetSpec, Video
 
 IN_FLIGHT = 4  # videos a worker that are decoded ahead of the one being appended
 
-Render = Callable[[Video], np.ndarray]
-Finished = tuple[Video, Stored | UnreadableVideo, BinaryIO]  # the file holds the stored frames
+Render = Callable[["Video"], np.ndarray]
+Finished = tuple["Video", Stored | UnreadableVideo, BinaryIO]  # the file holds the stored frames
 
 
 def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> Generator[Finished]:
@@ -53,6 +57,7 @@ def decoded_videos(
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
+    geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
@@ -60,8 +65,8 @@ def decoded_videos(
             while True:
                 for i, (video, path) in islice(numbered, workers * IN_FLIGHT - len(waiting)):
                     part = parts / str(i)
-                    with _no_interrupt():
-                        waiting.append((video, part, pool.submit(_store, path.absolute(), spec, part, keep)))
+                    with _no_interrupt(), _no_script():
+                        waiting.append((video, part, pool.submit(_store, path.absolute(), geometry, part, keep)))
                 if not waiting:
                     return
                 yield _first(waiting)
@@ -70,7 +75,7 @@ def decoded_videos(
             names = ", ".join(str(video.path) for video, _, _ in waiting)
             raise ValueError(
                 "a decoding process died: out of memory, or a decoder crashed on one of these videos (take it out then): "
-                f"{names}. A script that calls prepare() needs `if __name__ == '__main__':`"
+                f"{names}"
             ) from None
         finally:
             if waiting:  # Ctrl-C or an error: don't wait for the videos in flight
@@ -78,9 +83,13 @@ def decoded_videos(
                     process.terminate()
 
 
-def _store(path: Path, spec: DatasetSpec, part: Path, keep: bool) -> Stored:
+def _store(path: Path, spec: Geometry, part: Path, keep: bool) -> Stored:
     try:
-        return store_frames(path, spec, part) if path.is_dir() else store_video(path, spec, part)
+        if not path.is_dir():
+            return store_video(path, spec, part)
+        from vddbench.frames import store_frames  # imports more than a decoder of videos needs
+
+        return store_frames(path, spec, part)
     finally:
         if not keep:
             path.unlink(missing_ok=True)
@@ -106,6 +115,19 @@ def _no_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Processes started inside don't run the script again that runs here, as multiprocessing would have it: they need nothing
+    of it, and what the command line imports took them as long as the decoder.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def num_cores() -> int:
