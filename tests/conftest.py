@@ -17,6 +17,7 @@ from vddbench.prepare import prepare
 from vddbench.spec import Task, Video
 from vddbench.store import Store
 
+SIZE = 44  # pixels of the tiny store; the ranked student takes 43 and more
 torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
 os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
 SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
@@ -37,18 +38,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def longer(video: Video) -> np.ndarray:
-    """A clip of movingshapes and, for every other video, more frames of it: some videos have several starts, some one."""
-    frames = movingshapes.render(video)
+    """The middle of a clip of movingshapes, of every other video with more frames: some have several starts, some one."""
+    frames = movingshapes.render(video)[:, 10 : 10 + SIZE, 10 : 10 + SIZE]
     return np.concatenate([frames, frames[::-1]])[: 8 + 3 * (int(video.id[-1]) % 3)]
 
 
 @pytest.fixture(scope="session")
 def tiny(home: Path) -> Store:
-    """movingshapes cut down to 6 train, 2 validation and 4 test videos a class, and to 2 steps of training."""
+    """movingshapes cut down to SIZE pixels, 6 train, 2 validation and 4 test videos a class, and to 2 steps of training."""
     kept = {"train": 6, "validation": 2, "test": 4}
     videos = [v for v in movingshapes.videos(Path()) if int(v.id[-3:]) < kept[v.id.split("/")[0]]]
     steps = {"1": 2, "5": 2, "10": 2, "full": 2}
-    spec = movingshapes.SPEC.model_copy(update={"num_videos": None, "student_steps": steps})
+    spec = movingshapes.SPEC.model_copy(update={"num_videos": None, "student_steps": steps, "size": SIZE})
     return prepare("tiny", spec, videos, render=longer).store
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from baselines import herding, k_center, kmeans, random_jpeg, random_still
+from tests.conftest import SIZE
 from vddbench.decoders import jpeg
 from vddbench.spec import Task
 from vddbench.store import Split, Store
@@ -48,7 +49,7 @@ def test_identical_clips_are_never_picked_twice(choose: object) -> None:
 def test_random_still_fills_the_budget_with_frames_of_train_videos(tiny: Store) -> None:
     task = Task(dataset="tiny", ipc=1)
     tensors = random_still.distill(tiny.train, task, random_still.Config(), np.random.default_rng(0)).tensors
-    per_class = min(8 * (8 * 64 * 64 * 3 + 8) // 8 // (64 * 64 * 3 + 2), 8)  # 7: eight stills' labels are 8 bytes too many
+    per_class = min(8 * (8 * SIZE * SIZE * 3 + 8) // 8 // (SIZE * SIZE * 3 + 2), 8)  # 7: labels are 8 bytes too many
     assert len(tensors["frames"]) == 8 * per_class
     stored = {frame.tobytes() for frame in tiny.train.frames}
     assert all(frame.numpy().tobytes() in stored for frame in tensors["frames"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,7 +66,10 @@ def test_an_iterative_baseline_has_published_settings_and_quicker_ones(method: s
 
 
 @pytest.mark.parametrize("method", names("baseline"))
-def test_a_baseline_makes_a_valid_submission_within_budget(method: str, tiny: Store, tmp_path: Path) -> None:
+def test_a_baseline_makes_a_valid_submission_within_budget_and_the_same_bytes_blind_to_the_test_split(
+    method: str, tiny: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blind: caches are empty, the split raises, its frames are white."""
     baseline = load("baseline", method)
     assert is_dataclass(baseline.Config) and (baseline.PAPER == "" or baseline.PAPER.startswith("https://"))
     task = Task(dataset="tiny", ipc=None if method == "full" else 1)
@@ -75,6 +81,31 @@ def test_a_baseline_makes_a_valid_submission_within_budget(method: str, tiny: St
     assert set(labels.tolist()) == set(range(tiny.spec.num_classes))
     budget = task.budget_bytes(tiny.spec)
     assert budget is None or read.payload_bytes <= budget
+    assert read.manifest.labels == ("soft" if method == "frepo_soft" else "hard")
+    for cache in set(home.iterdir()) - {home / "prepared"}:  # experts and stills are made anew
+        shutil.rmtree(cache)
+    monkeypatch.setattr(Store, "test", property(forbidden))
+    with white_test_frames(tiny):
+        blind = distill(method, task, 1, tmp_path / "blind", preset=quickest(method))
+    assert (path / "data.safetensors").read_bytes() == (blind / "data.safetensors").read_bytes()
+
+
+def forbidden(self: Store) -> None:
+    raise AssertionError("the test split was opened")
+
+
+@contextmanager
+def white_test_frames(store: Store) -> Iterator[None]:
+    path, size = store.path / "frames.bin", store.spec.size
+    original = path.read_bytes()
+    spoilt = np.frombuffer(original, np.uint8).reshape(-1, size, size, 3).copy()
+    for row in store.index[store.index["split"] == "test"].itertuples():
+        spoilt[row.offset : row.offset + row.num_frames] = 255  # type: ignore[operator, misc]
+    try:
+        path.write_bytes(spoilt.tobytes())
+        yield
+    finally:
+        path.write_bytes(original)
 
 
 @pytest.mark.parametrize("method", names("baseline"))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from baselines import dm_sdd, frepo_sdd, mtt_sdd
+from tests.conftest import SIZE
 from tests.tiny import SPEC, TASK
 from vddbench import submission
 from vddbench.datasets import miniucf, movingshapes
@@ -317,13 +318,13 @@ def test_a_task_without_a_budget_and_too_few_videos_are_refused(method: str, tin
 def test_real_motions_move_a_still_as_the_mean_clip_moves(tiny: Store) -> None:
     spec, colours = tiny.spec, torch.tensor(tiny.spec.std) * 255
     motions = real_motions(tiny.train, 1, 2, 3, seed=0)
-    assert motions.shape == (8, 2, 8, 1, 64, 64)
+    assert motions.shape == (8, 2, 8, 1, SIZE, SIZE)
     means, labels = real_start(tiny.train, 2, np.random.default_rng(0), 3)  # two means of 3 videos a class
     assert labels.tolist() == [label for label in range(8) for _ in range(2)]
     grey = (means / colours).mean(-1)  # normalised up to a constant
-    memory = StaticDynamic(torch.zeros(8, 2, 3, 64, 64), torch.arange(8), 2, "identity", spec, 0, CPU, start=motions)
-    shown = ((memory.exact().clips - torch.tensor(spec.mean) * 255) / colours).reshape(8, 2, 2, 8, 64, 64, 3)
-    wanted = (grey - grey.mean(1, keepdim=True)).reshape(8, 1, 2, 8, 64, 64, 1).expand(shown.shape)  # with either still
+    memory = StaticDynamic(torch.zeros(8, 2, 3, SIZE, SIZE), torch.arange(8), 2, "identity", spec, 0, CPU, start=motions)
+    shown = ((memory.exact().clips - torch.tensor(spec.mean) * 255) / colours).reshape(8, 2, 2, 8, SIZE, SIZE, 3)
+    wanted = (grey - grey.mean(1, keepdim=True)).reshape(8, 1, 2, 8, SIZE, SIZE, 1).expand(shown.shape)  # with either still
     torch.testing.assert_close(shown, wanted, atol=1e-4, rtol=0)
 
 
