@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +89,7 @@ class Blob:
     data: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
@@ -98,7 +99,7 @@ class Blob:
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n"
         return pointer.encode() if self.lfs else self.data
 
-    @property
+    @cached_property
     def oid(self) -> str:
         return hashlib.sha1(b"blob %d\0" % len(self.stored) + self.stored, usedforsecurity=False).hexdigest()
 

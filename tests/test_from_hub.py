@@ -313,7 +313,15 @@ def test_parquet_without_names_or_videos_is_refused_with_what_is_there(
 
 
 @pytest.mark.parametrize(
-    "path", ["a/\x1b[2J.avi", "a//b.avi", "/etc/x.avi", "a\\b.avi", "a\n.avi", "x" * 300 + ".avi", "a/" * 600 + "b.avi"]
+    "path",
+    [
+        "train/\x1b[2J.avi",
+        "train//b.avi",
+        "train/a\\b.avi",
+        "test/a\n.avi",
+        "test/" + "x" * 300 + ".avi",
+        "test/" + "a/" * 600 + "b.avi",
+    ],
 )
 def test_a_name_that_is_no_files_below_a_folder_is_refused(board: Hub, path: str) -> None:
     """git has no such paths; a server could."""

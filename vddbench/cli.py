@@ -88,7 +88,7 @@ def prepare(
     ] = None,
     hub: Annotated[
         str | None,
-        typer.Option(help="a Hub dataset repo with the videos, OWNER/REPO[@revision]; --raw then only has the lists"),
+        typer.Option(help="a Hub dataset repo with the videos, OWNER/REPO or OWNER/REPO@revision; --raw then only has lists"),
     ] = None,
     frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,

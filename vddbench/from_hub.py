@@ -89,7 +89,7 @@ def pinned(path: Path, repo: hub.Repo, revision: str) -> Iterator[hub.Listing]:
     except ValueError:
         told = {}
     commit = str(told.get("commit"))
-    if {key: told.get(key) for key in asked} == asked and hub.SHA.fullmatch(commit):
+    if {key: told.get(key) for key in asked} == asked and hub.SHA.fullmatch(commit) and commit != revision:
         say(f"the interrupted run was at commit {commit[:8]}, going on there; for another one write {repo.id}@COMMIT")
         revision = commit
     listing = hub.listing(repo, revision, MAX_FILES)

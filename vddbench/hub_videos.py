@@ -57,7 +57,7 @@ def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], sta
             f"{repo} has its videos in parquet files; these are read for {', '.join(with_lists)} only, whose lists say what a "
             "video is. Videos of your own are files in the repo: {train,test}/<class>/<clip>.mp4"
         )
-    add_files(standins, ((path, path) for path in files), files)
+    add_files(standins, ((path if path.startswith(("train/", "test/")) else None, path) for path in files), files)
     groups = [(GROUPS, GROUPS, listing.files[GROUPS].size)] if GROUPS in listing.files else []
     standins.add_lists(groups, partial(write_list, repo, listing.sha))
     spec, videos = read_folder(standins.folder, **chosen)
