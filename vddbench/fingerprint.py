@@ -17,14 +17,17 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from vddbench.spec import Fingerprint
+if TYPE_CHECKING:  # workers, which make thumbnails, need no pydantic
+    from vddbench.spec import Fingerprint
 
 SPANS, CELLS, SUMS = 4, 4, 64
 VALUES = SPANS * CELLS * CELLS  # of one video's thumbnail
+STEP = 2.0**-16  # thumbnails are multiples of it, so that sums over videos are exact, in any order
+AT_ONCE = 16  # frames in memory: a video may have 3 GB of them
 NEAR = 0.3  # grey levels: between what versions of FFmpeg differ by and what one frame does
 LUMA = np.array((0.299, 0.587, 0.114))  # BT.601, of RGB
 
@@ -56,9 +59,9 @@ class Sketch:
         self.sums = np.zeros(SUMS)
         self.num_videos = 0
 
-    def add(self, video: str, frames: np.ndarray) -> None:
-        """video: its id. frames: [n, H, W, 3] uint8, as they are stored."""
-        self.sums += signs(video) @ thumbnail(frames).ravel()
+    def add(self, video: str, small: np.ndarray) -> None:
+        """video: its id. small: its thumbnail."""
+        self.sums += signs(video) @ small.ravel()
         self.num_videos += 1
 
     def fingerprint(self, rows: str) -> Fingerprint:
@@ -67,20 +70,37 @@ class Sketch:
         return f"{rows}:{base64.b64encode(values.astype('<f4').tobytes()).decode()}"
 
 
-def thumbnail(frames: np.ndarray) -> np.ndarray:
+class FramesFile:
+    """Frames [n, H, W, 3] uint8 in a file from frame `first`, read as slices of them are asked for."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int, int], first: int = 0) -> None:
+        self.file, self.shape, self.first = file, shape, first
+        self.frame_bytes = shape[1] * shape[2] * shape[3]
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        begin, end, _ = part.indices(self.shape[0])
+        self.file.seek((self.first + begin) * self.frame_bytes)
+        content = self.file.read((end - begin) * self.frame_bytes)
+        return np.frombuffer(content, np.uint8).reshape(-1, *self.shape[1:])
+
+
+def thumbnail(frames: np.ndarray | FramesFile) -> np.ndarray:
     """[SPANS, CELLS, CELLS] mean luma of uint8 frames [n, H, W, 3], H = W at least CELLS. Of fewer than SPANS frames some count
     for several spans."""
     num_frames, size = frames.shape[0], frames.shape[1]
+    ends = [max(num_frames * (i + 1) // SPANS, num_frames * i // SPANS + 1) for i in range(SPANS)]
+    sums, counts = np.zeros((SPANS, size, size, 3), np.int64), np.empty(SPANS)
+    for span, end in enumerate(ends):
+        begin = num_frames * span // SPANS
+        counts[span] = end - begin
+        for at in range(begin, end, AT_ONCE):
+            sums[span] += frames[at : min(at + AT_ONCE, end)].sum(0, dtype=np.uint32)
     edges = [size * i // CELLS for i in range(CELLS)]
     pixels = np.diff([*edges, size])
-    means = np.empty((SPANS, CELLS, CELLS))
-    for span in range(SPANS):
-        begin, end = (num_frames * i // SPANS for i in (span, span + 1))
-        taken = frames[begin : max(end, begin + 1)]
-        sums = np.add.reduceat(taken.sum(0, dtype=np.int64), edges, 0)
-        sums = np.add.reduceat(sums, edges, 1)
-        means[span] = sums @ LUMA / (len(taken) * pixels[:, None] * pixels[None, :])
-    return means
+    sums = np.add.reduceat(np.add.reduceat(sums, edges, 1), edges, 2)
+    means = sums @ LUMA / (counts[:, None, None] * pixels[:, None] * pixels)
+    rounded: np.ndarray = np.rint(means / STEP) * STEP
+    return rounded
 
 
 def signs(video: str) -> np.ndarray:

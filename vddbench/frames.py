@@ -34,6 +34,7 @@ from vddbench.video import (
     plan,
     planned_frames,
     repeat_to,
+    stored,
 )
 
 FRAME = re.compile(r"(?P<stem>frame_?|img_?|image_?|)(?P<number>\d{1,9})\.jpe?g", re.ASCII | re.IGNORECASE)  # no flow_x_00001
@@ -157,10 +158,7 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
         for content in contents(files[number] for number in planned_frames(planned, len(files))):
             source.update(len(content).to_bytes(8, "big") + content)
             out.write(fitted(pixels_of(content), spec, scaler).tobytes())
-        num_frames = repeat_to(spec, out)
-        out.seek(0)
-        digest = hashlib.file_digest(out, "sha256").hexdigest()
-    return Stored(num_frames=num_frames, stride=planned[0], sha256=source.hexdigest(), frames_sha256=digest)
+        return stored(out, spec, repeat_to(spec, out), stride=planned[0], sha256=source.hexdigest())
 
 
 def contents(files: Iterable[Path]) -> Iterator[bytes]:

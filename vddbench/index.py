@@ -10,14 +10,14 @@ import hashlib
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from vddbench.atomic import canonical_json, replacing
-from vddbench.fingerprint import Sketch
+from vddbench.fingerprint import FramesFile, Sketch, thumbnail
 from vddbench.journal import Journal, sha256_frames
 from vddbench.progress import bar, say
 from vddbench.spec import DatasetSpec, Fingerprint, Video
@@ -52,9 +52,11 @@ def write_store(
     except ValueError as error:  # running again would resume the same frames
         raise ValueError(f"{name} was not finished: {error}; delete {folder} and run again") from None
     journal.sync()
+    first = set(islice(journal.rows, journal.num_unsketched))
+    add_stored(journal.sketch, folder, spec, table[table["video"].isin(first)])
     done = {
         "digest": store_digest(spec, table),
-        "fingerprint": fingerprint_of(folder, spec, table),
+        "fingerprint": journal.sketch.fingerprint(rows_digest(spec, table)),
         "inputs": inputs,
         "num_videos": len(kept),
         "num_missing": reasons.total(),
@@ -168,15 +170,19 @@ def warn_of_shared(index: pd.DataFrame) -> None:
 
 
 def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fingerprint:
-    """Of the frames in `frames.bin`, all of which are read; a video is mapped at a time."""
-    sketch, shape = Sketch(), (spec.size, spec.size, 3)
-    columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
-    with bar("fingerprint", len(index)) as progress:
-        for video, offset, num_frames in columns:
-            at = offset * spec.size * spec.size * 3
-            sketch.add(video, np.memmap(folder / "frames.bin", np.uint8, "r", at, (num_frames, *shape)))
-            progress.advance()
+    """Of the frames in `frames.bin`, all of which are read."""
+    sketch = Sketch()
+    add_stored(sketch, folder, spec, index)
     return sketch.fingerprint(rows_digest(spec, index))
+
+
+def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
+    """Adds the videos of `index`, reading their frames."""
+    columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
+    with (folder / "frames.bin").open("rb") as file, bar("fingerprint", len(index)) as progress:
+        for video, offset, num_frames in columns:
+            sketch.add(video, thumbnail(FramesFile(file, (num_frames, spec.size, spec.size, 3), offset)))
+            progress.advance()
 
 
 def check_frames(store: Store) -> None:

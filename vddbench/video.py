@@ -9,6 +9,7 @@ video is decoded a second time with the true count. Runs in the worker processes
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import os
 import stat
@@ -30,6 +31,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vddbench.atomic import sha256_file
+from vddbench.fingerprint import FramesFile, thumbnail
 
 MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
@@ -60,6 +62,7 @@ class Stored:
     stride: int
     sha256: str  # of the source file
     frames_sha256: str  # of the stored bytes
+    thumbnail: np.ndarray | None  # of fingerprint.py; None: it was stored by an earlier run
     num_guessed: int = 0  # damaged frames that the decoder filled in, of all it gave
 
 
@@ -104,9 +107,23 @@ def store_video(path: Path, spec: Geometry, part: Path) -> Stored:
         raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
     with part.open("w+b") as file:
         step, num_frames, num_guessed = write_frames(path, spec, file)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Stored(num_frames=num_frames, stride=step, sha256=source, frames_sha256=digest, num_guessed=num_guessed)
+        return stored(file, spec, num_frames, stride=step, sha256=source, num_guessed=num_guessed)
+
+
+def stored(
+    file: io.BufferedRandom, spec: Geometry, num_frames: int, *, stride: int, sha256: str, num_guessed: int = 0
+) -> Stored:
+    """What a part with the stored frames holds."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stored(
+        num_frames=num_frames,
+        stride=stride,
+        sha256=sha256,
+        frames_sha256=digest,
+        thumbnail=thumbnail(FramesFile(file, (num_frames, spec.size, spec.size, 3))),
+        num_guessed=num_guessed,
+    )
 
 
 def check_regular(path: Path) -> None:

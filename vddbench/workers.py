@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from vddbench.fingerprint import thumbnail
 from vddbench.video import Geometry, Stored, UnreadableVideo, start_worker, store_video
 
 if TYPE_CHECKING:  # workers import this file
@@ -43,7 +44,8 @@ def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> G
         size = spec.size
         assert frames.dtype == np.uint8 and frames.shape[1:] == (size, size, 3) and len(frames) >= spec.frames
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
-        stored = Stored(num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest)
+        small = thumbnail(frames)
+        stored = Stored(num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest, thumbnail=small)
         yield video, stored, io.BytesIO(frames.tobytes())
 
 
