@@ -28,16 +28,15 @@ from tests.hubvideos import (
 )
 from tests.layouts import write_kinetics_lists, write_ssv2_lists
 from tests.videos import write_folder, write_video
-from vddbench import from_hub as from_hub_module
 from vddbench import hub as door
-from vddbench import standins
 from vddbench.datasets import kinetics400, ssv2
-from vddbench.hub_videos import builtin_videos
+from vddbench.from_hub import prepared, standins
+from vddbench.from_hub.standins import StandIns
+from vddbench.from_hub.videos import builtin_videos
 from vddbench.inventory import verify
 from vddbench.listed import sizes
 from vddbench.lookup import load
 from vddbench.prepare import prepare_named
-from vddbench.standins import StandIns
 from vddbench.store import Store, store_path
 
 
@@ -350,7 +349,7 @@ def test_a_file_as_a_folder_of_another_is_refused(tmp_path: Path) -> None:
 def test_absurd_counts_and_sizes_are_refused(board: Hub, ucf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(board, files_of(ucf))
     with monkeypatch.context() as patch:
-        patch.setattr(from_hub_module, "MAX_FILES", 9)
+        patch.setattr(prepared, "MAX_FILES", 9)
         refused(board, "has more than 9 files")
     with monkeypatch.context() as patch:
         patch.setattr(standins, "MAX_VIDEO_BYTES", 1000)

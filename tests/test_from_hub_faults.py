@@ -22,9 +22,9 @@ from tests.hubserver import Hub, at, environment, serving
 from tests.hubvideos import REPO, binary_column, cut_ucf, files_of, publish, rows_of, shards, video_column, write_ucf
 from tests.videos import write_folder
 from vddbench import hub as door
-from vddbench import hub_files, hub_parquet, shard
 from vddbench.datasets import ucf101
-from vddbench.pages import check_pages
+from vddbench.from_hub import files, parquet, shard
+from vddbench.from_hub.pages import check_pages
 from vddbench.prepare import prepare_named
 from vddbench.store import Store, store_path
 
@@ -278,10 +278,10 @@ def test_few_videos_are_on_the_disk_at_once(
     store = prepare_named("ucf101", hub=REPO, workers=2).store
     assert (len(store.train), len(store.test)) == (72, 48)
     in_flight = 2 * 4 + 2  # of two workers, and those that they have just finished with
-    assert max(most) <= in_flight + (2 * 5 if as_parquet else hub_files.AHEAD)
+    assert max(most) <= in_flight + (2 * 5 if as_parquet else files.AHEAD)
 
 
-def parquet(table: pa.Table, **options: object) -> dict[str, bytes | None]:
+def as_parquet_of(table: pa.Table, **options: object) -> dict[str, bytes | None]:
     return shards([("", b"")], lambda _: table, count=1, **options)  # type: ignore[arg-type]
 
 
@@ -290,16 +290,16 @@ def names_of_archery() -> list[str]:
 
 
 def test_a_row_group_that_is_too_large_is_refused(board: Hub, ucf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_parquet, "MAX_ROW_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(parquet, "MAX_ROW_GROUP_BYTES", 20_000)
     publish(board, shards(rows_of(ucf), video_column, group=99, use_dictionary=False, compression="none"))
     with pytest.raises(ValueError, match=r"row group 0 has [0-9,]+ bytes of 'video.bytes'; at most 20,000 are read"):
         ucf_from_hub()
 
 
 def test_a_dictionary_that_is_every_rows_value_is_not_unpacked(board: Hub, ucf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_parquet, "MAX_ROW_GROUP_BYTES", 300_000)
+    monkeypatch.setattr(parquet, "MAX_ROW_GROUP_BYTES", 300_000)
     bomb = pa.table({"video_id": names_of_archery(), "video": [bytes(100_000)] * 10})
-    files = parquet(bomb, group=99)
+    files = as_parquet_of(bomb, group=99)
     assert sum(len(data) for data in files.values() if data) < 20_000
     publish(board, files)
     with pytest.raises(ValueError, match="row group 0 unpacks to more than 300,000 bytes"):
@@ -345,7 +345,7 @@ def test_damaged_parquet_ends_in_a_sentence(board: Hub, ucf: Path, seed: int) ->
 
 def test_videos_without_bytes_and_no_videos_are_listed_with_their_reasons(board: Hub) -> None:
     names = names_of_archery()
-    publish(board, parquet(pa.table({"video_id": names, "video": [None, b"", b"no video", *[b"RIFF"] * 7]})))
+    publish(board, as_parquet_of(pa.table({"video_id": names, "video": [None, b"", b"no video", *[b"RIFF"] * 7]})))
     with pytest.raises(ValueError, match="10 videos of ucf101 could not be read"):
         ucf_from_hub()
     problems = (store_path("ucf101") / "problems.csv").read_text()

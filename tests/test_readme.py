@@ -77,7 +77,7 @@ def test_ci_runs_the_two_commands_exactly_so() -> None:
 
 def test_every_source_file_and_baseline_is_on_the_map() -> None:
     modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
-    for package in ("vddbench/batch", "leaderboard/site", "leaderboard/publish"):
+    for package in ("vddbench/batch", "vddbench/from_hub", "leaderboard/site", "leaderboard/publish"):
         of_package = {p.name for p in (ROOT / package).glob("[a-z]*.py")}
         assert of_package == set(re.findall(r"\b([a-z]+\.py)\b", (ROOT / package / "__init__.py").read_text()))
     unnamed = modules - set(re.findall(r"\w+\.py", README))

@@ -1,4 +1,4 @@
-"""Where the videos of a dataset are while `prepare` decodes them: on this disk, or brought to it one by one (from_hub.py)."""
+"""Where the videos of a dataset are while `prepare` decodes them: on this disk, or brought to it one by one (from_hub/)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vddbench.pages import check_pages
+from vddbench.from_hub.pages import check_pages
 
 MAX_ROW_GROUP_BYTES = 160 * 10**6  # of a row group's videos, unpacked: up to three times in memory. `datasets` writes 100 MB
 MAX_NAMES_BYTES = 16 * 10**6  # of a row group's names

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from vddbench import hub
-from vddbench.ahead import Traffic, ahead
+from vddbench.from_hub.ahead import Traffic, ahead
 from vddbench.place import check_space
 from vddbench.spec import Video
 

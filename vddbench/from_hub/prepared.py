@@ -18,7 +18,8 @@ from typing import Any
 
 from vddbench import hub, lookup
 from vddbench.atomic import replacing
-from vddbench.hub_videos import builtin_videos, own_videos
+from vddbench.from_hub.standins import StandIns
+from vddbench.from_hub.videos import builtin_videos, own_videos
 from vddbench.place import explained, locked
 from vddbench.prepare import (
     Prepared,
@@ -29,7 +30,6 @@ from vddbench.prepare import (
     warn_of_geometry,
 )
 from vddbench.progress import say
-from vddbench.standins import StandIns
 from vddbench.store import store_path
 
 MAX_FILES = 400_000  # of a repo; Kinetics-400 has 266,440 videos

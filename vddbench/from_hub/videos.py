@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 from vddbench import hub, lookup
 from vddbench.folder import EXTENSIONS, read_folder
-from vddbench.hub_files import HubFiles
-from vddbench.hub_parquet import HubParquet, Place
+from vddbench.from_hub.files import HubFiles
+from vddbench.from_hub.parquet import HubParquet, Place
+from vddbench.from_hub.standins import ByClass, StandIns, list_path, lists_below
 from vddbench.prepare import with_validation
 from vddbench.progress import bar, say
 from vddbench.source import Source
 from vddbench.spec import DatasetSpec, Video
-from vddbench.standins import ByClass, StandIns, list_path, lists_below
 
 GROUPS = "groups.csv"
 Found = tuple[DatasetSpec, list[Video], list[str], Source]  # what `prepare_locked` takes; the strings name unlisted videos

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 
 from vddbench import hub
-from vddbench.ahead import Traffic, ahead
+from vddbench.from_hub.ahead import Traffic, ahead
+from vddbench.from_hub.shard import MAX_FOOTER_BYTES, MAX_ROW_GROUP_BYTES, Columns, Shard, columns_of
+from vddbench.from_hub.standins import MAX_PATH_BYTES
 from vddbench.place import check_space
 from vddbench.progress import bar
-from vddbench.shard import MAX_FOOTER_BYTES, MAX_ROW_GROUP_BYTES, Columns, Shard, columns_of
 from vddbench.spec import Video
-from vddbench.standins import MAX_PATH_BYTES
 
 MAX_ROWS = 400_000  # of all shards; Kinetics-400 has 266,440 videos
 MAX_SHARDS = 20_000  # it has some 400 GB, shards have 500 MB
