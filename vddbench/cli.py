@@ -362,11 +362,23 @@ def bench(
     students: Students = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips a step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
+    preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
+    keep: Annotated[Path | None, typer.Option(help="with --prepare: keep its generated videos here for another run")] = None,
 ) -> None:
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
-    With --distillers: iterations/s of the matching baselines, against the same steps written straight down.
+    With --distillers: iterations/s of the matching baselines, against the same steps written straight down. With --prepare:
+    frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
     """
+    if distillers and preparing:
+        raise LookupError("--distillers and --prepare are two benchmarks: give one of them")
+    if keep is not None and not preparing:
+        raise LookupError("--keep is of --prepare")
+    if preparing:
+        from vddbench.bench_prepare import run as run_prepare
+
+        run_prepare(keep)
+        return
     if distillers:
         from vddbench.bench_distillers import run as run_distillers
 

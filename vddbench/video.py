@@ -14,7 +14,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -358,3 +358,19 @@ def _leave_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def encode(
+    path: Path, frames: Iterable[np.ndarray], codec: str, *, rate: int, bit_rate: int = 0, options: dict[str, str] | None = None
+) -> None:
+    """Writes uint8 frames [H, W, 3] as a video, as `bench --prepare` reads them. Raises OSError."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        assert isinstance(stream, VideoStream)
+        stream.codec_context.thread_count = 1  # more than one would write other bytes
+        stream.codec_context.bit_rate = bit_rate
+        for i, pixels in enumerate(frames):
+            if i == 0:
+                stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], "yuv420p"
+            container.mux(stream.encode(VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
