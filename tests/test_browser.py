@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leaderboard.site.build import build
-from tests.conftest import longer
+from tests.conftest import SIZE, longer
 from tests.sites import HARM, harmful, recorded, reviewed
 from tests.thousand import made_up, timed
 from vddbench.datasets import movingshapes
@@ -67,7 +67,8 @@ def harmful_store() -> Store:
     videos = [v for v in movingshapes.videos(Path()) if int(v.id[-3:]) < kept[v.id.split("/")[0]]]
     names = (f"{HARM}", *movingshapes.SPEC.class_names[1:])
     steps = {"1": 2, "5": 2, "10": 2, "full": 2}
-    spec = movingshapes.SPEC.model_copy(update={"num_videos": None, "student_steps": steps, "class_names": names})
+    changes = {"num_videos": None, "student_steps": steps, "class_names": names, "size": SIZE}
+    spec = movingshapes.SPEC.model_copy(update=changes)
     return prepare("harmful", spec, videos, render=longer).store
 
 
