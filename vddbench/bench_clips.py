@@ -72,7 +72,7 @@ def clips(folder: Path, kinds: Sequence[Kind] = KINDS) -> dict[str, list[Path]]:
 
 def make(path: Path, kind: Kind, seed: int) -> None:
     rng = np.random.default_rng([seed, *kind.suffix.encode()])
-    count = int(rng.integers(kind.num_frames[0], kind.num_frames[1] + 1))
+    count = round(float(np.exp(rng.uniform(*np.log(kind.num_frames)))))  # short ones are more frequent
     part = path.with_name(f".part.{path.name}")
     encode(part, scene(rng, count, *kind.size), kind.codec, rate=kind.rate, bit_rate=kind.bit_rate, options=kind.options)
     part.replace(path)

@@ -177,7 +177,7 @@ def against_ffmpeg(
                 for _ in range(rounds):
                     theirs += [timed(partial(by_ffmpeg, files[suffix], processes))] if has_ffmpeg() else []
                     ours.append(timed(partial(by_prepare, files[suffix], GEOMETRIES[name], processes)))
-                threaded += [timed(partial(by_ffmpeg, files[suffix], 1, None))] if has_ffmpeg() else []
+                threaded += [timed(partial(by_ffmpeg, files[suffix], 1, None))] if has_ffmpeg() and processes > 1 else []
             rates = [f"{frames[suffix] / middle(arm, 'wall'):,.0f}" if arm else "-" for arm in (threaded, theirs, ours)]
             rows.append([suffix, name, str(processes), *rates, ratio(theirs, ours, "wall"), ratio(theirs, ours, "cpu")])
             if processes == 1:

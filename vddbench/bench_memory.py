@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vddbench.bench_decoding import by_prepare, in_python
 from vddbench.datasets import kinetics400, ucf101
 from vddbench.prepare import prepare
 from vddbench.spec import Video
+from vddbench.workers import num_cores
 
 HEADERS = ("", "peak RSS, MB", "aim")
 POLL_SECONDS = 0.02
@@ -32,11 +34,16 @@ def rows(files: list[Path], lists: Sequence[int]) -> list[list[str]]:
     found = [[f"prepare of {len(files)} videos: the process that appends", f"{parent:,.0f}", "< 1000"]]
     found += [["... each of its 2 workers, at most", f"{max(others, default=0):,.0f}", "< 1000"]]
     found += [["opening that store and its train split", f"{peak_of(OPEN.format('bench')):,.0f}", "< 300"]]
-    for count in lists:
-        prepared = peak_of(LIST.format(count))
-        found += [[f"prepare of {count:,} made-up videos", f"{prepared:,.0f}", "< 1000"]]
-        found += [["opening that store and its train split", f"{peak_of(OPEN.format('list')):,.0f}", "< 300"]]
+    with ThreadPoolExecutor(num_cores()) as pool:
+        for count, peaks in zip(lists, pool.map(peaks_of_list, lists), strict=True):
+            found += [[f"prepare of {count:,} made-up videos", f"{peaks[0]:,.0f}", "< 1000"]]
+            found += [["opening that store and its train split", f"{peaks[1]:,.0f}", "< 300"]]
     return found
+
+
+def peaks_of_list(count: int) -> tuple[float, float]:
+    """MB of `prepare` of a made-up list, and of opening its store."""
+    return peak_of(LIST.format(count)), peak_of(OPEN.format(f"list{count}"))
 
 
 def peak_of(program: str) -> float:
@@ -86,10 +93,10 @@ def children(process: str) -> Iterator[str]:
 
 
 def prepare_list(count: int) -> None:
-    """Prepares `list`, of so many made-up videos with names as long as Kinetics'."""
+    """Prepares `list<count>`, of so many made-up videos with names as long as Kinetics'."""
     none: dict[str, object] = {"num_videos": None, "num_missing": None, "frames": 1, "size": 8}
     spec = kinetics400.SPEC.model_copy(update=none)
-    prepare("list", spec, made_up(count, spec.num_classes), render=render, force=True)
+    prepare(f"list{count}", spec, made_up(count, spec.num_classes), render=render)
 
 
 def made_up(count: int, num_classes: int) -> Iterator[Video]:

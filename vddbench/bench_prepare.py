@@ -23,7 +23,7 @@ from vddbench.progress import bar, say
 from vddbench.workers import num_cores
 
 ROUNDS = 3
-TIMES = 3  # the avi and mp4 are prepared so often for two cores against one: starting weighs less then, as with real datasets
+TIMES = 2  # the avi and mp4 are prepared so often for two cores against one: starting weighs less then, as with real datasets
 LISTS = (193_690, 266_440)  # videos in the lists of ssv2 and kinetics400
 FFMPEG = "Whole commands, a process a file of `ffmpeg -threads 1 -i F -vf scale=160:120 -f null -` against one `prepare`"
 ALONE = "Without starting, on one core: an ffmpeg for all files against what a worker does"

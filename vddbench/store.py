@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,7 @@ COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_fram
 ROWS = ["video", "label", "split", "validation", "group", "num_frames", "stride"]
 DIGESTED = [*ROWS, "frames_sha256"]
 OF_SPLIT = [column for column in COLUMNS if column not in {"sha256", "frames_sha256"}]  # hashes are most of the memory
+HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most ARM
 AT_A_TIME = 16_384  # rows of the index that are written, read and hashed: opening a store then takes little more than its index
 
 
@@ -94,6 +97,17 @@ def check_layout(index: pd.DataFrame) -> None:
         raise ValueError("the videos in frames.bin don't follow each other, those of train first")
 
 
+def new_memory(shape: tuple[int, ...]) -> np.ndarray:
+    """uint8, all 0, of huge pages where the system has them: to get ordinary ones takes four times as long as to fill them."""
+    num_bytes = math.prod(shape)
+    if num_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(shape, np.uint8)
+    memory = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8, num_bytes).reshape(shape)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Videos of one split. The rows of `index` are numbered 0..V-1 here; frames stay on disk until asked for."""
@@ -132,8 +146,7 @@ class Split:
         """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
         import torch  # `prepare`, which opens stores too, has no use for its 400 MB
 
-        # numpy's own memory: unlike torch it asks for huge pages, and this takes a quarter of the time
-        out = np.empty((len(videos), *self.spec.clip_shape), np.uint8)
+        out = new_memory((len(videos), *self.spec.clip_shape))
         first = self.offsets[videos] + starts
         if len(videos) and ((starts < 0) | (starts > self.last_starts[videos])).any():
             raise IndexError("a clip would leave its video")  # our own mistake: it would read a neighbour's frames
