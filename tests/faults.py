@@ -61,7 +61,10 @@ def started(home: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
     home.mkdir(exist_ok=True)
     with (home / "said").open("wb") as said:
         environment = {**os.environ, "VDDBENCH_HOME": str(home)}
-        return subprocess.Popen(command(folder, *more), stderr=said, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            command(folder, *more), stderr=said, env=environment, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup and scripts' background jobs ignore it
+        )  # fmt: skip
 
 
 def finished(home: Path, folder: Path, *more: str) -> tuple[int, str]:
