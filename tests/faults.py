@@ -25,6 +25,12 @@ from vddbench.prepare import prepare
 from vddbench.spec import Video
 
 NAME = "clips"
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and the background jobs of scripts ignore it
+from vddbench.cli import main
+main()
+"""
 OPTIONS: dict[str, Any] = {"frames": 8, "size": 32, "stride": 1}
 FILES = {"frames.bin", "index.parquet", "spec.json", "done.json", "problems.csv"}
 STEPS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "fcntl.flock"}  # Python's audit events
@@ -53,7 +59,7 @@ def write_dozens(folder: Path) -> Path:
 def command(folder: Path, *more: str) -> list[str]:
     """`vddbench prepare clips` of a folder, by two workers."""
     options = [f"--{option}={value}" for option, value in {**OPTIONS, "folder": folder, "workers": 2}.items()]
-    return [sys.executable, "-c", "from vddbench.cli import main; main()", "prepare", NAME, *options, *more]
+    return [sys.executable, "-c", MAIN, "prepare", NAME, *options, *more]
 
 
 def started(home: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:

@@ -145,20 +145,25 @@ def check_gone(session: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_stops_at_random_moments_leave_the_same_bytes(
-    undisturbed: Undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("how", "times", "force"),
+    [
+        ("kill", 30, False), ("kill", 25, True), ("worker", 8, False), ("term", 8, False), ("int", 8, False),
+        ("ctrl-c", 8, False),
+    ],
+)  # fmt: skip
+def test_stops_at_random_moments_leave_the_same_bytes(
+    undisturbed: Undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, times: int, force: bool
 ) -> None:
     before = listing(undisturbed.folder)
-    faults = [("kill", 30, False), ("kill", 25, True), ("worker", 8, False), ("term", 8, False), ("int", 8, False)]
-    for seed, (how, times, force) in enumerate([*faults, ("ctrl-c", 8, False)]):
-        stages = campaign(undisturbed, tmp_path, how, times, seed, force)
-        tried = stages.total() - stages["after its end"]
-        assert tried >= times
-        assert how != "kill" or len(set(stages) - {"after its end"}) >= 3, "the moments miss most of the run"
-        with capsys.disabled():
-            name = f"{how} --force" if force else how
-            print(f"\n{name}: {tried} times, each time the same bytes and nothing left over: {dict(stages)}", flush=True)
+    stages = campaign(undisturbed, tmp_path, how, times, times, force)
     assert listing(undisturbed.folder) == before
+    tried = stages.total() - stages["after its end"]
+    assert tried >= times
+    assert how != "kill" or len(set(stages) - {"after its end"}) >= 3, "the moments miss most of the run"
+    with capsys.disabled():
+        name = f"{how} --force" if force else how
+        print(f"\n{name}: {tried} times, each time the same bytes and nothing left over: {dict(stages)}", flush=True)
 
 
 # Stopped at each step, and by each size of disk: tests/faults.py
