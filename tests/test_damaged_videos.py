@@ -100,7 +100,7 @@ def test_five_thousand_damaged_videos_are_refused_or_really_decode(tmp_path: Pat
 
 
 def test_a_twentieth_of_damaged_videos_is_left_out_with_reasons_and_the_rest_is_untouched(tmp_path: Path) -> None:
-    """40 videos of five containers, then two more of each kind of damage."""
+    """16 good ones; one cut, one overwritten, one empty among them."""
     good = [write_video(tmp_path / f"whole{suffix}", 30, first=i) for i, suffix in enumerate(CODECS)]
     for part, count in (("train", 7), ("test", 1)):
         for name in ("left", "right"):
