@@ -189,7 +189,8 @@ def test_previews_play_and_are_loaded_when_they_come_into_view(browser: Browser,
     opened = Opened(browser, path)
     images = opened.page.locator(".previews img")
     images.last.scroll_into_view_if_needed()
-    opened.page.wait_for_function("[...document.querySelectorAll('.previews img')].every(image => image.naturalWidth === 64)")
+    loaded = f"[...document.querySelectorAll('.previews img')].every(image => image.naturalWidth === {SIZE})"
+    opened.page.wait_for_function(loaded)
     shots = set()
     for _ in range(12):
         shots.add(images.first.screenshot())
