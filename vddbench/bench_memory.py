@@ -47,16 +47,15 @@ def peaks_of_list(count: int) -> tuple[float, float]:
 
 
 def peak_of(program: str) -> float:
-    """MB of a Python process that runs it."""
-    return float(in_python(f"{program}\nfrom vddbench.bench_memory import peak; print(peak('self'))"))
+    """MB of a Python process that runs it, and imports nothing else."""
+    return peak_in(in_python(f"{program}\nprint(open('/proc/self/status').read())"))
 
 
-def peak(process: str) -> float:
-    """MB: the most that a process, by its number, has had in memory since it started its program; from Linux's /proc."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0  # it has ended
+def peak_in(status: str) -> float:
+    """MB: the most that a process has had in memory since it started its program, of its /proc/<number>/status; 0 when it has
+    ended."""
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 class Watch:
@@ -76,7 +75,8 @@ class Watch:
         while not self.ended.wait(POLL_SECONDS):
             for process in children("self"):
                 with suppress(OSError):
-                    self.found[process] = max(peak(process), self.found.get(process, 0.0))
+                    found = peak_in(Path(f"/proc/{process}/status").read_text())
+                    self.found[process] = max(found, self.found.get(process, 0.0))
 
     def peaks(self) -> list[float]:
         """MB, the first process's first."""
