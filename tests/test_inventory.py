@@ -24,11 +24,12 @@ from vddbench.cli import app
 from vddbench.contact import GAP, LINE, TEXT
 from vddbench.datasets import kinetics400, movingshapes
 from vddbench.index import fingerprint_of
+from vddbench.index_file import store_digest
 from vddbench.inventory import entry_of, inventory, verify
 from vddbench.place import locked
 from vddbench.prepare import prepare, prepare_named
 from vddbench.spec import DatasetSpec, Video
-from vddbench.store import Store, store_digest
+from vddbench.store import Store
 
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 200, 20), (20, 20, 220), (235, 235, 235)  # of the four corners
 

@@ -467,6 +467,18 @@ def test_a_worker_that_dies_is_said_with_the_videos_it_may_have_died_of(many: Pa
     assert prepare_named("many", folder=many, frames=8, size=32, stride=1, workers=1).num_resumed >= 4
 
 
+def test_a_script_without_a_guard_can_prepare_and_its_workers_import_only_a_decoder(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom vddbench.prepare import prepare_named\nprint('script')\n"
+        f"prepare_named('mine', folder=Path({str(folder)!r}), frames=8, size=16, stride=1, workers=2)\n"
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout
+    assert said == "script\n"  # workers would run it again
+    heavy = "{'pydantic', 'pandas', 'rich', 'typer', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"import sys, vddbench.workers\nassert not {heavy}, {heavy}"], check=True)
+
+
 def test_ctrl_c_in_a_terminal_ends_quietly_and_resumes(many: Path) -> None:
     process = started(many)
     wait_for_videos(process, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import shutil
@@ -10,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from pyarrow.parquet import ParquetFile
 
+from vddbench import index_file
+from vddbench.atomic import canonical_json
 from vddbench.folder import checked_spec
+from vddbench.index_file import DIGESTED, read_index, store_digest, write_index
 from vddbench.prepare import prepare
 from vddbench.spec import Video
-from vddbench.store import Store, open_train, store_path
+from vddbench.store import Store, new_memory, open_train, store_path
 
 T, SIZE = 4, 8
 LENGTHS = (4, 5, 9, 12)
@@ -158,3 +164,25 @@ def test_a_store_describes_itself(store: Store) -> None:
     assert Store.open("counted", store_path("counted")).spec == store.spec
     done = json.loads((store.path / "done.json").read_text())
     assert done["digest"] == store.digest and done["num_videos"] == 12 and done["num_missing"] == 0
+
+
+def test_an_index_is_written_read_and_hashed_in_parts_to_the_same_digest(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = store.index[DIGESTED].to_numpy(object).tolist()
+    whole = hashlib.sha256(canonical_json([store.spec.model_dump(mode="json"), rows])).hexdigest()
+    for at_a_time in (1, 5, 12, 100):
+        monkeypatch.setattr(index_file, "AT_A_TIME", at_a_time)
+        assert store_digest(store.spec, store.index) == whole == store.digest
+        with (tmp_path / "index.parquet").open("wb") as file:
+            write_index(store.index, file)
+        assert ParquetFile(tmp_path / "index.parquet").num_row_groups == -(-12 // at_a_time)
+        pd.testing.assert_frame_equal(read_index(tmp_path / "index.parquet"), store.index)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 8, 8, 3), (2, 4, 8, 8, 3), (5, 1 << 20), (4, 1 << 20)])
+def test_memory_for_clips_has_its_shape_and_can_be_written(shape: tuple[int, ...]) -> None:
+    memory = new_memory(shape)
+    assert memory.shape == shape and memory.dtype == np.uint8 and not memory.any()
+    memory[:] = 7
+    assert torch.from_numpy(memory).sum() == 7 * memory.size

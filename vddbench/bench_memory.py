@@ -63,6 +63,7 @@ class Watch:
 
     def __enter__(self) -> None:
         self.found: dict[str, float] = {}
+        self.others = set(children("self"))
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._poll)
         self.thread.start()
@@ -73,7 +74,7 @@ class Watch:
 
     def _poll(self) -> None:
         while not self.ended.wait(POLL_SECONDS):
-            for process in children("self"):
+            for process in set(children("self")) - self.others:
                 with suppress(OSError):
                     found = peak_in(Path(f"/proc/{process}/status").read_text())
                     self.found[process] = max(found, self.found.get(process, 0.0))

@@ -18,10 +18,11 @@ import pandas as pd
 
 from vddbench.atomic import canonical_json, replacing
 from vddbench.fingerprint import FramesFile, Sketch, thumbnail
+from vddbench.index_file import COLUMNS, check_layout, rows_digest, store_digest, write_index
 from vddbench.journal import Journal, sha256_frames
 from vddbench.progress import bar, say
 from vddbench.spec import DatasetSpec, Fingerprint, Video
-from vddbench.store import COLUMNS, Store, check_layout, rows_digest, store_digest, write_index
+from vddbench.store import Store
 
 UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
 
@@ -139,7 +140,7 @@ def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
 
 
 def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd.DataFrame:
-    """One row a stored video, sorted by id; `store.COLUMNS`."""
+    """One row a stored video, sorted by id; `index_file.COLUMNS`."""
     records = []
     for video in videos:
         row = journal.rows[video.id]
