@@ -14,7 +14,7 @@ from vddbench.batch.plan import MAX_CELLS, Run, distillations, evaluations, wait
 from vddbench.batch.planning import evaluate_plan
 from vddbench.batch.planning import show as show_plan
 from vddbench.batch.submit import bundles, shares
-from vddbench.bench import Speed
+from vddbench.bench.students import Speed
 from vddbench.protocol import V1
 from vddbench.spec import Task
 from vddbench.store import Store
@@ -76,7 +76,7 @@ def test_what_no_record_tells_is_measured_when_asked(
 ) -> None:
     """The machine's speed is made up here; what is made of it is not: 2 steps of 8 clips, and all views of 48 videos."""
     speed = Speed(train=10.0, bare_train=0.0, test=1.0, bare_test=0.0, gflop=0.0)
-    monkeypatch.setattr("vddbench.bench.measure", lambda *given: speed)
+    monkeypatch.setattr("vddbench.bench.students.measure", lambda *given: speed)
     run, _, _ = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True)
     tested = (len(tiny.test) + len(tiny.validation)) * V1.test_views
     assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + tested] * 2

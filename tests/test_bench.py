@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vddbench import bench
+from vddbench.bench import students as bench
 from vddbench.datasets import miniucf, movingshapes
 from vddbench.students import convnet3d
 

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import torch
 
-from vddbench import bench_distillers, naive
-from vddbench.bench import random_split
-from vddbench.bench_distillers import AVLETTERS10, Case, graph_bytes, measure, own_home, small_mtt
-from vddbench.place import home
+from vddbench.bench import distillers, naive
+from vddbench.bench.distillers import AVLETTERS10, Case, graph_bytes, measure, small_mtt
+from vddbench.bench.students import random_split
+from vddbench.place import home, passing_home
 from vddbench.spec import Task
 from vddbench.store import Split
 
@@ -34,8 +34,8 @@ def test_the_bytes_that_autograd_holds_are_those_of_saved_tensors_and_only_while
 
 
 def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not(split: Split) -> None:
-    with own_home():
-        ours = [bench_distillers.mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, CPU) for steps in (1, 3)]
+    with passing_home():
+        ours = [distillers.mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, CPU) for steps in (1, 3)]
         one, three = (graph_bytes(partial(learner.step, 0)) for learner in ours)
     straight_one, straight_three = (graph_bytes(naive.mtt_step(split, 1, steps, CPU)) for steps in (1, 3))
     assert three <= 1.02 * one
@@ -43,9 +43,9 @@ def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not
 
 
 def test_every_method_is_timed_against_its_straightforward_step(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_distillers, "ROUNDS", 1)
-    with own_home():
-        found = list(bench_distillers.cases(split, {"per_class": 1, "batch": 2, "inner_steps": 1}, CPU))
+    monkeypatch.setattr(distillers, "ROUNDS", 1)
+    with passing_home():
+        found = list(distillers.cases(split, {"per_class": 1, "batch": 2, "inner_steps": 1}, CPU))
         rows = [measure(case, CPU) for case in found]
     assert [row[0] for row in rows] == ["static_dc", "dm", "mtt, 1 inner steps", "frepo"]
     assert all(float(row[2]) > 0 and float(row[3]) > 0 and row[4].endswith("x") for row in rows)
@@ -54,6 +54,6 @@ def test_every_method_is_timed_against_its_straightforward_step(split: Split, mo
 
 def test_experts_of_random_pixels_are_not_kept() -> None:
     before = home()
-    with own_home():
+    with passing_home():
         assert home() != before
     assert home() == before

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from tests.videos import write_folder
-from vddbench import bench_decoding, bench_memory, bench_prepare, bench_projection, bench_reads, workers
-from vddbench.bench_clips import KINDS, clips, scene
-from vddbench.bench_decoding import cpu_seconds, num_frames, on_cores, timed
-from vddbench.bench_projection import REAL, Costs, duration, stored_frames
+from vddbench import workers
+from vddbench.bench import decoding, memory, preparing, projection, reads
+from vddbench.bench.clips import KINDS, clips, scene
+from vddbench.bench.decoding import cpu_seconds, num_frames, on_cores, timed
+from vddbench.bench.projection import REAL, Costs, duration, stored_frames
 from vddbench.datasets import kinetics400, ssv2, ucf101
 from vddbench.prepare import prepare_named
 
@@ -88,7 +89,7 @@ def test_what_runs_on_one_core_is_told_so_and_afterwards_on_all() -> None:
 
 def test_a_part_that_fails_says_why() -> None:
     with pytest.raises(ValueError, match="no such luck"):
-        bench_decoding.in_python("raise OSError('no such luck')")
+        decoding.in_python("raise OSError('no such luck')")
 
 
 # Memory
@@ -98,9 +99,9 @@ def test_a_part_that_fails_says_why() -> None:
 def test_peaks_are_those_of_the_processes_and_of_theirs() -> None:
     fill = "import time; held = bytes(range(256)) * 200_000; time.sleep(0.5)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {fill!r}], check=True)"
-    watch = bench_memory.Watch()
+    watch = memory.Watch()
     with watch:
-        bench_decoding.in_python(child)
+        decoding.in_python(child)
     parent, grandchild = watch.peaks()
     assert 5 < parent < 40 and 51 < grandchild < 90  # MB
 
@@ -135,17 +136,17 @@ def test_what_real_datasets_store_follows_from_the_plan_of_their_geometry() -> N
 
 
 def test_more_cores_take_less_time_until_the_appending_process_is_the_slowest() -> None:
-    costs = Costs(decoding=dict.fromkeys(bench_decoding.CASES, 3600 / (13_320 * 186)), appending={112: 360 / 13_320, 64: 0.0})
-    row = bench_projection.row(REAL[0], costs)
-    told = dict(zip(bench_projection.HEADERS, row, strict=True))
-    assert [told[f"{n} core{'s' * (n > 1)}"] for n in bench_projection.CORES] == ["1.1 h", "33 min", "8 min", "6 min"]
+    costs = Costs(decoding=dict.fromkeys(decoding.CASES, 3600 / (13_320 * 186)), appending={112: 360 / 13_320, 64: 0.0})
+    row = projection.row(REAL[0], costs)
+    told = dict(zip(projection.HEADERS, row, strict=True))
+    assert [told[f"{n} core{'s' * (n > 1)}"] for n in projection.CORES] == ["1.1 h", "33 min", "8 min", "6 min"]
     assert told["stored frames"] == "626,040" and told["GB"] == "23.6"
 
 
 def test_larger_videos_than_those_measured_take_longer_by_their_pixels() -> None:
     kinetics = next(real for real in REAL if real.name == "kinetics400")
-    assert bench_projection.larger(kinetics) == pytest.approx(340 * 256 / (320 * 240))
-    assert "x1.13" in bench_projection.row(kinetics, Costs(decoding={kinetics.case: 1e-4}, appending={64: 0.0}))[4]
+    assert projection.larger(kinetics) == pytest.approx(340 * 256 / (320 * 240))
+    assert "x1.13" in projection.row(kinetics, Costs(decoding={kinetics.case: 1e-4}, appending={64: 0.0}))[4]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (61, "1 min"), (3600, "1.0 h"), (36_000, "10.0 h")])
@@ -160,20 +161,20 @@ def test_durations(seconds: float, text: str) -> None:
 def test_the_benchmark_prints_its_tables_without_an_ffmpeg_command_too(
     files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_decoding, "has_ffmpeg", lambda: False)
-    monkeypatch.setattr(bench_reads, "ROUNDS", 2)
-    bench_prepare.run(files[".avi"][0].parent, kinds=FEW, rounds=1, times=1, lists=[1000])
+    monkeypatch.setattr(decoding, "has_ffmpeg", lambda: False)
+    monkeypatch.setattr(reads, "ROUNDS", 2)
+    preparing.run(files[".avi"][0].parent, kinds=FEW, rounds=1, times=1, lists=[1000])
     out, err = capsys.readouterr()
     assert "no ffmpeg command here" in err
     assert all(f"3 {suffix} of {num_frames(paths)} frames" in out for suffix, paths in files.items())
     tables = [rows_of(text) for text in re.findall(r"\n\n(\|.*?)\n(?!\|)", out, re.DOTALL)]
     assert [len(rows) for rows in tables] == [6, 4, 2, 4, 5, 6]
-    whole, alone, cores, reads, memory, projected = tables
+    whole, alone, cores, reading, peaks, projected = tables
     assert all((threaded, theirs) == ("-", "-") and float(ours) > 0 for _, _, _, threaded, theirs, ours, _, _ in whole)
     assert all(theirs == "-" and int(ours) > 0 for _, _, theirs, ours, _ in alone)
     assert [row[0] for row in cores] == ["1", "2"] and cores[0][2:] == ["1.00"] * 3
-    assert all(float(rate) > 0 for _, rate, _ in reads)
-    assert all(50 < float(peak) < 1000 for _, peak, _ in memory if "workers" not in peak)
+    assert all(float(rate) > 0 for _, rate, _ in reading)
+    assert all(50 < float(peak) < 1000 for _, peak, _ in peaks if "workers" not in peak)
     assert [row[0] for row in projected] == [real.name for real in REAL]
 
 
@@ -185,4 +186,4 @@ def rows_of(table: str) -> list[list[str]]:
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg command")
 def test_the_ffmpeg_command_reads_the_generated_videos(files: dict[str, list[Path]], tmp_path: Path) -> None:
     for paths in files.values():
-        assert bench_decoding.by_ffmpeg(paths, 2) == "" and bench_decoding.by_one_ffmpeg(paths, tmp_path) == ""
+        assert decoding.by_ffmpeg(paths, 2) == "" and decoding.by_one_ffmpeg(paths, tmp_path) == ""

@@ -375,16 +375,16 @@ def bench(
     if keep is not None and not preparing:
         raise LookupError("--keep is of --prepare")
     if preparing:
-        from vddbench.bench_prepare import run as run_prepare
+        from vddbench.bench.preparing import run as run_prepare
 
         run_prepare(keep)
         return
     if distillers:
-        from vddbench.bench_distillers import run as run_distillers
+        from vddbench.bench.distillers import run as run_distillers
 
         run_distillers()
         return
-    from vddbench.bench import run
+    from vddbench.bench.students import run
 
     run(students.split(","), batch)
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,21 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def home() -> Path:
     """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores, what is cached, unfinished distillations."""
     return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
+
+
+@contextmanager
+def passing_home() -> Iterator[Path]:
+    """A home for a benchmark, of this process and those it starts: nothing that it makes is kept."""
+    before = os.environ.get("VDDBENCH_HOME")
+    with tempfile.TemporaryDirectory(prefix="vddbench-") as folder:
+        os.environ["VDDBENCH_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["VDDBENCH_HOME"]
+            else:
+                os.environ["VDDBENCH_HOME"] = before
 
 
 def check_space(folder: Path, needed: int) -> None:

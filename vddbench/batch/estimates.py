@@ -65,7 +65,7 @@ def measured(cells: Sequence[Cell]) -> list[Timing]:
     """A timing of this machine for each task and student of evaluations that no record tells of: minutes on CPUs."""
     import torch
 
-    from vddbench.bench import measure
+    from vddbench.bench.students import measure
     from vddbench.lookup import load
     from vddbench.protocol import V1
     from vddbench.spec import Task

@@ -1,24 +1,22 @@
 """`vddbench bench --prepare`: decoding against the ffmpeg command, two cores against one, reads of clips, memory; projections.
 
-200 generated videos (bench_clips.py). What is compared alternates, so that drift of the machine hits both; figures are medians
+200 generated videos (clips.py). What is compared alternates, so that drift of the machine hits both; figures are medians
 over rounds.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from tabulate import tabulate
 
-from vddbench import bench_decoding, bench_memory, bench_projection, bench_reads
-from vddbench.bench_clips import KINDS, Kind, clips
+from vddbench.bench import decoding, memory, projection, reads
+from vddbench.bench.clips import KINDS, Kind, clips
 from vddbench.datasets import ssv2
 from vddbench.environment import device_name
+from vddbench.place import passing_home
 from vddbench.progress import bar, say
 from vddbench.workers import num_cores
 
@@ -42,38 +40,38 @@ def run(
     lists: Sequence[int] = LISTS,
 ) -> None:
     """Prints the tables as Markdown. keep: where the generated videos stay for another run; lists: lengths of made-up ones."""
-    with tempfile.TemporaryDirectory(prefix="vddbench-bench-") as name, patch.dict(os.environ, VDDBENCH_HOME=name):
-        measure(Path(name), clips(keep or Path(name) / "clips", kinds), rounds, times, lists)
+    with passing_home() as folder:
+        measure(folder, clips(keep or folder / "clips", kinds), rounds, times, lists)
 
 
 def measure(folder: Path, files: dict[str, list[Path]], rounds: int, times: int, lists: Sequence[int]) -> None:
-    frames = {suffix: bench_decoding.num_frames(paths) for suffix, paths in files.items()}
+    frames = {suffix: decoding.num_frames(paths) for suffix, paths in files.items()}
     counts = ", ".join(f"{len(files[suffix])} {suffix} of {frames[suffix]:,} frames" for suffix in files)
     print(f"{device_name(torch.device('cpu'))}, {num_cores()} cores; {counts}; medians of {rounds} rounds")
-    if not bench_decoding.has_ffmpeg():
+    if not decoding.has_ffmpeg():
         say("no ffmpeg command here to compare with", style="yellow")
     many = (files[".avi"] + files[".mp4"]) * times
     with bar("bench", 6) as progress:
-        rows, few = bench_decoding.against_ffmpeg(files, frames, rounds)
-        print_table(FFMPEG, bench_decoding.HEADERS_FFMPEG, rows)
+        rows, few = decoding.against_ffmpeg(files, frames, rounds)
+        print_table(FFMPEG, decoding.HEADERS_FFMPEG, rows)
         progress.advance()
-        rows, decoding = bench_decoding.alone(files, frames, rounds, folder)
-        print_table(ALONE, bench_decoding.HEADERS_ALONE, rows)
+        rows, seconds = decoding.alone(files, frames, rounds, folder)
+        print_table(ALONE, decoding.HEADERS_ALONE, rows)
         progress.advance()
-        small = bench_decoding.prepared(files[".webm"] * 2 * times, ssv2.SPEC)
-        rows, large = bench_decoding.two_cores(many, times * (frames[".avi"] + frames[".mp4"]), rounds)
-        print_table(f"Two cores against one: {len(many)} videos, avi and mp4", bench_decoding.HEADERS_CORES, rows)
+        small = decoding.prepared(files[".webm"] * 2 * times, ssv2.SPEC)
+        rows, large = decoding.two_cores(many, times * (frames[".avi"] + frames[".mp4"]), rounds)
+        print_table(f"Two cores against one: {len(many)} videos, avi and mp4", decoding.HEADERS_CORES, rows)
         progress.advance()
-        print_table("Batches of 64 random clips of 16x112x112", bench_reads.HEADERS, bench_reads.rows())
+        print_table("Batches of 64 random clips of 16x112x112", reads.HEADERS, reads.rows())
         progress.advance()
-        print_table("Memory", bench_memory.HEADERS, bench_memory.rows(many, lists))
+        print_table("Memory", memory.HEADERS, memory.rows(many, lists))
         progress.advance()
         appending = {
             112: more(few[".avi", "ucf101"], len(files[".avi"]), large, len(many)),
             64: more(few[".webm", "ssv2"], len(files[".webm"]), small, len(files[".webm"]) * 2 * times),
         }
-        told = bench_projection.rows(bench_projection.Costs(decoding=decoding, appending=appending))
-        print_table(bench_projection.TITLE, bench_projection.HEADERS, told)
+        told = projection.rows(projection.Costs(decoding=seconds, appending=appending))
+        print_table(projection.TITLE, projection.HEADERS, told)
         progress.advance()
 
 

@@ -121,7 +121,7 @@ def by_prepare(files: list[Path], spec: DatasetSpec, workers: int) -> str:
     """`prepare` in a process of its own, into $VDDBENCH_HOME/prepared/bench; what `prepare_here` prints."""
     shutil.rmtree(home() / "prepared", ignore_errors=True)
     job = json.dumps({"files": list(map(str, files)), "spec": spec.model_dump(mode="json"), "workers": workers})
-    return in_python("from vddbench.bench_decoding import prepare_here; prepare_here()", job)
+    return in_python("from vddbench.bench.decoding import prepare_here; prepare_here()", job)
 
 
 def in_python(program: str, given: str = "") -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vddbench.bench_decoding import by_prepare, in_python
+from vddbench.bench.decoding import by_prepare, in_python
 from vddbench.datasets import kinetics400, ucf101
 from vddbench.prepare import prepare
 from vddbench.spec import Video
@@ -22,7 +22,7 @@ from vddbench.workers import num_cores
 HEADERS = ("", "peak RSS, MB", "aim")
 POLL_SECONDS = 0.02
 OPEN = "from vddbench.store import Store; Store.open({!r}).train; import sys; assert 'torch' not in sys.modules"
-LIST = "from vddbench.bench_memory import prepare_list; prepare_list({})"
+LIST = "from vddbench.bench.memory import prepare_list; prepare_list({})"
 
 
 def rows(files: list[Path], lists: Sequence[int]) -> list[list[str]]:

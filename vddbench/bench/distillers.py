@@ -6,24 +6,21 @@ both.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from tabulate import tabulate
 
 from baselines import dm, frepo, mtt, static_dc
-from vddbench import naive
-from vddbench.bench import random_split, timed
+from vddbench.bench import naive
+from vddbench.bench.students import random_split, timed
 from vddbench.datasets import miniucf, movingshapes
 from vddbench.environment import device_name
+from vddbench.place import passing_home
 from vddbench.progress import bar
 from vddbench.spec import DatasetSpec, Learner, Task
 from vddbench.store import Split
@@ -132,13 +129,6 @@ def memory_rows(split: Split, device: torch.device) -> Iterator[list[str]]:
         yield [str(steps), f"{mine / 1e6:,.0f}", f"{straight / 1e6:,.0f}"]
 
 
-@contextmanager
-def own_home() -> Iterator[None]:
-    """The experts of random pixels are not kept."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, VDDBENCH_HOME=folder):
-        yield
-
-
 def run() -> None:
     """Prints both tables as Markdown. MiniUCF's shape is for GPUs: one step there is minutes on a CPU."""
     device = best_device()
@@ -148,7 +138,7 @@ def run() -> None:
         large = {"per_class": 64, "batch": 512, "inner_steps": 10}
         plans.append(("50 classes, 16x112x112", miniucf.SPEC, large))
     rows: list[list[str]] = []
-    with own_home(), bar("bench", 4 * len(plans)) as progress:
+    with passing_home(), bar("bench", 4 * len(plans)) as progress:
         for title, spec, sizes in plans:
             split = random_split(spec, 20 * spec.num_classes)
             for case in cases(split, sizes, device):

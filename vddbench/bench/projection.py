@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vddbench.bench_clips import KINDS
+from vddbench.bench.clips import KINDS
 from vddbench.datasets import hmdb51, kinetics400, miniucf, ssv2, ucf101
 from vddbench.spec import DatasetSpec
 from vddbench.video import plan, planned_frames
