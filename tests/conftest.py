@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vddbench.store import Store
 
 SIZE = 44  # pixels of the tiny store; the ranked student takes 43 and more
 torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background; interrupted children would not hear
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
 SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
 

@@ -17,6 +17,7 @@ from tests.test_records import a_record
 from tests.tiny import edit_manifest
 from vddbench import hub as door
 from vddbench.evaluate import Scored, evaluate, identity, measured, open_scored, tested_videos
+from vddbench.hub import client
 from vddbench.predictions import Predictions
 from vddbench.records import read_record, write_record
 from vddbench.rerun import begin, one
@@ -117,7 +118,7 @@ def entry_results(entry: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with an empty results repo of `lab`; nobody waits long. This process is `owner`, who may write there."""
-    monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.chdir(tmp_path)
     with serving() as found, at(found.url, tmp_path / "hf"):
         door.create(door.Repo(BOARD))

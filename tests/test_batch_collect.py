@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from tests.tiny import all_files
 from vddbench.batch.collect import collect
-from vddbench.batch.commands import batch
 from vddbench.batch.plan import SUBMISSIONS, Run, distillations, evaluations, write_plan
+from vddbench.commands.batch import batch
 from vddbench.distill import distill
 from vddbench.evaluate import evaluate
 from vddbench.records import record_files

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 from tests.slurm import Cluster, available
 from vddbench.batch import events, jobs, slurm
 from vddbench.batch.collect import collect
-from vddbench.batch.commands import batch
 from vddbench.batch.doctor import doctor
 from vddbench.batch.jobs import Resources
 from vddbench.batch.plan import Run, evaluations, write_plan
 from vddbench.batch.retry import cancel, retry
 from vddbench.batch.status import status
 from vddbench.batch.submit import submit
+from vddbench.commands.batch import batch
 from vddbench.datasets import movingshapes
 from vddbench.distill import distill
 from vddbench.evaluate import evaluate

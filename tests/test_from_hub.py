@@ -33,6 +33,7 @@ from vddbench.datasets import kinetics400, ssv2
 from vddbench.from_hub import prepared, standins
 from vddbench.from_hub.standins import StandIns
 from vddbench.from_hub.videos import builtin_videos
+from vddbench.hub import client
 from vddbench.inventory import verify
 from vddbench.listed import sizes
 from vddbench.lookup import load
@@ -43,7 +44,7 @@ from vddbench.store import Store, store_path
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     cut_hmdb(monkeypatch)
     cut_ucf(monkeypatch)
 

@@ -25,6 +25,7 @@ from vddbench import hub as door
 from vddbench.datasets import ucf101
 from vddbench.from_hub import files, parquet, shard
 from vddbench.from_hub.pages import check_pages
+from vddbench.hub import client
 from vddbench.prepare import prepare_named
 from vddbench.store import Store, store_path
 
@@ -34,7 +35,7 @@ SMALL = {"frames": 8, "size": 32, "stride": 1, "workers": 1}
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     cut_ucf(monkeypatch)
 
 
@@ -71,9 +72,9 @@ SCRIPT = """
 import sys
 import pytest
 from tests.hubvideos import cut_ucf
-from vddbench import hub
+from vddbench.hub import client
 from vddbench.cli import main
-hub.FIRST_WAIT_SECONDS = 0.01
+client.FIRST_WAIT_SECONDS = 0.01
 cut_ucf(pytest.MonkeyPatch())
 sys.argv = ["vddbench", "prepare", "ucf101", "--workers", "1", "--hub", sys.argv[1]]
 main()

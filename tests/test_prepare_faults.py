@@ -178,6 +178,7 @@ def reported(kind: str, root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "least"), [("kills", 30), ("force", 30)])
 def test_a_run_killed_at_each_of_its_steps_is_resumed_to_the_same_bytes(tmp_path: Path, kind: str, least: int) -> None:
     rows = reported(kind, tmp_path)
@@ -192,6 +193,7 @@ def test_a_run_killed_at_each_of_its_steps_is_resumed_to_the_same_bytes(tmp_path
     assert ({NAME, f".{NAME}.force"} <= swaps) == (kind == "force")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["disks", "limits"])
 def test_a_disk_that_is_full_at_any_size_is_said_and_resumes_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
     if kind == "disks" and not MAY_MOUNT:
@@ -216,7 +218,7 @@ def wait_for_videos(run: subprocess.Popen[bytes], journal: Path, count: int) -> 
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("force", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("force", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)])
 def test_a_second_run_beside_another_is_refused_and_goes_on_when_that_was_killed(
     undisturbed: Undisturbed, tmp_path: Path, force: bool
 ) -> None:

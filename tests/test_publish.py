@@ -30,9 +30,8 @@ from tests.hubserver import OWNER_TOKEN, STRANGER_TOKEN, Hub, environment
 from tests.publisher import TARGET, quick_site
 from tests.test_hubserver import Peer
 from tests.test_records import GOOD, a_record
-from vddbench import hub as hub_client
-from vddbench.hub import Repo
-from vddbench.publish_commands import publish as command
+from vddbench.commands.publish import publish as command
+from vddbench.hub import Repo, client, commits
 from vddbench.records import write_record
 
 hub, peer, pytestmark = hubserver.hub, test_hubserver.peer, hubserver.OLD_UPLOAD
@@ -46,7 +45,7 @@ REAL_SITE = made.site_files
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The board in no time, waits short, a cache of its own for each test."""
     monkeypatch.setattr(made, "site_files", quick_site)
-    monkeypatch.setattr(hub_client, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
 
 
@@ -199,7 +198,7 @@ def test_a_new_record_is_all_that_is_sent(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_record_is_whole_in_every_commit(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "COMMIT_FILES", 5)
+    monkeypatch.setattr(commits, "COMMIT_FILES", 5)
     publishing(recorded(tmp_path / "results", seeds=7))
     history = hub.repo(RESULTS).history()
     assert len(history) > 4
@@ -355,7 +354,7 @@ def test_a_space_as_the_hub_makes_it_is_taken(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_board_in_many_commits_is_ours_after_each(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "COMMIT_FILES", 2)
+    monkeypatch.setattr(commits, "COMMIT_FILES", 2)
     root = tmp_path / "results"
     for name in ("a", "b", "c"):
         recorded(root, name, seeds=1)
@@ -402,7 +401,7 @@ def test_an_upload_that_is_refused_is_a_sentence(hub: Hub, tmp_path: Path) -> No
 
 def test_the_time_the_hub_asks_for_is_waited(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("vddbench.hub.time.sleep", waited.append)
+    monkeypatch.setattr("vddbench.hub.client.time.sleep", waited.append)
     hub.fail("POST", COMMIT, status=429, headers={"Retry-After": "17"})
     publishing(recorded(tmp_path / "results"))
     assert max(waited) == 17
@@ -512,7 +511,7 @@ def down(patch: pytest.MonkeyPatch, hub: Hub) -> None:
 
 
 def busy(patch: pytest.MonkeyPatch, hub: Hub) -> None:
-    patch.setattr(hub_client, "TRIES", 2)
+    patch.setattr(client, "TRIES", 2)
     hub.fail("POST", COMMIT, status=409, times=99)
 
 
@@ -716,5 +715,5 @@ def test_wrong_usage_is_a_sentence(
 
 
 def test_publishing_starts_without_torch() -> None:
-    code = "import sys, leaderboard.publish.publish, vddbench.publish_commands; sys.exit('torch' in sys.modules)"
+    code = "import sys, leaderboard.publish.publish, vddbench.commands.publish; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -48,6 +48,7 @@ def run(commands: str, folder: Path) -> str:
 
 
 @needs_shared
+@pytest.mark.long
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
     assert len(QUICK) == 6
     out = [run(commands, clone) for commands in QUICK]
@@ -77,9 +78,10 @@ def test_ci_runs_the_two_commands_exactly_so() -> None:
 
 def test_every_source_file_and_baseline_is_on_the_map() -> None:
     modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
-    for package in ("vddbench/batch", "vddbench/from_hub", "leaderboard/site", "leaderboard/publish"):
+    packages = ("bench", "batch", "commands", "from_hub", "hub")
+    for package in (*(f"vddbench/{name}" for name in packages), "leaderboard/site", "leaderboard/publish"):
         of_package = {p.name for p in (ROOT / package).glob("[a-z]*.py")}
-        assert of_package == set(re.findall(r"\b([a-z]+\.py)\b", (ROOT / package / "__init__.py").read_text()))
+        assert of_package == set(re.findall(r"\b([a-z_]+\.py)\b", (ROOT / package / "__init__.py").read_text()))
     unnamed = modules - set(re.findall(r"\w+\.py", README))
     assert not unnamed
     assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))

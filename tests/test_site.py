@@ -29,10 +29,10 @@ from tests.sites import HARM, harmful, recorded, reviewed, stated
 from tests.test_rank import seeds
 from tests.test_records import GOOD, a_record
 from vddbench import previews
+from vddbench.commands.site import site
 from vddbench.manifest import read_manifest
 from vddbench.protocol import V1
 from vddbench.records import write_record
-from vddbench.site_commands import site
 from vddbench.store import Store
 from vddbench.submission import read
 

@@ -9,6 +9,7 @@ from leaderboard.publish.gather import Gathered, is_content_named, whole_records
 from leaderboard.publish.target import CARD, TABLE_FILES
 from leaderboard.site import built
 from vddbench import hub, mirror
+from vddbench.hub import commits
 
 LAST = {"index.html", CARD}  # they point to other files, so they come after them
 
@@ -41,7 +42,7 @@ def additions(repo: hub.Repo, gathered: Gathered, there: hub.Listing) -> list[Pl
     made: list[Planned] = []
     batch: dict[str, hub.Content] = {}
     for group in [*groups, []]:
-        if batch and (not group or len(batch) + len(group) > hub.COMMIT_FILES):
+        if batch and (not group or len(batch) + len(group) > commits.COMMIT_FILES):
             made.append(Planned(repo, told(batch), batch))
             batch = {}
         batch |= {path: gathered.files[path] for path in group}
@@ -94,8 +95,8 @@ def changed(
     steps = [(path, True) for path in add if path not in note]
     steps += [(path, False) for path in sorted(gone)] + [(path, True) for path in note]
     made = []
-    for first in range(0, len(steps), hub.COMMIT_FILES):
-        part = steps[first : first + hub.COMMIT_FILES]
+    for first in range(0, len(steps), commits.COMMIT_FILES):
+        part = steps[first : first + commits.COMMIT_FILES]
         adding = {path: files[path] for path, is_added in part if is_added}
         made.append(Planned(repo, message, adding, [path for path, is_added in part if not is_added]))
     return made

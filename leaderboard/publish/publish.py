@@ -19,6 +19,7 @@ from leaderboard.publish.planned import Planned, additions, board_due, tables_du
 from leaderboard.publish.target import Target, board_there, check_folder, check_results
 from leaderboard.site import built
 from vddbench import hub, mirror
+from vddbench.hub import client
 from vddbench.progress import bar, say
 
 ROUNDS = 10  # of making tables and board again because others published meanwhile
@@ -54,7 +55,7 @@ def publish(target: Target, results: Sequence[Path], submissions: Sequence[Path]
             sha = regenerate(target, submissions, made)
         except hub.StaleParentError:
             say("somebody else has published meanwhile; making the tables again from all there is now")
-            time.sleep(hub.FIRST_WAIT_SECONDS * random.uniform(0, 1))
+            time.sleep(client.FIRST_WAIT_SECONDS * random.uniform(0, 1))
         else:
             if tag is not None:
                 hub.tag(target.results, tag, sha)

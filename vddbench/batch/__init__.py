@@ -16,5 +16,5 @@ run's folder: a cell is done when what it makes is there; the scheduler only exp
  collect.py    checks records and copies them to where they are ranked
  follow.py     all of it in one command: vddbench evaluate --cluster
  site.py       a cluster's settings; doctor.py: do they work?
- commands.py   the command line; bench.py: how long planning and looking take
+ bench.py      how long planning and looking take
 """

@@ -1,3 +1,7 @@
-"""`vddbench bench`: how fast this machine is. `students.py` the referee itself, `distillers.py` the baselines against the plain
-steps of `naive.py`, `preparing.py` the way from videos to clips (with `clips.py`, `decoding.py`, `reads.py`, `memory.py` and
-`projection.py`)."""
+"""`vddbench bench`: how fast this machine is.
+
+students.py      the referee itself, against the bare networks
+distillers.py    the baselines, against the plain steps of naive.py
+preparing.py     from videos to clips: clips.py makes the videos, decoding.py, reads.py and memory.py measure,
+                 projection.py tells what the real datasets will take
+"""

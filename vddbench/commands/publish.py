@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.cli import friendly
+from vddbench.commands.options import friendly
 from vddbench.progress import clean, say
 
 RESULTS, SUBMISSIONS = Path("results"), Path("submissions")

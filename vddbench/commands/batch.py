@@ -11,7 +11,7 @@ import typer
 from vddbench.batch.jobs import Cluster, Job, Resources
 from vddbench.batch.local import Holding
 from vddbench.batch.plan import Run
-from vddbench.cli import OnlyTask, Results, Students, friendly, parse_task
+from vddbench.commands.options import OnlyTask, Results, Students, friendly, parse_task
 from vddbench.progress import clean, say
 from vddbench.protocol import V1
 

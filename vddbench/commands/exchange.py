@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.cli import Device, Results, Roots, friendly, parse_task
+from vddbench.commands.options import Device, Results, Roots, friendly, parse_task
 from vddbench.progress import clean, say
 
 ResultsRepo = Annotated[str, typer.Option(help="the results repo on the Hub, ORG/vddbench-results")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.cli import Roots, friendly
+from vddbench.commands.options import Roots, friendly
 
 site = typer.Typer(no_args_is_help=True, help="The board as static pages that open anywhere.")
 Submissions = Annotated[list[Path], typer.Option(help="folder of submissions, for manifests and previews; may be repeated")]

@@ -1,0 +1,149 @@
+"""Asking the Hub: again while it is busy, and a failure in words that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import TypeVar
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from vddbench.hub.repo import Repo, endpoint
+from vddbench.progress import say
+
+T = TypeVar("T")
+HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # of the HTTP library beneath: lost connections are such, too
+TRIES = 8
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
+LONGEST_ASKED_SECONDS = 300.0  # that the Hub asks for: it counts requests in windows of 5 minutes
+BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
+
+
+@cache
+def _api(where: str) -> HfApi:
+    disable_progress_bars()  # ours are drawn
+    return HfApi(endpoint=where, library_name="vddbench")
+
+
+def api() -> HfApi:
+    return _api(endpoint())
+
+
+@contextlib.contextmanager
+def explained(repo: Repo | None = None) -> Iterator[None]:
+    """A failure of the Hub as one sentence with what to do. Raises OSError (exit 1), LookupError for a name that is none."""
+    what = str(repo) if repo else "the Hub"
+    try:
+        yield
+    except OfflineModeIsEnabled:
+        raise ConnectionError(
+            f"HF_HUB_OFFLINE is set, so {endpoint()} is not asked; unset it where there is a network"
+        ) from None
+    except LocalTokenNotFoundError:
+        raise PermissionError("you are not logged in to the Hub: `hf auth login`, or set HF_TOKEN") from None
+    except HFValidationError as error:
+        raise LookupError(f"{what}: {str(error)[:200]}; a repo is called OWNER/NAME") from None
+    except GatedRepoError:
+        raise PermissionError(f"{what} is gated: ask for access on {repo.url if repo else endpoint()}") from None
+    except RepositoryNotFoundError:
+        raise FileNotFoundError(
+            f"no {what} on {endpoint()}, or it is private and not yours to see: check its name, and `hf auth whoami`; "
+            "`hf auth login` or HF_TOKEN say who you are"
+        ) from None
+    except RevisionNotFoundError:
+        raise FileNotFoundError(f"{what} has no such revision; a pull request is refs/pr/N, a commit 40 hex digits") from None
+    except EntryNotFoundError as error:
+        raise FileNotFoundError(f"{what} has no such file: {str(error).splitlines()[-1][:200]}") from None
+    except HfHubHTTPError as error:
+        raise _of_status(error, what) from None
+    except HTTPError as error:
+        raise ConnectionError(f"{endpoint()} can't be reached ({type(error).__name__}); try again, nothing is lost") from None
+
+
+def _of_status(error: HfHubHTTPError, what: str) -> OSError:
+    status = error.response.status_code
+    if status == 401:
+        return PermissionError("the Hub knows no such token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
+    if status == 403 and error.response.request.method in {"GET", "HEAD"}:
+        return PermissionError(f"you may not read {what}: ask its owner for access, and look with `hf auth whoami` who you are")
+    if status == 403:
+        return PermissionError(
+            f"you may not write to {what}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
+            "access to the results repo"
+        )
+    if status in BUSY:
+        return ConnectionError(f"the Hub is busy ({status}) and stayed so over {TRIES} tries; run the same command again later")
+    reason = (error.server_message or str(error).splitlines()[0])[:300]
+    return OSError(f"the Hub refused a request on {what} ({status}): {reason}")
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """What happened to the upload of a large file, which the client tells as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, HTTPError):
+            raise error.__cause__ from None
+        raise
+
+
+def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None) -> T:
+    """`call()`, again after a growing wait while the Hub is busy or the connection breaks. Before each further try `done()`
+    looks whether the last one has worked and only its answer was lost; what it returns, if anything, is the result."""
+    wait = FIRST_WAIT_SECONDS
+    for left in reversed(range(TRIES)):
+        try:
+            with _unwrapped():
+                return call()
+        except OfflineModeIsEnabled:
+            raise
+        except HTTPError as error:
+            response = error.response if isinstance(error, HfHubHTTPError) else None
+            if (response is not None and response.status_code not in BUSY) or not left:
+                raise
+            asked = _asked_seconds(response.headers) if response is not None else 0.0
+            pause = max(min(LONGEST_WAIT_SECONDS, wait * random.uniform(0.5, 1.5)), min(LONGEST_ASKED_SECONDS, asked))
+            why = f"{response.status_code}" if response is not None else type(error).__name__
+            say(f"the Hub did not answer ({why}); trying again in {pause:.0f} s")
+            time.sleep(pause)
+            wait *= 2
+        with contextlib.suppress(HTTPError):
+            if (found := done()) is not None:
+                return found
+    raise AssertionError("the last try returns or raises")
+
+
+def _asked_seconds(headers: Mapping[str, str]) -> float:
+    """Until the Hub wants to be asked again: `Retry-After: 55`, or `RateLimit: "api";r=0;t=55`, nothing left for 55 s."""
+    spent = re.search(r";\s*r=0;\s*t=(\d{1,9})", headers.get("RateLimit", ""))
+    asked = headers.get("Retry-After", "")
+    return float(asked if re.fullmatch(r"[0-9]{1,9}", asked) else spent[1] if spent else 0)
+
+
+def whoami() -> str:
+    """The user's name. Raises PermissionError without a valid token."""
+    with explained():
+        return str(patiently(api().whoami)["name"])
+
+
+def may_write(repo: Repo) -> bool:
+    """Is the repo ours or of an organization that we are a member of?"""
+    with explained():
+        me = patiently(api().whoami)
+    return repo.id.partition("/")[0] in {me["name"], *(each["name"] for each in me.get("orgs", ()))}

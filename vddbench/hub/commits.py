@@ -1,0 +1,107 @@
+"""Writing: repos, commits and tags. A lost answer is looked for before anything is sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub.errors import HfHubHTTPError
+
+from vddbench.hub.client import api, explained, patiently
+from vddbench.hub.files import read_listing
+from vddbench.hub.repo import Committed, Content, Repo
+
+STALE = 412
+COMMIT_FILES = 90  # files a commit; the Hub advises below 100
+
+
+class StaleParentError(Exception):
+    """The branch has moved since it was listed: list again and rebuild."""
+
+
+def create(repo: Repo) -> None:
+    """Makes the repo where it isn't there yet."""
+    sdk = "static" if repo.kind == "space" else None
+    with explained(repo):
+        patiently(lambda: api().create_repo(repo.id, repo_type=repo.kind, exist_ok=True, space_sdk=sdk))
+
+
+def untouched(repo: Repo, revision: str) -> bool:
+    """Has nobody committed anything since the Hub made the repo?"""
+    with explained(repo):
+        commits = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
+    return [each.title for each in commits] == ["initial commit"]
+
+
+def exists(repo: Repo) -> bool:
+    with explained(repo):
+        return patiently(lambda: api().repo_exists(repo.id, repo_type=repo.kind))
+
+
+def is_private(repo: Repo) -> bool:
+    with explained(repo):
+        return bool(patiently(lambda: api().repo_info(repo.id, repo_type=repo.kind)).private)
+
+
+def added(add: Mapping[str, Content]) -> list[CommitOperationAdd]:
+    return [CommitOperationAdd(path, data if isinstance(data, bytes) else str(data)) for path, data in add.items()]
+
+
+def commit(
+    repo: Repo,
+    add: Mapping[str, Content],
+    message: str,
+    *,
+    delete: Sequence[str] = (),
+    parent: str | None = None,
+    revision: str = "main",
+) -> Committed:
+    """One commit of these files. parent: the commit that it must follow directly; raises StaleParentError when it can't.
+
+    While the Hub is busy it is tried again; when an answer is lost, the files are looked for before anything is sent again.
+    """
+
+    def send() -> Committed:
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*added(add)]
+        operations += [CommitOperationDelete(path) for path in delete]
+        made = api().create_commit(
+            repo.id, operations, commit_message=message, repo_type=repo.kind, revision=revision, parent_commit=parent
+        )
+        return Committed(made.oid)
+
+    def done() -> Committed | None:
+        there = read_listing(repo, revision)
+        held = all(there.holds(path, data) for path, data in add.items())
+        return Committed(there.sha) if held and not any(path in there.files for path in delete) else None
+
+    with explained(repo):
+        try:
+            return patiently(send, done)
+        except HfHubHTTPError as error:
+            if error.response.status_code == STALE:
+                raise StaleParentError from None
+            raise
+
+
+def authors(repo: Repo, sha: str) -> list[str] | None:
+    """User names of who made a commit of main; None when main does not have it: anybody's pull request can add such a one."""
+    with explained(repo):
+        found = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
+    return next((each.authors for each in found if each.commit_id == sha), None)
+
+
+def tagged(repo: Repo, name: str) -> str | None:
+    """The commit that a tag names; None where there is no such tag."""
+    with explained(repo):
+        refs = patiently(lambda: api().list_repo_refs(repo.id, repo_type=repo.kind))
+    return next((each.target_commit for each in refs.tags if each.name == name), None)
+
+
+def tag(repo: Repo, name: str, sha: str) -> None:
+    """Names a commit. The same tag again on the same commit is no error; raises ValueError when it names another one."""
+    there = tagged(repo, name)
+    if there is None:
+        with explained(repo):
+            patiently(lambda: api().create_tag(repo.id, tag=name, revision=sha, repo_type=repo.kind, exist_ok=True))
+    elif there != sha:
+        raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: take a new name")

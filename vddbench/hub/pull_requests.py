@@ -1,0 +1,90 @@
+"""Pull requests: opened without write access, looked at, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from vddbench.hub import commits
+from vddbench.hub.client import api, explained, patiently, whoami
+from vddbench.hub.commits import added, commit
+from vddbench.hub.files import listing, read_listing
+from vddbench.hub.repo import Committed, Content, PullRequest, Repo
+
+MISSING = 404
+
+
+def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description: str) -> Committed:
+    """Opens a pull request with these files; needs no write access. One of ours with this title that is open is brought up to
+    date instead, so that a lost answer or a repeated command makes no second one."""
+    me = whoami()
+
+    def ours() -> Committed | None:
+        for found in api().get_repo_discussions(repo.id, author=me, discussion_type="pull_request", repo_type=repo.kind):
+            if found.title == title and found.status in {"open", "draft"} and found.author == me:
+                return Committed(read_listing(repo, f"refs/pr/{found.num}").sha, found.num)
+        return None
+
+    def send() -> Committed:
+        first = dict(list(add.items())[: commits.COMMIT_FILES])
+        made = api().create_commit(
+            repo.id, added(first), commit_message=title, commit_description=description, repo_type=repo.kind, create_pr=True
+        )
+        return Committed(made.oid, made.pr_num)
+
+    with explained(repo):
+        opened = patiently(ours) or patiently(send, ours)
+    revision = f"refs/pr/{opened.pull_request}"
+    there = listing(repo, revision)
+    missing = {path: data for path, data in add.items() if not there.holds(path, data)}
+    sha = opened.sha
+    for begin in range(0, len(missing), commits.COMMIT_FILES):
+        sha = commit(repo, dict(list(missing.items())[begin : begin + commits.COMMIT_FILES]), title, revision=revision).sha
+    return Committed(sha, opened.pull_request)
+
+
+def discussed(repo: Repo, number: int) -> PullRequest:
+    """Raises LookupError when there is no such pull request."""
+    with explained(repo):
+        try:
+            found = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
+        except HfHubHTTPError as error:
+            if error.response.status_code != MISSING or isinstance(error, RepositoryNotFoundError):
+                raise
+            raise LookupError(f"{repo} has no pull request {number}; they are listed on {repo.url}/discussions") from None
+    if not found.is_pull_request:
+        raise LookupError(f"{repo}: {number} is a discussion, no pull request; those are listed on {repo.url}/discussions")
+    return PullRequest(number, found.author, found.title, found.status)
+
+
+def parting(repo: Repo, revision: str) -> str:
+    """The newest commit that `revision` and main have in common: what a pull request changes is what differs from it."""
+    with explained(repo):
+        main = {each.commit_id for each in patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))}
+        theirs = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
+    for each in theirs:
+        if each.commit_id in main:
+            return each.commit_id
+    raise ValueError(f"{repo}: {revision} has no commit in common with main; it must begin there")
+
+
+def merge(repo: Repo, number: int) -> str:
+    """Merges an open pull request; returns main's commit. After a lost answer it looks before it asks again. Raises ValueError
+    for a draft, PermissionError without write access."""
+    status = discussed(repo, number).status
+    if status == "draft":
+        raise ValueError(f"pull request {number} of {repo} is a draft; publish it on {repo.url}/discussions/{number} first")
+
+    def done() -> bool | None:
+        found = api().get_discussion_details(repo.id, number, repo_type=repo.kind)
+        return True if found.status == "merged" else None
+
+    def send() -> bool:
+        api().merge_pull_request(repo.id, number, repo_type=repo.kind)
+        return True
+
+    with explained(repo):
+        if status != "merged":
+            patiently(send, done)
+    return listing(repo).sha
