@@ -52,6 +52,14 @@ def test_every_method_is_timed_against_its_straightforward_step(split: Split, mo
     assert all(isinstance(case, Case) for case in found)
 
 
+def test_what_precision_alone_gains_is_told_beside_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillers, "ROUNDS", 1)
+    rows = list(distillers.precision_rows(CPU))
+    assert [row[0].split(",")[0] for row in rows] == ["product of matrices", "forward pass of MiniC3D"]
+    for _, ours, plain, faster in rows:
+        assert float(faster.rstrip("x")) == pytest.approx(float(plain) / float(ours), abs=0.06)
+
+
 def test_experts_of_random_pixels_are_not_kept() -> None:
     before = home()
     with passing_home():

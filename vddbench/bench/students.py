@@ -108,7 +108,7 @@ def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> fl
     return (timed(lambda: run(1 + steps), device) - short) / steps
 
 
-def timed(run: Callable[[], None], device: torch.device) -> float:
+def timed(run: Callable[[], object], device: torch.device) -> float:
     started = time.perf_counter()
     run()
     if device.type == "cuda":
