@@ -4,7 +4,7 @@ Distribution matching (arXiv 2110.04181) on clips as in SDD (2312.00362): each i
 the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All classes go through the network in one batch.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps: 28.0 % (5 students x 2 distillations, one thread of an AMD
-EPYC), `mean` of which it starts 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
+EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
 """
 
 from __future__ import annotations

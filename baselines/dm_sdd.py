@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from baselines import dm, static_dc
@@ -35,7 +36,7 @@ class Slots:
     lr_hallucinator: float = 1e-5  # each method has its own
     stills_per_slot: int = 2  # SDD
     dynamics_per_slot: int = 2  # SDD
-    hallucinator: str = "default"  # how it starts: PyTorch's default, or "identity"; SDD's start is not published
+    hallucinator: str = "default"  # how it starts: PyTorch's default, as SDD's Conv3DNet; or "identity", ours
     static_iterations: int = 1000  # static_dc
     static_real_per_class: int = 256  # static_dc
     static_optimiser: str = "sgd"  # static_dc
@@ -115,6 +116,12 @@ class Slotted(StaticDynamic):
         """Raises ValueError when slots don't fit the budget, or a class has fewer videos than stills."""
         ipc, per_slot = ipc_of(task, method), config.stills_per_slot
         check_fits(train.spec, task, per_slot, config.dynamics_per_slot)
+        fewest = int(np.bincount(train.labels, minlength=train.spec.num_classes).min())
+        if fewest < ipc * per_slot:
+            raise ValueError(
+                f"{method} takes {ipc} slots of {per_slot} stills a class, each of another video, and a class of "
+                f"{train.dataset} has {fewest}; use a smaller ipc, or fewer stills_per_slot in the method's file"
+            )
         learned = static_dc.stills(train, task, ipc * per_slot, config.statics(), seed, device)
         statics = learned.images.reshape(-1, per_slot, *learned.images.shape[1:])
         labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)

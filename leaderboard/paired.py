@@ -99,7 +99,10 @@ def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = Non
             raise LookupError(lookup.unknown("method with records", method, sorted(known)))
     common = {key: methods for key, methods in sorted(cells.items()) if {first, second} <= methods.keys()}
     if not common:
-        raise LookupError(f"{first} and {second} have no task, student and track in common; evaluate both on one task")
+        raise LookupError(
+            f"{first} and {second} have no task, student and track in common: evaluate both on one task with one student; "
+            "hard and soft labels are never compared"
+        )
     for methods in common.values():
         check_unmixed(each for method in (first, second) for each in methods[method])
     return [Pair(*key, methods[first], methods[second]) for key, methods in common.items()]

@@ -80,7 +80,10 @@ def show(roots: Sequence[Path], delta: float, task: str | None, student: str | N
     for refused in loaded.refused:
         say(f"left out: {refused}")
     if not loaded.evaluated:
-        raise FileNotFoundError(f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`")
+        raise FileNotFoundError(
+            f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`, or name a folder with "
+            "--results"
+        )
     for table in tables_of(loaded.evaluated, task, student):
         for track in ("hard", "soft"):
             one = table[0].record

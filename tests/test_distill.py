@@ -91,7 +91,7 @@ def interrupted_at(iteration: int, monkeypatch: pytest.MonkeyPatch, error: BaseE
 def uninterrupted(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(dm.PRESETS, "smoke", SHORT)
-        return distill("dm", IPC1, 0, tmp_path_factory.mktemp("whole"), preset="smoke")
+        return distill("dm", IPC1, 0, tmp_path_factory.mktemp("whole"), preset="smoke", device=CPU)
 
 
 @pytest.mark.parametrize(("number", "code", "left"), [(2, 130, 2), (9, -9, 1)], ids=["ctrl-c", "kill -9"])
@@ -198,7 +198,7 @@ def test_the_submitted_set_is_the_one_that_scored_best(
 
 def test_a_store_without_validation_videos_cannot_be_watched(tiny: Store) -> None:
     for train in (tiny.holdout_train, tiny.validation):
-        with pytest.raises(ValueError, match=r"tiny has \d+ validation videos of \d+ to watch; leave out --watch-val"):
+        with pytest.raises(ValueError, match=r"tiny has \d+ validation videos of \d+, so nothing can be watched"):
             watch_for(train, IPC1, "pixels", 1, CPU)
 
 

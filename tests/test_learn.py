@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -244,3 +245,34 @@ def test_seconds_add_up_over_processes(tmp_path: Path) -> None:
     )
     learned = run(Walk(), tmp_path)
     assert 1000 < learned.progress.seconds < 1100 and learned.progress.clips_read == 108
+
+
+def test_memory_of_the_machine_that_runs_out_is_said_too_and_other_errors_are_not_taken_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="this machine's memory ran out at iteration 3: lower real_per_class"):
+        run(Walk(at={3: lambda: torch.empty(2**60, dtype=torch.uint8)}), tmp_path / "full")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(Walk(at={3: lambda: torch.zeros(2, 3) @ torch.zeros(2, 3)}), tmp_path / "wrong")
+
+
+def test_a_checkpoint_knows_the_most_memory_of_any_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "peak_memory_bytes", lambda device: 7_000)
+    with pytest.raises(KeyboardInterrupt):
+        run(Walk(at={4: press_ctrl_c}), tmp_path)
+    monkeypatch.setattr(learn, "peak_memory_bytes", lambda device: 5_000)
+    assert run(Walk(), tmp_path).progress.peak_memory_bytes == 7_000
+
+
+def test_a_checkpoint_that_takes_long_to_write_is_written_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(learn, "SAVING_SECONDS", 0.0001)  # so one that takes 0.05 s is due every 0.5 s
+    written: list[int] = []
+    write = checkpoint.write
+
+    def slowly(folder: Path, settings: Any, progress: Any, state: Any) -> None:
+        written.append(progress.iteration)
+        time.sleep(0.05)
+        write(folder, settings, progress, state)
+
+    monkeypatch.setattr(checkpoint, "write", slowly)
+    run(Walk(), tmp_path)
+    assert written[-1] == 25 and len(written) < 10  # 25 steps take milliseconds

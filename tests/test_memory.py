@@ -8,7 +8,7 @@ import torch
 
 from vddbench.choose import parts
 from vddbench.decoders import pixels
-from vddbench.memory import Pixels, blurred, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
+from vddbench.memory import Pixels, blurred, follow_cosine, make_optimiser, narrow_labels, real_start, restore, saved, to_stored
 from vddbench.store import Store
 from vddbench.train import to_input
 
@@ -135,3 +135,14 @@ def test_so_few_clips_that_no_scale_fits_the_budget_stay_in_8_bits(tiny: Store) 
     tensors = memory.tensors()
     assert set(tensors) == {"clips", "labels"}
     assert sum(t.numel() * t.element_size() for t in tensors.values()) <= 3 * (spec.clip_bytes + 8)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_parameter_may_have_a_momentum_and_an_end_of_the_cosine_of_its_own(kind: str) -> None:
+    parameters = {name: torch.zeros(2, requires_grad=True) for name in ("clips", "lr")}
+    rates = {"clips": 1.0, "lr": 0.5}
+    optimiser = make_optimiser(kind, parameters, rates, 0.95, {"lr": 0.9})
+    kept = [group["momentum"] if kind == "sgd" else group["betas"][0] for group in optimiser.param_groups]
+    assert kept == [0.95, 0.9]
+    follow_cosine(optimiser, rates, 10, 10, {"clips": 0.1, "lr": 0.0})
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.1, 0.0])

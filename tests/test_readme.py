@@ -1,4 +1,4 @@
-"""README's commands work as written."""
+"""The commands of README and docs/ work as written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from vddbench.lookup import names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<commands>.*?)```", README, re.S)
+DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = re.findall(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<commands>.*?)```", DOCS, re.S)
 QUICK = [commands for mark, commands in BLOCKS if mark.startswith("run by tests")]
 SLOW = [commands for mark, commands in BLOCKS if "slow" in mark]
 needs_shared = pytest.mark.skipif(not (SHARED / "data" / "avletters").is_dir(), reason="no ../shared/data/avletters here")

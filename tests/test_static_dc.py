@@ -102,7 +102,7 @@ def test_iterations_bring_the_stills_closer_in_networks_never_seen(split: Split)
 def test_the_loops_are_those_published_for_the_number_of_stills(split: Split) -> None:
     found = {count: (m.outer, m.inner) for count in (1, 2) if (m := matching(split, count=count))}
     assert found == {1: (1, 1), 2: (1, 1)}
-    assert static_dc.LOOPS[10] == (10, 50)
+    assert static_dc.LOOPS[10] == (10, 50) and static_dc.LOOPS[20] == (20, 25)
     set_by_hand = matching(split, Config(real_per_class=2, outer=3, inner=2))
     assert (set_by_hand.outer, set_by_hand.inner) == (3, 2)
 

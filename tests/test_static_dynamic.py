@@ -27,6 +27,7 @@ from vddbench.tensors import MAX_VALUE
 CPU = torch.device("cpu")
 Tensors = dict[str, torch.Tensor]
 METHODS = ["dm_sdd", "mtt_sdd", "frepo_sdd"]
+TASK_OF_TINY = Task(dataset="tiny", ipc=1)
 IDENTITY = hallucinator_start("identity", np.random.default_rng(0))
 
 
@@ -267,6 +268,16 @@ def test_motions_that_are_all_equal_are_stored_exactly() -> None:
     assert torch.equal(stored.float() * scale + offset, torch.full((2, 2), 0.75))
 
 
+def test_every_clip_is_what_a_student_sees_and_the_pairs_that_are_drawn_are_among_them() -> None:
+    learned = memory("default", stills=2, motions=3)
+    clips = learned.every_clip()
+    seen = learned.exact().clips
+    colours = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
+    torch.testing.assert_close(clips.detach().movedim(1, -1) * colours[1] + colours[0], seen, atol=1e-3, rtol=1e-4)
+    for slot, clip in enumerate(learned.clips(np.random.default_rng(0))):
+        assert any(torch.equal(clip, each) for each in clips[6 * slot : 6 * slot + 6])
+
+
 # --- the methods ------------------------------------------------------------------------------------------------------
 
 
@@ -276,11 +287,30 @@ def test_the_settings_are_those_of_the_paper() -> None:
     assert dm_sdd.CONFIGS["miniucf-ipc5"].rates() == {
         "dynamics": 1e3, "hallucinator.weight": 1e-6, "hallucinator.bias": 1e-6
     }  # fmt: skip
-    assert (mtt.iterations, mtt.lr, mtt.lr_hallucinator) == (10_000, 1e4, 1e-3)
+    assert (mtt.iterations, mtt.lr, mtt.lr_hallucinator, mtt.inner_steps) == (10_000, 1e4, 1e-3, 10)
+    assert (mtt.momentum, mtt.student_lr_momentum) == (0.95, 0.9)
+    five = mtt_sdd.CONFIGS["miniucf-ipc5"]
+    assert (five.inner_steps, five.inner_batch, five.lr_of_student_lr, five.momentum) == (5, 128, 0.0, 0.95)
     assert (frepo.iterations, frepo.lr, frepo.lr_hallucinator) == (10_000, 1e2, 1e-3)
+    ends = {name: rate * frepo.floors()[name] for name, rate in frepo.rates().items()}
+    assert list(ends.values()) == pytest.approx([1e-4] * 3)  # a tenth of the hallucinator's rate, for all
     assert [(c.stills_per_slot, c.dynamics_per_slot) for c in (dm, mtt, frepo)] == [(2, 2), (2, 2), (1, 1)]
     for config in (dm, mtt, frepo):
         assert all(isinstance(value, int | float | str) for value in asdict(config).values())  # flat, for the manifest
+
+
+def test_each_inner_step_of_mtt_sdd_draws_a_pair_of_each_slot_and_of_large_sets_passes_in_parts(tiny: Store) -> None:
+    few = tiny.train.only(tiny.train.index.groupby("label").cumcount().to_numpy() < 2)
+    config = replace(mtt_sdd.PRESETS["smoke"], inner_steps=6)
+    whole, parts = (mtt_sdd.learner(few, TASK_OF_TINY, each, 0, CPU) for each in (config, replace(config, inner_batch=5)))
+    clips, labels, rows = whole.drawn(np.random.default_rng(0))
+    assert clips.shape[0] == len(labels) == 4 * 8 and labels.tolist() == [label for label in range(8) for _ in range(4)]
+    drawn = [each.sort().values for each in rows if each is not None]
+    assert len(drawn) == 6 and all(torch.equal(each // 4, torch.arange(8)) for each in drawn)  # each slot once a step
+    assert len({tuple((each % 4).tolist()) for each in drawn}) > 1  # and not the same pairs
+    slots = [each // 4 for each in parts.drawn(np.random.default_rng(0))[2] if each is not None]
+    assert [len(each) for each in slots] == [5, 3] * 3
+    assert all(torch.cat(slots[i : i + 2]).sort().values.tolist() == list(range(8)) for i in (0, 2, 4))  # passes over all
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -311,7 +341,10 @@ def test_a_task_without_a_budget_and_too_few_videos_are_refused(method: str, tin
     config = baseline.PRESETS["smoke"]
     with pytest.raises(ValueError, match=f"{method} needs a budget; tiny-full has none"):
         baseline.learner(tiny.train, Task(dataset="tiny", ipc=None), config, 0, CPU)
-    with pytest.raises(ValueError, match="are needed; use a smaller ipc"):
+    says = (
+        f"10 slots of {config.stills_per_slot} stills a class, each of another video, and a class of tiny has 8; use a smaller"
+    )
+    with pytest.raises(ValueError, match=says):
         baseline.learner(tiny.train, Task(dataset="tiny", ipc=10), config, 0, CPU)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from baselines import dm, dm_sdd
+from vddbench import checkpoint
+from vddbench.place import home
 from vddbench.spec import Task
-from vddbench.store import Store
+from vddbench.store import Split, Store
 from vddbench.tuning import parse, settings
+from vddbench.watch import Watch
 
 CPU = torch.device("cpu")
 
@@ -33,6 +37,47 @@ def test_a_switch_is_read_as_what_it_says() -> None:
 def test_a_wrong_setting_is_refused(text: str, says: str) -> None:
     with pytest.raises(LookupError, match=says):
         parse(dm.Config(), text)
+
+
+def test_distilling_reads_no_video_that_the_score_is_of(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    clips = Split.clips
+
+    def spied(self: Split, rows: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        read.update(self.index["video"].to_numpy()[rows])
+        return clips(self, rows, starts)
+
+    monkeypatch.setattr(Split, "clips", spied)
+    monkeypatch.setattr(Watch, "top1", lambda *given: 0.5)  # the scoring reads the others
+    settings("dm", Task(dataset="tiny", ipc=1), "smoke", ["iterations=1,real_per_class=4"], [0], 0, CPU, tmp_path)
+    assert read and read <= set(tiny.holdout_train.index["video"]) and read.isdisjoint(tiny.validation.index["video"])
+
+
+def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, about = Task(dataset="tiny", ipc=1), ("dm", "smoke", ["iterations=2"])
+    dropped = checkpoint.drop
+
+    def study() -> pd.DataFrame:
+        return settings(about[0], task, about[1], about[2], [0], 0, CPU, tmp_path)
+
+    def killed(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "drop", killed)  # after its last row
+    with pytest.raises(KeyboardInterrupt):
+        study()
+    left = list((home() / "distill" / "tiny-ipc1").glob("study-dm-*/checkpoint.safetensors"))
+    assert len(left) == 1
+    monkeypatch.setattr(checkpoint, "drop", dropped)
+    assert len(study()) == 1 and not left[0].exists()
+
+
+@pytest.mark.parametrize(("method", "says"), [("random", "random does not iterate"), ("nosuch", "no baseline named")])
+def test_a_method_without_iterations_is_refused(method: str, says: str, tiny: Store, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match=says):
+        settings(method, Task(dataset="tiny", ipc=1), None, [""], [0], 0, CPU, tmp_path)
 
 
 def test_each_setting_is_scored_on_held_out_videos_once(tiny: Store, tmp_path: Path) -> None:

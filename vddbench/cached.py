@@ -13,7 +13,7 @@ from vddbench.progress import say
 def cached(path: Path, make: Callable[[], bytes]) -> Path:
     """`path`, with what `make` gives when it isn't there yet; its name must say everything that its content follows from.
 
-    While one process makes it, others wait: the lock goes with the process, so a killed one leaves no trace.
+    While one process makes it, others wait: the lock goes with the process, so one that was killed holds up nobody.
     """
     if path.exists():
         return path

@@ -22,7 +22,7 @@ from vddbench.place import home
 from vddbench.spec import ConfigValue
 
 FILE = "checkpoint.safetensors"
-FORMAT = "1"  # of a checkpoint and of what learners keep in it
+FORMAT = "2"  # of a checkpoint and of what learners keep in it
 Settings = dict[str, ConfigValue]
 
 
@@ -33,6 +33,7 @@ class Progress:
     iteration: int = 0  # iterations done
     seconds: float = 0.0
     clips_read: int = 0
+    peak_memory_bytes: int = 0  # the most of any process
     forced: bool = False  # begun with --force: the same command, interrupted, then goes on with it
     losses: list[float] = field(default_factory=list)  # one an iteration
     watched: list[tuple[int, float]] = field(default_factory=list)  # (iterations done, validation top-1)
@@ -48,6 +49,7 @@ def write(folder: Path, settings: Settings, progress: Progress, state: Mapping[s
         "iteration": progress.iteration,
         "seconds": progress.seconds,
         "clips_read": progress.clips_read,
+        "peak_memory_bytes": progress.peak_memory_bytes,
         "forced": progress.forced,
         "watched": progress.watched,
         "best_chosen": progress.best_chosen,
@@ -76,6 +78,7 @@ def read(folder: Path, settings: Settings) -> tuple[Progress, dict[str, torch.Te
             iteration=int(about["iteration"]),
             seconds=float(about["seconds"]),
             clips_read=int(about["clips_read"]),
+            peak_memory_bytes=int(about["peak_memory_bytes"]),
             forced=bool(about["forced"]),
             losses=tensors.pop("losses").tolist(),
             watched=[(int(i), float(top1)) for i, top1 in about["watched"]],

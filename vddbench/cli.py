@@ -1,6 +1,6 @@
 """The command line, put together from commands/. Options select, they don't tune.
 
-Exit codes: 0 done, 1 refused, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 records are missing (`batch collect`), 130 interrupted.
 """
 
 from __future__ import annotations

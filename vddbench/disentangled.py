@@ -1,6 +1,6 @@
 """The static-dynamic memory (2312.00362): frozen stills, learned motions and one learned hallucinator for all slots.
 
-Decoder `static_dynamic`. A slot has P stills and Q motions; learning draws one pair a slot, a student sees all P x Q.
+Decoder `static_dynamic`. A slot has P stills and Q motions; learning draws pairs, a student sees all P x Q.
 """
 
 from __future__ import annotations
@@ -56,13 +56,27 @@ class StaticDynamic:
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
         """[S, C, T, H, W] normalised: of each slot one pair drawn at random, differentiable in motions and hallucinator."""
-        motions, device = self.motions(), self.statics.device
-        slots = torch.arange(len(self.labels), device=device)
-        p = torch.from_numpy(rng.integers(self.statics.shape[1], size=len(slots))).to(device)
-        q = torch.from_numpy(rng.integers(motions.shape[1], size=len(slots))).to(device)
-        chosen = motions[slots, q].transpose(1, 2)  # [S, 1, T, H, W]
+        slots = np.arange(len(self.labels))
+        stills, motions = self.per_slot
+        return self._pairs(slots, rng.integers(stills, size=len(slots)), rng.integers(motions, size=len(slots)))
+
+    def every_clip(self) -> torch.Tensor:
+        """[S*P*Q, C, T, H, W]: all pairs of the first slot, of the second, ...; in a slot all motions of its first still come
+        first. Differentiable as `clips`."""
+        stills, motions = self.per_slot
+        slots, p, q = np.indices((len(self.labels), stills, motions)).reshape(3, -1)
+        return self._pairs(slots, p, q)
+
+    @property
+    def per_slot(self) -> tuple[int, int]:
+        """(P, Q)."""
+        return self.statics.shape[1], self.parameters["dynamics"].shape[1]
+
+    def _pairs(self, slots: np.ndarray, p: np.ndarray, q: np.ndarray) -> torch.Tensor:
+        at, still, motion = (torch.from_numpy(each).to(self.statics.device) for each in (slots, p, q))
+        chosen = self.motions()[at, motion].transpose(1, 2)  # [N, 1, T, H, W]
         weight, bias = self.parameters["hallucinator.weight"], self.parameters["hallucinator.bias"]
-        return hallucinate(self.statics[slots, p], chosen, weight, bias)
+        return hallucinate(self.statics[at, still], chosen, weight, bias)
 
     def motions(self) -> torch.Tensor:
         """[S, Q, T, 1, H, W], differentiable; with `smooth`, their start plus a blurred change, as in memory.Pixels."""
@@ -116,7 +130,7 @@ def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int)
 
 
 def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight, bias). `default` is PyTorch's for a Conv3d (SDD's start is not known to us); `identity` passes the still
+    """(weight, bias). `default` is PyTorch's for a Conv3d, as SDD's Conv3DNet has it; `identity` passes the still
     through and adds MOTION_SHARE of the motion to each colour.
     """
     if start == "default":

@@ -15,15 +15,18 @@ import torch
 from leaderboard import plots
 from vddbench import checkpoint, submission
 from vddbench.atomic import try_to_write
-from vddbench.environment import device_name, peak_memory_bytes
+from vddbench.environment import device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.learn import enough_memory, learn
 from vddbench.lookup import load, names, unknown
 from vddbench.manifest import MANIFEST
 from vddbench.progress import say
 from vddbench.spec import ConfigValue, Distilled, Learner, Task, folder_of
 from vddbench.store import Split, open_train
-from vddbench.train import best_device
+from vddbench.students import convnet3d
+from vddbench.train import best_device, best_precision, exact_fp32
 from vddbench.watch import Watch
+
+PUBLISHED = "miniucf-ipc1"  # the task whose settings are every Config's defaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class Made:
     distilled: Distilled
     seconds: float
     clips_read: int | None = None
+    peak_memory_bytes: int = 0  # of processes before this one, too
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,8 +64,7 @@ def distill(
     try_to_write(out)
     named = named_in_tables(method, preset)
     folder = folder_of(named, seed)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    forget_peak_memory(device)
     if hasattr(baseline, "learner"):
         if (out / str(task) / folder / MANIFEST).exists() and not force:
             raise ValueError(f"{out / str(task) / folder} is there already; --force distills it again, --seed N another one")
@@ -86,7 +89,7 @@ def distill(
         holdout=watch_every is not None,
         distill_seconds=round(made.seconds, 3),
         distill_hardware=device_name(device),
-        distill_peak_memory_bytes=peak_memory_bytes(device),
+        distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(device)),
         distill_clips_read=made.clips_read,
         store=train.id,
         spec=train.spec,
@@ -100,7 +103,10 @@ def distill(
 def config_for(baseline: ModuleType, method: str, task: Task, preset: str | None) -> Any:
     """The preset asked for, else the published settings of the task, else the method's own."""
     if preset is None:
-        return getattr(baseline, "CONFIGS", {}).get(str(task), baseline.Config())
+        published = getattr(baseline, "CONFIGS", {})
+        if hasattr(baseline, "learner") and str(task) not in {PUBLISHED, *published}:
+            say(f"no settings of {method} are published for {task}; it takes those for {PUBLISHED}", style="yellow")
+        return published.get(str(task), baseline.Config())
     presets: dict[str, Any] = getattr(baseline, "PRESETS", {})
     if preset not in presets:
         raise LookupError(unknown(f"preset of {method}", preset, sorted(presets)))
@@ -140,8 +146,8 @@ def _learned(
     if watch_every is not None:
         watch, train = watch_for(train, task, baseline.DECODER, watch_every, device)
     about = {"method": method, "preset": preset, "seed": seed, "store": train.digest, "watch_every": watch_every}
-    settings = {**about, "device": device.type, **asdict(config)}
-    with checkpoint.locked(run):
+    settings = {**about, "device": device.type, "precision": best_precision(device, convnet3d), **asdict(config)}
+    with checkpoint.locked(run), exact_fp32():
         if force and not checkpoint.was_forced(run, settings):
             checkpoint.drop(run)
         checkpoint.read(run, settings)  # refuses other settings before the learner's experts or statics are made
@@ -156,6 +162,7 @@ def _learned(
         distilled=learned.distilled,
         seconds=learned.progress.seconds + _sum(shared, "_seconds"),
         clips_read=learned.progress.clips_read + int(_sum(shared, "_clips_read")),
+        peak_memory_bytes=learned.progress.peak_memory_bytes,
         chosen={**learned.chosen, **rounded},
     )
 
@@ -176,8 +183,8 @@ def watch_for(train: Split, task: Task, decoder: str, every: int, device: torch.
     held_out = train.index["validation"].to_numpy(bool)
     if not held_out.any() or held_out.all():
         raise ValueError(
-            f"{train.dataset} has {held_out.sum()} validation videos of {len(train)} to watch; leave out --watch-val: the "
-            "iteration of the Config is then submitted"
+            f"{train.dataset} has {held_out.sum()} validation videos of {len(train)}, so nothing can be watched or tuned "
+            "on them; without --watch-val the iteration of the Config is submitted"
         )
     watch = Watch(every=every, validation=train.only(held_out), task=task, decoder=decoder, device=device)
     return watch, train.only(~held_out)

@@ -43,6 +43,13 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """From here on `peak_memory_bytes` counts on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # statistics of a device that nothing has used yet can't be reset
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Allocated on the GPU since the seed began; on the CPU the largest resident size of this process so far."""
     if device.type == "cuda":

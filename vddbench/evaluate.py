@@ -19,7 +19,7 @@ import torch
 
 from vddbench import __version__, submission
 from vddbench.atomic import try_to_write
-from vddbench.environment import device_name, git_commit, peak_memory_bytes
+from vddbench.environment import device_name, forget_peak_memory, git_commit, peak_memory_bytes
 from vddbench.interrupt import interruptible
 from vddbench.lookup import load
 from vddbench.predict import num_clips, predict
@@ -76,8 +76,7 @@ def evaluate_seed(
     """Trains and tests one student. Shows progress; writes nothing but what `unfinished` keeps."""
     spec, store = scored.store.spec, scored.store
     steps = scored.task.student_steps(spec)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    forget_peak_memory(device)
     with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
         trained = train(
             scored.clipset,

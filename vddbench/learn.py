@@ -18,6 +18,7 @@ import torch
 
 from vddbench import checkpoint
 from vddbench.checkpoint import Progress, Settings
+from vddbench.environment import peak_memory_bytes
 from vddbench.interrupt import interruptible
 from vddbench.progress import bar, say
 from vddbench.spec import Distilled, Learner
@@ -25,6 +26,7 @@ from vddbench.train import exact_fp32
 from vddbench.watch import Watch
 
 CHECKPOINT_SECONDS = 60.0
+SAVING_SECONDS = 3.0  # a checkpoint that takes longer to write, of gigabytes, is written as much less often
 LOSS_EVERY = 10  # iterations between reading losses: reading waits for the device
 
 
@@ -87,7 +89,7 @@ class _Run:
         self.learner, self.settings, self.folder, self.progress, self.best = learner, settings, folder, progress, best
         self.started, self.seconds_before, self.clips_before = started, seconds_before, clips_before
         self.pending: list[torch.Tensor] = []  # losses still on the device
-        self.saved_at = started
+        self.saved_at, self.saving_seconds = started, 0.0
 
     def read_losses(self) -> None:
         """Raises ValueError when one is no number: what is learned then is lost, and no checkpoint may keep it."""
@@ -109,7 +111,7 @@ class _Run:
         say(f"  after {self.progress.iteration} iterations: validation top-1 {top1:.1%}")
 
     def save_when_due(self) -> None:
-        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, self.saving_seconds / SAVING_SECONDS):
             self.save()
 
     def save(self) -> None:
@@ -120,8 +122,12 @@ class _Run:
         if not all(value.isfinite().all() for value in learned.values()):  # of a finite loss the gradient may not be finite
             raise _diverged(self.progress.iteration)
         state = {f"learner.{k}": v for k, v in learned.items()} | {f"best.{k}": v for k, v in self.best.items()}
+        device = next(iter(learned.values())).device
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory_bytes(device))
+        began = time.monotonic()
         checkpoint.write(self.folder, self.settings, self.progress, state)
         self.saved_at = time.monotonic()
+        self.saving_seconds = self.saved_at - began
 
     def finished(self, share: float | None) -> Learned:
         if not self.progress.watched:
@@ -153,7 +159,7 @@ def _resume(
 
 
 def step(learner: Learner, iteration: int) -> torch.Tensor:
-    """One step. Raises ValueError, naming what to lower, when the GPU's memory runs out."""
+    """One step. Raises ValueError, naming what to lower, when memory runs out."""
     with enough_memory(learner.memory_knob, f"at iteration {iteration}"), exact_fp32():
         return learner.step(iteration)
 
@@ -162,8 +168,11 @@ def step(learner: Learner, iteration: int) -> torch.Tensor:
 def enough_memory(knob: str, when: str) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         raise ValueError(
-            f"the GPU's memory ran out {when}: lower {knob} in the method's file, or use --preset fast; "
-            "what was done is kept up to the last checkpoint"
+            f"{'the GPU' if on_gpu else 'this machine'}'s memory ran out {when}: lower {knob} in the method's file, or use "
+            "--preset fast; what was done is kept up to the last checkpoint"
         ) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -140,15 +140,22 @@ def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 
 
 
 def make_optimiser(
-    kind: str, parameters: Mapping[str, torch.Tensor], rates: Mapping[str, float], momentum: float
+    kind: str,
+    parameters: Mapping[str, torch.Tensor],
+    rates: Mapping[str, float],
+    momentum: float,
+    own: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """`sgd` as published, or `adam`, whose step does not depend on the gradient's size. `rates`: the lr of each parameter."""
+    """`sgd` as published, or `adam`, whose step does not depend on the gradient's size. `rates`: the lr of each parameter;
+    `own`: the momentum of those that have another."""
+    assert kind in {"sgd", "adam"}, kind
     assert parameters.keys() == rates.keys(), (list(parameters), list(rates))
-    groups = [{"params": [value], "lr": rates[name], "name": name} for name, value in parameters.items()]
-    if kind == "sgd":
-        return torch.optim.SGD(groups, momentum=momentum)
-    assert kind == "adam", kind
-    return torch.optim.Adam(groups, betas=(momentum, 0.999))
+    groups: list[dict[str, Any]] = []
+    for name, value in parameters.items():
+        kept = (own or {}).get(name, momentum)
+        averaged = {"momentum": kept} if kind == "sgd" else {"betas": (kept, 0.999)}
+        groups.append({"params": [value], "lr": rates[name], "name": name, **averaged})
+    return torch.optim.SGD(groups) if kind == "sgd" else torch.optim.Adam(groups)
 
 
 def cosine(step: int, steps: int, floor: float) -> float:
@@ -156,10 +163,13 @@ def cosine(step: int, steps: int, floor: float) -> float:
     return floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
-def follow_cosine(optimiser: torch.optim.Optimizer, rates: Mapping[str, float], step: int, steps: int, floor: float) -> None:
-    """Sets the lr of each parameter for this step: nothing to keep in a checkpoint."""
+def follow_cosine(
+    optimiser: torch.optim.Optimizer, rates: Mapping[str, float], step: int, steps: int, floor: float | Mapping[str, float]
+) -> None:
+    """Sets the lr of each parameter for this step: nothing to keep in a checkpoint. floor: of all, or of each by name."""
     for group in optimiser.param_groups:
-        group["lr"] = rates[group["name"]] * cosine(step, steps, floor)
+        name = group["name"]
+        group["lr"] = rates[name] * cosine(step, steps, floor if isinstance(floor, float | int) else floor[name])
 
 
 def saved(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +37,7 @@ class Trained:
 
 
 def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def named_device(name: str) -> torch.device:
@@ -62,10 +63,15 @@ def best_precision(device: torch.device, student: StudentModule) -> Precision:
 
 def to_input(clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
     """[N, T, H, W, C] on the 0-255 scale -> normalised float32 [N, C, T, H, W], which is channels_last_3d without a copy."""
-    mean = torch.tensor(spec.mean, device=device).mul_(255)
-    std = torch.tensor(spec.std, device=device).mul_(255)
+    mean, std = _colours(spec.mean, spec.std, device)
     x = clips.to(device, non_blocking=True).float()
     return x.sub(mean).div_(std).permute(0, 4, 1, 2, 3)
+
+
+@cache
+def _colours(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """On the 0-255 scale; kept, because copying even 3 numbers to a GPU waits for it."""
+    return torch.tensor(mean, device=device).mul_(255), torch.tensor(std, device=device).mul_(255)
 
 
 def batches(num_clips: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:

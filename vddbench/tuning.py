@@ -1,6 +1,7 @@
 """`vddbench study settings`: a method at several settings, each scored on validation videos that distilling did not see.
 
-The CSV in leaderboard/studies is what a method's presets were chosen from; the test split plays no part.
+The CSV in leaderboard/studies has what was tried for the fast presets since this command is there; the test split plays no
+part. `dm`'s were settled before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from vddbench.lookup import load, unknown
 from vddbench.progress import say
 from vddbench.spec import Task
 from vddbench.store import open_train
+from vddbench.students import convnet3d
+from vddbench.train import best_precision
 
 COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device"]
 
@@ -59,6 +62,8 @@ def settings(
     Writes one row a student to `out/settings-METHOD-TASK.csv`.
     """
     baseline, train = load("baseline", method), open_train(task.dataset)
+    if not hasattr(baseline, "learner"):
+        raise LookupError(f"{method} does not iterate, so there are no settings of its learning to compare")
     base = config_for(baseline, method, task, preset)
     file = out / f"settings-{method}-{task}.csv"
     for text in tries:
@@ -68,12 +73,15 @@ def settings(
         digest = hashlib.sha256(canonical_json(about)).hexdigest()[:12]
         found = _rows(file)
         left = sorted(set(seeds) - set(found.loc[found["settings"] == digest, "student_seed"]))
-        if left:
+        folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
+        if not left:
+            checkpoint.drop(folder)  # of a run that was killed between its last row and this
+        else:
             watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
-            folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
             with checkpoint.locked(folder):
                 learner = made_learner(baseline, fit, task, config, distill_seed, device)
-                learned = learn(learner, about, folder, None, f"{method} {text or preset or 'as published'}")
+                kept = {**about, "precision": best_precision(device, convnet3d)}
+                learned = learn(learner, kept, folder, None, f"{method} {text or preset or 'as published'}")
                 for seed in left:
                     top1 = replace(watch, seeds=(seed,)).top1(learned.distilled)
                     row = [preset or "", text, digest, distill_seed, seed, round(top1, 4), round(learned.progress.seconds, 1)]

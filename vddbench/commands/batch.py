@@ -11,7 +11,7 @@ import typer
 from vddbench.batch.jobs import Cluster, Job, Resources
 from vddbench.batch.local import Holding
 from vddbench.batch.plan import Run
-from vddbench.commands.options import OnlyTask, Results, Students, friendly, parse_task
+from vddbench.commands.options import Results, Students, friendly, parse_task
 from vddbench.progress import clean, say
 from vddbench.protocol import V1
 
@@ -42,7 +42,7 @@ def plan(
     ] = V1.default_seeds,
     results: Results = Path("results"),
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
-    task: OnlyTask = None,
+    task: Annotated[str | None, typer.Option(help="with --distill: the task")] = None,
     preset: Annotated[str | None, typer.Option(help="with --distill, e.g. fast")] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="time students here where no record tells how long they take")

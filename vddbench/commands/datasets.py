@@ -20,7 +20,7 @@ datasets = typer.Typer(invoke_without_command=True, help="What datasets there ar
 @friendly
 def prepare(
     name: Annotated[
-        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a name of your own with --folder")
+        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a name of your own with --folder or --hub")
     ],
     raw: Annotated[Path | None, typer.Option(help="the distributor's files, e.g. the folder holding UCF-101/")] = None,
     folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
@@ -31,11 +31,13 @@ def prepare(
         str | None,
         typer.Option(help="a Hub dataset repo with the videos, OWNER/REPO or OWNER/REPO@revision; --raw then only has lists"),
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="T of a clip, with --folder (default 16)")] = None,
-    size: Annotated[int | None, typer.Option(help="H = W in pixels, with --folder (default 112)")] = None,
-    stride: Annotated[str | None, typer.Option(help="frames between stored frames, or even, with --folder (default 4)")] = None,
-    classes: Annotated[str | None, typer.Option(help="comma-separated subset, with --folder")] = None,
-    student_steps: Annotated[int | None, typer.Option(help="a shorter recipe, with --folder")] = None,
+    frames: Annotated[int | None, typer.Option(help="T of a clip, of your own dataset (default 16)")] = None,
+    size: Annotated[int | None, typer.Option(help="H = W in pixels, of your own dataset (default 112)")] = None,
+    stride: Annotated[
+        str | None, typer.Option(help="frames between stored frames, or even, of your own dataset (default 4)")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="comma-separated subset, of your own dataset")] = None,
+    student_steps: Annotated[int | None, typer.Option(help="a shorter recipe, of your own dataset")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: all cores)")] = None,
     force: Force = False,
 ) -> None:
