@@ -3,6 +3,9 @@
 Distribution matching (arXiv 2110.04181) on clips as in SDD (2312.00362): each iteration draws a random MiniC3D; the loss is
 the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All classes go through the network in one batch.
 
+The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 16 real clips a class: 0.982 to 0.984 (3
+networks), from single real clips 0.976 and 0.977 (2).
+
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps: 28.0 % (5 students x 2 distillations, one thread of an AMD
 EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
 """
