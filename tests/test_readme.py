@@ -70,6 +70,22 @@ def test_the_slow_commands_run_as_written(clone: Path) -> None:
     run(QUICK[0] + "".join(SLOW), clone)
 
 
+def test_links_lead_somewhere() -> None:
+    """Files are there, and sections are called as links call them."""
+    texts = {path: path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))}
+    found = 0
+    for path, text in texts.items():
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            name, _, section = target.partition("#")
+            file = (path.parent / name).resolve() if name else path
+            heads = [
+                re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^#+ (.*)$", texts[file], re.M)
+            ]
+            assert not section or section in heads, f"{path.name}: {target}"
+            found += 1
+    assert found > 20
+
+
 def test_ci_runs_the_two_commands_exactly_so() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     for command in ("pip install -e . && vddbench demo", 'pip install -e ".[test]" && pytest'):
