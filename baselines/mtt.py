@@ -76,7 +76,7 @@ class Config:
         )
 
 
-CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # SDD
+CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # as SDD on static-dynamic memories; its MTT.sh has 10 at every ipc
 PRESETS = {
     "fast": Config(  # under a hundredth of the iterations, half the inner steps, 3 experts for 30; for some 200 train videos
         iterations=60,

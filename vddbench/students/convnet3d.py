@@ -12,7 +12,7 @@ from torch import nn
 from vddbench.spec import Recipe
 
 RECIPE = Recipe(lr=0.01)  # SDD evaluate_synset
-BF16 = True  # parity study: leaderboard/studies/precision-*.csv, README
+BF16 = True  # parity study: leaderboard/studies/precision-*.csv, docs/speed.md
 
 
 class ConvNet3D(nn.Module):
