@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from vddbench.real import RealClips, balanced, stream, uniform
+from vddbench.real import RealClips, balanced, mirror, stream, uniform
 from vddbench.store import Split, Store
 
 CPU = torch.device("cpu")
@@ -79,3 +80,17 @@ def test_every_class_gives_as_many_and_each_video_once_before_any_twice(tiny: St
 def test_a_class_without_train_videos_is_refused_by_name(tiny: Store) -> None:
     with pytest.raises(ValueError, match="class 'cross_left' has no train video to match"):
         balanced(tiny.train.only(tiny.train.labels != 1), 2)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 5, 3), (4, 2, 5, 3)], ids=["clips", "frames"])
+def test_mirroring_on_a_gpu_is_mirroring_along_the_width(shape: tuple[int, ...]) -> None:
+    clips, mirrored = torch.arange(math.prod(shape)).view(shape), torch.tensor([True, False, True, False])
+    found = mirror(clips, mirrored)
+    assert torch.equal(found[1::2], clips[1::2]) and torch.equal(found[0::2], clips[0::2].flip(-2))
+
+
+def test_clips_may_be_read_into_memory_that_is_there(tiny: Store) -> None:
+    rows, starts = np.arange(5), np.zeros(5, np.int64)
+    place = torch.empty((5, *tiny.spec.clip_shape), dtype=torch.uint8)
+    found = tiny.train.clips(rows, starts, out=place.numpy())
+    assert found.data_ptr() == place.data_ptr() and torch.equal(place, tiny.train.clips(rows, starts))

@@ -85,11 +85,12 @@ class Split:
         num_frames: np.ndarray = self.index["num_frames"].to_numpy(np.int64)
         return num_frames - self.spec.frames
 
-    def clips(self, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`."""
+    def clips(self, videos: np.ndarray, starts: np.ndarray, out: np.ndarray | None = None) -> torch.Tensor:
+        """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`. out: read to where."""
         import torch  # `prepare`, which opens stores too, has no use for its 400 MB
 
-        out = new_memory((len(videos), *self.spec.clip_shape))
+        if out is None:
+            out = new_memory((len(videos), *self.spec.clip_shape))
         first = self.offsets[videos] + starts
         if len(videos) and ((starts < 0) | (starts > self.last_starts[videos])).any():
             raise IndexError("a clip would leave its video")  # our own mistake: it would read a neighbour's frames
