@@ -38,6 +38,7 @@ def farthest_first(points: np.ndarray, count: int) -> list[int]:
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
     ipc = ipc_of(task, "k_center")
-    points = features(train).astype(np.float64)
+    taught = features(train)
+    points = taught.points
     rows = per_class(train, ipc, lambda rows: rows[farthest_first(points[rows], ipc)])
-    return as_pixels(train, rows, train.centre_starts(rows))
+    return as_pixels(train, rows, train.centre_starts(rows), taught.cost)

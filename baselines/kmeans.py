@@ -57,11 +57,12 @@ def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
     ipc = ipc_of(task, "kmeans")
-    points = features(train).astype(np.float64)
+    taught = features(train)
+    points = taught.points
 
     def choose(rows: np.ndarray) -> np.ndarray:
         mine = points[rows]
         return rows[nearest_clips(mine, centroids(mine, ipc, config.iterations, rng))]
 
     rows = per_class(train, ipc, choose)
-    return as_pixels(train, rows, train.centre_starts(rows))
+    return as_pixels(train, rows, train.centre_starts(rows), taught.cost)

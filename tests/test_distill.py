@@ -22,6 +22,7 @@ from tests.test_cli import call
 from vddbench import checkpoint, learn
 from vddbench.checkpoint import FILE, folder_of
 from vddbench.distill import distill, watch_for
+from vddbench.manifest import read_manifest
 from vddbench.spec import Task
 from vddbench.store import Split, Store
 from vddbench.watch import Watch
@@ -299,3 +300,18 @@ def test_two_processes_at_one_run_are_refused(tiny: Store, quick: list[int], tmp
             distill("dm", IPC1, 0, tmp_path, preset="smoke")
         distill("dm", IPC1, 1, tmp_path, preset="smoke")
     assert quick == [0, 1]
+
+
+def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: Store, home: Path, tmp_path: Path) -> None:
+    shutil.rmtree(home / "teachers", ignore_errors=True)
+    first, second = (read_manifest(distill(method, IPC1, 0, tmp_path)) for method in ("herding", "k_center"))
+    assert first.config["teacher_seconds"] == second.config["teacher_seconds"]
+    taught = second.config["teacher_seconds"]
+    assert isinstance(taught, float) and taught > 0
+    assert all(each.distill_seconds is not None and each.distill_seconds >= taught for each in (first, second))
+    assert first.distill_clips_read == second.distill_clips_read == 2 * len(tiny.train)
+    (file,) = (home / "teachers").glob("tiny-*.safetensors")
+    file.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=rf"teacher {file} is damaged .*; delete the file and run again"):
+        distill("kmeans", IPC1, 0, tmp_path)
+    file.unlink()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
-from vddbench.spec import Distilled, Task
+from vddbench.spec import ConfigValue, Distilled, Task
 from vddbench.store import Split
 
 
@@ -43,6 +43,7 @@ def parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> lis
     return found
 
 
-def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray) -> Distilled:
-    """Tensors of the `pixels` decoder: real uint8 clips and their labels."""
-    return Distilled(tensors={"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])})
+def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray, chosen: Mapping[str, ConfigValue] | None = None) -> Distilled:
+    """Tensors of the `pixels` decoder: real uint8 clips and their labels. chosen: told in the manifest."""
+    tensors = {"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])}
+    return Distilled(tensors=tensors, chosen=dict(chosen or {}))

@@ -6,31 +6,62 @@ Features are of the centre clip of each train video, before the pooling head. Ge
 from __future__ import annotations
 
 import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from vddbench.atomic import canonical_json
 from vddbench.cached import cached
 from vddbench.place import home
 from vddbench.progress import bar
-from vddbench.spec import FULL, ClipSet
+from vddbench.spec import FULL, ClipSet, ConfigValue
 from vddbench.store import Split
 from vddbench.students import convnet3d
-from vddbench.train import best_device, to_input, train
+from vddbench.train import best_device, exact_fp32, to_input, train
 
 BATCH = 64  # clips; a quarter of a student's on the full data, for a quarter of the time
 SEED = 0
+FORMAT = 2  # of a cached file: raising it makes all anew
 
 
-def features(split: Split) -> np.ndarray:
-    """[V, D] float32 of the centre clips of a train split, row i for video i. Trained on first use, then cached."""
-    key = hashlib.sha256(canonical_json([split.digest, split.index["video"].tolist(), BATCH, SEED])).hexdigest()[:16]
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """points: [V, D] float64, row i for video i. cost: what the teacher took, whenever that was, for a manifest."""
+
+    points: np.ndarray
+    cost: dict[str, ConfigValue]
+
+
+def features(split: Split) -> Taught:
+    """Of the centre clips of a train split. Trained on first use, then cached. Raises ValueError when the file is damaged."""
+    key = hashlib.sha256(canonical_json([FORMAT, split.digest, split.index["video"].tolist(), BATCH, SEED])).hexdigest()[:16]
     path = home() / "teachers" / f"{split.dataset}-{key}.safetensors"
-    cached(path, lambda: save({"features": _embed(split, _trained(split))}))
-    found: np.ndarray = load_file(path)["features"].numpy()
-    return found
+    return _read(cached(path, lambda: _made(split)))
+
+
+def _made(split: Split) -> bytes:
+    started = time.monotonic()
+    found = _embed(split, _trained(split))
+    read = 2 * len(split)  # a clip of each video to train on, and its centre clip
+    return save({"features": found}, {"seconds": str(time.monotonic() - started), "clips_read": str(read)})
+
+
+def _read(path: Path) -> Taught:
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            cost: dict[str, ConfigValue] = {
+                "teacher_seconds": round(float(about["seconds"]), 3),
+                "teacher_clips_read": int(about["clips_read"]),
+            }
+            return Taught(points=file.get_tensor("features").numpy().astype(np.float64), cost=cost)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"teacher {path} is damaged ({str(error)[:200]}); delete the file and run again") from error
 
 
 def _trained(split: Split) -> torch.nn.Module:
@@ -60,5 +91,6 @@ def _embed(split: Split, model: torch.nn.Module) -> torch.Tensor:
     for i in range(0, len(rows), BATCH):
         part = rows[i : i + BATCH]
         clips = split.clips(part, split.centre_starts(part))
-        found.append(model.embed(to_input(clips, split.spec, device)).float().cpu())
+        with exact_fp32():
+            found.append(model.embed(to_input(clips, split.spec, device)).float().cpu())
     return torch.cat(found)
