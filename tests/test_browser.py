@@ -263,6 +263,7 @@ def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Br
     opened.close()
 
 
+@pytest.mark.long
 def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
     """`python -m tests.thousand` prints the figures; the limit of time here only catches what is far off on a busy machine."""
     path = made_up(tmp_path, 1000)

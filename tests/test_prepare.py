@@ -454,6 +454,7 @@ def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: P
     assert done.store.digest == prepare_named("whole", folder=many, **options).store.digest
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_worker_that_dies_is_said_with_the_videos_it_may_have_died_of(many: Path) -> None:
     process = started(many)
@@ -467,6 +468,7 @@ def test_a_worker_that_dies_is_said_with_the_videos_it_may_have_died_of(many: Pa
     assert prepare_named("many", folder=many, frames=8, size=32, stride=1, workers=1).num_resumed >= 4
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_can_prepare_and_its_workers_import_only_a_decoder(folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

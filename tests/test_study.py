@@ -12,6 +12,7 @@ from vddbench.spec import Task
 from vddbench.store import Store
 
 
+@pytest.mark.long
 def test_precision_study_pairs_seeds_and_resumes(tiny_random: Path, tmp_path: Path) -> None:
     study.precision(tiny_random, "convnet3d", range(1), tmp_path)
     (file,) = tmp_path.iterdir()
