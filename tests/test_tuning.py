@@ -71,6 +71,8 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
     left = list((home() / "distill" / "tiny-ipc1").glob("study-dm-*/checkpoint.safetensors"))
     assert len(left) == 1
     monkeypatch.setattr(checkpoint, "drop", dropped)
+    with checkpoint.locked(left[0].parent):  # somebody else is at more seeds of it
+        assert len(study()) == 1 and left[0].exists()
     assert len(study()) == 1 and not left[0].exists()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,10 @@ def settings(
         found = _rows(file)
         left = sorted(set(seeds) - set(found.loc[found["settings"] == digest, "student_seed"]))
         folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
-        if not left:
-            checkpoint.drop(folder)  # of a run that was killed between its last row and this
-        else:
+        if not left and folder.is_dir():  # of a run that was killed between its last row and dropping it
+            with suppress(ValueError), checkpoint.locked(folder):  # another process may be at more seeds of it
+                checkpoint.drop(folder)
+        if left:
             watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
             with checkpoint.locked(folder):
                 learner = made_learner(baseline, fit, task, config, distill_seed, device)
