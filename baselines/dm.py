@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vddbench.choose import ipc_of
-from vddbench.embed import class_means, embed, features, fresh_seed, random_net
-from vddbench.memory import Memory, Pixels, follow_cosine, make_optimiser, real_start, restore, saved
-from vddbench.real import RealClips, balanced, stream
-from vddbench.spec import ClipSet, Distilled, Task
-from vddbench.store import Split
-from vddbench.students import convnet3d
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.features import class_means, embed, features, fresh_seed, random_net
+from vddbench.distillation.real_clips import RealClips, balanced, stream
+from vddbench.distillation.synthetic_clips import Memory, Pixels, follow_cosine, make_optimiser, real_start, restore, saved
+from vddbench.evaluation.students import convnet3d
+from vddbench.spec import ClipSet, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2110.04181"

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines import dm, static_dc
-from vddbench.choose import ipc_of
-from vddbench.disentangled import StaticDynamic, check_fits, real_motions
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.baselines import dm, static_dc
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real_motions
+from vddbench.spec import Task
 
 DECODER = "static_dynamic"
 PAPER = "https://arxiv.org/abs/2312.00362"

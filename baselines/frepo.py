@@ -22,13 +22,23 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from vddbench.choose import ipc_of
-from vddbench.embed import autocast, embed, features, fresh_seed, random_net
-from vddbench.memory import Memory, Pixels, cosine, follow_cosine, make_optimiser, real_start, restore, saved
-from vddbench.real import RealClips, stream, uniform
-from vddbench.spec import ClipSet, DatasetSpec, Distilled, Task
-from vddbench.store import Split
-from vddbench.students.convnet3d import ConvNet3D
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.features import autocast, embed, features, fresh_seed, random_net
+from vddbench.distillation.real_clips import RealClips, stream, uniform
+from vddbench.distillation.synthetic_clips import (
+    Memory,
+    Pixels,
+    cosine,
+    follow_cosine,
+    make_optimiser,
+    real_start,
+    restore,
+    saved,
+)
+from vddbench.evaluation.students.convnet3d import ConvNet3D
+from vddbench.spec import ClipSet, DatasetSpec, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2206.00719"

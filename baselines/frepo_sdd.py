@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from baselines import frepo
-from baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.baselines import frepo
+from vddbench.baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.spec import Task
 
 DECODER = "static_dynamic"
 PAPER = "https://arxiv.org/abs/2312.00362"

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from baselines import frepo
-from baselines.frepo import Matching, one_hot, scaled
-from vddbench.choose import ipc_of
-from vddbench.memory import Pixels, learnable, real_start
-from vddbench.quantise import quantise
+from vddbench.baselines import frepo
+from vddbench.baselines.frepo import Matching, one_hot, scaled
+from vddbench.data.store import Split
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.synthetic_clips import Pixels, learnable, real_start
 from vddbench.spec import ClipSet, DatasetSpec, Task
-from vddbench.store import Split
+from vddbench.submissions.quantise import quantise
 
 DECODER = "keyframes"
 PAPER = frepo.PAPER

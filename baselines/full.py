@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vddbench.choose import as_pixels
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import as_pixels
+from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = ""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vddbench.choose import as_pixels, ipc_of, per_class
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
-from vddbench.teacher import features
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import as_pixels, ipc_of, per_class
+from vddbench.distillation.teacher import features
+from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2207.09639"

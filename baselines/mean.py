@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vddbench.choose import ipc_of, rows_of
-from vddbench.memory import narrow_labels
-from vddbench.quantise import quantise
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of, rows_of
+from vddbench.distillation.synthetic_clips import narrow_labels
+from vddbench.spec import Task
+from vddbench.submissions.quantise import quantise
 
 DECODER = "pixels"
 PAPER = ""

@@ -25,13 +25,23 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from vddbench.choose import ipc_of
-from vddbench.embed import autocast, random_net
-from vddbench.experts import Experts, trajectories, views
-from vddbench.memory import Memory, Pixels, follow_cosine, learnable, make_optimiser, real_start, restore, saved
-from vddbench.real import stream
-from vddbench.spec import ClipSet, ConfigValue, Distilled, Task
-from vddbench.store import Split
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.experts import Experts, trajectories, views
+from vddbench.distillation.features import autocast, random_net
+from vddbench.distillation.real_clips import stream
+from vddbench.distillation.synthetic_clips import (
+    Memory,
+    Pixels,
+    follow_cosine,
+    learnable,
+    make_optimiser,
+    real_start,
+    restore,
+    saved,
+)
+from vddbench.spec import ClipSet, ConfigValue, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2203.11932"

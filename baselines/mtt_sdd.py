@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from baselines import mtt
-from baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
-from baselines.mtt import passes
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.baselines import mtt
+from vddbench.baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
+from vddbench.baselines.mtt import passes
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.spec import Task
 
 DECODER = "static_dynamic"
 PAPER = "https://arxiv.org/abs/2312.00362"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vddbench.choose import ipc_of
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = ""

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vddbench.choose import ipc_of
-from vddbench.decoders import jpeg
-from vddbench.predict import top1_on
-from vddbench.progress import say
-from vddbench.spec import Distilled, Task
-from vddbench.store import Split
-from vddbench.students import convnet3d
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of
+from vddbench.evaluation.predict import top1_on
+from vddbench.evaluation.students import convnet3d
+from vddbench.spec import Task
+from vddbench.submissions.decoders import jpeg
+from vddbench.system.progress import say
 
 DECODER = "jpeg"
 PAPER = ""

@@ -24,18 +24,28 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from vddbench.atomic import canonical_json
-from vddbench.cached import cached
-from vddbench.choose import ipc_of, parts
-from vddbench.embed import autocast, fresh_seed
-from vddbench.learn import learn
-from vddbench.memory import AFFINE_BYTES, Stills, follow_cosine, make_optimiser, narrow_labels, real_start, restore, saved
-from vddbench.place import home
-from vddbench.real import RealFrames, balanced, random_frames, stream
-from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Distilled, Task
-from vddbench.store import Split
-from vddbench.students import convnet3d
-from vddbench.train import best_precision, to_input
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import ipc_of, parts
+from vddbench.distillation.features import autocast, fresh_seed
+from vddbench.distillation.learn import learn
+from vddbench.distillation.real_clips import RealFrames, balanced, random_frames, stream
+from vddbench.distillation.synthetic_clips import (
+    AFFINE_BYTES,
+    Stills,
+    follow_cosine,
+    make_optimiser,
+    narrow_labels,
+    real_start,
+    restore,
+    saved,
+)
+from vddbench.evaluation.students import convnet3d
+from vddbench.evaluation.train import best_precision, to_input
+from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
+from vddbench.system.cache import cached
+from vddbench.system.files import canonical_json
+from vddbench.system.home import home
 
 DECODER = "still"
 PAPER = "https://arxiv.org/abs/2006.05929"

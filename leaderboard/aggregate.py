@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from leaderboard.bootstrap import Drawn, holm
-from leaderboard.evidence import RANDOM, Evaluated
-from leaderboard.rank import LEVEL, Entry, draw_all, is_gap, order, placed, shares
+from vddbench.leaderboard.bootstrap import Drawn, holm
+from vddbench.leaderboard.evidence import RANDOM, Evaluated
+from vddbench.leaderboard.rank import LEVEL, Entry, draw_all, is_gap, order, placed, shares
 from vddbench.spec import FULL
 
 COLUMNS = [

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from leaderboard.evidence import Evaluated
-from leaderboard.paired import Difference, Pair, pairs
-from leaderboard.rank import MIN_SEEDS
-from leaderboard.site import submitted
-from vddbench.manifest import read_manifest
-from vddbench.progress import clean
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.paired import Difference, Pair, pairs
+from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.leaderboard.site import submitted
 from vddbench.spec import Manifest
+from vddbench.submissions.manifest import read_manifest
+from vddbench.system.progress import clean
 
 CLASSES_SHOWN = 20  # of those with the largest differences
 FIELDS = ("payload_bytes", "clips_per_class", "clip_steps", "external", "holdout", "num_missing")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard.reviews import folder_of, reruns
-from leaderboard.stores import families
 from vddbench import lookup
-from vddbench.atomic import sha256_file
-from vddbench.predictions import Predictions
-from vddbench.records import path_of, read_record, record_files
-from vddbench.spec import FULL, Record, Task
+from vddbench.leaderboard.reviews import folder_of, reruns
+from vddbench.leaderboard.stores import families
+from vddbench.records.files import path_of, read_record, record_files
+from vddbench.records.predictions import Predictions
+from vddbench.records.record import Record
+from vddbench.spec import FULL, Task
+from vddbench.system.files import sha256_file
 
 Cell = tuple[str, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
 RANDOM = "random"  # the baseline that gain is measured over

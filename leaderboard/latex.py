@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from leaderboard.rank import TABLE
+from vddbench.leaderboard.rank import TABLE
 
 COLUMNS = ("Rank", "Method", r"Top-1 (\%)", r"95\,\%", "Over random", r"Gap closed (\%)", "Students", "MB")
 SPECIAL = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leaderboard.bootstrap import Hits, apart, draw, drawn_videos
-from leaderboard.evidence import Evaluated, check_unmixed, load, name, tables_of
-from leaderboard.rank import MIN_SEEDS
 from vddbench import lookup
-from vddbench.progress import say
-from vddbench.spec import Record
+from vddbench.leaderboard.bootstrap import Hits, apart, draw, drawn_videos
+from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load, name, tables_of
+from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.records.record import Record
+from vddbench.system.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from vddbench.atomic import replacing
+from vddbench.system.files import replacing
 
 MAX_POINTS = 500  # of a loss curve: medians of as many stretches
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import nctdtrinc, stdtrit  # Student's t, not central: what a test of it finds
 
-from leaderboard.bootstrap import drawn_videos, residual
-from leaderboard.evidence import Evaluated, load, tables_of
-from leaderboard.rank import TABLE, entries
-from vddbench.progress import clean, say
+from vddbench.leaderboard.bootstrap import drawn_videos, residual
+from vddbench.leaderboard.evidence import Evaluated, load, tables_of
+from vddbench.leaderboard.rank import TABLE, entries
+from vddbench.system.progress import clean, say
 
 POWER = 0.8
 MOST = 1000  # students a method; more is "never"

@@ -15,9 +15,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from leaderboard.bootstrap import Drawn, Hits, Videos, apart, draw, drawn_videos, holm
-from leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_full, is_reference, name
-from vddbench.spec import FULL, Record, Task
+from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, apart, draw, drawn_videos, holm
+from vddbench.leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_full, is_reference, name
+from vddbench.records.record import Record
+from vddbench.spec import FULL, Task
 
 MIN_SEEDS = 3  # trained students; entries of fewer are shown, marked, and not ranked
 LEVEL = 0.05  # of the tests that separate tie groups

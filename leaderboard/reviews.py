@@ -17,11 +17,11 @@ import numpy as np
 from pydantic import ValidationError
 from scipy.special import stdtrit
 
-from vddbench.atomic import no_twins
-from vddbench.fingerprint import same_data
-from vddbench.predictions import Predictions
-from vddbench.records import MAX_JSON_BYTES, address, all_record_files, path_of, read_record
-from vddbench.spec import Record, Review
+from vddbench.data.fingerprint import same_data
+from vddbench.records.files import MAX_JSON_BYTES, address, all_record_files, path_of, read_record
+from vddbench.records.predictions import Predictions
+from vddbench.records.record import Record, Review
+from vddbench.system.files import no_twins
 
 SAME = ("task", "method", "distill_seed", "submission_sha256", "student", "seed", "protocol_hash")
 MEASURED = ("environment", "train_seconds", "test_seconds")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from vddbench.fingerprint import near
-from vddbench.spec import Fingerprint, Record, Task
+from vddbench.data.fingerprint import near
+from vddbench.records.record import Record
+from vddbench.spec import Fingerprint, Task
 
 Families = dict[tuple[str, str], str]  # (dataset, digest) -> digest of the store that stands for it
 

@@ -10,15 +10,15 @@ from types import MappingProxyType
 import pandas as pd
 from tabulate import tabulate
 
-from leaderboard import reported
-from leaderboard.aggregate import aggregate
-from leaderboard.evidence import Evaluated, load, tables_of
-from leaderboard.latex import latex
-from leaderboard.power import note
-from leaderboard.rank import TABLE, rank
-from leaderboard.stores import several_stores
-from vddbench.progress import clean, say
+from vddbench.leaderboard import reported
+from vddbench.leaderboard.aggregate import aggregate
+from vddbench.leaderboard.evidence import Evaluated, load, tables_of
+from vddbench.leaderboard.latex import latex
+from vddbench.leaderboard.power import note
+from vddbench.leaderboard.rank import TABLE, rank
+from vddbench.leaderboard.stores import several_stores
 from vddbench.spec import FULL, Task
+from vddbench.system.progress import clean, say
 
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # tabulate's name
 

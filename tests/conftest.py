@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from vddbench.datasets import movingshapes
-from vddbench.distill import distill
+from vddbench.data.build import build_store
+from vddbench.data.datasets import movingshapes
+from vddbench.data.store import Store
+from vddbench.distillation.run import distill
 from vddbench.lookup import load
-from vddbench.prepare import prepare
 from vddbench.spec import Task, Video
-from vddbench.store import Store
 
 SIZE = 44  # pixels of the tiny store; the ranked student takes 43 and more
 torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
@@ -53,7 +53,7 @@ def tiny(home: Path) -> Store:
     videos = [v for v in movingshapes.videos(Path()) if int(v.id[-3:]) < kept[v.id.split("/")[0]]]
     steps = {"1": 2, "5": 2, "10": 2, "full": 2}
     spec = movingshapes.SPEC.model_copy(update={"num_videos": None, "student_steps": steps, "size": SIZE})
-    return prepare("tiny", spec, videos, render=longer).store
+    return build_store("tiny", spec, videos, render=longer).store
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from tests.conftest import quickest
-from vddbench import submission
-from vddbench.distill import distill, named_in_tables
-from vddbench.lookup import load, names
+from vddbench.data.store import Store
+from vddbench.distillation.run import distill
+from vddbench.lookup import load, named_in_tables, names
 from vddbench.spec import IPCS, Task
-from vddbench.store import Store
+from vddbench.submissions import submission
 
 ROOT = Path(__file__).parents[1]
 ITERATIVE = {
@@ -131,7 +131,9 @@ def test_nothing_that_a_baseline_imports_can_open_a_store(path: Path) -> None:
         here = todo.pop()
         reached.add(here)
         todo += {file for name in imports(here) for file in files_of(name) if file not in reached}
-    assert {p.name for p in reached if {"vddbench.store.Store", "vddbench.store.open_train"} & set(imports(p))} == set()
+    assert {
+        p.name for p in reached if {"vddbench.data.store.Store", "vddbench.data.store.open_train"} & set(imports(p))
+    } == set()
 
 
 def files_of(module: str) -> list[Path]:
@@ -170,8 +172,8 @@ def test_a_source_file_says_what_it_is_and_keeps_the_doors_shut(path: Path) -> N
     text, found = path.read_text(), set(imports(path))
     assert ast.get_docstring(ast.parse(text))
     heavy = {
-        "av": ("vddbench/video.py",),
-        "submitit": ("vddbench/batch/slurm.py",),
+        "av": ("vddbench/data/decode.py",),
+        "submitit": ("vddbench/cluster/slurm.py",),
         "huggingface_hub": ("vddbench/hub/",),
         "altair": ("leaderboard/plots.py", "leaderboard/site/charts.py"),  # of runs, of the site
     }
@@ -184,4 +186,4 @@ def test_a_source_file_says_what_it_is_and_keeps_the_doors_shut(path: Path) -> N
 
 def test_only_evaluation_and_studies_open_the_test_split() -> None:
     openers = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"(store|Store\(.*\))\.test\b", p.read_text())}
-    assert openers <= {"vddbench/evaluate.py", "vddbench/study.py", "vddbench/prepare.py"}  # prepare counts it
+    assert openers <= {"vddbench/evaluation/evaluate.py", "leaderboard/studies/protocol_studies.py", "vddbench/data/build.py"}  # prepare counts it

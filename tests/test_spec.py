@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from vddbench.atomic import replacing, write_new
-from vddbench.datasets import miniucf
+from vddbench.data.datasets import miniucf
+from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, names
-from vddbench.progress import say
 from vddbench.protocol import V1
 from vddbench.spec import DatasetSpec, Task
-from vddbench.students import convnet3d
+from vddbench.system.files import replacing, write_new
+from vddbench.system.progress import say
 
 
 def test_the_budget_of_miniucf_ipc1_is_50_uint8_clips_and_their_labels() -> None:
@@ -76,7 +76,7 @@ def test_nothing_frozen_can_be_changed() -> None:
 def test_a_wrong_name_gets_the_right_ones_back_and_how_to_add_one() -> None:
     with pytest.raises(LookupError, match=r"no student named 'convnet_gur'; did you mean convnet_gru") as refusal:
         load("student", "convnet_gur")
-    assert "vddbench/students/convnet_gur.py" in str(refusal.value)
+    assert "vddbench/evaluation/students/convnet_gur.py" in str(refusal.value)
     assert names("decoder") == ["jpeg", "keyframes", "pixels", "static_dynamic", "still"]
     with pytest.raises(LookupError):
         load("student", "../secrets")

@@ -1,5 +1,5 @@
 """`python -m vddbench`."""
 
-from vddbench.cli import main
+from vddbench.commands.main import main
 
 main()

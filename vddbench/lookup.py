@@ -8,10 +8,10 @@ import pkgutil
 from types import ModuleType
 
 PACKAGES = {
-    "dataset": "vddbench.datasets",
-    "decoder": "vddbench.decoders",
-    "student": "vddbench.students",
-    "baseline": "baselines",
+    "dataset": "vddbench.data.datasets",
+    "decoder": "vddbench.submissions.decoders",
+    "student": "vddbench.evaluation.students",
+    "baseline": "vddbench.baselines",
 }
 
 
@@ -35,3 +35,17 @@ def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     how = f"; to add one, write {add} (see CONTRIBUTING.md)" if add else ""
     return f"no {kind} named {name[:80]!r}{hint} (known: {', '.join(known) or 'none'}){how}"
+
+
+def named_in_tables(method: str, preset: str | None) -> str:
+    """dm, dm_fast: a quick run is not a row of the method as published."""
+    return f"{method}_{preset}" if preset else method
+
+
+def is_bundled(method: str) -> bool:
+    """Is it the name in tables of a bundled baseline, with any of its settings?"""
+    return any(
+        method == named_in_tables(name, preset)
+        for name in names("baseline")
+        for preset in (None, *getattr(load("baseline", name), "PRESETS", {}))
+    )

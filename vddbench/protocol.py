@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from vddbench.atomic import canonical_json
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, IPCS, PROTOCOL, Frozen, Recipe
+from vddbench.system.files import canonical_json
 
 
 class ProtocolV1(Frozen):

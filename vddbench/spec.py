@@ -8,28 +8,23 @@ Shapes everywhere: N clips, T frames, H = W = size pixels, C = 3 colours (RGB), 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
     model_serializer,
-    model_validator,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
-    from vddbench.store import Split
 
 PROTOCOL: Final = "v1"  # any change that can move a score raises it; ranks never mix protocols
 
@@ -232,176 +227,3 @@ class Recipe(Frozen):
     lr_drop: float = 0.1  # lr is multiplied by this ...
     lr_drop_at: float = 0.5  # ... after this share of the steps
     max_batch: int = 256  # SDD
-
-
-def _is_a_time(text: str) -> str:
-    datetime.fromisoformat(text)  # ValueError for a 13th month
-    return text
-
-
-Time = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
-    AfterValidator(_is_a_time),
-]
-
-
-class Environment(Frozen):
-    """Where a record was made."""
-
-    vddbench: Short
-    git_commit: Short
-    python: Short
-    torch: Short
-    cuda: Short
-    device: Short
-    num_threads: Whole
-    precision: Literal["fp32", "bf16"]
-    micro_batch: Whole
-
-
-Checks = Annotated[dict[Name, bool], Field(max_length=20)]
-
-
-class Record(Frozen):
-    """One evaluation of one submission by one student and seed. Immutable; its predictions are in the npz beside it."""
-
-    format: Literal[1] = 1
-    protocol: Annotated[str, StringConstraints(max_length=20)]
-    protocol_hash: Sha256
-    task: Annotated[str, StringConstraints(max_length=60)]
-    method: Name
-    distill_seed: Annotated[int, Field(ge=0, lt=2**31)]
-    track: Literal["hard", "soft"]
-    external: bool
-    submission_sha256: Sha256
-    store_digest: Sha256
-    store_fingerprint: Fingerprint | None = None  # None: the store is of before there were any
-    student: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    top1: Annotated[float, Field(ge=0, le=1)]
-    top5: Annotated[float, Field(ge=0, le=1)]
-    centre_top1: Annotated[float, Field(ge=0, le=1)]
-    validation_top1: Annotated[float, Field(ge=0, le=1)] | None  # None: the store has no validation videos
-    holdout: bool  # False: the validation videos may be in the submission
-    num_test: Count
-    num_missing: Whole  # videos the store lacks because they were not there or could not be read
-    student_steps: Count
-    num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
-    payload_bytes: Count
-    budget_bytes: Count | None
-    clips_per_class: Finite
-    clip_steps: Count  # student steps x batch size
-    train_seconds: Finite
-    test_seconds: Finite  # test and validation videos
-    peak_memory_bytes: Whole  # on the GPU; on the CPU the process's largest so far
-    predictions_sha256: Sha256
-    environment: Environment
-    checks: Checks  # "finite": the student's outputs; False is a result, never retried
-    date: Time
-
-    @model_validator(mode="after")
-    def _task_is_a_task(self) -> Record:
-        Task.parse(self.task)
-        return self
-
-    @property
-    def folder(self) -> str:
-        """Of its submission: METHOD, or METHOD-sN for distillation seed N > 0."""
-        return folder_of(self.method, self.distill_seed)
-
-
-class Review(Frozen):
-    """Somebody's re-run of a record: the same submission, student and seed, trained again. Whether it bears the record out is
-    computed from the two records, never read from here."""
-
-    format: Literal[1] = 1
-    kind: Literal["reproduced", "verified"]  # verified: by a maintainer, who checked the submission as well
-    by: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # a user name of the Hub
-    of: Sha256  # the record's JSON file
-    rerun: Sha256  # the JSON file of the re-run's record
-    date: Time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distilled:
-    """What a baseline makes: the tensors its decoder reads, and what it chose on validation videos, for the manifest."""
-
-    tensors: dict[str, torch.Tensor]
-    chosen: dict[str, ConfigValue] = field(default_factory=dict)
-
-
-class DatasetModule(Protocol):
-    """A file in vddbench/datasets/. `videos` gives every video of the dataset, those that aren't in `raw` without a path.
-
-    A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files. The others have `listing(raw)`, every video
-    without a path (raw: where the distributor's lists are; None: not given), `LIST_FILES`, a pattern of the lists' paths in
-    `raw`, and `SUFFIX` of the videos' files. Those that look for videos in folders of classes only have `unlisted(raw)`, names
-    of files that a whole copy does not have.
-    """
-
-    SPEC: DatasetSpec
-
-    def videos(self, raw: Path) -> Iterator[Video]: ...
-
-
-class DecoderModule(Protocol):
-    """A file in vddbench/decoders/. Raises ValueError naming the tensor that is unknown, missing or misshapen."""
-
-    def decode(self, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet: ...
-
-
-class StudentModule(Protocol):
-    """A file in vddbench/students/. The network maps normalised [N, C, T, H, W] to logits [N, K].
-
-    `BF16 = True` in the file allows bf16 autocast: only after `vddbench study precision` has shown no shift.
-    """
-
-    RECIPE: Recipe
-
-    def build(self, clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module: ...
-
-
-class Reads(Protocol):
-    """Where a learner's real data comes from, and what reading it cost."""
-
-    clips_read: int
-    waited_seconds: float  # that a step stood still for data
-
-
-class Learner(Protocol):
-    """What an iterative baseline learns. All randomness of `step(i)` follows from the seed and i, so resuming is exact."""
-
-    @property
-    def real(self) -> Reads: ...
-
-    memory_knob: str  # the Config field to lower when memory runs out
-
-    def step(self, iteration: int) -> torch.Tensor:
-        """One update; returns the scalar loss before it, detached."""
-
-    def exact(self) -> ClipSet:
-        """The clips learned so far, in float: what the payload would decode to if nothing were rounded."""
-
-    def distilled(self) -> Distilled:
-        """The payload learned so far."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Everything that steps change."""
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes back what `state` gave."""
-
-
-class BaselineModule(Protocol):
-    """A file in baselines/. Gets the train split and nothing else.
-
-    `Config()` is as published; `CONFIGS` has other values by task, `PRESETS` by name. A baseline of many iterations has
-    `learner(train, task, config, seed, device) -> Learner` in place of `distill`, and `iterations` in its Config.
-    """
-
-    DECODER: str
-    PAPER: str
-    Config: type[Any]
-
-    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> Distilled: ...

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from leaderboard.rank import TABLE
-from leaderboard.site.board import Board
-from leaderboard.tables import tables
+from vddbench.leaderboard.rank import TABLE
+from vddbench.leaderboard.site.board import Board
+from vddbench.leaderboard.tables import tables
 from vddbench.spec import PROTOCOL
 
 TOP_ROWS = 10  # of each table; the parquet has them all

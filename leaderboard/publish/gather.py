@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from leaderboard.publish.target import not_ours
-from leaderboard.reviews import folder_of, parsed, review_files
-from leaderboard.site import submitted
-from vddbench import mirror
-from vddbench.atomic import replacing, sha256_file
-from vddbench.manifest import DATA, MANIFEST
-from vddbench.progress import bar, say
-from vddbench.records import address
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.publish.target import not_ours
+from vddbench.leaderboard.reviews import folder_of, parsed, review_files
+from vddbench.leaderboard.site import submitted
+from vddbench.records.files import address
+from vddbench.submissions.manifest import DATA, MANIFEST
+from vddbench.system.files import replacing, sha256_file
+from vddbench.system.progress import bar, say
 
 KILLED_SECONDS = 86_400  # what a live process has made is younger
 OUTBOX = ".vddbench-outbox"  # the mark of an outbox, and its lock

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.publish import cards, parquet
-from leaderboard.publish.gather import tree_of
-from leaderboard.publish.target import CARD, EVAL, TABLES, Target
-from leaderboard.site import built, submitted
-from leaderboard.site.board import Board, board_of
-from vddbench import hub, mirror
-from vddbench.manifest import MANIFEST
-from vddbench.progress import say
+from vddbench import hub
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.publish import cards, parquet
+from vddbench.leaderboard.publish.gather import tree_of
+from vddbench.leaderboard.publish.target import CARD, EVAL, TABLES, Target
+from vddbench.leaderboard.site import built, submitted
+from vddbench.leaderboard.site.board import Board, board_of
+from vddbench.submissions.manifest import MANIFEST
+from vddbench.system.progress import say
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _alone(folder: Path) -> Iterator[Path]:
 
 def fetched_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
     """Folders of submissions with the payloads that published manifests point to."""
-    from vddbench import sets
+    from vddbench.leaderboard.exchange import payload_download as sets
 
     found, _ = submitted.find([cache / mirror.SUBMISSIONS])
     pointing = [each.folder / MANIFEST for each in found.values() if each.manifest.payload is not None]
@@ -81,7 +82,7 @@ def site_files(
     target: Target, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: built.Built
 ) -> tuple[dict[str, hub.Content], built.Built]:
     """(files of the board that are made here, the note of all its files). tree: a copy of the results repo."""
-    from leaderboard.site import build as site
+    from vddbench.leaderboard.site import build as site
 
     note = site.build_published(board, tree, payloads, out, there, target.results.id)
     stay = {

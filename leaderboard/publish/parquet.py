@@ -13,12 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboard import reported
-from leaderboard.aggregate import COLUMNS as AGGREGATED
-from leaderboard.rank import COLUMNS as RANKED
-from leaderboard.site.board import Board
-from vddbench.records import all_record_files, read_record
-from vddbench.spec import Environment, Record
+from vddbench.leaderboard import reported
+from vddbench.leaderboard.aggregate import COLUMNS as AGGREGATED
+from vddbench.leaderboard.rank import COLUMNS as RANKED
+from vddbench.leaderboard.site.board import Board
+from vddbench.records.files import all_record_files, read_record
+from vddbench.records.record import Environment, Record
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 MOMENT, TEXTS = pa.timestamp("s", tz="UTC"), pa.list_(pa.string())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leaderboard.publish.gather import Gathered, is_content_named, whole_records_first
-from leaderboard.publish.target import CARD, TABLE_FILES
-from leaderboard.site import built
-from vddbench import hub, mirror
+from vddbench import hub
 from vddbench.hub import commits
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.publish.gather import Gathered, is_content_named, whole_records_first
+from vddbench.leaderboard.publish.target import CARD, TABLE_FILES
+from vddbench.leaderboard.site import built
 
 LAST = {"index.html", CARD}  # they point to other files, so they come after them
 

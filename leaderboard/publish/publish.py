@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from leaderboard.publish.gather import copy, gather
-from leaderboard.publish.made import made_from
-from leaderboard.publish.planned import Planned, additions, board_due, tables_due
-from leaderboard.publish.target import Target, board_there, check_folder, check_results
-from leaderboard.site import built
-from vddbench import hub, mirror
+from vddbench import hub
 from vddbench.hub import client
-from vddbench.progress import bar, say
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.publish.gather import copy, gather
+from vddbench.leaderboard.publish.made import made_from
+from vddbench.leaderboard.publish.planned import Planned, additions, board_due, tables_due
+from vddbench.leaderboard.publish.target import Target, board_there, check_folder, check_results
+from vddbench.leaderboard.site import built
+from vddbench.system.progress import bar, say
 
 ROUNDS = 10  # of making tables and board again because others published meanwhile
 NOTHING = hub.Listing("", {})  # of a repo that isn't there yet

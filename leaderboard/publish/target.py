@@ -8,10 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from leaderboard.publish.cards import MARK, SAYS
-from leaderboard.site import built
-from vddbench import hub, mirror
-from vddbench.place import home
+from vddbench import hub
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.publish.cards import MARK, SAYS
+from vddbench.leaderboard.site import built
+from vddbench.system.home import home
 
 CARD, EVAL, TABLES = "README.md", "eval.yaml", "tables"
 TABLE_FILES = [f"{TABLES}/{name}" for name in SAYS]

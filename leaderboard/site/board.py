@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboard.aggregate import COLUMNS, aggregate
-from leaderboard.evidence import Evaluated, is_full, load, majority, tables_of
-from leaderboard.rank import TABLE, rank
-from leaderboard.reviews import Reviewed, reviews
-from leaderboard.site.lines import Line, Table, page_of
+from vddbench.leaderboard.aggregate import COLUMNS, aggregate
+from vddbench.leaderboard.evidence import Evaluated, is_full, load, majority, tables_of
+from vddbench.leaderboard.rank import TABLE, rank
+from vddbench.leaderboard.reviews import Reviewed, reviews
+from vddbench.leaderboard.site.lines import Line, Table, page_of
 from vddbench.spec import FULL, Task
 
 Cell = tuple[str, str, str, str]  # task, student, track, method

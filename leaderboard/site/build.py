@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from leaderboard.evidence import Evaluated
-from leaderboard.site import built, fixed, steps, submitted
-from leaderboard.site.board import Board, board_of
-from leaderboard.site.views import TaskView, only_reported, task_view
-from leaderboard.site.writer import Site
-from vddbench import mirror
-from vddbench.atomic import sha256_file
-from vddbench.progress import bar
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.site import built, fixed, steps, submitted
+from vddbench.leaderboard.site.board import Board, board_of
+from vddbench.leaderboard.site.views import TaskView, only_reported, task_view
+from vddbench.leaderboard.site.writer import Site
 from vddbench.spec import DatasetSpec, Task
+from vddbench.system.files import sha256_file
+from vddbench.system.progress import bar
 
 MAX_LEFT_OUT, LEFT_OUT_LETTERS = 20, 500  # on the front page; `vddbench rank` and `publish` name them all
 

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from vddbench.atomic import replacing
 from vddbench.spec import DatasetSpec, Frozen, Sha256
+from vddbench.system.files import replacing
 
 NOTE = "built.json"
 MAX_BYTES = 50_000_000

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from leaderboard.site.lines import Line
-from vddbench.progress import clean
+from vddbench.leaderboard.site.lines import Line
+from vddbench.system.progress import clean
 
 
 def shown(value: object) -> object:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leaderboard.evidence import Evaluated, is_full
-from leaderboard.reviews import Reviewed
-from vddbench.records import path_of
-from vddbench.spec import Record
+from vddbench.leaderboard.evidence import Evaluated, is_full
+from vddbench.leaderboard.reviews import Reviewed
+from vddbench.records.files import path_of
+from vddbench.records.record import Record
 
 BASELINES_AS_LINES = ("random", "random_jpeg", "random_still", "noise")  # what clever methods are held against at equal bytes
 

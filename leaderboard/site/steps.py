@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard.evidence import Evaluated
 from vddbench import lookup
-from vddbench.records import published_path
-from vddbench.spec import DatasetSpec, Manifest, Record, Task
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.records.files import published_path
+from vddbench.records.record import Record
+from vddbench.spec import DatasetSpec, Manifest, Task
 
 PUBLISHED, A_REPO = "published", "ORG/vddbench-results"  # where `vddbench pull` puts its copy; a name for examples
 STRIDE, STEPS = 4, {"1": 500, "5": 500, "10": 1000, "full": 500}  # what `prepare --folder` does when it isn't told

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.evidence import Evaluated
-from leaderboard.site.built import Looked, Previews, Shown, Tensor
-from vddbench.atomic import canonical_json
-from vddbench.fingerprint import same_data
-from vddbench.manifest import DATA, MANIFEST, read_manifest
-from vddbench.progress import say
-from vddbench.spec import DatasetSpec, Manifest, Record, Task
+from vddbench.data.fingerprint import same_data
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.site.built import Looked, Previews, Shown, Tensor
+from vddbench.records.record import Record
+from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
+from vddbench.system.files import canonical_json
+from vddbench.system.progress import say
 
 NOT_AT_HAND = "The payload was not at hand when the page was built, so there are no previews."
 Identity = tuple[str, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
@@ -75,7 +76,7 @@ def published(manifests: Path, payloads: Sequence[Path]) -> tuple[dict[Identity,
 
 def prepared(one: Evaluated) -> DatasetSpec | None:
     """Of the prepared store that a record was made on, where it is here."""
-    from vddbench.store import Store, prepared_names
+    from vddbench.data.store import Store, prepared_names
 
     dataset = Task.parse(one.record.task).dataset
     if dataset not in prepared_names():
@@ -129,7 +130,7 @@ def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Se
         return Looked(missing="No manifest of this submission was at hand when the page was built.")
     if not _has_payload(found):
         return Looked(missing=NOT_AT_HAND)
-    from vddbench import payload, submission
+    from vddbench.submissions import payload, submission
 
     try:
         data = submission.data_file(found.folder.resolve())
@@ -150,7 +151,7 @@ def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Se
 
 
 def _previews(found: Found, spec: DatasetSpec, folder: Path, known: Sequence[Previews]) -> Previews:
-    from vddbench import previews, submission
+    from vddbench.submissions import previews, submission
 
     follows_from = [previews.VERSION, found.manifest.sha256, found.manifest.decoder, spec.model_dump(mode="json")]
     of = hashlib.sha256(canonical_json(follows_from)).hexdigest()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard import reported
-from leaderboard.power import note
-from leaderboard.site import charts
-from leaderboard.site.lines import Line, Table, class_accuracy
+from vddbench.leaderboard import reported
+from vddbench.leaderboard.power import note
+from vddbench.leaderboard.site import charts
+from vddbench.leaderboard.site.lines import Line, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
 
 MAX_HEAT_LINES = 14  # rows of the map of classes, best first

@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from leaderboard.site import built, filters
-from vddbench.atomic import replacing
+from vddbench.leaderboard.site import built, filters
 from vddbench.spec import DatasetSpec
+from vddbench.system.files import replacing
 
 PAGES = Path(__file__).with_name("pages")
 

@@ -1,4 +1,4 @@
-"""What each command takes and prints; `vddbench.cli` puts them together.
+"""What each command takes and prints; `vddbench.commands.main` puts them together.
 
 datasets.py      prepare, datasets
 submissions.py   distill, pack, check, schema

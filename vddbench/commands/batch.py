@@ -8,12 +8,12 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from vddbench.batch.jobs import Cluster, Job, Resources
-from vddbench.batch.local import Holding
-from vddbench.batch.plan import Run
+from vddbench.cluster.jobs import Cluster, Job, Resources
+from vddbench.cluster.local import Holding
+from vddbench.cluster.plan import Run
 from vddbench.commands.options import Results, Students, friendly, parse_task
-from vddbench.progress import clean, say
 from vddbench.protocol import V1
+from vddbench.system.progress import clean, say
 
 batch = typer.Typer(
     no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
@@ -49,14 +49,14 @@ def plan(
     ] = False,
 ) -> None:
     """Write down the cells of a run. Nothing is submitted; planning again adds what is new."""
-    from vddbench.batch.planning import evaluate_plan, show
+    from vddbench.cluster.planning import evaluate_plan, show
 
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
     if distill is None:
         run, new, recorded = evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure)
     else:
-        from vddbench.batch.planning import distill_plan
+        from vddbench.cluster.planning import distill_plan
 
         if task is None:
             raise LookupError("--distill needs --task")
@@ -83,8 +83,8 @@ def submit(
     per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
 ) -> None:
     """Give all cells that are not done and not submitted to jobs. With --cluster local, runs them here until done."""
-    from vddbench.batch.follow import work
-    from vddbench.batch.submit import submit as run_submit
+    from vddbench.cluster.follow import work
+    from vddbench.cluster.submit import submit as run_submit
 
     asked = _resources(partition, account, qos, constraint, gpus, cpus, mem, minutes, max_parallel, setup)
     run, kind = Run.open(path), cluster_named(cluster)
@@ -109,8 +109,8 @@ def status(
     form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
     """What is done, runs, waits and failed; speed and time left."""
-    from vddbench.batch.screen import show
-    from vddbench.batch.status import status as look
+    from vddbench.cluster.screen import show
+    from vddbench.cluster.status import status as look
 
     if form not in {"table", "json"}:
         raise LookupError(f"--format {form[:40]!r}: table or json")
@@ -120,7 +120,7 @@ def status(
     elif not watch:
         show(look(run))
     else:
-        from vddbench.batch.follow import watch as follow
+        from vddbench.cluster.follow import watch as follow
 
         follow(run)
 
@@ -156,8 +156,8 @@ def retry(
     per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
 ) -> None:
     """Submit failed cells again: those that another try can help. Memory doubles for those that ran out of it."""
-    from vddbench.batch.follow import work
-    from vddbench.batch.retry import retry as run_retry
+    from vddbench.cluster.follow import work
+    from vddbench.cluster.retry import retry as run_retry
 
     given: dict[str, object] = {"partition": partition, "mem": mem, "time": minutes, "max_parallel": max_parallel}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -176,7 +176,7 @@ def retry(
 @friendly
 def cancel(path: Runs) -> None:
     """Cancel all jobs of a run; students in training are saved, `retry` goes on with them."""
-    from vddbench.batch.retry import cancel as run_cancel
+    from vddbench.cluster.retry import cancel as run_cancel
 
     run_cancel(Run.open(path))
 
@@ -189,7 +189,7 @@ def collect(
     submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
 ) -> None:
     """Check what the cells made and copy it to where it is ranked. Exit code 3 when cells are missing or damaged."""
-    from vddbench.batch.collect import collect as run_collect
+    from vddbench.cluster.collect import collect as run_collect
 
     run = Run.open(path)
     found = run_collect(run, results, submissions)
@@ -213,8 +213,8 @@ def doctor(
     setup: Setup = None,
 ) -> None:
     """Try this site's Slurm and its settings: a few questions, and a job of at most a minute."""
-    from vddbench.batch.doctor import doctor as examine
-    from vddbench.place import home
+    from vddbench.cluster.doctor import doctor as examine
+    from vddbench.system.home import home
 
     asked = _resources(partition, account, qos, constraint, gpus, cpus, None, None, None, setup)
     raise typer.Exit(0 if examine(asked, folder.resolve(), home()) else 1)
@@ -232,7 +232,7 @@ def _resources(
     max_parallel: int | None,
     setup: list[str] | None,
 ) -> Resources:
-    from vddbench.batch.site import resources
+    from vddbench.cluster.site import resources
 
     return resources(
         partition=partition,

@@ -12,7 +12,7 @@ from vddbench.commands.options import (
     Force,
     friendly,
 )
-from vddbench.progress import clean
+from vddbench.system.progress import clean
 
 datasets = typer.Typer(invoke_without_command=True, help="What datasets there are, and what has become of them here.")
 
@@ -42,9 +42,9 @@ def prepare(
     force: Force = False,
 ) -> None:
     """Decode a dataset into a frame store under $VDDBENCH_HOME (default ~/.cache/vddbench)."""
-    from vddbench.prepare import prepare_named
+    from vddbench.data.prepare import prepare
 
-    prepare_named(
+    prepare(
         name,
         raw=raw,
         folder=folder,
@@ -78,7 +78,7 @@ def list_datasets(
     """Print a table: what exists, what is prepared, where, its size on the disk, counts and digest."""
     if context.invoked_subcommand is not None:
         return
-    from vddbench.inventory import as_dicts, as_table, inventory
+    from vddbench.data.inventory import as_dicts, as_table, inventory
 
     if form not in {"table", "json"}:
         raise LookupError(f"--format {form[:40]!r}: table or json")
@@ -95,8 +95,8 @@ def verify_dataset(
     ] = None,
 ) -> None:
     """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts, fingerprint."""
-    from vddbench.against import against
-    from vddbench.inventory import verify
+    from vddbench.data.against import against
+    from vddbench.data.inventory import verify
 
     store = verify(name)
     if other is not None:
@@ -110,8 +110,8 @@ def show_dataset(
     out: Annotated[Path | None, typer.Option(help="the PNG to write (default NAME.png)")] = None,
 ) -> None:
     """Write a contact sheet: one training clip a class, four of its frames."""
-    from vddbench.contact import contact_sheet
-    from vddbench.store import open_train
+    from vddbench.data.contact_sheet import contact_sheet
+    from vddbench.data.store import open_train
 
     path = out or Path(f"{name}.png")
     contact_sheet(open_train(name), path)

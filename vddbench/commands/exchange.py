@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vddbench.commands.options import Device, Results, Roots, friendly, parse_task
-from vddbench.progress import clean, say
+from vddbench.system.progress import clean, say
 
 ResultsRepo = Annotated[str, typer.Option(help="the results repo on the Hub, ORG/vddbench-results")]
 Submissions = Annotated[Path, typer.Option(help="folder of the submissions")]
@@ -31,7 +31,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be uploaded; upload nothing")] = False,
 ) -> None:
     """Publish a distilled set as a dataset of yours and propose its records for the board, as a pull request."""
-    from vddbench.submit import submit as run
+    from vddbench.leaderboard.exchange.submit import submit as run
 
     run(path, results_repo, repo=repo, results=results, licence=licence, dry_run=dry_run, echo=echo)
 
@@ -55,9 +55,9 @@ def verify(
 ) -> None:
     """For maintainers: check a submission, train a sample of its students again, say whether they come out as they should."""
     from vddbench import hub
-    from vddbench.compared import user_name
-    from vddbench.train import named_device
-    from vddbench.verify import verify_pull_request, verify_submission
+    from vddbench.leaderboard.exchange.verdict import user_name
+    from vddbench.leaderboard.exchange.verify import verify_pull_request, verify_submission
+    from vddbench.system.device import named_device
 
     place = named_device(device) if device else None
     if not target.isdecimal():
@@ -84,7 +84,8 @@ def pull(
     submissions: Annotated[bool, typer.Option("--submissions", help="the distilled sets, too")] = False,
 ) -> None:
     """Fetch published records, reviews and manifests; only what is missing. The copy's records/ is a folder of results."""
-    from vddbench import hub, mirror
+    from vddbench import hub
+    from vddbench.leaderboard.exchange import mirror
 
     tasks = [str(parse_task(name)) for name in task or ()]
     repo = hub.Repo(results_repo)
@@ -95,7 +96,7 @@ def pull(
              (mirror.RECORDS, mirror.REVIEWS, mirror.SUBMISSIONS)}  # fmt: skip
     say(f"{into}: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; {found.fetched} files were new")
     if submissions:
-        from vddbench.sets import SETS, fetch_all
+        from vddbench.leaderboard.exchange.payload_download import SETS, fetch_all
 
         say(f"{fetch_all(into, found.paths)} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
     echo(f"vddbench rank --results {into / mirror.RECORDS}")
@@ -112,8 +113,8 @@ def reproduce(
     device: Device = None,
 ) -> None:
     """Train the student of a record again and say whether its score comes out. Can be interrupted and repeated."""
-    from vddbench.reproduce import reproduce as run
-    from vddbench.train import named_device
+    from vddbench.leaderboard.exchange.reproduce import reproduce as run
+    from vddbench.system.device import named_device
 
     place = named_device(device) if device else None
     run(record, submissions=submissions, results=results, by=by, push=push, results_repo=results_repo, echo=echo, device=place)

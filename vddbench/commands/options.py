@@ -9,8 +9,8 @@ from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
-from vddbench.progress import say
 from vddbench.spec import Task
+from vddbench.system.progress import say
 
 P = ParamSpec("P")
 R = TypeVar("R")

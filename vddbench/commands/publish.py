@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vddbench.commands.options import friendly
-from vddbench.progress import clean, say
+from vddbench.system.progress import clean, say
 
 RESULTS, SUBMISSIONS = Path("results"), Path("submissions")
 
@@ -53,9 +53,9 @@ def publish(
         return
     if results_repo is None or space is None:
         raise LookupError("publish needs --results-repo ORG/vddbench-results and --space ORG/vddbench")
-    from leaderboard.publish import publish as publishing
-    from leaderboard.publish.target import Target
     from vddbench import hub
+    from vddbench.leaderboard.publish import publish as publishing
+    from vddbench.leaderboard.publish.target import Target
 
     target = Target(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
     if local is not None:
@@ -77,7 +77,7 @@ def publish(
 
 
 def _to_outbox(outbox: Path, results: list[Path], submissions: list[Path]) -> None:
-    from leaderboard.publish.gather import write_outbox
+    from vddbench.leaderboard.publish.gather import write_outbox
 
     count = write_outbox(outbox, results, submissions)
     say(

@@ -36,14 +36,14 @@ def evaluate(
 ) -> None:
     """Train students on submissions and record their scores. Recorded seeds are skipped, so a call can be repeated."""
     if cluster is not None:
-        from vddbench.batch.follow import evaluate as evaluate_there
+        from vddbench.cluster.follow import evaluate as evaluate_there
         from vddbench.commands.batch import cluster_named
 
         if force:
             raise LookupError("--force and --cluster: a run makes what is not recorded yet; leave one of them out")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out)
         return
-    from vddbench.evaluate import evaluate as run
+    from vddbench.evaluation.evaluate import evaluate as run
 
     run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force)
 
@@ -58,7 +58,7 @@ def rank(
     reported: Annotated[bool, typer.Option("--reported", help="below, what papers report: never ranked")] = False,
 ) -> None:
     """Print the ranked tables of all records."""
-    from leaderboard.tables import show
+    from vddbench.leaderboard.tables import show
 
     if track not in {None, "hard", "soft"}:
         raise LookupError(f"--track {str(track)[:40]!r}: hard or soft")
@@ -78,7 +78,7 @@ def diff(
 ) -> None:
     """Is method FIRST better than SECOND? The paired difference of their top-1, with its 95 % interval, by class, and what else
     differs: bytes, clips, config, environment."""
-    from leaderboard.differences import show
+    from vddbench.leaderboard.differences import show
 
     show(results, submissions, first, second, task, student)
 
@@ -91,7 +91,7 @@ def power(
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
 ) -> None:
     """How many students of each would tell two methods apart that differ by --delta points?"""
-    from leaderboard.power import show
+    from vddbench.leaderboard.power import show
 
     show(results, delta, task, student)
 
@@ -99,6 +99,6 @@ def power(
 @friendly
 def demo(results: Results = Path("results")) -> None:
     """The whole road on embedded data: prepare movingshapes, evaluate the bundled submissions, print the ranked table."""
-    from vddbench.demo import run
+    from vddbench.commands.demo import run
 
     run(results)

@@ -23,7 +23,7 @@ def build(
     show: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
 ) -> None:
     """Write index.html, a page for each submission, the protocol and how to submit. Needs no network, nor do the pages."""
-    from leaderboard.site.build import build as run
+    from vddbench.leaderboard.site.build import build as run
 
     index = run(results, submissions, out)
     typer.echo(f"wrote {index}")

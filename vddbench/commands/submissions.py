@@ -16,7 +16,7 @@ from vddbench.commands.options import (
     friendly,
     parse_task,
 )
-from vddbench.progress import clean
+from vddbench.system.progress import clean
 
 
 @friendly
@@ -36,8 +36,8 @@ def distill(
     force: Force = False,
 ) -> None:
     """Run a bundled baseline; writes a submission. Iterative ones can be interrupted and go on where they stopped."""
-    from vddbench.distill import distill as run
-    from vddbench.train import named_device
+    from vddbench.distillation.run import distill as run
+    from vddbench.system.device import named_device
 
     chosen = named_device(device) if device else None
     run(method, parse_task(task), seed, out, force, device=chosen, preset=preset, watch_every=watch_val)
@@ -65,7 +65,7 @@ def pack(
     force: Force = False,
 ) -> None:
     """Turn a tensor of synthetic clips into a submission; says what it took layout and values for."""
-    from vddbench.pack import pack as run
+    from vddbench.submissions.pack import pack as run
 
     path, report = run(
         source,
@@ -97,8 +97,8 @@ def check(path: Annotated[Path, typer.Argument(help="submissions/TASK/METHOD")])
     """Say what a submission holds and costs, and whether it would be accepted (exit 0) or why not (exit 1)."""
     from rich.console import Console
 
-    from vddbench.check import check as run
-    from vddbench.check import render
+    from vddbench.submissions.check import check as run
+    from vddbench.submissions.check import render
 
     report = run(path)
     render(report, Console())

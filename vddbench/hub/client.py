@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from vddbench.hub.repo import Repo, endpoint
-from vddbench.progress import say
+from vddbench.system.progress import say
 
 T = TypeVar("T")
 HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # of the HTTP library beneath: lost connections are such, too

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vddbench.atomic import sha256_file
+from vddbench.system.files import sha256_file
 
 Content = bytes | Path  # of a file to commit
 SHA256_DIGITS = 64

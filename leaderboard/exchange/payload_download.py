@@ -1,0 +1,123 @@
+"""Distilled sets on the Hub: each in a dataset repo of its author, fetched at the commit that a published manifest pins, into
+`SETS/SHA8/TASK/METHOD[-sN]`, so that two sets of one name never meet.
+
+A manifest may be a stranger's: what it points to must be a dataset repo of this Hub, at a commit, within the task's budget.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vddbench import hub
+from vddbench.spec import DatasetSpec, Manifest, Payload, Task
+from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
+from vddbench.submissions.payload import MAX_HEADER_BYTES
+from vddbench.submissions.submission import spec_of
+from vddbench.system.files import replacing, sha256_file
+from vddbench.system.progress import bar, say
+
+PUBLIC = "https://huggingface.co"
+SETS = "sets"  # beside records, reviews and submissions of a copy of a results repo
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+FOUND_SHOWN = 120
+
+
+@dataclass(frozen=True)
+class Pinned:
+    repo: hub.Repo
+    revision: str  # 40 hex digits
+
+
+def payload_of(repo: hub.Repo, sha: str) -> Payload:
+    """What a manifest says of a set in this repo. HF_ENDPOINT may be a mirror of the public Hub, whose name is said then."""
+    where = hub.endpoint()
+    return Payload(url=f"{where if where.startswith('https://') else PUBLIC}/datasets/{repo.id}", revision=sha)
+
+
+def pinned(manifest: Manifest) -> Pinned:
+    """Where a published manifest says that its set lies. Raises ValueError unless it is a commit of a dataset repo here."""
+    if manifest.payload is None:
+        raise ValueError(
+            f"{MANIFEST}: field 'payload' is missing; a published manifest says where the set is: `vddbench submit`"
+        )
+    hosts = "|".join(re.escape(host) for host in (PUBLIC, hub.endpoint()))
+    match = re.fullmatch(rf"(?:{hosts})/datasets/({NAME})/({NAME})", manifest.payload.url)
+    if match is None or ".." in manifest.payload.url:
+        raise ValueError(
+            f"{MANIFEST}: field 'payload.url' is {manifest.payload.url[:FOUND_SHOWN]!r}; allowed: "
+            f"{PUBLIC}/datasets/OWNER/NAME, and nothing else is fetched"
+        )
+    if not hub.SHA.fullmatch(manifest.payload.revision):
+        raise ValueError(
+            f"{MANIFEST}: field 'payload.revision' is {manifest.payload.revision[:FOUND_SHOWN]!r}, which can change; "
+            "allowed: the 40 hex digits of a commit"
+        )
+    return Pinned(hub.Repo(f"{match[1]}/{match[2]}"), manifest.payload.revision)
+
+
+def most_bytes(task: Task, spec: DatasetSpec) -> int:
+    """Of a payload's file: the budget and the longest header. Raises ValueError for a task without a budget."""
+    budget = task.budget_bytes(spec)
+    if budget is None:
+        raise ValueError(f"{task} has no budget, its payload is the train split itself: `vddbench distill full --task {task}`")
+    return budget + MAX_HEADER_BYTES + 8  # of the header's length
+
+
+def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
+    """The submission's folder below `into`. Its bytes are those that the manifest says; nothing more is checked here.
+
+    Raises ValueError when it points elsewhere, is too large or holds other bytes, OSError when the Hub does not give it.
+    """
+    where, limit = pinned(manifest), most_bytes(Task.parse(manifest.task), spec)
+    folder = into / manifest.sha256[:8] / manifest.task / manifest.folder
+    if not (folder / DATA).is_file() or (folder / DATA).is_symlink() or sha256_file(folder / DATA) != manifest.sha256:
+        cached = hub.download(where.repo, DATA, where.revision, limit)
+        found = sha256_file(cached)
+        if found != manifest.sha256:
+            raise ValueError(
+                f"{where.repo} at {where.revision[:8]}: {DATA} has sha256 {found[:16]}, its manifest says "
+                f"{manifest.sha256[:16]}: it is not the set that was evaluated"
+            )
+        (folder / MANIFEST).unlink(missing_ok=True)
+        with cached.open("rb") as source, replacing(folder / DATA) as file:
+            shutil.copyfileobj(source, file)
+    with replacing(folder / MANIFEST) as file:
+        file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
+    return folder
+
+
+def local(root: Path, task: str, name: str, sha256: str) -> Path | None:
+    """The folder of a submission below `root`, when it is this one."""
+    folder = (root / task / name).resolve()
+    if not (folder / MANIFEST).is_file():
+        return None
+    return folder if read_manifest(folder).sha256 == sha256 else None
+
+
+def manifest_at(path: Path) -> Manifest:
+    """A published manifest, whose path says TASK/METHOD[-sN]@SHA8. Raises ValueError when it says something else."""
+    manifest = read_manifest(path.parent.resolve())
+    due = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    if f"{path.parent.parent.name}/{path.parent.name}" != due:
+        raise ValueError(f"{path}: by its fields it belongs in {due}")
+    return manifest
+
+
+def fetch_all(copy: Path, paths: Iterable[str]) -> int:
+    """The sets of all manifests (paths below a copy of a results repo) into its sets/; what can't be had is named and left out.
+    Says how many are there. Raises ConnectionError when the Hub can't be reached."""
+    manifests, count = [path for path in paths if path.endswith(f"/{MANIFEST}")], 0
+    with bar("fetching distilled sets", len(manifests)) as progress:
+        for path in manifests:
+            try:
+                manifest = manifest_at(copy / path)
+                fetch(manifest, copy / SETS, spec_of(Task.parse(manifest.task).dataset))
+                count += 1
+            except (ValueError, LookupError, FileNotFoundError, PermissionError) as error:
+                say(f"left out: {path}: {error}", style="yellow")
+            progress.advance()
+    return count

@@ -1,0 +1,7 @@
+"""`python leaderboard/studies bench`: how fast this machine is.
+
+students.py      the referee itself, against the bare networks
+distillers.py    the baselines, against the plain steps of naive.py
+preparing.py     from videos to clips: clips.py makes the videos, decoding.py, reads.py and memory.py measure,
+                 projection.py tells what the real datasets will take
+"""

@@ -1,0 +1,82 @@
+"""The layouts that distributors ship, filled with small generated videos under real names."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.builders.videos import write_video
+
+# names of real clips: spaces don't occur in UCF101 or Kinetics, all of these do in HMDB51
+ODD = (
+    "Brushing_Her_Hair__[_NEW_AUDIO_]_UPDATED!!!!",
+    "Goal_1_&_2",
+    "_Art_of_the_Drink__Flaming_Zombie",
+    "#122_Cleaning_Up_The_Beach_In_Chiba__Japan",
+    "Girl (in red) & a dog!",
+    "Haarek_mmen",
+    "50%_of_it's_all, Ägypten",
+)
+SSV2 = "something-something-v2-"
+Fill = Callable[[Path], object]  # makes the file of a video
+
+
+def clip_name(name: str, number: int) -> str:
+    """As HMDB51 names the clips of class `name`: four of a film."""
+    film = ODD[number // 4] if number // 4 < len(ODD) else f"Film_{number // 4}"
+    return f"{film}_{name}_u_cm_np1_fr_goo_{number % 4}"
+
+
+def write_splits(raw: Path, clips: Mapping[str, int], train: int = 70, test: int = 30) -> Path:
+    """`testTrainMulti_7030_splits/`, for classes of so many clips: the first are train, then test, the rest is unused."""
+    folder = raw / "testTrainMulti_7030_splits"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count in clips.items():
+        uses = [1] * train + [2] * test + [0] * (count - train - test)
+        lines = [f"{clip_name(name, i)}.avi {use} \n" for i, use in enumerate(uses)]
+        (folder / f"{name}_test_split1.txt").write_text("".join(lines))
+    return raw
+
+
+def write_hmdb(raw: Path, clips: Mapping[str, int], fill: Fill, train: int = 70, test: int = 30) -> Path:
+    write_splits(raw, clips, train, test)
+    for name, count in clips.items():
+        folder = raw / "hmdb51_org" / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            fill(folder / f"{clip_name(name, i)}.avi")
+    return raw
+
+
+def link_to(clip: Path) -> Fill:
+    """Every video is the same file: quick, for tests that decode nothing."""
+    return lambda path: path.hardlink_to(clip)
+
+
+def numbered(num_frames: int = 20) -> Fill:
+    """Videos that start at frames 0, 10, 20, ... in the order they are made."""
+    made = iter(range(10**6))
+    return lambda path: write_video(path, num_frames, first=10 * next(made) % 35)
+
+
+def write_kinetics_lists(folder: Path, train: list[tuple[str, str, int]], test: list[tuple[str, str, int]]) -> None:
+    """`train.csv` and `validate.csv` of rows (label, youtube_id, time_start)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, split, rows in (("train.csv", "train", train), ("validate.csv", "validate", test)):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["label", "youtube_id", "time_start", "time_end", "split"])
+            writer.writerows([label, video, start, start + 10, split] for label, video, start in rows)
+
+
+def write_ssv2_lists(folder: Path, train: list[tuple[int, str]], test: list[tuple[int, str]], prefix: str = SSV2) -> None:
+    """The three lists of rows (id, template with brackets)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("train", train), ("validation", test)):
+        entries = [
+            {"id": str(video), "label": "made up", "template": template, "placeholders": ["made", "up"]}
+            for video, template in rows
+        ]
+        (folder / f"{prefix}{name}.json").write_text(json.dumps(entries))

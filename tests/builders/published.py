@@ -1,0 +1,139 @@
+"""Submissions with records of them, and a results repo on the test server: what the tests of submit, verify, pull and reproduce
+begin with. One student is trained; what the others answered is made up, and so are re-runs that came to their end before."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.builders.submissions import edit_manifest
+from tests.records.test_records import a_record
+from tests.tools.hubserver import Hub, at, serving
+from vddbench import hub as door
+from vddbench.data.store import Store
+from vddbench.evaluation.evaluate import Scored, evaluate, identity, measured, open_scored, tested_videos
+from vddbench.hub import client
+from vddbench.leaderboard.exchange.rerun import begin, one
+from vddbench.leaderboard.exchange.submit import submit
+from vddbench.records.files import read_record, write_record
+from vddbench.records.predictions import Predictions
+
+BOARD = "lab/vddbench-results"
+SET = "stranger/vddbench-tiny-ipc1-random"
+ENTRY_SET = "stranger/vddbench-tiny-ipc1-mine"
+SEEDS = 2
+RIGHT = (10, 10, 11)  # of 32 videos: what three students got right
+
+
+@functools.cache
+def scored(path: Path) -> Scored:
+    return open_scored(path)
+
+
+def claimed(results: Path, submission: Path, right: Sequence[int], first_seed: int = 0, **changes: Any) -> list[Path]:
+    """A record for each seed whose student got so many of the test videos right, as if it had been evaluated."""
+    found, paths = scored(submission), []
+    for seed, count in enumerate(right, first_seed):
+        answers = answered(found, count, seed)
+        told = identity(found.submission.manifest, found.store.digest, "convnet3d", seed) | measured(found, "convnet3d")
+        fields = {**told, **answers.scores(), "train_seconds": 1.0 + seed, **changes}
+        paths.append(write_record(results, a_record(**fields), answers))
+    return paths
+
+
+def answered(found: Scored, right: int, seed: int) -> Predictions:
+    """Right on so many videos, which ones goes by the seed."""
+    told = tested_videos(found.store)
+    labels = told["label"].astype(np.int32)
+    wrong = np.random.default_rng(seed).permutation(len(labels)) >= right
+    first = (labels + wrong) % found.store.spec.num_classes
+    top5 = ((first[:, None] + np.arange(5)) % found.store.spec.num_classes).astype(np.int32)
+    sure = np.full(len(labels), 0.5, np.float32)
+    return Predictions(**{**told, "label": labels}, top5=top5, true_probability=sure, centre_top1=first.astype(np.int32))
+
+
+def ran(results: Path, submission: Path, path: Path, right: int) -> Path:
+    """A re-run of the record at `path` that came to its end in `results`, and nobody has looked at it yet."""
+    claim, answers = one(path), answered(scored(submission), right, 1000 + right)
+    begin(results, claim)
+    changes = {**answers.scores(), "train_seconds": 7.0, "date": "2026-02-01T00:00:00Z"}
+    return write_record(results, claim.record.model_copy(update=changes), answers, beside=True)
+
+
+@functools.cache
+def _trained(path: Path, results: Path) -> Path:
+    evaluate([path], students=["convnet3d"], seeds=[0], results=results)
+    record, _ = read_record(next(results.glob("*/*/*/seed0.json")))
+    claimed(results, path, [round(record.top1 * record.num_test)] * (SEEDS - 1), first_seed=1)
+    return results
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Store, tiny_random: Path) -> Path:
+    """results/ with two students of `random` on tiny-ipc1, seed 0 trained; made once for all files that import this."""
+    return _trained(tiny_random, tiny_random.parents[2] / f"trained_{tiny_random.name}" / "results")
+
+
+@pytest.fixture
+def results(trained: Path, tmp_path: Path) -> Path:
+    """A stranger's own copy of them."""
+    return Path(shutil.copytree(trained, tmp_path / "stranger" / "results"))
+
+
+@functools.cache
+def _entry(path: Path, folder: Path) -> Path:
+    shutil.copytree(path, folder)
+    edit_manifest(folder, method="mine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def entry(tiny_random: Path) -> Path:
+    """The same set under a name that is nobody's yet, as a stranger submits it."""
+    return _entry(tiny_random, tiny_random.parents[2] / "entries" / "tiny-ipc1" / "mine")
+
+
+@pytest.fixture
+def entry_trained(trained: Path, tmp_path: Path) -> Path:
+    """The stranger's results/ of `entry`: seed 0 trained, one more student."""
+    for path in sorted(trained.glob("*/*/*/seed?.json")):
+        record, found = read_record(path)
+        write_record(tmp_path / "stranger" / "results", record.model_copy(update={"method": "mine"}), found)
+    return tmp_path / "stranger" / "results"
+
+
+@pytest.fixture
+def entry_results(entry: Path, tmp_path: Path) -> Path:
+    """The stranger's results/ of `entry`: three students that nobody trained."""
+    claimed(tmp_path / "stranger" / "results", entry, RIGHT)
+    return tmp_path / "stranger" / "results"
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with an empty results repo of `lab`; nobody waits long. This process is `owner`, who may write there."""
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.chdir(tmp_path)
+    with serving() as found, at(found.url, tmp_path / "hf"):
+        door.create(door.Repo(BOARD))
+        found.put(BOARD, {"README.md": b"# the board\n"})
+        yield found
+
+
+def as_stranger(monkeypatch: pytest.MonkeyPatch, who: str = "stranger") -> None:
+    monkeypatch.setenv("HF_TOKEN", f"hf_{who}")
+
+
+def submitted(path: Path, results: Path, *, dry_run: bool = False, repo: str | None = None, who: str = "stranger") -> list[str]:
+    """What `vddbench submit` prints, run by the stranger."""
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        as_stranger(patch, who)
+        submit(path, BOARD, repo=repo, results=[results], licence="unknown", dry_run=dry_run, echo=told.append)
+    return told

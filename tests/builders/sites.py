@@ -1,0 +1,92 @@
+"""Folders that sites are built from in tests: records and submissions of a small store, some by people who mean harm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.records.test_records import a_record
+from vddbench.data.store import Store
+from vddbench.leaderboard.reviews import folder_of, path_in
+from vddbench.records.files import read_record, write_record
+from vddbench.records.predictions import Predictions
+from vddbench.records.record import Environment, Review
+from vddbench.spec import Manifest
+from vddbench.system.files import sha256_file
+
+SCRIPT = "<script>document.title='owned'</script>"
+IMAGE = '"><img src=x onerror="document.title=\'owned\'">'
+HARM = f"</script>{SCRIPT}{IMAGE}{{{{ 7*191 }}}}<!--"
+
+
+def answers(store: Store, share: float, seed: int) -> Predictions:
+    """Of a student that is right on about this share of the store's test videos."""
+    rng = np.random.default_rng(seed)
+    labels = store.test.labels.astype(np.int32)
+    num_classes = store.spec.num_classes
+    wrong = rng.random(len(labels)) >= share
+    first = (labels + wrong * rng.integers(1, num_classes, len(labels))) % num_classes
+    top5 = (first[:, None] + np.arange(5)) % num_classes
+    return Predictions(
+        video=store.test.index["video"].to_numpy(str),
+        group=np.full(len(labels), ""),
+        label=labels,
+        top5=top5.astype(np.int32),
+        true_probability=np.full(len(labels), 0.5, np.float32),
+        centre_top1=first.astype(np.int32),
+    )
+
+
+def recorded(root: Path, store: Store, method: str, shares: list[float], **changes: Any) -> None:
+    """A record of a seed for each share."""
+    for seed, share in enumerate(shares):
+        found = answers(store, share, seed)
+        clips = store.spec.num_classes * (store.spec.clip_bytes + 8)
+        fields: dict[str, Any] = {
+            "task": f"{store.name}-ipc1", "store_digest": store.digest, "num_test": len(found.label),
+            "num_classes": store.spec.num_classes, "budget_bytes": clips, "payload_bytes": clips,
+            "submission_sha256": (method.encode().hex() * 64)[:64],
+        }  # fmt: skip
+        write_record(root, a_record(method=method, seed=seed, **found.scores(), **{**fields, **changes}), found)
+
+
+def stated(root: Path, task: str, method: str, sha256: str, **fields: Any) -> Path:
+    """A manifest without its payload."""
+    folder = root / task / method
+    folder.mkdir(parents=True)
+    manifest = Manifest(method=method, task=task, decoder="pixels", labels="hard", sha256=sha256, **fields)
+    (folder / "manifest.json").write_text(json.dumps(manifest.model_dump(mode="json")))
+    return folder
+
+
+def reviewed(results: Path, method: str, by: str) -> None:
+    """A maintainer's re-run of a method's first student, with the same answers."""
+    first = next(results.glob(f"*/{method}@*/convnet3d/seed0.json"))
+    record, predictions = read_record(first)
+    rerun = write_record(
+        results, record.model_copy(update={"date": "2026-02-02T00:00:00Z", "train_seconds": 2.0}), predictions, beside=True
+    )
+    review = Review(kind="verified", by=by, of=sha256_file(first), rerun=sha256_file(rerun), date="2026-02-03T00:00:00Z")
+    text = review.model_dump_json().encode()
+    path = path_in(folder_of(results), record, text)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text)
+
+
+def harmful(root: Path, store: Store) -> str:
+    """A submission and a record whose every free text tries to run something; returns the page's path."""
+    environment = Environment(
+        vddbench=HARM, git_commit=HARM, python=HARM, torch=HARM, cuda=HARM, device=HARM, num_threads=1, precision="fp32",
+        micro_batch=1,
+    )  # fmt: skip
+    sha = "f" * 64
+    recorded(root / "results", store, "harm", [0.4], submission_sha256=sha, environment=environment, external=True)
+    stated(
+        root / "submissions", f"{store.name}-ipc1", "harm", sha, authors=(HARM, "A. \u202eName\x1b"), external_data=HARM,
+        config={HARM[:100]: HARM}, paper="https://x/" + IMAGE.replace(" ", "/"), code="https://x/'onclick='alert(1)",
+        distill_hardware=HARM, distill_seconds=1.0, payload={"url": f"https://{HARM}", "revision": HARM[:100]},
+    )  # fmt: skip
+    return f"s/{store.name}-ipc1/harm@ffffffff/index.html"

@@ -1,0 +1,96 @@
+"""A user's mistake gets one clear message and an exit code, never a traceback; nothing half-written stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vddbench.commands.main import app
+from vddbench.data.store import Store, store_path
+
+
+def call(*args: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["distill", "randum", "--task", "tiny-ipc1"], 2, "no baseline named 'randum'; did you mean random"),
+        (["distill", "random", "--task", "tyny-ipc1"], 2, "no prepared dataset named 'tyny'; did you mean tiny?"),
+        (["distill", "random", "--task", "tiny-ipc0"], 2, "ipc 0 is not a budget of this benchmark; use tiny-ipc1"),
+        (["distill", "random", "--task", "tiny-ipc-3"], 2, "ipc -3 is not a budget"),
+        (["distill", "random", "--task", "tiny-ipc999999999"], 2, "is not a budget"),
+        (["distill", "random", "--task", "tiny"], 2, "is not DATASET-ipcN"),
+        (["prepare", "minucf"], 2, "did you mean miniucf"),
+        (["prepare", "miniucf"], 1, "needs --raw DIR"),
+        (["prepare", "Bad-Name", "--folder", "."], 1, "small letters"),
+        (["prepare", "mine", "--folder", ".", "--stride", "-1"], 2, "or even"),
+        (["prepare", "movingshapes", "--frames-dir", "."], 1, "is generated; leave out --frames-dir"),
+        (["prepare", "hmdb51", "--raw", "."], 1, "does not hold HMDB51"),
+        (["datasets", "verify", "tyny"], 2, "did you mean tiny"),
+        (["datasets", "show", "tyny"], 2, "did you mean tiny"),
+        (["check", "nowhere/at/all"], 1, "no submission at"),
+        (["rank", "--results", "nowhere"], 1, "vddbench evaluate"),
+        (["rank", "--format", "xlsx"], 2, "allowed: table, md, csv, json"),
+        (["evaluate", "x", "--seeds", "0"], 2, "--seeds"),
+    ],
+)
+def test_mistakes(command: list[str], code: int, says: str, tiny: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    exit_code, output = call(*command)
+    out, err = capfd.readouterr()
+    assert exit_code == code
+    assert says in " ".join((output + out + err).split())
+
+
+def test_check_exits_0_for_a_good_submission_and_1_for_a_spoilt_one(tiny_random: Path, tmp_path: Path) -> None:
+    assert call("check", tiny_random)[0] == 0
+    spoilt = tmp_path / "tiny-ipc1" / "random"
+    spoilt.mkdir(parents=True)
+    for file in tiny_random.iterdir():
+        (spoilt / file.name).write_bytes(file.read_bytes())
+    (spoilt / "data.safetensors").write_bytes((spoilt / "data.safetensors").read_bytes()[:-1])
+    code, output = call("check", spoilt)
+    assert code == 1 and "refused" in output.lower()
+
+
+def test_an_incomplete_store_is_refused(
+    tiny: Store, tiny_random: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = store_path("tiny") / "done.json"
+    away = done.with_name("away")
+    done.rename(away)
+    try:
+        code, output = call("evaluate", tiny_random, "--results", tmp_path)
+    finally:
+        away.rename(done)
+    assert code == 1 and "is incomplete" in " ".join((output + "".join(capfd.readouterr())).split())
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_during_evaluate_leaves_no_half_record(home: Path, tiny_random: Path, tmp_path: Path) -> None:
+    """A file-size limit of 0.5 kB stands for the disk: npz files don't fit."""
+    code = """import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+from vddbench.commands.main import main
+main()"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", str(tiny_random), "--seeds", "1", "--results", str(tmp_path)],
+        env={**os.environ, "VDDBENCH_HOME": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "error:" in done.stderr and "Traceback" not in done.stderr
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_the_schema_is_json_schema_and_refuses_other_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output = call("schema")
+    assert code == 0 and '"additionalProperties": false' in output and '"sha256"' in output

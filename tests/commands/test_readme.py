@@ -1,0 +1,122 @@
+"""The commands of README and docs/ work as written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SHARED
+from vddbench.leaderboard.evidence import load
+from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.tables import line
+from vddbench.lookup import names
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = re.findall(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<commands>.*?)```", DOCS, re.S)
+QUICK = [commands for mark, commands in BLOCKS if mark.startswith("run by tests")]
+SLOW = [commands for mark, commands in BLOCKS if "slow" in mark]
+needs_shared = pytest.mark.skipif(not (SHARED / "data" / "avletters").is_dir(), reason="no ../shared/data/avletters here")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder with ../shared beside it, where a clone would be."""
+    folder = tmp_path_factory.mktemp("readme") / "vddbench"
+    folder.mkdir()
+    (folder.parent / "shared").symlink_to(SHARED)
+    return folder
+
+
+def run(commands: str, folder: Path) -> str:
+    """Runs README's lines in a shell; every one must end well."""
+    program = shutil.which("vddbench", path=str(Path(sys.executable).parent)) or shutil.which("vddbench")
+    assert program, "pip install -e . puts vddbench beside python"
+    path = f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "VDDBENCH_HOME": str(folder / "home")}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_shared
+@pytest.mark.long
+def test_the_quick_commands_run_as_written(clone: Path) -> None:
+    assert len(QUICK) == 6
+    out = [run(commands, clone) for commands in QUICK]
+    assert (clone / "avletters.png").stat().st_size > 10_000
+    assert "accepted" in out[0]
+    table = [line for line in out[1].splitlines() if line.startswith("|")]
+    assert "mymethod" in out[1].splitlines()[-1]
+    assert len(list((clone / "results").glob("*/*/*/seed3.json"))) == 1
+    assert (clone / "board/index.html").is_file()
+    assert (clone / "trees/datasets/ORG/vddbench-results/tables/leaderboard.parquet").is_file()
+    assert list((clone / "outbox/records").rglob("seed0.*.json"))
+    assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
+
+
+@needs_shared
+@pytest.mark.slow
+def test_the_slow_commands_run_as_written(clone: Path) -> None:
+    run(QUICK[0] + "".join(SLOW), clone)
+
+
+def test_links_lead_somewhere() -> None:
+    """Files are there, and sections are called as links call them."""
+    texts = {path: path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))}
+    found = 0
+    for path, text in texts.items():
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            name, _, section = target.partition("#")
+            file = (path.parent / name).resolve() if name else path
+            heads = [
+                re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^#+ (.*)$", texts[file], re.M)
+            ]
+            assert not section or section in heads, f"{path.name}: {target}"
+            found += 1
+    assert found > 20
+
+
+def test_ci_runs_the_two_commands_exactly_so() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    for command in ("pip install -e . && vddbench demo", 'pip install -e ".[test]" && pytest'):
+        assert f"```bash\n{command}\n```" in README
+        assert f"step '{command}'" in script
+
+
+def test_every_source_file_and_baseline_is_on_the_map() -> None:
+    modules = {p.name for p in [*(ROOT / "vddbench").glob("[a-z]*.py"), *(ROOT / "leaderboard").glob("[a-z]*.py")]}
+    packages = ("bench", "batch", "commands", "from_hub", "hub")
+    for package in (*(f"vddbench/{name}" for name in packages), "leaderboard/site", "leaderboard/publish"):
+        of_package = {p.name for p in (ROOT / package).glob("[a-z]*.py")}
+        assert of_package == set(re.findall(r"\b([a-z_]+\.py)\b", (ROOT / package / "__init__.py").read_text()))
+    unnamed = modules - set(re.findall(r"\w+\.py", README))
+    assert not unnamed
+    assert set(names("baseline")) <= set(re.findall(r"`(\w+)`", README))
+    assert set(names("decoder")) <= set(re.findall(r"`(\w+)`", README))
+
+
+@pytest.mark.parametrize("task", ["avletters10-ipc1", "avletters10-ipc5", "avletters-ipc1"])
+def test_the_tables_of_fast_presets_say_what_the_records_say(task: str) -> None:
+    """Rank, score, gain, students and budget of each row, as `vddbench rank` prints them now."""
+    text = README.partition("### What the fast presets reach")[2].partition("\n## ")[0].partition(f"\n`{task}`")[2]
+    table = text[text.index("\n|") : text.index("|\n\n")].splitlines()[3:]
+    told = {cells[2].strip().strip("`"): [cell.strip() for cell in cells[1:-1]] for row in table if (cells := row.split("|"))}
+    found = [
+        each
+        for each in load([ROOT / "leaderboard" / "results"]).evaluated
+        if (each.record.task, each.record.track) == (task, "hard")
+    ]
+    rows = {}
+    for place, method, top1, between, gain, _, students, _, share, *_ in map(line, rank(found).to_dict("records")):
+        rows[method] = [place, f"`{method}`", f"{top1} {between}", "" if method == "random" else gain, students, share]
+    assert {method: cells[:6] for method, cells in told.items()} == rows

@@ -1,0 +1,318 @@
+"""`vddbench distill` of iterative methods: what is kept, resumed, watched, refused and written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.commands.test_cli import call
+from vddbench.baselines import dm
+from vddbench.data.store import Split, Store
+from vddbench.distillation import learn
+from vddbench.distillation import resume as checkpoint
+from vddbench.distillation.resume import FILE, folder_of
+from vddbench.distillation.run import distill, watch_for
+from vddbench.distillation.watch import Watch
+from vddbench.spec import Task
+from vddbench.submissions.manifest import read_manifest
+
+CPU = torch.device("cpu")
+IPC1 = Task(dataset="tiny", ipc=1)
+SHORT = replace(dm.PRESETS["smoke"], iterations=3, real_per_class=1)
+COST = ("distill_seconds", "distill_peak_memory_bytes")
+CHILD = """import os, signal, sys
+from dataclasses import replace
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from baselines import dm
+from vddbench import learn
+from vddbench.commands.main import main
+step, number = dm.Matching.step, int(sys.argv.pop(1))
+dm.PRESETS["smoke"] = replace(dm.PRESETS["smoke"], iterations=3, real_per_class=1)
+learn.CHECKPOINT_SECONDS = 0.0 if number == signal.SIGKILL else 60.0
+def stopped(self, iteration):
+    if iteration == 1:
+        os.kill(os.getpid(), number)
+    return step(self, iteration)
+dm.Matching.step = stopped
+main()"""
+
+
+@pytest.fixture(autouse=True)
+def no_runs(home: Path) -> Iterator[None]:
+    yield
+    shutil.rmtree(home / "distill", ignore_errors=True)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps that cost nothing; the list holds their iterations."""
+    steps: list[int] = []
+
+    def step(self: dm.Matching, iteration: int) -> torch.Tensor:
+        steps.append(iteration)
+        self.real.get(iteration)
+        with torch.no_grad():
+            self.memory.parameters["clips"] += 0.3
+        return torch.tensor(1 / (1 + iteration))
+
+    monkeypatch.setattr(dm.Matching, "step", step)
+    return steps
+
+
+def told(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
+    return found
+
+
+def interrupted_at(iteration: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """The step of that iteration raises."""
+    step = dm.Matching.step
+
+    def stops(self: dm.Matching, i: int) -> torch.Tensor:
+        if i == iteration:
+            raise error
+        return step(self, i)
+
+    monkeypatch.setattr(dm.Matching, "step", stops)
+    monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(dm.PRESETS, "smoke", SHORT)
+        return distill("dm", IPC1, 0, tmp_path_factory.mktemp("whole"), preset="smoke", device=CPU)
+
+
+@pytest.mark.parametrize(("number", "code", "left"), [(2, 130, 2), (9, -9, 1)], ids=["ctrl-c", "kill -9"])
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    number: int, code: int, left: int, uninterrupted: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["distill", "dm", "--task", "tiny-ipc1", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(number), *command],
+        env={**os.environ, "VDDBENCH_HOME": str(home), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert ("stopped after iteration 2 of 3; the same command goes on" in done.stderr) == (number == 2)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+    folder = folder_of("tiny-ipc1", "dm_smoke")
+    assert (folder / FILE).is_file()
+    monkeypatch.setitem(dm.PRESETS, "smoke", SHORT)
+    steps: list[int] = []
+    step = dm.Matching.step
+    monkeypatch.setattr(dm.Matching, "step", lambda self, i: (steps.append(i), step(self, i))[1])
+    assert call(*command)[0] == 0
+    assert steps == list(range(left, 3))
+    path = tmp_path / "tiny-ipc1" / "dm_smoke"
+    assert (path / "data.safetensors").read_bytes() == (uninterrupted / "data.safetensors").read_bytes()
+    mine, whole = told(path), told(uninterrupted)
+    assert {k: v for k, v in mine.items() if k not in COST} == {k: v for k, v in whole.items() if k not in COST}
+    assert sorted(p.name for p in folder.iterdir()) == [".lock", "loss.csv"]
+    assert len(pd.read_csv(folder / "loss.csv")) == 3
+
+
+def test_the_manifest_says_what_it_took_and_which_iteration(uninterrupted: Path, tiny: Store) -> None:
+    found = told(uninterrupted)
+    assert found["distill_seconds"] > 0 and found["distill_hardware"] and found["store_digest"] == tiny.digest
+    assert 10**7 < found["distill_peak_memory_bytes"] < 10**12
+    assert found["distill_clips_read"] == 3 * 8 * 1  # iterations, classes, clips a class
+    assert found["holdout"] is False
+    config = found["config"]
+    assert config["preset"] == "smoke" and config["iterations"] == 3 and config["optimiser"] == "adam"
+    assert config["iteration"] == 3 and config["iteration_chosen_by"] == "config"
+    assert 0 < config["last_rounding_rms_grey_levels"] < 1
+
+
+def test_another_seed_is_another_set(tiny: Store, quick: list[int], tmp_path: Path) -> None:
+    one, two = (distill("dm", IPC1, seed, tmp_path, preset="smoke") for seed in (0, 1))
+    assert two.name == "dm_smoke-s1" and told(one)["sha256"] != told(two)["sha256"]
+
+
+def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[tuple[bool, str]] = set()
+    looking, watched = False, list[float]()
+    clips, score = Split.clips, Watch.score
+
+    def spy(self: Split, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        read.update((looking, video) for video in self.index["video"].iloc[videos])
+        return clips(self, videos, starts)
+
+    def look(self: Watch, clipset: Any) -> float:
+        nonlocal looking
+        looking = True
+        found = 0.25 if watched else score(self, clipset)  # a real student once
+        looking = False
+        watched.append(found)
+        return found
+
+    monkeypatch.setattr(Split, "clips", spy)
+    monkeypatch.setattr(Watch, "score", look)
+    monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], real_per_class=6))
+    path = distill("dm", IPC1, 0, tmp_path, preset="smoke", watch_every=1, device=CPU)
+    held_out = set(tiny.train.index["video"][tiny.train.index["validation"]])
+    seen, tested = {v for looking, v in read if not looking}, {v for looking, v in read if looking}
+    assert tested == held_out and len(held_out) == 16 and 0 <= watched[0] <= 1
+    assert seen == set(tiny.train.index["video"]) - held_out
+    found = told(path)
+    assert found["holdout"] is True
+    folder = folder_of("tiny-ipc1", "dm_smoke")
+    looks = pd.read_csv(folder / "watch.csv")
+    assert looks["iteration"].tolist() == [0, 1, 2] and (folder / "watch.png").stat().st_size > 5_000
+    config = found["config"]
+    assert config["iteration_chosen_by"] == "validation"
+    assert config["iteration"] == looks["iteration"][looks["validation_top1"].idxmax()]  # the first of the largest
+    assert config["validation_top1"] == pytest.approx(looks["validation_top1"].max(), abs=1e-4)
+    assert 0 <= config["last_top1_rounded"] <= 1 and 0 <= config["last_top1_unrounded"] <= 1
+
+
+def test_the_submitted_set_is_the_one_that_scored_best(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After one iteration of two: as if the second had not been."""
+    payloads = {}
+    for name, iterations, looks in (("two", 2, [0.1, 0.4, 0.2]), ("one", 1, [0.1, 0.4]), ("none", 1, [0.4, 0.4])):
+        scores = iter([*looks, 0.3, 0.2])  # then the last set, rounded and not
+        monkeypatch.setattr(Watch, "score", lambda self, clipset, scores=scores: next(scores))
+        monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], iterations=iterations))
+        path = distill("dm", IPC1, 0, tmp_path / name, preset="smoke", watch_every=1)
+        config = told(path)["config"]
+        assert config["iteration"] == (0 if name == "none" else 1) and config["validation_top1"] == 0.4
+        assert config["last_top1_rounded"] == 0.3 and config["last_top1_unrounded"] == 0.2
+        payloads[name] = (path / "data.safetensors").read_bytes()
+    assert payloads["one"] == payloads["two"] != payloads["none"]
+
+
+def test_a_store_without_validation_videos_cannot_be_watched(tiny: Store) -> None:
+    for train in (tiny.holdout_train, tiny.validation):
+        with pytest.raises(ValueError, match=r"tiny has \d+ validation videos of \d+, so nothing can be watched"):
+            watch_for(train, IPC1, "pixels", 1, CPU)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["dm", "--preset", "fst"], 2, "no preset of dm named 'fst'; did you mean fast? (known: fast, smoke)"),
+        (["random", "--preset", "fast"], 2, "no preset of random named 'fast' (known: none)"),
+        (["dm", "--device", "gpu"], 2, "no device 'gpu' here; allowed: cpu"),
+        (["dm", "--device", "cuda:9"], 2, "no device 'cuda:9' here; allowed: cpu"),
+        (["random", "--watch-val", "5"], 1, "random has no iterations to watch; leave out --watch-val"),
+        (["dm", "--watch-val", "0"], 2, "--watch-val"),
+    ],
+)  # fmt: skip
+def test_mistakes(
+    options: list[str], code: int, says: str, tiny: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exit_code, output = call("distill", *options, "--task", "tiny-ipc1", "--out", tmp_path)
+    out, err = capfd.readouterr()
+    assert exit_code == code and says in " ".join((output + out + err).split())
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_class_with_fewer_videos_than_ipc_is_refused_by_name(tiny: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="class 'cross_down' has 8 train videos, 10 are needed; use a smaller ipc"):
+        distill("dm", Task(dataset="tiny", ipc=10), 0, tmp_path, preset="smoke")
+
+
+def test_out_of_memory_ends_with_what_to_lower(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    interrupted_at(1, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))  # there is no GPU to fill
+    code, output = call("distill", "dm", "--task", "tiny-ipc1", "--preset", "smoke", "--out", tmp_path)
+    said = " ".join((output + "".join(capfd.readouterr())).split())
+    assert code == 1 and "memory ran out at iteration 1: lower real_per_class" in said and "Traceback" not in said
+
+
+def test_a_submission_that_is_there_is_not_distilled_again_without_force(tiny: Store, quick: list[int], tmp_path: Path) -> None:
+    path = distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    with pytest.raises(ValueError, match="dm_smoke is there already; --force"):
+        distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    assert quick == [0, 1]
+    made = told(path)["sha256"]
+    distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
+    assert quick == [0, 1, 0, 1] and told(path)["sha256"] == made
+
+
+def test_an_unfinished_run_of_other_settings_is_refused_and_force_starts_anew(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupted_at(1, patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    before = (folder_of("tiny-ipc1", "dm_smoke") / FILE).read_bytes()
+    prepared: list[int] = []
+    learner = dm.learner
+    monkeypatch.setattr(dm, "learner", lambda *given: (prepared.append(1), learner(*given))[1])
+    with pytest.raises(ValueError, match=r"watch_every None there, 2 asked.*or start anew with --force"):
+        distill("dm", IPC1, 0, tmp_path, preset="smoke", watch_every=2)
+    monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], real_per_class=3))  # a newer vddbench
+    with pytest.raises(ValueError, match="real_per_class 2 there, 3 asked"):
+        distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    assert (folder_of("tiny-ipc1", "dm_smoke") / FILE).read_bytes() == before and quick == [0]
+    assert prepared == []  # before hours of experts
+    distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
+    assert quick == [0, 0, 1]
+
+
+def test_a_damaged_checkpoint_is_refused_and_force_starts_anew(tiny: Store, quick: list[int], tmp_path: Path) -> None:
+    folder = folder_of("tiny-ipc1", "dm_smoke")
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(b"half a checkpoi")
+    with pytest.raises(ValueError, match=r"is damaged .* start anew with --force"):
+        distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
+    assert quick == [0, 1] and not (folder / FILE).exists()
+
+
+def test_a_forced_run_that_was_interrupted_goes_on_with_the_same_command(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--force` would otherwise throw away what it had done itself."""
+    monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], iterations=3))
+    path = distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    made = (path / "data.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        interrupted_at(2, patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
+    distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
+    assert quick == [0, 1, 2, 0, 1, 2] and (path / "data.safetensors").read_bytes() == made
+
+
+def test_two_processes_at_one_run_are_refused(tiny: Store, quick: list[int], tmp_path: Path) -> None:
+    with checkpoint.locked(folder_of("tiny-ipc1", "dm_smoke")):
+        with pytest.raises(ValueError, match=r"another process is distilling in .*; wait for it, or use another --seed"):
+            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+        distill("dm", IPC1, 1, tmp_path, preset="smoke")
+    assert quick == [0, 1]
+
+
+def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: Store, home: Path, tmp_path: Path) -> None:
+    shutil.rmtree(home / "teachers", ignore_errors=True)
+    first, second = (read_manifest(distill(method, IPC1, 0, tmp_path)) for method in ("herding", "k_center"))
+    assert first.config["teacher_seconds"] == second.config["teacher_seconds"]
+    taught = second.config["teacher_seconds"]
+    assert isinstance(taught, float) and taught > 0
+    assert all(each.distill_seconds is not None and each.distill_seconds >= taught for each in (first, second))
+    assert first.distill_clips_read == second.distill_clips_read == 2 * len(tiny.train)
+    (file,) = (home / "teachers").glob("tiny-*.safetensors")
+    file.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=rf"teacher {file} is damaged .*; delete the file and run again"):
+        distill("kmeans", IPC1, 0, tmp_path)
+    file.unlink()

@@ -1,0 +1,185 @@
+"""Training is the protocol's: exact steps, schedule, batches, normalisation; reproducible; indifferent to micro-batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vddbench.data.datasets import movingshapes
+from vddbench.evaluation import train as training
+from vddbench.evaluation.students import convnet3d
+from vddbench.lookup import load, names
+from vddbench.spec import ClipSet, Recipe
+
+SPEC = movingshapes.SPEC
+CPU = torch.device("cpu")
+
+
+def random_clips(count: int) -> ClipSet:
+    clips = torch.randint(0, 256, (count, *SPEC.clip_shape), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return ClipSet(clips=clips, labels=torch.arange(count) % SPEC.num_classes)
+
+
+class OneNumber(torch.nn.Module):
+    """Logits = w * class index: its gradient can be written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.w * torch.arange(SPEC.num_classes, dtype=x.dtype).expand(len(x), -1)
+
+
+def one_number(**recipe: float) -> Any:
+    return SimpleNamespace(RECIPE=Recipe(**recipe), build=lambda shape, classes: OneNumber())
+
+
+def test_input_is_imagenet_normalised_and_channels_last_without_a_copy() -> None:
+    clips = random_clips(2).clips
+    x = training.to_input(clips, SPEC, CPU)
+    by_hand = (clips[1, 3, 5, 7, 2] / 255 - 0.406) / 0.225
+    assert x[1, 2, 3, 5, 7] == pytest.approx(float(by_hand), abs=1e-5)
+    assert x.shape == (2, 3, 8, 64, 64)
+    assert x.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize(("num_clips", "batch"), [(8, 8), (10, 4), (7, 5)])
+def test_every_clip_is_used_equally_often_and_none_twice_in_a_pass(num_clips: int, batch: int) -> None:
+    steps = 2 * num_clips
+    drawn = np.concatenate(list(training.batches(num_clips, batch, steps, seed=3)))
+    assert len(drawn) == steps * batch
+    for first in range(0, len(drawn), num_clips):
+        assert sorted(drawn[first : first + num_clips]) == list(range(num_clips))
+
+
+def by_hand(target: np.ndarray, rates: tuple[float, ...]) -> float:
+    """w after plain SGD from 1 on the cross-entropy against `target` [K]: dL/dw = E_softmax[class] - E_target[class]."""
+    w, classes = 1.0, np.arange(8)
+    for lr in rates:
+        softmax = np.exp(w * classes) / np.exp(w * classes).sum()
+        w -= lr * float((softmax * classes).sum() - (target * classes).sum())
+    return w
+
+
+def test_sgd_takes_exactly_the_steps_and_drops_its_rate_at_half() -> None:
+    student = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
+    trained = training.train(random_clips(8), SPEC, student, steps=4, batch=8, seed=0, precision="fp32")
+    expected = by_hand(np.full(8, 1 / 8), (0.1, 0.1, 0.01, 0.01))  # labels are 0..7, once each
+    assert trained.model.state_dict()["w"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_student_learns_what_its_clips_show() -> None:
+    """Two classes, all dark and all bright: after 15 steps no clip is taken for the other class."""
+    values = torch.tensor([30, 220] * 4, dtype=torch.uint8).reshape(8, 1, 1, 1, 1)
+    clips = ClipSet(clips=values.expand(8, *SPEC.clip_shape).contiguous(), labels=torch.tensor([0, 1] * 4))
+    trained = training.train(clips, SPEC, convnet3d, steps=15, batch=8, seed=0)  # type: ignore[arg-type]
+    with torch.no_grad():
+        answers = trained.model(training.to_input(clips.clips, SPEC, CPU)).argmax(1)
+    assert answers.tolist() == clips.labels.tolist()
+
+
+def test_soft_labels_are_the_distribution_the_loss_is_taken_against() -> None:
+    student = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
+    target = np.array([0.5, 0.1, 0.1, 0.3, 0, 0, 0, 0])
+    soft = ClipSet(clips=random_clips(8).clips, labels=torch.tensor(target, dtype=torch.float32).expand(8, 8))
+    trained = training.train(soft, SPEC, student, steps=2, batch=8, seed=0, precision="fp32")
+    assert trained.model.state_dict()["w"].item() == pytest.approx(by_hand(target, (0.1, 0.01)), abs=1e-5)
+
+
+def weights(seed: int, **more: Any) -> torch.Tensor:
+    trained = training.train(random_clips(8), SPEC, convnet3d, steps=2, batch=8, seed=seed, **more)  # type: ignore[arg-type]
+    return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+
+
+def test_the_same_seed_gives_the_same_student_to_the_bit_and_another_seed_another() -> None:
+    first = weights(0)
+    torch.rand(5)  # whatever ran before must not matter
+    assert torch.equal(first, weights(0))
+    assert not torch.equal(first, weights(1))
+
+
+def test_micro_batches_keep_the_effective_batch() -> None:
+    model = convnet3d.build(SPEC.clip_shape, 8).eval()  # eval: dropout draws differently in parts
+    clipset = random_clips(6)
+    found = []
+    for micro in (6, 4, 1):
+        model.zero_grad()
+        loss = training.gradients(model, clipset.clips, clipset.labels, SPEC, micro, "fp32")
+        found.append((float(loss), model.head.weight.grad.clone()))  # type: ignore[union-attr]
+    for loss_in_parts, gradient in found[1:]:
+        assert loss_in_parts == pytest.approx(found[0][0], rel=1e-5)
+        torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-6)
+
+
+def test_when_memory_runs_out_the_same_batch_is_taken_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tried = training.gradients, []
+
+    def short_of_memory(model: Any, clips: Any, labels: Any, spec: Any, micro: int, precision: Any) -> torch.Tensor:
+        tried.append(micro)
+        if micro > 2:  # a GPU's memory can't be filled on a machine without one
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, clips, labels, spec, micro, precision)
+
+    monkeypatch.setattr(training, "gradients", short_of_memory)
+    trained = training.train(random_clips(8), SPEC, convnet3d, steps=2, batch=8, seed=0)
+    assert tried == [8, 4, 2, 2]
+    assert trained.micro_batch == 2
+
+
+@pytest.mark.parametrize("name", names("student"))
+def test_every_student_trains_in_both_precisions(name: str) -> None:
+    for precision in ("fp32", "bf16"):
+        trained = training.train(random_clips(2), SPEC, load("student", name), steps=1, batch=2, seed=0, precision=precision)
+        assert trained.finite and trained.precision == precision
+        assert all(p.dtype == torch.float32 for p in trained.model.parameters())  # master weights
+
+
+def test_a_student_that_blows_up_is_reported_not_hidden() -> None:
+    trained = training.train(random_clips(8), SPEC, one_number(lr=1e38), steps=3, batch=8, seed=0)
+    assert not trained.finite
+
+
+def test_networks_with_batch_norm_are_not_split_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short_of_memory(*args: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "gradients", short_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        training.train(random_clips(8), SPEC, load("student", "r2plus1d_18"), steps=1, batch=8, seed=0)
+
+
+def test_fp32_is_not_tf32_while_students_are_trained_and_tested() -> None:
+    seen = []
+
+    class Looks(OneNumber):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))  # type: ignore[attr-defined]
+            return super().forward(x)
+
+    before = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+    student: Any = SimpleNamespace(RECIPE=Recipe(lr=0.1), build=lambda shape, classes: Looks())
+    training.train(random_clips(8), SPEC, student, steps=1, batch=8, seed=0)
+    with training.exact_fp32():
+        Looks()(torch.zeros(1))
+    assert seen == [("ieee", "ieee")] * 2
+    assert torch.backends.cudnn.conv.fp32_precision == before  # type: ignore[attr-defined]
+
+
+def test_networks_with_batch_norm_are_never_split_on_the_cpu() -> None:
+    assert training.default_micro_batch(torch.nn.BatchNorm3d(2), 200, CPU) == 200
+    assert training.default_micro_batch(torch.nn.Linear(2, 2), 200, CPU) == training.CPU_MICRO_BATCH
+
+
+@pytest.mark.parametrize("name", names("student"))
+def test_only_students_with_a_parity_study_are_trained_in_bf16(name: str) -> None:
+    studies = list((Path(__file__).parents[2] / "leaderboard" / "studies").glob(f"precision-*-{name}.csv"))
+    if training.best_precision(CPU, load("student", name)) == "bf16":
+        assert studies
+    if not studies:
+        assert training.best_precision(CPU, load("student", name)) == "fp32"

@@ -1,0 +1,44 @@
+"""The benchmark counts what it says it counts. Times are never asserted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vddbench.data.datasets import miniucf, movingshapes
+from vddbench.evaluation.students import convnet3d
+from vddbench.leaderboard.studies.bench import students as bench
+
+
+def macs(frames: int, side: int, num_classes: int) -> dict[str, float]:
+    """MiniC3D's multiply-adds a clip for each convolution, by hand."""
+    t, s, found, channels = frames, side, {}, 3
+    for i, (wide, pool) in enumerate(((64, 1), (128, 2), (128, 2))):
+        s = (s - 1) // 2 + 1
+        found[f"conv{i}"] = t * s * s * wide * channels * 3 * 7 * 7
+        t, s, channels = t // pool, s // 2, wide
+    found["head"] = (t - 1) * 1 * 1 * channels * num_classes
+    return found
+
+
+def test_flops_are_two_a_multiply_add_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "MIN_STEPS", 1)
+    speed = bench.measure(convnet3d, movingshapes.SPEC, 1, torch.device("cpu"))
+    by_hand = macs(8, 64, 8)
+    # every convolution: forward, gradient of weights, gradient of input - which the first doesn't need
+    expected = 2 * (3 * sum(by_hand.values()) - by_hand["conv0"]) / 1e9
+    assert speed.gflop == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_miniucf_evaluation_is_500_steps_of_50_clips_and_three_views_of_1861_and_1017_videos() -> None:
+    speed = bench.Speed(train=2.0, bare_train=1, test=1.0, bare_test=1, gflop=1)
+    assert bench.miniucf_seconds(speed) == 500 * 50 * 2.0 + (1861 + 1017) * 3 * 1.0
+
+
+def test_the_registered_shapes_are_the_datasets_shapes() -> None:
+    from vddbench.lookup import load, names
+
+    assert {spec.clip_shape for spec in bench.SHAPES} == {load("dataset", n).SPEC.clip_shape for n in names("dataset")}
+    assert miniucf.SPEC.clip_shape == (16, 112, 112, 3)

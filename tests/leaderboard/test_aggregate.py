@@ -1,0 +1,71 @@
+"""All tables in one: a mean that other entries don't move, and nobody is ranked on tables they weren't in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.leaderboard.test_rank import FULL, seeds
+from vddbench.leaderboard.aggregate import aggregate
+from vddbench.leaderboard.evidence import Evaluated
+
+
+def table(task: str, **methods: list[float]) -> list[Evaluated]:
+    return [each for method, scores in methods.items() for each in seeds(method, scores, task=task)]
+
+
+def field() -> list[Evaluated]:
+    """Two budgets of one dataset: random at 10 %, full at 60 %."""
+    return [
+        *seeds("full", [0.6, 0.6, 0.6], **FULL),
+        *table("toy-ipc1", random=[0.1, 0.1, 0.1], good=[0.34, 0.35, 0.36], fair=[0.19, 0.2, 0.21], once=[0.5, 0.5, 0.5]),
+        *table("toy-ipc5", random=[0.1, 0.1, 0.1], good=[0.44, 0.45, 0.46], fair=[0.29, 0.3, 0.31]),
+    ]
+
+
+def rows_of(found: list[Evaluated]) -> pd.DataFrame:
+    return aggregate(found).set_index("method")
+
+
+def test_the_mean_gap_closed_is_the_mean_over_tables() -> None:
+    rows = rows_of(field())
+    assert rows["gap_closed"]["good"] == pytest.approx((0.25 / 0.5 + 0.35 / 0.5) / 2)
+    assert rows["gap_low"]["good"] < rows["gap_closed"]["good"] < rows["gap_high"]["good"]
+    assert rows["rank"].dropna().to_dict() == {"good": 1, "fair": 2, "random": 3}
+    assert rows["mean_rank"]["good"] == 1.5  # second to `once` at ipc1
+    assert rows.index.tolist() == ["good", "fair", "random", "once"]
+
+
+def test_a_method_that_lacks_a_table_is_listed_and_not_ranked() -> None:
+    once = rows_of(field()).loc["once"]
+    assert np.isnan(once["rank"]) and np.isnan(once["gap_closed"])
+    assert (once["tables"], once["of_tables"], once["missing"]) == (1, 2, "toy-ipc5")
+
+
+def test_a_dominated_copy_changes_neither_the_order_nor_the_means_of_the_others() -> None:
+    before = rows_of(field())
+    copy = [*table("toy-ipc1", copy=[0.18, 0.19, 0.2]), *table("toy-ipc5", copy=[0.28, 0.29, 0.3])]
+    after = rows_of(field() + copy)
+    others = [method for method in after.index if method != "copy"]
+    assert others == before.index.tolist()
+    pd.testing.assert_series_equal(after["gap_closed"][others], before["gap_closed"])
+    assert after["rank"]["good"] == 1
+
+
+def test_equal_methods_share_a_rank() -> None:
+    twin = [*table("toy-ipc1", twin=[0.34, 0.35, 0.36]), *table("toy-ipc5", twin=[0.44, 0.45, 0.46])]
+    rows = rows_of(field() + twin)
+    assert rows["rank"]["good"] == rows["rank"]["twin"] == 1
+    assert rows["rank"]["fair"] == 3
+
+
+def test_one_table_or_no_reference_is_no_aggregate() -> None:
+    assert aggregate([each for each in field() if each.record.task != "toy-ipc5"]).empty
+    assert aggregate([each for each in field() if each.record.method != "full"]).empty
+
+
+def test_a_method_of_two_sets_of_one_distillation_seed_is_not_ranked() -> None:
+    other = seeds("good", [0.5, 0.5, 0.5], sha="77", task="toy-ipc5")
+    rows = rows_of(field() + other)
+    assert np.isnan(rows["rank"]["good"]) and rows["missing"]["good"] == "toy-ipc5"

@@ -1,0 +1,102 @@
+"""Intervals are as wide as luck is, by simulation: of videos, of groups of videos, of students and of distillations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vddbench.leaderboard.bootstrap import Drawn, Hits, apart, draw, drawn_videos, half_width, holm, residual, widening
+
+DRAWS = 300  # enough for a spread; 2,000 where percentiles are told
+
+
+class World:
+    """Test videos of a made-up dataset, some harder than others, in scenes that are alike."""
+
+    def __init__(self, rng: np.random.Generator, videos: int, scenes: int) -> None:
+        self.rng = rng
+        self.groups = np.array([f"scene{i % scenes}" if scenes else "" for i in range(videos)])
+        self.ease = rng.normal(0, 1, videos) + (rng.normal(0, 1, scenes)[np.arange(videos) % scenes] if scenes else 0)
+        self.videos = drawn_videos(self.groups, f"world{rng.integers(2**31)}", DRAWS)
+
+    def entry(
+        self,
+        distillations: int,
+        students: int,
+        of_sets: float,
+        of_students: float,
+        better: float | np.ndarray = 0.0,
+        own: float = 0.0,
+    ) -> Drawn:
+        """`better` and the spreads are on the scale of log odds; `own`: of the videos that this method finds easy."""
+        hits: Hits = []
+        ease = self.ease + better + (self.rng.normal(0, own, len(self.ease)) if own else 0)
+        for _ in range(distillations):
+            shift = self.rng.normal(0, of_sets) + self.rng.normal(0, of_students, (students, 1))
+            hits.append(self.rng.random((students, len(self.ease))) < 1 / (1 + np.exp(-(ease + shift))))
+        return draw(hits, self.videos, f"entry{self.rng.integers(2**31)}")
+
+
+CASES = {  # videos, scenes, distillations, students, spread of distillations and of students
+    "few videos, 10 scenes": (100, 10, 1, 5, 0.0, 0.3),
+    "3 students": (200, 0, 1, 3, 0.0, 0.3),
+    "2 distillations": (200, 20, 2, 5, 0.4, 0.1),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_are_called_different_in_at_most_5_percent(case: str) -> None:
+    videos, scenes, distillations, students, of_sets, of_students = CASES[case]
+    rng, found, trials = np.random.default_rng(0), 0, 1000
+    for _ in range(trials):
+        world = World(rng, videos, scenes)
+        one, two = (world.entry(distillations, students, of_sets, of_students) for _ in range(2))
+        found += apart(one, two).p < 0.05
+    assert found <= 0.05 * trials
+
+
+def test_a_gap_of_three_standard_errors_is_mostly_found() -> None:
+    rng, gaps, found = np.random.default_rng(0), [], []
+    for _ in range(200):
+        world = World(rng, 500, 50)
+        one, two = (world.entry(1, 5, 0.0, 0.05, better, own=1.0) for better in (0.33, 0.0))
+        told = apart(one, two)
+        gaps.append(told.difference)
+        found.append(told.p < 0.05)
+    error = float(np.std(gaps))
+    assert 2.5 < np.mean(gaps) / error < 3.5  # the gap is three of its standard errors
+    assert np.mean(found) >= 0.8
+
+
+def test_what_cannot_be_told_is_not_told() -> None:
+    world = World(np.random.default_rng(0), 50, 0)
+    alone, three = world.entry(1, 1, 0, 0), world.entry(1, 3, 0, 0)
+    assert np.isnan(apart(alone, three).p) and widening(alone.freedom) == float("inf")
+    one_scene = World(np.random.default_rng(0), 50, 1)
+    assert np.isnan(apart(one_scene.entry(1, 3, 0, 0), one_scene.entry(1, 3, 0, 0)).low)
+
+
+def test_an_entry_does_not_differ_from_itself() -> None:
+    same = [np.repeat(np.arange(20)[None] % 2 == 0, 3, axis=0)]  # three students that answer alike
+    videos = drawn_videos(np.full(20, ""), "x", DRAWS)
+    found = apart(draw(same, videos, "a"), draw(same, videos, "b"))
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_what_is_a_students_own_luck_with_a_video_is_told_once() -> None:
+    """Coins: the variance of the mean of S x V fair ones is 1 / 4SV; drawing videos and students again finds it twice."""
+    rng = np.random.default_rng(0)
+    videos = drawn_videos(np.full(300, ""), "coins", DRAWS)
+    coins = [(rng.random((4, 300)) < 0.5).astype(np.float32) for _ in range(300)]
+    assert np.mean([residual(each, videos) for each in coins]) == pytest.approx(1 / (4 * 4 * 300), rel=0.05)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.5]) == [1.0, 1.0] and holm([]) == []
+    assert np.isnan(holm([float("nan"), 0.01])[0]) and holm([float("nan"), 0.01])[1] == 0.01
+
+
+def test_half_width_is_students_t() -> None:
+    assert half_width(np.array([0.1, 0.2, 0.3])) == pytest.approx(4.303 * 0.1 / np.sqrt(3), rel=1e-3)
+    assert np.isnan(half_width(np.array([0.1])))

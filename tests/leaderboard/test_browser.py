@@ -1,0 +1,279 @@
+"""The site in a real browser, from a disk and without a network: it sorts, filters, links, plays, and obeys no stranger.
+
+Needs Playwright (`pip install playwright`) and Debian's `chromium`; skipped without.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.builders.sites import HARM, harmful, recorded, reviewed
+from tests.conftest import SIZE, longer
+from tests.tools.thousand import made_up, timed
+from vddbench.data.build import build_store
+from vddbench.data.datasets import movingshapes
+from vddbench.data.store import Store
+from vddbench.distillation.run import distill
+from vddbench.leaderboard.site.build import build
+from vddbench.spec import Task
+from vddbench.submissions.submission import read
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+ROWS = "section.on article:not([hidden]) table.ranks tbody.ranked tr:not([hidden]) th a:first-child"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of a dataset whose first class has a harmful name, with `random` that has its payload, and a harmful entry."""
+    root = tmp_path_factory.mktemp("browsed")
+    store = harmful_store()
+    path = distill("random", Task(dataset=store.name, ipc=1), 0, root / "submissions")
+    sha = read(path).manifest.sha256
+    recorded(root / "results", store, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
+    recorded(root / "results", store, "good", [0.9, 0.9, 0.95], payload_bytes=90_000)
+    recorded(root / "results", store, "small", [0.6, 0.7, 0.65], payload_bytes=1000)
+    recorded(root / "results", store, "outside", [0.5, 0.5, 0.55], payload_bytes=50_000, external=True)
+    recorded(root / "results", store, "soft_one", [0.5, 0.5, 0.55], track="soft", payload_bytes=50_000)
+    recorded(root / "results", store, "good", [0.7] * 3, payload_bytes=90_000, student="convnet_gru", protocol_hash="3" * 64)
+    recorded(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
+    harmful(root, store)
+    reviewed(root / "results", "small", "maintainer")
+    return build([root / "results"], [root / "submissions"], root / "site")
+
+
+def harmful_store() -> Store:
+    kept = {"train": 3, "validation": 1, "test": 4}
+    videos = [v for v in movingshapes.videos(Path()) if int(v.id[-3:]) < kept[v.id.split("/")[0]]]
+    names = (f"{HARM}", *movingshapes.SPEC.class_names[1:])
+    steps = {"1": 2, "5": 2, "10": 2, "full": 2}
+    changes = {"num_videos": None, "student_steps": steps, "class_names": names, "size": SIZE}
+    spec = movingshapes.SPEC.model_copy(update=changes)
+    return build_store("harmful", spec, videos, render=longer).store
+
+
+class Opened:
+    """A page, and what it said or asked for while it was open."""
+
+    def __init__(self, browser: Browser, path: Path, anchor: str = "", **options: Any) -> None:
+        context = browser.new_context(**{"offline": True, **options})
+        self.page: Page = context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri() + anchor)
+
+    def methods(self) -> list[str]:
+        return self.page.locator(ROWS).all_inner_texts()
+
+    def anchor(self) -> str:
+        return str(self.page.evaluate("location.hash"))
+
+    def close(self) -> None:
+        assert not self.said
+        assert all(url.startswith(("file:", "data:")) for url in self.asked)
+        assert "owned" not in self.page.title()
+        self.page.context.close()
+
+
+def test_a_click_on_a_head_sorts_and_a_second_one_turns_it_around(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, "#harmful-ipc1&student=convnet3d&track=hard")
+    head = opened.page.locator("section.on table.ranks").first.locator("th[data-key=mb]")
+    assert opened.methods()[0] == "good" and opened.methods()[-1] == "random"
+    head.locator("button").click()
+    assert opened.methods()[:2] == ["small", "outside"] and head.get_attribute("aria-sort") == "ascending"
+    assert "sort=mb" in opened.anchor()
+    head.locator("button").click()
+    assert opened.methods()[-1] == "small" and head.get_attribute("aria-sort") == "descending"
+    opened.close()
+
+
+def test_the_keyboard_is_enough(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, "#harmful-ipc1&student=convnet3d&track=hard")
+    opened.page.locator("th[data-key=gain] button").first.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.press("Enter")
+    assert opened.methods()[0] == "random" and "sort=gain" in opened.anchor()
+    opened.page.locator("input[name=q]").focus()
+    opened.page.keyboard.type("small")
+    assert opened.methods() == ["small"]
+    opened.page.keyboard.press("Enter")  # searching sends nothing anywhere
+    assert opened.page.url.startswith("file:") and opened.methods() == ["small"]
+    opened.close()
+
+
+def test_every_view_has_an_address_that_shows_it_again(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index)
+    opened.page.locator("nav.tasks a", has_text="harmful-ipc1").click()
+    opened.page.select_option("select[name=student]", "convnet3d")
+    opened.page.select_option("select[name=track]", "hard")
+    opened.page.select_option("select[name=only]", "own")
+    opened.page.select_option("select[name=sort]", "-mb")
+    opened.page.fill("input[name=q]", "o")
+    seen, address = opened.methods(), opened.anchor()
+    assert seen == ["random", "good"]  # `outside` says that it used other data
+    assert opened.page.locator("#permalink").get_attribute("href") == address
+    opened.close()
+    again = Opened(browser, index, address)
+    assert again.methods() == seen
+    assert again.page.input_value("input[name=q]") == "o" and again.page.input_value("select[name=only]") == "own"
+    assert again.page.locator("#count").inner_text() == "2 of 7 entries"
+    again.page.locator("button[type=reset]").click()
+    assert again.anchor() == "#harmful-ipc1"
+    again.close()
+
+
+def test_only_what_is_asked_for_is_shown(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index)
+    for only, due in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "soft_one"})):
+        opened.page.select_option("select[name=only]", only)
+        assert set(opened.methods()) == due
+        assert opened.page.locator("section.on tbody.unranked tr:visible").count() == 0
+    opened.page.fill("input[name=q]", "maintainer 2026")
+    assert opened.methods() == ["small"]
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "anchor",
+    ["#nosuch", "#%E0%A4%A", "#harmful-ipc1&sort=nosuch&student=<b>&only=x", f"#{HARM}", "#constructor&sort=__proto__"],
+)
+def test_an_address_that_is_wrong_shows_the_first_task(browser: Browser, index: Path, anchor: str) -> None:
+    opened = Opened(browser, index, anchor)
+    assert opened.page.locator("section.on").count() == 1 and "good" in opened.methods()
+    opened.close()
+
+
+def test_tasks_are_shown_one_at_a_time_or_all(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index)
+    assert opened.page.locator("section.task:visible h2").all_inner_texts() == ["harmful-ipc1"]
+    opened.page.locator("nav.tasks a", has_text="harmful-ipc5").click()
+    assert opened.page.locator("section.task:visible h2").all_inner_texts() == ["harmful-ipc5"]
+    opened.page.locator("nav.tasks a", has_text=re.compile("^all$")).click()
+    assert opened.page.locator("section.task:visible").count() >= 2
+    opened.close()
+
+
+def test_without_javascript_every_table_is_there(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, java_script_enabled=False)
+    assert opened.page.locator("table.ranks:visible").count() == 4  # two students, a soft track, another budget
+    assert not opened.page.locator("#filters").is_visible() and opened.page.locator("figure svg").first.is_visible()
+    opened.close()
+
+
+def test_previews_play_and_are_loaded_when_they_come_into_view(browser: Browser, index: Path) -> None:
+    path = next(index.parent.glob("s/harmful-ipc1/random@*/index.html"))
+    opened = Opened(browser, path)
+    images = opened.page.locator(".previews img")
+    images.last.scroll_into_view_if_needed()
+    loaded = f"[...document.querySelectorAll('.previews img')].every(image => image.naturalWidth === {SIZE})"
+    opened.page.wait_for_function(loaded)
+    shots = set()
+    for _ in range(12):
+        shots.add(images.first.screenshot())
+        opened.page.wait_for_timeout(100)
+    assert len(shots) > 1 and images.first.get_attribute("loading") == "lazy"
+    assert HARM in (images.first.get_attribute("alt") or "")  # the class's name, as text
+    opened.close()
+
+
+def test_nothing_that_a_stranger_wrote_runs(browser: Browser, index: Path) -> None:
+    for path in (index, *index.parent.glob("s/harmful-ipc1/[hr]a*/index.html")):
+        opened = Opened(browser, path)
+        opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        opened.page.wait_for_timeout(100)
+        assert opened.page.evaluate("[...document.querySelectorAll('img')].every(each => each.closest('.previews'))")
+        assert opened.page.evaluate("[...document.links].every(each => /^(https|file):/.test(each.href))")
+        opened.close()
+    assert HARM in index.read_text().replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace("&#39;", "'")
+
+
+def test_a_script_that_got_in_would_not_run(browser: Browser, index: Path, tmp_path: Path) -> None:
+    """The policy, not only the escaping."""
+    page = tmp_path / "index.html"
+    harm = "<script>document.title='owned'</script><p onclick='document.title=\"owned\"'>x</p><img src='https://x.invalid/y'>"
+    page.write_text(index.read_text().replace("<h1>", harm + "<h1>", 1))
+    opened = Opened(browser, page)
+    opened.page.locator("main p").first.click()
+    assert "owned" not in opened.page.title()
+    assert len(opened.said) >= 3 and all("Content Security Policy" in line or "blocked" in line for line in opened.said)
+    opened.page.context.close()
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, index: Path) -> None:
+    for path in (
+        index,
+        next(index.parent.glob("s/*/random@*/index.html")),
+        index.with_name("protocol.html"),
+        index.with_name("submit.html"),
+    ):
+        opened = Opened(browser, path, **PHONE)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+        opened.close()
+    opened = Opened(browser, index, "#harmful-ipc1&student=convnet3d&track=hard", **PHONE)
+    opened.page.select_option("select[name=sort]", "mb")  # there are no heads to tap
+    assert opened.methods()[0] == "small"
+    opened.close()
+
+
+def test_dark_follows_the_system_and_can_be_chosen(browser: Browser, index: Path) -> None:
+    def paper(opened: Opened) -> int:
+        colour = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+    opened = Opened(browser, index, color_scheme="dark")
+    assert paper(opened) < 150
+    opened.page.locator("#theme").click()
+    assert paper(opened) > 600
+    opened.page.reload()
+    assert paper(opened) > 600  # remembered
+    opened.close()
+
+
+def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index)
+    point = opened.page.locator("figure svg a[href*='/small@']").first
+    point.locator("path").hover()
+    assert "small: " in opened.page.locator(".tip").inner_text() and "1,000 bytes" in opened.page.locator(".tip").inner_text()
+    point.locator("path").click()
+    assert opened.page.locator("h1").inner_text() == "small"
+    opened.close()
+
+
+@pytest.mark.long
+def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
+    """`python -m tests.tools.thousand` prints the figures; the limit of time here only catches what is far off on a busy machine."""
+    path = made_up(tmp_path, 1000)
+    assert path.stat().st_size < 5_000_000 and path.read_text().count('<th scope="row"><a href="s/') >= 1000
+    load, sort = timed(browser, path)
+    assert load < 10 and sort < 10
+    opened = Opened(browser, path)
+    assert len(opened.methods()) == 100 and opened.page.locator("#count").inner_text() == "1000 of 1000 entries"
+    opened.page.locator("button.more").first.click()
+    assert len(opened.methods()) == 1000
+    opened.page.fill("input[name=q]", "method_99")
+    assert len(opened.methods()) == 11
+    opened.close()

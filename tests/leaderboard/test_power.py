@@ -1,0 +1,63 @@
+"""How many students tell a difference is what trying them would show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.leaderboard.test_rank import seeds
+from tests.records.test_records import GOOD, a_record
+from vddbench.leaderboard.bootstrap import apart, draw, drawn_videos
+from vddbench.leaderboard.power import Spread, least_told, note, show, spread_of, students_needed
+from vddbench.records.files import write_record
+
+
+def test_more_students_are_needed_for_less_and_none_are_enough_where_videos_are_too_few() -> None:
+    spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
+    needed = [students_needed(spread, delta) for delta in (0.2, 0.1, 0.05, 0.04)]
+    assert all(n is not None for n in needed) and needed == sorted(needed) and needed[0] < needed[-1]
+    assert students_needed(spread, 0.02) is None  # 2.8 standard errors of the videos alone are 0.028
+
+
+def test_what_students_at_hand_cannot_tell_is_where_more_would_be_needed() -> None:
+    spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
+    needed = students_needed(spread, 0.05)
+    assert needed is not None and least_told(spread, needed) <= 0.05 < least_told(spread, needed - 1)
+
+
+def test_a_table_says_what_its_students_cannot_tell_and_nothing_when_that_is_unknown() -> None:
+    found = [*seeds("one", [0.3, 0.32, 0.34]), *seeds("two", [0.5, 0.52, 0.54])]
+    assert "Of two methods of 3 students each, a difference of" in note(found, [3, 3])
+    assert note(found[:3], [3]) == "" and note(found, []) == ""
+
+
+def test_that_many_students_do_tell_it_in_four_of_five_cases() -> None:
+    """Students that differ by luck and videos that a method finds hard: the answer is tried 300 times."""
+    rng, videos, delta, found = np.random.default_rng(0), 400, 0.10, 0
+    spread = Spread(student=0.03**2 + 0.25 / videos, video=2 * 0.1**2 / videos, clusters=videos, methods=2)
+    needed = students_needed(spread, delta)
+    assert needed is not None and 2 < needed < 10
+    weights = drawn_videos(np.full(videos, ""), "power", 300)
+    for trial in range(300):
+        drawn = []
+        for better in (delta, 0.0):
+            ease = np.clip(0.45 + better + rng.normal(0, 0.1, videos), 0, 1)
+            shifts = rng.normal(0, 0.03, (needed, 1))
+            drawn.append(draw([rng.random((needed, videos)) < ease + shifts], weights, f"{trial} {better}"))
+        found += apart(*drawn).p < 0.05
+    assert found / 300 >= 0.7
+
+
+def test_spread_is_read_from_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spread = spread_of([*seeds("a", [0.4, 0.5, 0.6]), *seeds("b", [0.2, 0.3, 0.4])])
+    assert spread is not None and spread.student == pytest.approx(0.01) and spread.methods == 2
+    assert spread_of(seeds("a", [0.4, 0.5])) is None
+    for method in ("one", "two"):
+        for i in range(3):
+            write_record(tmp_path, a_record(method=method, seed=i), GOOD)
+    show([tmp_path], 5.0, None, None)
+    assert "toy-ipc1 convnet3d hard labels" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="vddbench evaluate"):
+        show([tmp_path / "none"], 5.0, None, None)

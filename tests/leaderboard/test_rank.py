@@ -1,0 +1,399 @@
+"""Tables say what the records bear out, and never compare what can't be compared."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.records.test_records import GOOD, a_record
+from vddbench.leaderboard.evidence import Evaluated, load, majority
+from vddbench.leaderboard.latex import escaped, latex
+from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.reviews import path_in
+from vddbench.leaderboard.tables import show, tables
+from vddbench.records.files import published_path, read_record, write_record
+from vddbench.records.predictions import Predictions
+from vddbench.records.record import Review
+from vddbench.system.files import sha256_file
+
+FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
+VIDEOS = 1000
+ALONE = np.full(VIDEOS, "")
+
+
+def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Evaluated]:
+    """A student for each score; which of the thousand videos it got right is its own luck."""
+    sha = ((sha or method.encode().hex()) * 64)[:64]
+    found = []
+    for i, score in enumerate(scores):
+        rng = np.random.default_rng([i, *sha.encode(), *str(more).encode()])
+        hits = rng.permutation(VIDEOS) < round(score * VIDEOS)
+        found.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
+    return found
+
+
+def changed(one: Evaluated, **fields: Any) -> Evaluated:
+    return replace(one, record=one.record.model_copy(update=fields))
+
+
+def test_golden_table() -> None:
+    rows = rank(
+        [
+            *seeds("random", [0.10, 0.12, 0.14]),
+            *seeds("better", [0.30, 0.32, 0.34], payload_bytes=5),
+            *seeds("as_good", [0.31, 0.32, 0.33], payload_bytes=4),
+            *seeds("lucky", [0.90]),
+            *seeds("full", [0.8, 0.8, 0.8], task="toy-full", budget_bytes=None),
+        ]
+    )
+    table = rows[rows["task"] == "toy-ipc1"].set_index("method")
+    assert table["rank"].dropna().to_dict() == {"as_good": 1, "better": 1, "random": 3}
+    assert table.index.tolist() == ["lucky", "as_good", "better", "random"]  # equal: fewer bytes first
+    assert (table["rank_low"]["random"], table["rank_high"]["random"]) == (3, 3)
+    assert (table["rank_low"]["better"], table["rank_high"]["better"]) == (1, 2)
+    assert table["gain"]["better"] == pytest.approx(0.20)
+    assert table["gap_closed"]["better"] == pytest.approx(0.20 / 0.68)
+    assert 0.1 < table["gain_low"]["better"] < 0.2 < table["gain_high"]["better"] < 0.3
+    assert 0.1 < table["gap_low"]["better"] < 0.20 / 0.68 < table["gap_high"]["better"] < 0.4
+    assert table["low"]["better"] < 0.32 < table["high"]["better"]
+    assert table["budget_share"]["better"] == 0.5
+    assert table["flags"]["lucky"] == "under 3 students"  # shown, marked, not ranked
+    assert rows[rows["method"] == "full"]["rank"].isna().all()
+
+
+def test_what_is_not_told_apart_shares_a_rank() -> None:
+    rows = rank([*seeds("a", [0.50] * 3), *seeds("b", [0.49] * 3), *seeds("c", [0.48] * 3), *seeds("low", [0.1] * 3)])
+    assert rows["rank"].tolist() == [1, 1, 1, 4]
+
+
+def test_one_entry_and_entries_that_are_all_the_same() -> None:
+    assert rank(seeds("a", [0.5] * 3))["rank"].tolist() == [1]
+    same = seeds("a", [0.5] * 3)
+    rows = rank([*same, *(changed(one, method="b", submission_sha256="b" * 64) for one in same)])
+    assert rows["rank"].tolist() == [1, 1] and rows["rank_high"].max() <= 2
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    found = [*seeds("a", [0.1, 0.2, 0.3]), *seeds("b", [0.3, 0.2, 0.2]), *seeds("random", [0.1] * 3)]
+    assert rank(found).equals(rank(found[::-1]))
+
+
+def test_a_weak_entry_more_changes_nothing_for_the_others() -> None:
+    found = [*seeds("a", [0.5] * 3), *seeds("b", [0.4] * 3), *seeds("random", [0.1] * 3)]
+    before, after = rank(found), rank([*found, *seeds("weak", [0.05] * 3)])
+    assert after[after["method"] != "weak"].reset_index(drop=True).equals(before)
+
+
+def test_a_student_that_collapsed_is_a_result() -> None:
+    rows = rank([*seeds("a", [0.5, 0.5]), *(changed(one, seed=2, checks={"finite": False}) for one in seeds("a", [0.0]))])
+    assert rows["flags"].tolist() == ["collapsed"] and rows["top1"][0] == pytest.approx(1 / 3) and rows["rank"][0] == 1
+
+
+@pytest.mark.parametrize("field", ["store_digest", "protocol_hash"])
+def test_a_mixture_is_an_error_that_names_the_records(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"differ in {field}.*toy-ipc1/a@.*toy-ipc1/b@"):
+        rank([*seeds("a", [0.1]), *seeds("b", [0.1], **{field: "9" * 64})])
+
+
+def test_tracks_are_ranked_apart() -> None:
+    rows = rank([*seeds("a", [0.1] * 3), *seeds("b", [0.9] * 3, track="soft")])
+    assert rows["rank"].tolist() == [1, 1]
+
+
+def test_records_that_lie_are_left_out_and_named(tmp_path: Path) -> None:
+    write_record(tmp_path, a_record(), GOOD)
+    bad = write_record(tmp_path, a_record(seed=1), GOOD)
+    bad.write_text(bad.read_text().replace('"top1": 0.5', '"top1": 0.9'))
+    loaded = load([tmp_path])
+    assert [one.record.seed for one in loaded.evaluated] == [0]
+    assert "says top1 = 0.9; its predictions give 0.5" in loaded.refused[0]
+
+
+def test_of_a_cell_in_two_folders_the_first_counts(tmp_path: Path) -> None:
+    for folder, date in (("one", "2026-01-01T00:00:00Z"), ("two", "2026-02-01T00:00:00Z")):
+        write_record(tmp_path / folder, a_record(date=date), GOOD)
+    assert [one.record.date for one in load([tmp_path / "one", tmp_path / "two"]).evaluated] == ["2026-01-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize("form", ["table", "md", "csv", "json", "latex"])
+def test_every_format_shows_the_method_and_its_score(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write_record(tmp_path, a_record(seed=i), GOOD)
+    show([tmp_path], None, None, form)
+    text = capsys.readouterr().out
+    assert "mine" in text and ("50.0" in text or "0.5" in text)
+
+
+def test_parquet_keeps_numbers_numbers(tmp_path: Path) -> None:
+    for i in range(3):
+        write_record(tmp_path, a_record(seed=i), GOOD)
+    command = [
+        sys.executable,
+        "-c",
+        "from vddbench.commands.main import main; main()",
+        "rank",
+        "--format",
+        "parquet",
+        "--track",
+        "hard",
+    ]
+    done = subprocess.run([*command, "--results", str(tmp_path)], capture_output=True, check=True)
+    rows = pd.read_parquet(io.BytesIO(done.stdout))
+    assert rows["top1"].tolist() == [0.5] and rows["rank"].tolist() == [1.0] and rows["method"].tolist() == ["mine"]
+
+
+def test_latex_is_bold_in_the_first_tie_group_and_a_name_is_no_command(tmp_path: Path) -> None:
+    rows = rank([*seeds("a_1", [0.5] * 3), *seeds("b", [0.495] * 3), *seeds("low", [0.1] * 3)])
+    text = latex(rows)
+    assert text.count(r"\textbf") == 2 and r"a\_1" in text and r"\textbf{10" not in text
+    assert escaped("\\input{x} & 100 % $ \u00e9") == r"\textbackslash{}input\{x\} \& 100 \% \$ ?"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
+def test_latex_compiles(tmp_path: Path) -> None:
+    rows = rank([*seeds("a_1", [0.5] * 3), *seeds("low", [0.1] * 3), *seeds("lucky", [0.9])])
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex(rows) + "\n\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page)
+    subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+
+
+def test_methods_that_wrote_the_same_bytes_keep_their_own_rows() -> None:
+    """herding and k_center both take the clip nearest to the mean when there is one a class."""
+    rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("k_center", [0.5] * 3, "ab")])
+    assert rows[["method", "seeds", "rank"]].to_numpy().tolist() == [["herding", 3, 1], ["k_center", 3, 1]]
+
+
+def test_distillations_of_a_method_are_one_entry_and_two_payloads_of_one_seed_are_two() -> None:
+    rows = rank([*seeds("dm", [0.5] * 3, "ab"), *seeds("dm", [0.3] * 3, "cd", distill_seed=1)])
+    assert rows[["distillations", "seeds", "top1"]].to_numpy().tolist() == [[2, 6, pytest.approx(0.4)]]
+    rows = rank([*seeds("dm", [0.5] * 3, "ab"), *seeds("dm", [0.3] * 3, "cd")])
+    assert rows["distillations"].tolist() == [1, 1] and rows["rank"].tolist() == [1, 2]
+
+
+def gain_and_gap(*others: Any) -> tuple[float, float]:
+    records = [*seeds("random", [0.1] * 3), *seeds("full", [0.8] * 3, **FULL), *seeds("mine", [0.4] * 3)]
+    rows = rank([*records, *(r for other in others for r in other)])
+    mine = rows[rows["method"] == "mine"].iloc[0]
+    return pytest.approx(mine["gain"]), pytest.approx(mine["gap_closed"])
+
+
+@pytest.mark.parametrize(
+    "intruder",
+    [
+        seeds("full", [0.2] * 3, "cd"),  # a budgeted submission that calls itself full
+        seeds("full", [0.2] * 3, "cd", track="soft", **FULL),
+        seeds("random", [0.0] * 3, "cd", track="soft"),
+        seeds("random", [0.9] * 3, "cd", **FULL),
+        seeds("random", [0.9], "cd", distill_seed=1),  # one seed beside a whole entry
+        seeds("best", [0.9] * 3, **FULL),
+    ],
+)
+def test_nobody_shifts_the_references(intruder: list[Any]) -> None:
+    assert gain_and_gap(intruder) == (0.3, 0.3 / 0.7)
+
+
+def test_distillation_seeds_of_random_are_averaged() -> None:
+    assert gain_and_gap(seeds("random", [0.2] * 3, "cd", distill_seed=1))[0] == 0.25
+
+
+def test_references_of_few_seeds_count_when_there_are_no_others() -> None:
+    rows = rank([*seeds("random", [0.1]), *seeds("random", [0.3], "cd", distill_seed=1), *seeds("mine", [0.4] * 3)])
+    assert rows.set_index("method")["gain"]["mine"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("method", "more"), [("random", {}), ("full", FULL)])
+def test_two_references_of_one_distillation_seed_are_an_error_that_names_both(method: str, more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"reference '{method}'.*/{method}@abab.*/{method}@cdcd"):
+        rank([*seeds(method, [0.1] * 3, "ab", **more), *seeds(method, [0.9] * 3, "cd", **more)])
+
+
+def test_entries_of_the_unbudgeted_task_are_never_ranked_and_stand_in_their_own_table() -> None:
+    rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
+    assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
+    shown = dict(tables(rows, "simple"))
+    assert "full" in shown["toy-ipc1 · student convnet3d · hard labels"]
+    assert "best" not in shown["toy-ipc1 · student convnet3d · hard labels"]
+    assert "best" in shown["toy-full · student convnet3d"]
+
+
+def test_one_seed_with_external_data_marks_its_row() -> None:
+    records = seeds("a", [0.5] * 3)
+    rows = rank([*records[:2], changed(records[2], external=True)])
+    assert rows["flags"].tolist() == ["external"]
+
+
+def write_mixed(root: Path) -> None:
+    """Two tables and a third of another dataset whose records don't fit together."""
+    for task in ("toy-ipc1", "toy-ipc5"):
+        write_record(root, a_record(task=task), GOOD)
+    write_record(root, a_record(task="other-ipc1", method="one"), GOOD)
+    write_record(root, a_record(task="other-ipc1", method="two", store_digest="9" * 64), GOOD)
+
+
+def test_a_mixture_blocks_its_own_table_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_mixed(tmp_path)
+    with pytest.raises(ValueError, match=r"no table of other-ipc1.*store_digest.*/one@.*/two@") as caught:
+        show([tmp_path], None, None, "table")
+    assert "toy" not in str(caught.value)
+    text = capsys.readouterr().out
+    assert "toy-ipc1 · student" in text and "toy-ipc5 · student" in text and "other-ipc1" not in text
+    show([tmp_path], "toy-ipc1", None, "table")
+    assert "toy-ipc1 · student" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no table of other-ipc1"):
+        show([tmp_path], "other-ipc1", "convnet3d", "csv")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_reference_belongs_to_every_table_it_is_printed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("toy-ipc1", "toy-ipc5"):
+        write_record(tmp_path, a_record(task=task), GOOD)
+    write_record(tmp_path, a_record(method="full", **FULL), GOOD)
+    show([tmp_path], None, None, "table")
+    assert capsys.readouterr().out.count("full") == 2
+    show([tmp_path], None, None, "csv")
+    assert capsys.readouterr().out.count("toy-full") == 1
+    write_record(tmp_path, a_record(method="full", seed=1, store_digest="9" * 64, **FULL), GOOD)
+    with pytest.raises(ValueError, match=r"no table of toy-ipc5.*store_digest"):
+        show([tmp_path], "toy-ipc5", None, "table")
+
+
+def test_unknown_tasks_and_students_are_answered_with_what_there_is(tmp_path: Path) -> None:
+    write_mixed(tmp_path)
+    with pytest.raises(LookupError, match=r"no task named 'toy-ipc10'.*known: other-ipc1, toy-ipc1, toy-ipc5"):
+        show([tmp_path], "toy-ipc10", None, "table")
+    with pytest.raises(LookupError, match=r"no student named 'nosuch'.*known: convnet3d"):
+        show([tmp_path], "toy-ipc1", "nosuch", "table")
+
+
+@pytest.mark.parametrize("array", ["video", "label", "group"])
+def test_a_record_of_other_test_videos_is_refused_by_name(tmp_path: Path, array: str) -> None:
+    """Even when it is the first one read."""
+    odd = {"video": np.array(["x", "b", "c", "d"]), "label": np.array([0, 1, 2, 2], np.int32), "group": np.array(["z"] * 4)}
+    answers = Predictions(**{**vars(GOOD), array: odd[array]})
+    write_record(tmp_path, a_record(method="a", **answers.scores()), answers)
+    for method in ("b", "c"):
+        write_record(tmp_path, a_record(method=method, submission_sha256=method * 64), GOOD)
+    loaded = load([tmp_path])
+    assert [one.record.method for one in loaded.evaluated] == ["b", "c"]
+    assert "a@abababab" in loaded.refused[0] and "differ from those of 2 other submissions" in loaded.refused[0]
+
+
+def test_a_strangers_file_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path, a_record(), GOOD)
+    bad = tmp_path / "toy-ipc1" / "\x1b]0;mine\x07@abababab" / "convnet3d" / "seed0.json"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("{}")
+    show([tmp_path], None, None, "table")
+    told = capsys.readouterr().err
+    assert "left out: record" in told and "\x1b" not in told and "\x07" not in told
+
+
+def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="vddbench evaluate"):
+        show([tmp_path], None, None, "table")
+    with pytest.raises(LookupError, match="allowed: table, md, csv, json, latex, parquet"):
+        show([tmp_path], None, None, "xlsx")
+
+
+def test_ranking_needs_no_torch() -> None:
+    code = "import sys, vddbench.leaderboard.rank, vddbench.leaderboard.tables; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_place_of_a_rank_interval_holds_the_rank() -> None:
+    """Where draws put an entry is not corrected for the number of entries, its tie group is: the wider of the two counts."""
+    field = [each for i in range(12) for each in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
+    rows = rank(field)
+    assert (rows["rank_low"] <= rows["rank"]).all() and (rows["rank"] <= rows["rank_high"]).all()
+
+
+def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> None:
+    field = [*seeds("one", [0.3, 0.4, 0.5]), *seeds("two", [0.2, 0.3, 0.4]), *seeds("random", [0.1, 0.1, 0.1])]
+    other = [changed(each, store_digest="9" * 64) for each in seeds("other", [0.9] * 5)]
+    newer = [changed(each, protocol_hash="8" * 64) for each in seeds("newer", [0.9])]
+    with pytest.raises(ValueError, match="differ in"):
+        rank([*field, *other])
+    kept, lines = majority([*other, *field, *newer])
+    assert set(rank(kept)["method"]) == {"one", "two", "random"} and len(lines) == 6
+    assert "toy-ipc1/other@" in lines[0] and "its store_digest is 99999999" in lines[0]
+    assert "its protocol_hash is 88888888" in lines[-1]
+
+
+def test_a_cell_is_never_taken_over_by_a_record_that_says_it_is_older_when_a_review_calls_it_a_rerun(tmp_path: Path) -> None:
+    first = write_record(tmp_path / "results", a_record(), GOOD)
+    again = write_record(tmp_path / "results", a_record(date="2020-01-01T00:00:00Z"), GOOD, beside=True)
+    root = tmp_path / "published" / "records"
+    for path in (first, again):  # both as they are published
+        record, _ = read_record(path)
+        due = root / published_path(record, path.read_bytes())
+        due.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, due)
+        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+    [one] = load([root]).evaluated
+    assert one.record.date.startswith("2020")  # dates are what files say
+    review = Review(kind="reproduced", by="me", of=sha256_file(first), rerun=sha256_file(again), date="2026-02-01T00:00:00Z")
+    text = review.model_dump_json().encode()
+    place = path_in(root.parent / "reviews", one.record, text)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(text)
+    [one] = load([root]).evaluated
+    assert one.record.date.startswith("2026")
+
+
+def test_a_set_whose_hash_begins_like_another_has_cells_of_its_own(tmp_path: Path) -> None:
+    for sha in ("ab" * 32, "ab" * 4 + "0" * 56):
+        record = a_record(submission_sha256=sha)
+        path = write_record(tmp_path / sha[8:10], record, GOOD)
+        due = tmp_path / "records" / published_path(record, path.read_bytes())
+        due.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, due)
+        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+    assert len(load([tmp_path / "records"]).evaluated) == 2
+
+
+def test_many_records_of_one_set_do_not_outvote_several_sets(tmp_path: Path) -> None:
+    for sha in ("1a", "2b"):
+        write_record(tmp_path, a_record(submission_sha256=sha * 32), GOOD)
+    other = Predictions(**{**vars(GOOD), "video": np.array(["w", "x", "y", "z"])})
+    for seed in range(5):
+        write_record(tmp_path, a_record(submission_sha256="3c" * 32, seed=seed), other)
+    loaded = load([tmp_path])
+    assert len(loaded.evaluated) == 2 and len(loaded.refused) == 5
+
+
+def test_there_is_no_share_of_a_gap_that_is_not_told_from_nothing() -> None:
+    def table(full: float) -> pd.DataFrame:
+        scores = [full - 0.01, full, full + 0.01]
+        return rank([*seeds("random", [0.1, 0.12, 0.14]), *seeds("better", [0.3, 0.3, 0.3]), *seeds("full", scores, **FULL)])
+
+    assert table(0.8).set_index("method")["gap_closed"]["better"] == pytest.approx(0.18 / 0.68)
+    rows = table(0.13).set_index("method")
+    assert np.isnan(rows["gap_closed"]["better"]) and rows["gain"]["better"] == pytest.approx(0.18)
+
+
+def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_are_none() -> None:
+    field = [*seeds("random", [0.1, 0.1, 0.1]), *seeds("one", [0.3, 0.4, 0.5])]
+    late = [changed(each, date="2027-01-01T00:00:00Z") for each in seeds("random", [0.5, 0.5, 0.5], sha="77")]
+    strange = seeds("two", [0.9, 0.9, 0.9], student="nobody")
+    kept, lines = majority([*late, *strange, *field])
+    assert rank(kept)["method"].tolist() == ["one", "random"] and len(lines) == 6
+    assert any("there is no student nobody" in line for line in lines)
+    assert any("another payload is the reference" in line for line in lines)
+
+
+def test_a_student_that_answers_one_class_for_every_video_is_flagged(tmp_path: Path) -> None:
+    """It may be right on a third of them, with an interval of no width where every scene has every class."""
+    same = Predictions(**{**vars(GOOD), "top5": np.array([[0, 1, 2]] * 4, np.int32)})
+    write_record(tmp_path, a_record(method="same", **same.scores()), same)
+    write_record(tmp_path, a_record(), GOOD)
+    flags = rank(load([tmp_path]).evaluated).set_index("method")["flags"]
+    assert "one answer for all" in flags["same"] and "one answer" not in flags["mine"]

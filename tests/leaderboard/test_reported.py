@@ -1,0 +1,37 @@
+"""What papers report is shown with its source, and is never ranked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.records.test_records import GOOD, a_record
+from vddbench.leaderboard.reported import FILE, reported
+from vddbench.leaderboard.tables import show
+from vddbench.records.files import write_record
+from vddbench.spec import Task
+
+
+def test_every_reported_number_has_a_source_and_is_a_percentage() -> None:
+    rows = pd.read_csv(FILE)
+    assert rows["source"].notna().all() and len(rows) > 40
+    assert rows["top1_mean"].dropna().between(1, 100).all()
+
+
+def test_numbers_of_a_task_come_with_those_of_full() -> None:
+    rows = reported(Task.parse("miniucf-ipc1"))
+    numbers = rows.set_index("method")["top1_mean"]
+    assert (numbers["full"], numbers["dm"], numbers["mtt_sdd"]) == (57.22, 15.3, 23.3)
+    assert rows["method"][0] == "full" and reported(Task.parse("toy-ipc1")).empty
+
+
+def test_they_stand_below_the_measured_rows_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write_record(tmp_path, a_record(task="miniucf-ipc1", seed=i), GOOD)
+    show([tmp_path], None, None, "table")
+    assert "2312.00362" not in capsys.readouterr().out
+    show([tmp_path], None, None, "table", papers=True)
+    measured, _, papers = capsys.readouterr().out.partition("as papers report it")
+    assert "mine" in measured and "mtt_sdd" not in measured and "mtt_sdd" in papers and "not ranked" in papers

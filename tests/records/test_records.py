@@ -1,0 +1,364 @@
+"""A record is whole, immutable, and believed only as far as its predictions bear it out."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vddbench.records.files import read_record, record_files, set_aside, write_record
+from vddbench.records.predictions import Predictions, read_predictions
+from vddbench.records.record import Environment, Record
+
+GOOD = Predictions(
+    video=np.array(["a", "b", "c", "d"]),
+    group=np.array(["", "", "g1", "g1"]),
+    label=np.array([0, 1, 2, 0], np.int32),
+    top5=np.array([[0, 1, 2], [2, 1, 0], [0, 1, 2], [0, 2, 1]], np.int32),
+    true_probability=np.array([0.9, 0.2, 0.1, 0.5], np.float32),
+    centre_top1=np.array([0, 1, 0, 1], np.int32),
+)
+
+
+def a_record(**changes: Any) -> Record:
+    fields: dict[str, Any] = {
+        "protocol": "v1", "protocol_hash": "1" * 64, "task": "toy-ipc1", "method": "mine", "distill_seed": 0,
+        "track": "hard", "external": False, "submission_sha256": "ab" * 32, "store_digest": "2" * 64,
+        "student": "convnet3d", "seed": 0, "top1": 0.5, "top5": 1.0, "centre_top1": 0.5, "validation_top1": 0.0,
+        "holdout": False, "num_test": 4, "num_missing": 0, "student_steps": 2, "num_classes": 3, "payload_bytes": 10,
+        "budget_bytes": 10, "clips_per_class": 1, "clip_steps": 6, "train_seconds": 1.0, "test_seconds": 1.0,
+        "peak_memory_bytes": 1, "predictions_sha256": "0" * 64, "checks": {"finite": True}, "date": "2026-01-01T00:00:00Z",
+        "environment": Environment(
+            vddbench="0", git_commit="", python="3", torch="2", cuda="", device="cpu", num_threads=1, precision="fp32",
+            micro_batch=1,
+        ),
+    }  # fmt: skip
+    return Record(**{**fields, **changes})
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    assert path == tmp_path / "toy-ipc1/mine@abababab/convnet3d/seed0.json"
+    record, predictions = read_record(path)
+    assert record.model_copy(update={"predictions_sha256": "0" * 64}) == a_record()
+    for field, values in vars(GOOD).items():
+        assert np.array_equal(getattr(predictions, field), values)
+
+
+def test_writing_a_cell_twice_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        write_record(tmp_path, a_record(date="2027-01-01T00:00:00Z"), GOOD)
+    assert path.read_bytes() == before
+
+
+def test_predictions_left_by_a_killed_writer_are_replaced(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.unlink()
+    path.with_suffix(".npz").write_bytes(b"half")
+    assert read_record(write_record(tmp_path, a_record(), GOOD))[0].top1 == 0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "lie"), [("top1", 0.75), ("top5", 0.5), ("centre_top1", 1.0), ("num_test", 5), ("checks", {"finite": False})]
+)
+def test_a_headline_that_its_predictions_do_not_give_is_refused(tmp_path: Path, field: str, lie: Any) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    told = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**told, field: lie}))
+    with pytest.raises(ValueError, match=field):
+        read_record(path)
+
+
+def test_a_record_moved_to_another_place_is_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    moved = tmp_path / "toy-ipc5" / path.relative_to(tmp_path / "toy-ipc1")
+    moved.parent.mkdir(parents=True)
+    for file in (path, path.with_suffix(".npz")):
+        file.rename(moved.with_suffix(file.suffix))
+    with pytest.raises(ValueError, match="its path says"):
+        read_record(moved)
+
+
+def test_predictions_of_another_run_are_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    other = Predictions(**{**vars(GOOD), "true_probability": np.zeros(4, np.float32)})
+    path.with_suffix(".npz").write_bytes(other.to_npz())
+    with pytest.raises(ValueError, match="sha256 differs"):
+        read_record(path)
+
+
+def test_fields_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "bonus": 1}))
+    with pytest.raises(ValueError, match="bonus"):
+        read_record(path)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{**vars(GOOD), **arrays})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"not a zip", "no readable npz"),
+        (npz(label=np.array([object()] * 4)), "label.npy is no array of text"),
+        (npz(extra=np.zeros(4)), "extra.npy"),
+        (npz(label=np.zeros(3, np.int32)), "'video'|'label'"),
+        (npz(top5=np.zeros(4, np.int32)), "'top5'"),
+        (npz(top5=np.zeros((4, 3), np.float32)), "'top5'"),
+    ],
+)
+def test_hostile_predictions_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_predictions(data)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("label.npy", b"\0" * 70_000_000)
+    with pytest.raises(ValueError, match="unpack to 70,000,000 bytes"):
+        read_predictions(buffer.getvalue())
+
+
+def test_reruns_are_written_beside_and_not_listed(tmp_path: Path) -> None:
+    first = write_record(tmp_path, a_record(), GOOD)
+    rerun = write_record(tmp_path, a_record(), GOOD, beside=True)
+    assert rerun.name == "seed0.rerun1.json"
+    assert read_record(rerun)[0].seed == 0
+    assert list(record_files(tmp_path)) == [first]
+
+
+def test_distillation_seeds_of_the_same_bytes_have_their_own_records(tmp_path: Path) -> None:
+    paths = [write_record(tmp_path, a_record(distill_seed=seed), GOOD) for seed in (0, 1)]
+    assert [p.parents[1].name for p in paths] == ["mine@abababab", "mine-s1@abababab"]
+    assert [read_record(p)[0].distill_seed for p in paths] == [0, 1]
+
+
+def header(descr: str, shape: str) -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def zipped(**members: bytes) -> bytearray:
+    """GOOD's members, some replaced by raw bytes."""
+    with zipfile.ZipFile(io.BytesIO(GOOD.to_npz())) as archive:
+        raw = {name: archive.read(name) for name in archive.namelist()} | {f"{k}.npy": v for k, v in members.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in raw.items():
+            archive.writestr(name, data)
+    return bytearray(buffer.getvalue())
+
+
+def patched(offset: int, value: int) -> bytes:
+    """The first member's directory entry (and its local header where it repeats the field) with one byte changed."""
+    data = zipped()
+    data[data.index(b"PK\x01\x02") + offset] = value
+    data[offset - 2] = value
+    return bytes(data)
+
+
+def with_broken_deflate() -> bytes:
+    data = zipped()
+    at = 30 + len("video.npy")
+    data[at : at + 8] = b"\xff" * 8
+    return bytes(data)
+
+
+def twice() -> bytes:
+    buffer = io.BytesIO(GOOD.to_npz())
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("label.npy", b"")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (bytes(zipped(label=header("<i4", "(1000000000000,)"))), "label.npy is no array"),
+        (bytes(zipped(label=header("<i4", "(999999999,)"))), "claims"),
+        (bytes(zipped(video=header("<U100000000", "(4,)"))), "no array|claims|dtype"),
+        (bytes(zipped(video=header("<U99999999", "(4,)"))), "claims"),
+        (bytes(zipped(label=header("<i3", "(4,)") + bytes(12))), "dtype"),
+        (bytes(zipped(label=header("|O", "(4,)") + bytes(32))), "label.npy is no array"),
+        (bytes(zipped(label=header("<i4", "-" * 60 + "1"))), "label.npy is no array"),
+        (bytes(zipped(label=b"no npy")), "label.npy is no array"),
+        (bytes(zipped(top5=header("<i4", "(4, 0)"))), "'top5' has dtype int32 and shape"),
+        (bytes(zipped(video=header("<U1", "(4,)") + b"\xff" * 16)), "no Unicode"),
+        (with_broken_deflate(), "no readable npz"),
+        (patched(10, 99), "compression method 99"),
+        (patched(8, 1), "not encrypted"),
+        (twice(), "hold 7 arrays"),
+        (GOOD.to_npz()[:-30], "no readable npz"),
+    ],
+)
+def test_a_file_made_to_break_the_reader_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_predictions(data)
+
+
+@pytest.mark.parametrize(
+    ("array", "values", "reason"),
+    [
+        ("top5", np.array([[0, 1, 2], [2, 1, 0], [0, 1, 2], [0, 2, 0]], np.int32), "names a class twice .*row 3"),
+        ("top5", np.array([[0, 1, 2], [2, 1, -1], [0, 1, 2], [0, 2, 1]], np.int32), "part of its row.*row 1"),
+        ("top5", np.array([[0, 1, -2], [2, 1, 0], [0, 1, 2], [0, 2, 1]], np.int32), "below -1"),
+        ("true_probability", np.array([0.5, np.nan, 0, 0], np.float32), "outside .*row 1"),
+        ("true_probability", np.array([0.5, 0, 1.5, 0], np.float32), "outside .*row 2"),
+        ("label", np.array([0, -1, 2, 0], np.int32), "label is negative"),
+        ("centre_top1", np.array([0, -2, 2, 0], np.int32), "centre_top1"),
+        ("video", np.array(["a", "b", "c", "a"]), "a video is there twice"),
+    ],
+)
+def test_answers_that_no_student_can_give_are_refused(array: str, values: np.ndarray, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_predictions(npz(**{array: values}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"num_classes": 2}, "top5 has 3 columns; due for 2 classes: 2"),
+        ({"num_classes": 9}, "top5 has 3 columns; due for 9 classes: 5"),
+        ({"payload_bytes": 11}, "payload_bytes = 11 are over budget_bytes = 10"),
+        ({"budget_bytes": None}, "a budget is due"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_neither_written_nor_read(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        write_record(tmp_path, a_record(**fields), GOOD)
+    assert list(tmp_path.rglob("*")) == []
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **fields}))
+    with pytest.raises(ValueError, match=reason):
+        read_record(path)
+
+
+def test_classes_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    wrong = Predictions(**{**vars(GOOD), "centre_top1": np.array([0, 1, 0, 7], np.int32)})
+    with pytest.raises(ValueError, match="centre_top1 holds 7; allowed for 3 classes: up to 2"):
+        write_record(tmp_path, a_record(), wrong)
+
+
+def test_predictions_too_big_to_read_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vddbench.records.files.MAX_NPZ_BYTES", 1000)
+    with pytest.raises(ValueError, match="at most 1,000 are read"):
+        write_record(tmp_path, a_record(), GOOD)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_damaged_record_is_set_aside_and_its_cell_is_free_again(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.with_suffix(".npz").write_bytes(b"damaged")
+    assert set_aside(path).name == "seed0.broken1.json"
+    write_record(tmp_path, a_record(), GOOD)
+    path.with_suffix(".npz").unlink()
+    assert set_aside(path).name == "seed0.broken2.json"
+    assert write_record(tmp_path, a_record(), GOOD) == path
+    assert read_record(path)[0].top1 == 0.5
+    assert list(record_files(tmp_path)) == [path]
+    names = sorted(p.name for p in path.parent.iterdir())
+    assert names == ["seed0.broken1.json", "seed0.broken1.npz", "seed0.broken2.json", "seed0.json", "seed0.npz"]
+    with pytest.raises(FileNotFoundError, match="no record at"):
+        set_aside(path.with_name("seed7.json"))
+
+
+def write_when_told(root: Path, start: Any, results: Any, writer: int) -> None:
+    answers = Predictions(**{**vars(GOOD), "true_probability": np.full(4, writer / 10, np.float32)})
+    start.wait()
+    try:
+        write_record(root, a_record(), answers)
+        results.put("won")
+    except FileExistsError:
+        results.put("lost")
+
+
+def test_of_processes_that_write_one_cell_exactly_one_wins_and_the_pair_fits(tmp_path: Path) -> None:
+    """Also where a killed process left predictions without a record."""
+    path = write_record(tmp_path, a_record(), GOOD)
+    context = multiprocessing.get_context("fork")
+    for _ in range(5):
+        path.unlink()
+        start, results = context.Event(), context.Queue()
+        writers = [context.Process(target=write_when_told, args=(tmp_path, start, results, i)) for i in range(4)]
+        for writer in writers:
+            writer.start()
+        start.set()
+        assert sorted(results.get(timeout=30) for _ in writers) == ["lost", "lost", "lost", "won"]
+        for writer in writers:
+            writer.join()
+        read_record(path)
+        assert sorted(p.name for p in path.parent.iterdir()) == ["seed0.json", "seed0.npz"]
+
+
+def test_temporary_files_of_killed_writers_go_after_an_hour(tmp_path: Path) -> None:
+    folder = write_record(tmp_path, a_record(), GOOD).parent
+    old, young = folder / ".seed1.npz.old.part", folder / ".seed1.npz.young.part"
+    for part in (old, young):
+        part.touch()
+    os.utime(old, (time.time() - 4000,) * 2)
+    write_record(tmp_path, a_record(seed=2), GOOD)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_long_list_of_wrong_fields_is_one_line_without_escapes(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    wrong = {f"\x1b[2J\n{i}": 1 for i in range(1000)}
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **wrong}))
+    with pytest.raises(ValueError, match="and 995 more") as caught:
+        read_record(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"payload_bytes": 10**400, "budget_bytes": 10**400},
+        {"clip_steps": 2**60},
+        {"num_missing": 10**30},
+        {"num_classes": 20_000_000},
+        {"date": "9999-99-99T99:99:99Z"},
+        {"date": "٢٠٢٦-01-01T00:00:00Z"},
+        {"train_seconds": 1e300},
+        {"checks": {f"c{i}": True for i in range(100)}},
+        {"environment": {"device": "x" * 100_000}},
+    ],
+    ids=str,
+)
+def test_a_record_without_measure_is_refused(changes: dict[str, Any]) -> None:
+    """One of them would stop every table it is in."""
+    good = json.loads(a_record().model_dump_json())
+    changes = {name: {**good[name], **value} if name == "environment" else value for name, value in changes.items()}
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        Record.model_validate_json(json.dumps(good | changes))
+
+
+def test_a_record_that_says_one_thing_twice_is_refused(tmp_path: Path) -> None:
+    path = write_record(tmp_path, a_record(), GOOD)
+    path.write_text(path.read_text().replace('"seed": 0,', '"seed": 0, "seed": 0,'))
+    with pytest.raises(ValueError, match="'seed' stands there twice"):
+        read_record(path)
+
+
+def test_names_that_would_fill_the_memory_are_refused() -> None:
+    """60 kB of npz, 50 MB of one name."""
+    data = Predictions(**{**vars(GOOD), "group": np.array(["g" * 3_000_000] * 4)}).to_npz()
+    assert len(data) < 100_000
+    with pytest.raises(ValueError, match="names of 3,000,000 letters; allowed: 512"):
+        read_predictions(data)

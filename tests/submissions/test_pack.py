@@ -1,0 +1,332 @@
+"""`pack` turns research tensors into submissions, says what it took them for, and asks where it can't know."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from tests.builders.submissions import LABELS, SPEC, TASK, all_files, clips
+from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSet, Task
+from vddbench.submissions import submission
+from vddbench.submissions.pack import pack
+
+MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+LARGE = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})  # 8 classes: narrow labels pay for scale and offset
+
+
+def save(root: Path, value: object, name: str = "syn.pt") -> Path:
+    path = root / name
+    torch.save(value, path)
+    return path
+
+
+def packed(source: Path, root: Path, **options: Any) -> tuple[ClipSet, str]:
+    """The decoded submission and the report."""
+    spec = options.pop("spec", SPEC)
+    folder, report = pack(source, options.pop("task", TASK), "mine", out=root / "out", spec=spec, **options)
+    return submission.decode(submission.read(folder, spec), spec), "\n".join(report)
+
+
+def normalised(frames: torch.Tensor) -> torch.Tensor:
+    """[N, T, H, W, 3] uint8 -> ImageNet-normalised [N, 3, T, H, W], as research code holds it."""
+    return ((frames.float() / 255 - MEAN) / STD).permute(0, 4, 1, 2, 3).contiguous()
+
+
+def test_imagenet_normalised_real_clips_come_back_exactly(tmp_path: Path) -> None:
+    clip_set, report = packed(save(tmp_path, {"clips": normalised(clips()), "labels": LABELS}), tmp_path)
+    assert torch.equal(clip_set.clips, clips())
+    assert clip_set.labels.tolist() == [0, 1, 2]
+    assert "layout: NCTHW (detected)" in report
+    assert "taken as imagenet (detected)" in report
+    assert "quantisation error at most" in report
+
+
+def test_learned_clips_that_leave_0_255_come_back_within_half_a_step(tmp_path: Path) -> None:
+    noise = torch.randn((8, 3, 4, 16, 16), generator=torch.Generator().manual_seed(0)) * 1.5
+    clip_set, report = packed(save(tmp_path, {"image_syn": noise, "label_syn": torch.arange(8)}), tmp_path, spec=LARGE)
+    due = (noise.permute(0, 2, 3, 4, 1) * STD + MEAN) * 255
+    steps = (due.amax((0, 1, 2, 3)) - due.amin((0, 1, 2, 3))) / 255
+    assert ((clip_set.clips - due).abs() <= steps / 2 + 1e-3).all()
+    assert "scale and offset per channel because values leave 0-255" in report
+
+
+def test_float_dtypes_are_kept_when_asked_for_and_must_fit(tmp_path: Path) -> None:
+    source = save(tmp_path, {"clips": normalised(clips(1)), "labels": LABELS[:1]})
+    clip_set, _ = packed(source, tmp_path, dtype="float16")
+    torch.testing.assert_close(clip_set.clips, clips(1).float(), atol=0.1, rtol=0)
+    source = save(tmp_path, {"clips": normalised(clips()), "labels": LABELS})
+    with pytest.raises(ValueError, match="over the budget of tiny-ipc1"):
+        packed(source, tmp_path / "b", dtype="float32")
+    assert all_files(tmp_path / "b") == []
+
+
+@pytest.mark.parametrize("layout", ["NTHWC", "NCTHW", "NTCHW"])
+def test_every_common_layout_is_detected(tmp_path: Path, layout: str) -> None:
+    moved = clips().permute(["NTHWC".index(letter) for letter in layout]).contiguous()
+    clip_set, report = packed(save(tmp_path, {"clips": moved, "labels": LABELS}), tmp_path)
+    assert torch.equal(clip_set.clips, clips())
+    assert f"layout: {layout} (detected)" in report
+
+
+def test_any_order_can_be_stated(tmp_path: Path) -> None:
+    moved = clips().permute(4, 2, 0, 3, 1).contiguous()
+    clip_set, report = packed(save(tmp_path, {"clips": moved, "labels": LABELS}), tmp_path, layout="CHNWT")
+    assert torch.equal(clip_set.clips, clips())
+    assert "CHNWT (as stated)" in report
+
+
+def test_a_class_axis_before_the_clips_gives_the_labels(tmp_path: Path) -> None:
+    per_class = clips(6).reshape(3, 2, *SPEC.clip_shape)
+    clip_set, report = packed(save(tmp_path, per_class), tmp_path, task=Task.parse("tiny-ipc5"))
+    assert torch.equal(clip_set.clips, clips(6))
+    assert clip_set.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert "KNTHWC" in report
+
+
+def test_two_possible_layouts_are_asked_for(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"frames": 3})
+    source = save(tmp_path, {"clips": torch.zeros((3, 3, 3, 16, 16), dtype=torch.uint8), "labels": LABELS})
+    with pytest.raises(ValueError, match=r"could be NCTHW or NTCHW.* say which with --layout"):
+        packed(source, tmp_path, spec=spec)
+    assert len(packed(source, tmp_path, spec=spec, layout="NTCHW")[0]) == 3
+
+
+def test_stills_with_a_class_axis_are_told_from_clips_by_the_decoder_flag(tmp_path: Path) -> None:
+    source = save(tmp_path, clips())  # [3, 4, 16, 16, 3]: 3 clips of 4 frames, or 4 stills for each of 3 classes
+    assert "for the decoder pixels" in packed(source, tmp_path)[1]
+    clip_set, report = packed(source, tmp_path, decoder="still", force=True)
+    assert "KNHWC (detected), stored as NHWC for the decoder still" in report
+    assert clip_set.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((3, 4, 32, 32, 3), {}, r"fits no layout; clips here have T=4, H=W=16, C=3, K=3.*resize the clips"),
+        ((3, 4, 16, 16, 3), {"layout": "NCTHW"}, "--layout NCTHW does not fit .*C is 4, must be 3"),
+        ((3, 4, 16, 16, 3), {"layout": "NHWC"}, "--layout NHWC does not fit .*4 letters for 5 dimensions"),
+        ((3, 4, 16, 16, 3), {"layout": "NTHWX"}, "'NTHWX' does not order the letters"),
+        ((3, 4, 16, 16, 3), {"layout": "NNTHWC"}, "'NNTHWC' does not order the letters"),
+        ((2, 4, 16, 16, 3), {"decoder": "still"}, "fits no layout"),
+        ((3, 4, 16, 16, 3), {"decoder": "jpeg"}, "--decoder 'jpeg' is not one that pack writes; allowed: pixels, still"),
+        ((3, 4, 16, 16, 3), {"dtype": "int8"}, "--dtype 'int8' .*allowed: uint8, float16, float32"),
+        ((3, 4, 16, 16, 3), {"value_range": "0-2"}, "--range '0-2' .*allowed: 0-255, 0-1, -1-1, imagenet"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_flag(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any], message: str
+) -> None:
+    source = save(tmp_path, {"clips": torch.zeros(shape, dtype=torch.uint8), "labels": LABELS})
+    with pytest.raises(ValueError, match=message):
+        packed(source, tmp_path, **options)
+    assert all_files(tmp_path) == ["syn.pt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "convert"),
+    [
+        ("0-255", lambda x: x.float()),
+        ("0-255", lambda x: x.to(torch.int64)),
+        ("0-1", lambda x: x.float() / 255),
+        ("0-1", lambda x: x.double() / 255),
+        ("-1-1", lambda x: x.float() / 127.5 - 1),
+    ],
+)
+def test_every_range_is_detected_and_undone_exactly(tmp_path: Path, name: str, convert: Any) -> None:
+    clip_set, report = packed(save(tmp_path, {"clips": convert(clips()), "labels": LABELS}), tmp_path)
+    assert torch.equal(clip_set.clips, clips())
+    assert f"taken as {name} (detected)" in report
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda x: x.float() / 200,  # 0 to 1.3: not 0-1, not 0-255
+        lambda x: x.float() - 20,  # -20 to 235
+        lambda x: (x.float() / 255 - 0.5) / 2,  # -0.25 to 0.25
+        lambda x: x.to(torch.int64) * 3,  # 0 to 765
+    ],
+)
+def test_a_doubtful_range_is_asked_for(tmp_path: Path, values: Any) -> None:
+    source = save(tmp_path, {"clips": values(clips(8)), "labels": torch.arange(8)})
+    with pytest.raises(ValueError, match=r"could be on more than one scale; say which with --range: 0-255, 0-1"):
+        packed(source, tmp_path, spec=LARGE)
+    assert "taken as 0-255 (as stated)" in packed(source, tmp_path, spec=LARGE, value_range="0-255")[1]
+
+
+def test_nan_clips_are_refused(tmp_path: Path) -> None:
+    bad = clips().float()
+    bad[1, 2, 3, 4, 0] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        packed(save(tmp_path, {"clips": bad, "labels": LABELS}), tmp_path)
+
+
+def test_missing_labels_are_assumed_class_sorted_only_for_a_whole_budget_and_said_loudly(tmp_path: Path) -> None:
+    clip_set, report = packed(save(tmp_path, clips()), tmp_path)
+    assert clip_set.labels.tolist() == [0, 1, 2]
+    assert "NONE GIVEN. ASSUMED: class-sorted, 1 clips of class 0 (ant) first" in report
+    with pytest.raises(ValueError, match=r"no labels, and 2 clips are not 1 for each of 3 classes.*--labels"):
+        packed(save(tmp_path, clips(2)), tmp_path)
+    with pytest.raises(ValueError, match="give a file of labels with --labels"):
+        packed(save(tmp_path, clips(6)), tmp_path, task=Task.parse("tiny-full"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (torch.tensor([2, 0, 1]), "labels: "),
+        (torch.tensor([[2], [0], [1]]), "labels: "),
+        (torch.tensor([2.0, 0.0, 1.0]), "whole numbers stored as floats became class indices"),
+        (torch.eye(3)[[2, 0, 1]], "one-hot rows became class indices"),
+    ],
+)
+def test_labels_in_every_hard_form_are_understood(tmp_path: Path, labels: torch.Tensor, said: str) -> None:
+    clip_set, report = packed(save(tmp_path, {"clips": clips(), "labels": labels}), tmp_path)
+    assert clip_set.labels.tolist() == [2, 0, 1]
+    assert said in report
+
+
+def test_soft_labels_stay_soft(tmp_path: Path) -> None:
+    rows = torch.tensor([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]], dtype=torch.float64)
+    clip_set, _ = packed(save(tmp_path, {"clips": clips(2), "labels": rows}), tmp_path)
+    assert torch.equal(clip_set.labels, rows.float())
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1, 3]), "clip 2 has label 3; allowed: 0 to 2"),
+        (torch.tensor([0, 1, 256]), "clip 2 has label 256; allowed: 0 to 2"),  # 0 if it were narrowed first
+        (torch.tensor([0, 1, -1]), "clip 2 has label -1"),
+        (torch.tensor([0.5, 1, 2]), "float where int is due"),
+        (torch.tensor([0, 1]), r"\[2\] labels for 3 clips"),
+        (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "apply a softmax to logits first"),
+        (torch.full((3, 2), 0.5), "allowed: 3 probabilities a clip"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_refused(tmp_path: Path, labels: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        packed(save(tmp_path, {"clips": clips(), "labels": labels}), tmp_path)
+
+
+def test_labels_can_come_from_their_own_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", np.array([1, 2, 0]))
+    clip_set, report = packed(save(tmp_path, clips()), tmp_path, labels=tmp_path / "y.npy")
+    assert clip_set.labels.tolist() == [1, 2, 0]
+    assert "y.npy" in report
+
+
+def test_frames_become_stills(tmp_path: Path) -> None:
+    frames = clips()[:, 0].permute(0, 3, 1, 2).contiguous()
+    clip_set, report = packed(save(tmp_path, {"images": frames, "labels": LABELS}), tmp_path)
+    assert "for the decoder still" in report
+    assert torch.equal(clip_set.clips, clips()[:, :1].expand_as(clip_set.clips))
+
+
+def test_npy_npz_and_safetensors_are_read_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.asfortranarray(clips().numpy()))
+    np.save(tmp_path / "big_endian.npy", clips().numpy().astype(">f4"))
+    np.savez_compressed(tmp_path / "a.npz", clips=clips().numpy(), labels=LABELS.numpy())
+    safetensors.torch.save_file({"clips": clips(), "labels": LABELS}, tmp_path / "a.safetensors", metadata={"by": "me"})
+    for name in ("a.npy", "big_endian.npy", "a.npz", "a.safetensors"):
+        clip_set, _ = packed(tmp_path / name, tmp_path / name.replace(".", "_"))
+        assert torch.equal(clip_set.clips, clips()), name
+
+
+def test_nested_lists_of_clips_and_labels_are_found(tmp_path: Path) -> None:
+    source = save(tmp_path, {"data": [[clips(), torch.tensor([2, 1, 0])]], "steps": 3})
+    assert packed(source, tmp_path)[0].labels.tolist() == [2, 1, 0]
+
+
+def test_parameters_that_want_gradients_are_read(tmp_path: Path) -> None:
+    source = save(tmp_path, {"syn": torch.nn.Parameter(normalised(clips())), "labels": LABELS})
+    assert torch.equal(packed(source, tmp_path)[0].clips, clips())
+
+
+def test_two_candidates_are_asked_for_by_name(tmp_path: Path) -> None:
+    source = save(tmp_path, {"epoch1": clips(), "epoch2": clips(seed=1), "a_labels": LABELS, "labels": LABELS})
+    with pytest.raises(ValueError, match=r"--clips-key; found: 'epoch1' \[3, 4, 16, 16, 3\], 'epoch2'"):
+        packed(source, tmp_path)
+    with pytest.raises(ValueError, match="--clips-key 'epoch3' is not in the file"):
+        packed(source, tmp_path, clips_key="epoch3")
+    clip_set, _ = packed(source, tmp_path, clips_key="epoch2", labels_key="a_labels")
+    assert torch.equal(clip_set.clips, clips(seed=1))
+
+
+class Trap:
+    """Runs on unpickling."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("raise SystemExit('pwned')",))
+
+
+def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Trap()))
+    torch.save({"clips": clips(), "x": Trap()}, tmp_path / "new.pt")
+    torch.save({"clips": clips(), "args": SimpleNamespace(lr=1)}, tmp_path / "args.pt")
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    for name in ("old.pt", "new.pt", "args.pt", "objects.npy"):
+        with pytest.raises(ValueError, match=f"{name} could not be read as plain tensors.*Python objects.*never loaded"):
+            packed(tmp_path / name, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x.pt", "x.npy", "x.npz"])
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x10\x00{'descr': 1}    "])
+def test_a_broken_source_is_one_message(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=f"{name} could not be read as plain tensors"):
+        packed(tmp_path / name, tmp_path)
+
+
+def test_sources_that_unpack_to_far_more_than_the_budget_are_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", clips=np.zeros(10**7, np.uint8))
+    assert (tmp_path / "bomb.npz").stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r"holds 10,000,\d+ bytes; allowed for this task: 147,840"):
+        packed(tmp_path / "bomb.npz", tmp_path)
+    torch.save(torch.zeros(1).expand(3, 4, 16, 16, 3, 1000), tmp_path / "strides.pt")
+    with pytest.raises(ValueError, match=r"holds .* bytes; allowed"):
+        packed(tmp_path / "strides.pt", tmp_path)
+
+
+def test_an_npz_whose_array_claims_a_terabyte_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("clips.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"data")
+    with pytest.raises(ValueError, match=r"huge.npz could not be read as plain tensors"):
+        packed(tmp_path / "huge.npz", tmp_path)
+
+
+def test_a_missing_or_foreign_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file .*syn.pt; give a .pt"):
+        packed(tmp_path / "syn.pt", tmp_path)
+    (tmp_path / "syn.mat").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"'.mat' are not read; allowed: .pt, .pth, .npy, .npz, .safetensors"):
+        packed(tmp_path / "syn.mat", tmp_path)
+
+
+def test_packing_again_changes_nothing_and_another_source_needs_force(tmp_path: Path) -> None:
+    source = save(tmp_path, {"clips": clips(), "labels": LABELS})
+    packed(source, tmp_path)
+    packed(source, tmp_path)
+    source = save(tmp_path, {"clips": clips(seed=2), "labels": LABELS})
+    with pytest.raises(ValueError, match="holds another submission"):
+        packed(source, tmp_path)
+    assert torch.equal(packed(source, tmp_path, force=True)[0].clips, clips(seed=2))
+
+
+@pytest.mark.parametrize("name", ["random", "dm", "dm_fast"])
+def test_the_names_of_bundled_baselines_are_not_to_be_had(name: str, tmp_path: Path) -> None:
+    """Tables measure others by `random` and `full`."""
+    source = save(tmp_path, {"clips": torch.zeros((3, 4, 16, 16, 3), dtype=torch.uint8), "labels": LABELS})
+    with pytest.raises(ValueError, match=f"'{name}' is the name of a bundled baseline"):
+        pack(source, TASK, name, out=tmp_path)
+    assert all_files(tmp_path) == ["syn.pt"]

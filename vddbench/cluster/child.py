@@ -1,0 +1,118 @@
+"""One cell in a process of its own, so that running out of memory and crashes are told apart: `python -m vddbench.cluster.child`.
+
+Signals are the parent's business: this process stops when its standard input ends, which it also does when the parent is
+killed. The exit code says how it went.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vddbench.cluster.plan import Cell, Run
+
+INTERRUPTED, OUT_OF_MEMORY, BAD, DISK, NODE = 75, 71, 65, 74, 69  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR, UNAVAILABLE
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+STOP_SECONDS = 45.0  # for the step under way and saving it, before this process ends itself
+MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in what PyTorch, CUDA and cuBLAS raise
+GPU = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "no CUDA-capable", "No CUDA GPUs")
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENOENT}
+
+
+def main(folder: str, index: str, halvings: str, needs_gpu: str) -> int:
+    """Runs cell `index` of the run in `folder`. Returns the exit code."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=stop_when_told, daemon=True).start()
+    import torch
+
+    from vddbench.cluster.plan import Run
+
+    if needs_gpu == "1" and not torch.cuda.is_available():
+        asked = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={asked!r})", file=sys.stderr)
+        return NODE  # on the CPU it would take hours, and its record would not be of the same arithmetic
+    try:
+        run_cell(Run.open(Path(folder)), int(index), int(halvings))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (KeyError, IndexError):  # ours
+        raise
+    except (MemoryError, OSError, ValueError, LookupError, RuntimeError) as error:
+        if (code := meaning(error)) is None:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return code
+    return 0
+
+
+def meaning(error: Exception) -> int | None:
+    """The exit code for what a cell raised; None for a mistake of ours."""
+    said = f"{error} {error.__cause__ or ''}"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError):
+        return DISK if error.errno in DISK_ERRORS or isinstance(error, FileNotFoundError) else BAD
+    if isinstance(error, RuntimeError) or isinstance(error.__cause__, RuntimeError):
+        if any(words in said for words in MEMORY):
+            return OUT_OF_MEMORY
+        if any(words in said for words in GPU):
+            return NODE
+    return None if isinstance(error, RuntimeError) else BAD
+
+
+def run_cell(run: Run, index: int, halvings: int) -> None:
+    """Raises what `evaluate` and `distill` raise, ValueError for a submission that is not the one that was planned."""
+    cell = run.cells[index]
+    if cell.kind == "evaluate":
+        evaluate(run, cell, halvings)
+    elif not run.made(cell).exists():
+        from vddbench.cluster.plan import SUBMISSIONS
+        from vddbench.distillation.run import distill
+        from vddbench.spec import Task
+
+        distill(cell.method, Task.parse(cell.task), cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
+
+
+def evaluate(run: Run, cell: Cell, halvings: int) -> None:
+    from vddbench.cluster.plan import RESULTS, wait_for
+    from vddbench.evaluation.evaluate import evaluate_cell, open_scored
+    from vddbench.records.files import cell_path
+    from vddbench.submissions.manifest import MANIFEST
+    from vddbench.system.device import best_device
+
+    assert cell.student is not None
+    folder, results = Path(cell.submission), run.path / RESULTS
+    wait_for(folder / MANIFEST)
+    scored = open_scored(folder)
+    manifest = scored.submission.manifest
+    due = cell_path(results, manifest.task, manifest.folder, manifest.sha256, cell.student, cell.seed)
+    if due != run.made(cell):
+        raise ValueError(
+            f"{folder} was changed since it was planned: it would make {due}, planned is {run.made(cell)}; plan again"
+        )
+    evaluate_cell(scored, cell.student, cell.seed, results, False, best_device(), halvings)
+
+
+def stop_when_told() -> None:
+    """Waits for the end of standard input; then the step under way is finished and saved, within STOP_SECONDS."""
+    from vddbench.system.interrupt import ask_to_stop
+
+    while os.read(0, 1024):
+        pass
+    until = time.monotonic() + STOP_SECONDS
+    if ask_to_stop():
+        while time.monotonic() < until:
+            time.sleep(0.2)
+    os._exit(INTERRUPTED)  # nothing under way, or too slow: what was saved before is there
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""A contact sheet of a prepared dataset: one training clip a class, four of its frames, to see that it looks as it should."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vddbench.data.store import Split
+from vddbench.system.files import replacing
+
+FRAMES = 4
+GAP, LINE, TEXT = 6, 1, 16  # pixels between cells; between frames; of the line with a class's name
+ASPECT = 4 / 3  # of the sheet, about
+MIN_SIDE = 64  # smaller frames are shown enlarged by a whole number
+PAPER, INK = (24, 24, 24), (235, 235, 235)
+
+
+def contact_sheet(train: Split, path: Path) -> None:
+    """Writes a PNG. Of every class the video in the middle of its list, and of that the clip in the middle, from its first
+    frame to its last.
+    """
+    spec = train.spec
+    chosen = np.array([rows[len(rows) // 2] for rows in (np.flatnonzero(train.labels == k) for k in range(spec.num_classes))])
+    clips = train.clips(chosen, train.centre_starts(chosen)).numpy()
+    times = np.arange(FRAMES) * (spec.frames - 1) // (FRAMES - 1)
+    scale = -(-MIN_SIDE // spec.size)
+    side = spec.size * scale
+    width, height = FRAMES * (side + LINE) + GAP, TEXT + side + GAP
+    columns = max(1, round(math.sqrt(spec.num_classes * height * ASPECT / width)))
+    rows = -(-spec.num_classes // columns)
+    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=TEXT - 5)
+    for label, (name, clip) in enumerate(zip(spec.class_names, clips, strict=True)):
+        left, top = GAP + label % columns * width, GAP + label // columns * height
+        for i, frame in enumerate(clip[times].repeat(scale, axis=1).repeat(scale, axis=2)):
+            sheet.paste(Image.fromarray(frame), (left + i * (side + LINE), top + TEXT))
+        draw.text((left, top), fitting(name, font, width - 2 * GAP), INK, font)
+    with replacing(path) as file:
+        sheet.save(file, format="PNG")
+
+
+def fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, or as much of its beginning as has room."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

@@ -1,0 +1,142 @@
+"""ucf101: 13,320 clips of 101 human actions from YouTube, split 1.
+
+Soomro, Zamir, Shah: UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012 (arXiv 1212.0402).
+Source: https://www.crcv.ucf.edu/data/UCF101.php. Layout, as its archive unpacks: `UCF-101/<Class>/v_<Class>_gNN_cNN.avi`.
+A group (gNN) is one person or scene; split 1 tests on groups 1-7 and trains on 8-25. `ucf101_clips.csv` holds how
+many clips each class has in each of its 25 groups, which is all it takes to write down the 13,320 names and their split. The
+official lists (`ucfTrainTestlist/{train,test}list01.txt`) are not needed; when they are there, they must agree.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from vddbench.data.listing import located, one_each, read_list
+from vddbench.spec import DatasetSpec, Video
+
+CLIP = r"v_(?P<cls>[A-Za-z]+)_(?P<group>g\d\d)_(?P<clip>c\d\d)"
+NAME = re.compile(CLIP, re.ASCII)
+LINE = re.compile(rf"[A-Za-z]+/{CLIP}\.avi(\s+\d+)?", re.ASCII)  # a train list has the class's number, too
+VIDEOS_FOLDER, LISTS_FOLDER = "UCF-101", "ucfTrainTestlist"
+LIST_FILES = re.compile(rf"{LISTS_FOLDER}/(train|test)list01\.txt")
+SUFFIX = ".avi"
+LISTS_SOURCE = "UCF101TrainTestSplits-RecognitionTask.zip (https://www.crcv.ucf.edu/data/UCF101.php)"
+TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
+VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train (protocol v1)
+
+
+@cache
+def num_clips() -> dict[str, tuple[int, ...]]:
+    """Class -> how many clips each of its groups g01..g25 has; they are named c01, c02, ..."""
+    with Path(__file__).with_name("ucf101_clips.csv").open(newline="") as file:
+        return {row[0]: tuple(map(int, row[1:])) for row in csv.reader(file)}
+
+
+def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video]:
+    """The clips that a whole copy has, without paths. The official lists, when they are in `raw`, must say the same.
+
+    Raises ValueError when they don't.
+    """
+    lists = read_lists(raw) if raw else {}
+    differing: list[str] = []
+    for label, name in enumerate(class_names):
+        for group, clips in enumerate(num_clips()[name], start=1):
+            split: Literal["train", "test"] = "test" if f"g{group:02d}" in TEST_GROUPS else "train"
+            for clip in range(1, clips + 1):
+                video = f"v_{name}_g{group:02d}_c{clip:02d}"
+                if lists and lists.get(video.lower()) != split:
+                    differing.append(video)
+                scene = f"{name}_g{group:02d}"  # g01 of two classes are two
+                yield Video(id=video, path=None, label=label, split=split, group=scene)
+    if differing:
+        raise ValueError(
+            f"the lists in {raw} are not those of split 1: they have {len(differing):,} clips in no part or in the other one, "
+            f"e.g. {', '.join(differing[:5])}; take trainlist01.txt and testlist01.txt from {LISTS_SOURCE}"
+        )
+
+
+def read_lists(raw: Path) -> dict[str, str]:
+    """Video id in small letters -> "train" or "test", of `ucfTrainTestlist/{train,test}list01.txt`; {} without that folder.
+
+    Raises FileNotFoundError when one of the two is missing, ValueError when a line names no clip.
+    """
+    folders = [where / LISTS_FOLDER for where in (raw, raw.parent if raw.name == VIDEOS_FOLDER else raw)]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        return {}
+    splits: dict[str, str] = {}
+    for split in ("train", "test"):
+        path = folder / f"{split}list01.txt"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no {path}; unpack it from {LISTS_SOURCE}, or remove {folder}: split 1 is known without it"
+            )
+        for number, line in enumerate(read_list(path).splitlines(), start=1):
+            if line.strip():
+                match = LINE.fullmatch(line.strip())
+                if not match:
+                    raise ValueError(f"{path} line {number} is not <Class>/v_<Class>_gNN_cNN.avi: {line[:200]!r}")
+                splits[f"v_{match['cls']}_{match['group']}_{match['clip']}".lower()] = split  # HandStandPushups in some copies
+    return splits
+
+
+def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
+    """Video id -> file, of every clip in the folders of these classes. Raises FileNotFoundError when there are none."""
+    root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
+    wanted = {name.lower(): name for name in class_names}
+    folders = {path: wanted[path.name.lower()] for path in sorted(root.iterdir()) if path.name.lower() in wanted}
+    if not folders:
+        raise FileNotFoundError(
+            f"{raw} does not hold UCF101: no folder {VIDEOS_FOLDER}/{class_names[0]} (nor {class_names[0]}) in it; "
+            "unpack UCF101.rar there (https://www.crcv.ucf.edu/data/UCF101.php)"
+        )
+    return one_each(
+        (f"v_{name}_{match['group']}_{match['clip']}", path)
+        for folder, name in folders.items()
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        if (match := NAME.fullmatch(path.stem)) and match["cls"].lower() == name.lower() and path.is_file()
+    )  # in any case: some copies write HandStandPushups, in the folder's name or the clips'
+
+
+def unlisted_of(class_names: tuple[str, ...], raw: Path) -> Iterator[str]:
+    """Clips that split 1 doesn't have."""
+    listed = {video.id for video in listing_of(class_names, None)}
+    return (video for video in clips_in(class_names, raw) if video not in listed)
+
+
+def spec_of(class_names: tuple[str, ...], num_videos: dict[Literal["train", "test"], int], full: int) -> DatasetSpec:
+    return DatasetSpec(
+        class_names=class_names,
+        frames=16,
+        size=112,
+        stride=4,
+        resize=(160, 120),  # SDD's geometry (2312.00362, released code)
+        hflip_keeps_label=True,
+        num_videos=num_videos,
+        validation_groups=tuple(f"{name}_{group}" for name in class_names for group in VALIDATION_GROUPS),
+        student_steps={"1": 500, "5": 500, "10": 1000, "full": full},
+        source="https://www.crcv.ucf.edu/data/UCF101.php (arXiv 1212.0402), split 1",
+        licence="research set without a licence text; the videos belong to their YouTube uploaders",
+    )
+
+
+SPEC = spec_of(tuple(sorted(num_clips())), {"train": 9537, "test": 3783}, full=19_000)  # 500 passes of batch 256
+
+
+def listing(raw: Path | None) -> Iterator[Video]:
+    """The 13,320 clips of split 1."""
+    return listing_of(SPEC.class_names, raw)
+
+
+def videos(raw: Path) -> Iterator[Video]:
+    """The clips of split 1, with the files found under `raw`, which holds (or is) the folder UCF-101."""
+    return located(listing(raw), clips_in(SPEC.class_names, raw))
+
+
+def unlisted(raw: Path) -> Iterator[str]:
+    return unlisted_of(SPEC.class_names, raw)

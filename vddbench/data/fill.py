@@ -1,0 +1,95 @@
+"""Fills a store with videos: workers decode them, this process appends their frames in order and journals each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from vddbench.data.decode import UnreadableVideo
+from vddbench.data.journal import Journal
+from vddbench.data.sources.source import Source
+from vddbench.data.workers import Render, decoded_videos, rendered_videos
+from vddbench.spec import DatasetSpec, Video
+from vddbench.system.home import check_space
+from vddbench.system.progress import bar, say
+
+
+def fill(
+    journal: Journal,
+    folder: Path,
+    spec: DatasetSpec,
+    videos: dict[str, Video],
+    render: Render | None,
+    source: Source,
+    workers: int,
+) -> dict[str, str]:
+    """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
+    if journal.started_over:
+        say("an interrupted run of other options or videos was here: starting over", style="yellow")
+    if journal.rows:
+        say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
+    problems: dict[str, str] = {}
+    while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
+        check_space(folder, len(todo) * spec.clip_bytes)
+        problems |= store_videos(journal, folder, spec, videos, todo, render, source, workers)
+    return problems
+
+
+def store_videos(
+    journal: Journal,
+    folder: Path,
+    spec: DatasetSpec,
+    videos: dict[str, Video],
+    todo: list[Video],
+    render: Render | None,
+    source: Source,
+    workers: int,
+) -> dict[str, str]:
+    """Stores the videos of `todo`, which are in the order of `videos`, in the order of `source`; returns id -> reason of the
+    unreadable ones.
+    """
+    parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # of this process alone
+    workers = min(workers, len(todo))
+    files = source.files(todo, parts / "fetched")
+    decoded = decoded_videos(files, spec, parts, workers, keep=source.keep)
+    finished = rendered_videos(todo, spec, render) if render else decoded
+    problems: dict[str, str] = {}
+    guessed: list[str] = []
+    started = time.monotonic()
+    try:
+        with closing(files), closing(finished), bar("preparing", len(todo)) as progress:
+            for video, outcome, frames in finished:
+                with frames:
+                    if isinstance(outcome, UnreadableVideo):
+                        problems[video.id] = str(outcome)
+                    else:
+                        check_space(folder, 0)
+                        if video.split == "train":
+                            make_room(journal, videos)
+                        journal.append(video.id, outcome, frames)
+                        if outcome.num_guessed:
+                            guessed.append(video.id)
+                rate = (progress.done + 1) / (time.monotonic() - started)
+                unreadable = f", {len(problems)} unreadable" if problems else ""
+                progress.advance(note=f"{rate:.1f} videos/s{source.note()}{unreadable}")
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)  # the parts of an interrupted run would fill the disk
+    if guessed:
+        first = ", ".join(guessed[:10]) + (", ..." if len(guessed) > 10 else "")
+        say(f"warning: {len(guessed):,} videos have damaged frames, which the decoder has guessed: {first}", style="yellow")
+    return problems
+
+
+def make_room(journal: Journal, videos: dict[str, Video]) -> None:
+    """Before a training video is appended that an earlier run could not read: cuts off the test videos, to write them again.
+    A split that is not in one piece could not be mapped without the other one.
+    """
+    last = next(reversed(journal.rows), None)
+    if last is None or videos[last].split == "train":
+        return
+    num_train = sum(videos[video].split == "train" for video in journal.rows)
+    say(f"training videos that could not be read before come first: {len(journal.rows) - num_train:,} test videos follow again")
+    journal.keep(num_train)

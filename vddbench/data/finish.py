@@ -1,0 +1,185 @@
+"""The end of `prepare`: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
+
+Also what can be asked of a finished store: whether its frames still are what was written, and what train and test share.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vddbench.data.fingerprint import FramesFile, Sketch, thumbnail
+from vddbench.data.index_file import COLUMNS, check_layout, rows_digest, store_digest, write_index
+from vddbench.data.journal import Journal, sha256_frames
+from vddbench.data.listing import check_splits
+from vddbench.data.store import Store
+from vddbench.spec import DatasetSpec, Fingerprint, Video
+from vddbench.system.files import canonical_json, replacing
+from vddbench.system.progress import bar, say
+
+UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
+
+
+def write_store(
+    folder: Path,
+    name: str,
+    spec: DatasetSpec,
+    videos: dict[str, Video],
+    journal: Journal,
+    problems: dict[str, str],
+    inputs: str,
+) -> dict[str, Any]:
+    """Completes a store whose frames are all written; returns what done.json says. Raises ValueError when the videos
+    that could be read are not enough, or don't lie in `frames.bin` as they should.
+    """
+    write_problems(folder / "problems.csv", videos, problems)
+    kept = [videos[video] for video in sorted(journal.rows)]
+    check_kept(folder, name, spec, kept, problems)
+    reasons = Counter(reason.split(":")[0] for _, reason in sorted(problems.items()))
+    if spec.num_missing is not None:
+        spec = spec.model_copy(update={"num_missing": missing_of(spec, kept)})
+        reasons[UNLISTED] = sum((spec.num_missing or {}).values()) - len(problems)
+    held_out = validation_ids(spec, kept)
+    table = index_table(kept, held_out, journal)
+    try:
+        check_layout(table)
+    except ValueError as error:  # running again would resume the same frames
+        raise ValueError(f"{name} was not finished: {error}; delete {folder} and run again") from None
+    journal.sync()
+    first = set(islice(journal.rows, journal.num_unsketched))
+    add_stored(journal.sketch, folder, spec, table[table["video"].isin(first)])
+    done = {
+        "digest": store_digest(spec, table),
+        "fingerprint": journal.sketch.fingerprint(rows_digest(spec, table)),
+        "inputs": inputs,
+        "num_videos": len(kept),
+        "num_missing": reasons.total(),
+        "num_shared": len(shared_videos(table)),
+        "problems": dict((+reasons).most_common(20)),
+    }
+    with replacing(folder / "index.parquet") as file:
+        write_index(table, file)
+    write(folder / "spec.json", spec.model_dump_json(indent=1).encode())
+    write(folder / "done.json", canonical_json(done))
+    (folder / "journal").unlink()
+    return done
+
+
+def missing_of(spec: DatasetSpec, kept: list[Video]) -> dict[str, int]:
+    """Split -> how many of the pinned number of videos are not kept: not in the lists, not there, or unreadable."""
+    found = Counter(video.split for video in kept)
+    return {split: count - found[split] for split, count in (spec.num_videos or {}).items()}
+
+
+def write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str]) -> None:
+    """path,reason of every video that was left out; only the heading when there is none."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "reason"])
+    rows.writerows([str(videos[video].path or video), reason] for video, reason in sorted(problems.items()))
+    write(path, text.getvalue().encode(errors="backslashreplace"))  # folders may have names that are no UTF-8
+
+
+def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:
+    """Refuses unreadable videos of a dataset that may miss none, and any without a test split or a class without training
+    videos.
+    """
+    where = f"all are listed in {folder / 'problems.csv'}"
+    if spec.num_videos is not None and spec.num_missing is None and problems:
+        first = "; ".join(f"{video}: {reason}" for video, reason in sorted(problems.items())[:10])
+        raise ValueError(
+            f"{len(problems)} videos of {name} could not be read ({first}); {where}. "
+            "Replace these files and run again: the others are kept"
+        )
+    check_splits(name, spec, kept, "readable", f"unreadable videos: {where}")
+
+
+def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
+    """Training videos to tune on: those of the spec's groups, or without groups a fifth of each class, rounded up, in the
+    order of their ids' sha256; a class with one training video gives none.
+    """
+    train = [video for video in videos if video.split == "train"]
+    if spec.validation_groups:
+        return {video.id for video in train if video.group in spec.validation_groups}
+    of_class: defaultdict[int, list[str]] = defaultdict(list)
+    for video in train:
+        of_class[video.label].append(video.id)
+    chosen: set[str] = set()
+    for ids in of_class.values():
+        if len(ids) > 1:
+            ids.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
+            chosen.update(ids[: -(-len(ids) // 5)])
+    return chosen
+
+
+def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd.DataFrame:
+    """One row a stored video, sorted by id; `index_file.COLUMNS`."""
+    records = []
+    for video in videos:
+        row = journal.rows[video.id]
+        where = (row.offset, row.stored.num_frames, row.stored.stride, row.stored.sha256, row.stored.frames_sha256)
+        records.append((video.id, video.label, video.split, video.id in held_out, video.group, *where))
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
+    """(test video, training video) of every test video that has the same frames as a training video, the first of them."""
+    train, test = index[index["split"] == "train"], index[index["split"] == "test"]
+    seen: dict[str, str] = {}
+    for video, frames in zip(train["video"], train["frames_sha256"], strict=True):
+        seen.setdefault(frames, video)
+    pairs = zip(test["video"], test["frames_sha256"], strict=True)
+    return [(video, seen[frames]) for video, frames in pairs if frames in seen]
+
+
+def warn_of_shared(index: pd.DataFrame) -> None:
+    """Says which videos, and which groups (e.g. speakers), are in train and in test."""
+    if pairs := shared_videos(index):
+        first = ", ".join(f"{test} = {train}" for test, train in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+        say(f"warning: {len(pairs):,} test videos have the frames of a training video: {first}", style="yellow")
+    train, test = (set(index["group"][index["split"] == split]) for split in ("train", "test"))
+    if groups := sorted((train & test) - {""}):
+        first = ", ".join(groups[:5]) + (", ..." if len(groups) > 5 else "")
+        say(f"warning: {len(groups):,} groups are in train and in test: {first}", style="yellow")
+
+
+def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fingerprint:
+    """Of the frames in `frames.bin`, all of which are read."""
+    sketch = Sketch()
+    add_stored(sketch, folder, spec, index)
+    return sketch.fingerprint(rows_digest(spec, index))
+
+
+def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
+    """Adds the videos of `index`, reading their frames."""
+    columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
+    with (folder / "frames.bin").open("rb") as file, bar("fingerprint", len(index)) as progress:
+        for video, offset, num_frames in columns:
+            sketch.add(video, thumbnail(FramesFile(file, (num_frames, spec.size, spec.size, 3), offset)))
+            progress.advance()
+
+
+def check_frames(store: Store) -> None:
+    """Reads all of `frames.bin`. Raises ValueError when a video's frames are not those that the index names."""
+    frame_bytes = store.spec.clip_bytes // store.spec.frames
+    columns = zip(*(store.index[name] for name in ("video", "offset", "num_frames", "frames_sha256")), strict=True)
+    with (store.path / "frames.bin").open("rb") as file, bar("verifying", len(store.index)) as progress:
+        for video, offset, num_frames, frames_sha256 in columns:
+            if sha256_frames(file, offset, num_frames, frame_bytes) != frames_sha256:
+                raise ValueError(
+                    f"store {store.path} is damaged: the frames of {video} in frames.bin are not those that were prepared; "
+                    "run the same command with --force"
+                )
+            progress.advance()

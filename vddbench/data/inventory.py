@@ -1,0 +1,219 @@
+"""What datasets there are and what has become of them: `vddbench datasets`, and `datasets verify`, which reads everything."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from vddbench import lookup
+from vddbench.data.fingerprint import distance
+from vddbench.data.finish import check_frames, fingerprint_of, warn_of_shared
+from vddbench.data.sources.frames import SOURCE
+from vddbench.data.store import Store, check_length, damage_said, read_head, store_path
+from vddbench.spec import DatasetSpec
+from vddbench.system.home import home
+from vddbench.system.progress import clean, say
+
+ROUNDING = 0.01  # grey levels: the order of sums, and 4 bytes each
+HEADINGS = ("dataset", "state", "classes", "clip", "train", "validation", "test", "missing", "MB", "digest", "where")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A dataset of vddbench/data/datasets/, or a store of a user's own. Counts are None while there is no whole store; then
+    `videos` says how many an interrupted run has finished. `validation` videos are among those of `train`.
+    """
+
+    name: str
+    state: str  # prepared, being prepared, interrupted, damaged, not prepared
+    num_classes: int | None
+    clip: str  # T x H x W
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    missing: int | None = None
+    videos: int | None = None
+    bytes: int = 0  # on the disk
+    digest: str = ""
+    fingerprint: str = ""
+    path: str = ""
+    problem: str = ""
+
+
+def inventory() -> list[Entry]:
+    """All of them, by name. What a store's files say of it, without hashing them: `verify` does."""
+    stores = home() / "prepared"
+    there = [place.name for place in stores.glob("[a-z0-9]*") if place.is_dir()] if stores.is_dir() else []
+    return [entry_of(name) for name in sorted({*lookup.names("dataset"), *there})]
+
+
+def entry_of(name: str) -> Entry:
+    place = store_path(name)
+    if not place.is_dir():
+        return Entry(name=name, state="not prepared", **shape_of(spec_of(name)))
+    facts: dict[str, Any] = {"name": name, "path": str(place), "bytes": bytes_in(place)}
+    if not (place / "done.json").is_file():
+        state = "being prepared" if is_locked(place) else "interrupted"
+        return Entry(state=state, videos=journaled(place), **facts, **shape_of(spec_of(name)))
+    try:
+        with damage_said(name, place):
+            spec, digest, fingerprint, missing = read_head(place)
+            index = pd.read_parquet(place / "index.parquet", columns=["split", "validation", "num_frames"])
+            check_length(place, spec, index)
+    except ValueError as error:
+        return Entry(state="damaged", problem=str(error), **facts, **shape_of(spec_of(name)))
+    splits = index["split"].value_counts()
+    return Entry(
+        state="prepared",
+        train=int(splits.get("train", 0)),
+        validation=int(index["validation"].sum()),
+        test=int(splits.get("test", 0)),
+        missing=missing,
+        digest=digest,
+        fingerprint=fingerprint or "",
+        **facts,
+        **shape_of(spec),
+    )
+
+
+def spec_of(name: str) -> DatasetSpec | None:
+    """Of a built-in dataset."""
+    if name not in lookup.names("dataset"):
+        return None
+    spec: DatasetSpec = lookup.load("dataset", name).SPEC
+    return spec
+
+
+def shape_of(spec: DatasetSpec | None) -> dict[str, Any]:
+    if spec is None:
+        return {"num_classes": None, "clip": ""}
+    return {"num_classes": spec.num_classes, "clip": f"{spec.frames}x{spec.size}x{spec.size}"}
+
+
+def bytes_in(place: Path) -> int:
+    """Of a store, and of what is building beside it to take its place."""
+    folders = [place, place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")]
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+
+
+def journaled(place: Path) -> int:
+    """How many videos an unfinished store has."""
+    path = place / "journal"
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return max(0, sum(1 for _ in file) - 1)  # the first line is its header
+
+
+def is_locked(place: Path) -> bool:
+    """Is a process preparing it now?"""
+    path = place.with_name(f".{place.name}.lock")
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def as_dicts(entries: list[Entry]) -> list[dict[str, Any]]:
+    return [asdict(entry) for entry in entries]
+
+
+def as_table(entries: list[Entry]) -> str:
+    """One line a dataset, and below what is wrong with the damaged ones."""
+    rows = [row_of(entry) for entry in entries]
+    text = tabulate(
+        rows, HEADINGS, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *8 * ("right",), "left")
+    )
+    problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
+    return clean("\n".join([text, *problems]))
+
+
+def row_of(entry: Entry) -> list[str]:
+    state = entry.state if entry.videos is None else f"{entry.state}, {entry.videos:,} videos"
+    counts = [f"{n:,}" if n is not None else "-" for n in (entry.train, entry.validation, entry.test, entry.missing)]
+    size = f"{entry.bytes / 1e6:,.1f}" if entry.path else "-"
+    num_classes = "-" if entry.num_classes is None else str(entry.num_classes)
+    return [entry.name, state, num_classes, entry.clip or "-", *counts, size, entry.digest[:12] or "-", entry.path or "-"]
+
+
+def verify(name: str) -> Store:
+    """Reads all of a store and checks it. Raises LookupError when there is none, ValueError saying what is wrong."""
+    started = time.monotonic()
+    store = Store.open(name)  # spec, index and digest agree, and frames.bin has the right length
+    check_rows(store)
+    check_definition(store)
+    check_frames(store)
+    check_fingerprint(store)
+    seconds, frames = time.monotonic() - started, int(store.index["num_frames"].sum())
+    size = (store.path / "frames.bin").stat().st_size
+    counts = f"{len(store.index):,} videos ({store.num_missing:,} missing), {frames:,} frames, {size / 1e6:,.1f} MB"
+    say(f"{name} is whole: {counts}, read in {seconds:,.1f} s; digest {store.digest}")
+    warn_of_shared(store.index)
+    return store
+
+
+def check_rows(store: Store) -> None:
+    """The index keeps to its spec. Raises ValueError: `prepare` did not write such a store."""
+    spec, index = store.spec, store.index
+    in_train = index["split"] == "train"
+    wrong = {
+        "ids are there twice": index["video"].duplicated(),
+        "labels are no class": ~index["label"].between(0, spec.num_classes - 1),
+        "splits are neither train nor test": ~index["split"].isin(["train", "test"]),
+        "validation videos are not in train": index["validation"].astype(bool) & ~in_train,
+        "videos are shorter than a clip": index["num_frames"] < spec.frames,
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            raise ValueError(f"store {store.path} is damaged: {what}: {', '.join(index['video'][rows][:5])}; prepare it again")
+    if lacking := set(range(spec.num_classes)) - set(index["label"][in_train]):
+        names = ", ".join(spec.class_names[label] for label in sorted(lacking)[:5])
+        raise ValueError(f"store {store.path} is damaged: no training video in {names}; prepare it again")
+    if spec.num_videos is not None:
+        check_counts(store, spec, index)
+
+
+def check_fingerprint(store: Store) -> None:
+    """Raises ValueError when it is not that of the store's frames."""
+    if store.fingerprint is None:
+        return
+    if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
+        raise ValueError(f"store {store.path} is damaged: its fingerprint is of other frames; prepare it again")
+
+
+def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
+    """The pinned counts are those of the videos that are there and those that are missing."""
+    assert spec.num_videos is not None
+    found, missing = Counter(index["split"]), spec.num_missing or {}
+    for split, count in spec.num_videos.items():
+        if found[split] + missing.get(split, 0) != count:
+            raise ValueError(
+                f"store {store.path} is damaged: {found[split]:,} {split} videos and {missing.get(split, 0):,} missing ones "
+                f"don't make {count:,}; prepare it again"
+            )
+
+
+def check_definition(store: Store) -> None:
+    """A store of a built-in dataset is that of this version. Raises ValueError naming what differs."""
+    spec = spec_of(store.name)
+    if spec is None:
+        return
+    here, there = dict(spec), dict(store.spec)
+    there["source"] = there["source"].removesuffix(SOURCE)
+    skipped = {"num_missing", "origin"} | (set() if spec.validation_groups else {"validation_groups"})
+    if differing := [field for field in here if field not in skipped and here[field] != there[field]]:
+        raise ValueError(
+            f"store {store.path} is not the {store.name} of this version: it differs in {', '.join(differing)}; "
+            f"run `vddbench prepare {store.name} --force`, or give the store's folder another name"
+        )

@@ -1,0 +1,87 @@
+"""Turns raw videos into a prepared store: decode in parallel, append in order, hash everything, write done.json last.
+
+Workers decode (workers.py); this process appends their frames to `frames.bin`, train first, in the order of the video
+ids, whatever the number of workers, and journals each video (journal.py); index.py completes the store. Memory and scratch
+space stay bounded at any size of dataset. After a kill at any moment, running again resumes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from vddbench import lookup
+from vddbench.data.build import Prepared, build_store, check_name
+from vddbench.data.listing import with_validation
+from vddbench.data.sources.folder import read_folder
+from vddbench.data.sources.frames import in_frames, of_frames
+from vddbench.data.sources.source import check_builtin_options, check_folder
+
+
+def prepare(
+    name: str,
+    *,
+    raw: Path | None = None,
+    folder: Path | None = None,
+    frames_dir: Path | None = None,
+    hub: str | None = None,
+    frames: int | None = None,
+    size: int | None = None,
+    stride: int | Literal["even"] | None = None,
+    classes: list[str] | None = None,
+    student_steps: int | None = None,
+    workers: int | None = None,
+    force: bool = False,
+) -> Prepared:
+    """`vddbench prepare NAME`: a built-in dataset from `raw`, `frames_dir` or `hub` (OWNER/REPO[@revision]), or any
+    videos under a new name from `folder` or `hub`.
+
+    Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
+    """
+    options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
+    options |= {"classes": classes, "student_steps": student_steps}
+    chosen = {option: value for option, value in options.items() if value is not None}
+    if hub is not None:
+        from vddbench.data.sources.hub.prepared import prepare_hub
+
+        if folder is not None or frames_dir is not None:
+            raise ValueError("--hub says where the videos are: leave out --folder and --frames-dir")
+        return prepare_hub(name, hub, raw, chosen, workers, force)
+    if folder is not None:
+        check_name(name)
+        if raw is not None or frames_dir is not None:
+            raise ValueError("--raw and --frames-dir are for built-in datasets, --folder for your own videos: give one of them")
+        if name in lookup.names("dataset"):
+            raise ValueError(f"{name} is a built-in dataset; prepare your folder under another name")
+        spec, listed = read_folder(folder, **chosen)
+        return build_store(name, spec, listed, workers=workers, force=force)
+    check_builtin_options(chosen)
+    if frames_dir is not None:
+        return prepare_frames(name, frames_dir, raw, workers, force)
+    return prepare_builtin(name, raw, workers, force)
+
+
+def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/data/datasets/ from its distributor's files."""
+    module = lookup.load("dataset", name)
+    render = getattr(module, "render", None)
+    if render is None and raw is None:
+        raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
+    check_folder("--raw", raw)
+    where = raw or Path()
+    videos = list(module.videos(where))
+    unlisted = module.unlisted(where) if hasattr(module, "unlisted") else ()
+    spec = with_validation(module.SPEC, videos)
+    return build_store(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
+
+
+def prepare_frames(name: str, frames_dir: Path, raw: Path | None, workers: int | None, force: bool) -> Prepared:
+    """A dataset of vddbench/data/datasets/ from extracted frames. raw: where the distributor's lists are."""
+    module = lookup.load("dataset", name)
+    if not hasattr(module, "listing"):
+        raise ValueError(f"{name} is generated; leave out --frames-dir")
+    check_folder("--frames-dir", frames_dir)
+    check_folder("--raw", raw)
+    listed = list(module.listing(raw))
+    spec = of_frames(with_validation(module.SPEC, listed))
+    return build_store(name, spec, in_frames(listed, frames_dir), workers=workers, force=force)

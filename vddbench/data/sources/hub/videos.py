@@ -1,0 +1,146 @@
+"""Which videos a repo on the Hub has, of a built-in dataset's or as a dataset of one's own. Names and lists are read, nothing
+else is fetched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from vddbench import hub, lookup
+from vddbench.data.listing import with_validation
+from vddbench.data.sources.folder import EXTENSIONS, read_folder
+from vddbench.data.sources.hub.files import HubFiles
+from vddbench.data.sources.hub.parquet import HubParquet, Place
+from vddbench.data.sources.hub.standins import ByClass, StandIns, list_path, lists_below
+from vddbench.data.sources.source import Source
+from vddbench.spec import DatasetSpec, Video
+from vddbench.system.progress import bar, say
+
+GROUPS = "groups.csv"
+Found = tuple[DatasetSpec, list[Video], list[str], Source]  # what `build_locked` takes; the strings name unlisted videos
+Files = dict[str, hub.Remote]  # by path
+
+
+def form_of(repo: hub.Repo, listing: hub.Listing) -> tuple[bool, Files]:
+    """(are they parquet files?, the files with videos): of the two forms the one that takes more bytes.
+
+    Raises ValueError when there is neither.
+    """
+    visible = {path: file for path, file in sorted(listing.files.items()) if not f"/{path}".count("/.")}
+    videos = {path: file for path, file in visible.items() if path.lower().endswith(EXTENSIONS)}
+    shards = {path: file for path, file in visible.items() if path.lower().endswith(".parquet")}
+    if not videos and not shards:
+        kinds = Counter("".join(PurePosixPath(path).suffixes[-2:]).lower() or path for path in visible)
+        found = ", ".join(f"{count:,} {kind[:40]}" for kind, count in kinds.most_common(5)) or "nothing"
+        raise ValueError(
+            f"{repo} at {listing.sha[:8]} has neither video files ({', '.join(EXTENSIONS)}) nor parquet files, but {found}. "
+            "Archives are not read: download and unpack them, then use --raw or --folder"
+        )
+    sizes = [sum(file.size for file in files.values()) for files in (videos, shards)]
+    parquet = not videos or (bool(shards) and sizes[1] > sizes[0])
+    files = shards if parquet else videos
+    say(f"{len(files):,} {'parquet' if parquet else 'video'} files of {sizes[parquet] / 1e6:,.1f} MB")
+    return parquet, files
+
+
+def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], standins: StandIns) -> Found:
+    """{train,test}/<class>/<clip> and groups.csv, as with --folder, whose options are `chosen`."""
+    parquet, files = form_of(repo, listing)
+    if parquet:
+        with_lists = [name for name in lookup.names("dataset") if hasattr(lookup.load("dataset", name), "listing")]
+        raise ValueError(
+            f"{repo} has its videos in parquet files; these are read for {', '.join(with_lists)} only, whose lists say what a "
+            "video is. Videos of your own are files in the repo: {train,test}/<class>/<clip>.mp4"
+        )
+    add_files(standins, ((path if path.startswith(("train/", "test/")) else None, path) for path in files), files)
+    groups = [(GROUPS, GROUPS, listing.files[GROUPS].size)] if GROUPS in listing.files else []
+    standins.add_lists(groups, partial(write_list, repo, listing.sha))
+    spec, videos = read_folder(standins.folder, **chosen)
+    return spec, *files_in_repo(repo, listing.sha, files, standins, videos, [])
+
+
+def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> Found:
+    """A dataset of vddbench/data/datasets/. Raises FileNotFoundError without its lists, ValueError when two files are one video."""
+    parquet, files = form_of(repo, listing)
+    add_lists(module, repo, listing, raw, standins)
+    try:
+        listed = list(module.listing(standins.folder))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. With --hub, --raw DIR holds the lists that the repo lacks") from None
+    by_class = ByClass(listed, module.SPEC.class_names) if hasattr(module, "unlisted") else None
+    if parquet:
+        source = HubParquet(repo, listing.sha, files)
+        places = add_rows(standins, source, module.SUFFIX, by_class)
+    else:
+        paths = (path for path in files if path.lower().endswith(module.SUFFIX))
+        add_files(standins, ((by_class(path) if by_class else path, path) for path in paths), files)
+    videos = list(module.videos(standins.folder))
+    unlisted = list(module.unlisted(standins.folder)) if by_class else []
+    spec = with_validation(module.SPEC, videos)
+    if not parquet:
+        return spec, *files_in_repo(repo, listing.sha, files, standins, videos, unlisted)
+    here = [replace(video, path=video.path and video.path.relative_to(standins.folder)) for video in videos]
+    source.places = {video.id: places[str(video.path)] for video in here if video.path}
+    return spec, here, unlisted, source
+
+
+def files_in_repo(
+    repo: hub.Repo, sha: str, files: Files, standins: StandIns, videos: list[Video], unlisted: list[str]
+) -> tuple[list[Video], list[str], Source]:
+    """The videos with their paths in the repo, and where they are to be had."""
+    paths = {video.id: standins.original(video.path) for video in videos if video.path}
+    there = [replace(video, path=Path(paths[video.id]) if video.path else None) for video in videos]
+    return there, unlisted, HubFiles(repo, sha, {video: (path, files[path]) for video, path in paths.items()})
+
+
+def add_files(standins: StandIns, paths: Iterable[tuple[str | None, str]], files: Files) -> None:
+    """Stand-ins of (path, file of the repo); one without a path is none of the dataset's."""
+    with bar("matching names", len(files)) as progress:
+        for path, original in paths:
+            if path is not None:
+                standins.add(path, files[original].size, original)
+            progress.advance()
+
+
+def add_rows(
+    standins: StandIns, source: HubParquet, suffix: str, by_class: Callable[[str], str | None] | None
+) -> dict[str, Place]:
+    """Stand-ins of rows; returns where each path lies."""
+    places: dict[str, Place] = {}
+    for name, place in source.names():
+        *folders, file = name.split("/")
+        file = file if file.lower().endswith(EXTENSIONS) else file + suffix  # video_id
+        path = by_class("/".join([*folders, file])) if by_class else file
+        if path is not None:
+            standins.add(path, 0, f"{source.paths[place.shard]} row {place.row} of row group {place.group}")
+            places[path] = place
+    return places
+
+
+def add_lists(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> None:
+    """The dataset's lists, from `raw` or from the repo."""
+    if raw is not None:
+        copied = standins.add_lists(lists_below(module.LIST_FILES, raw), copy_list)
+    else:
+        copied = standins.add_lists(lists_in(module, listing), partial(write_list, repo, listing.sha))
+    if copied:
+        say(f"{copied} official lists from {raw or 'the repo'}")
+
+
+def lists_in(module: Any, listing: hub.Listing) -> Iterator[tuple[str, str, int]]:
+    for path, file in sorted(listing.files.items()):
+        if found := list_path(module.LIST_FILES, path):
+            yield found, path, file.size
+
+
+def write_list(repo: hub.Repo, sha: str, path: str, size: int, out: BinaryIO) -> None:
+    hub.copy(repo, path, sha, 0, size, out)
+
+
+def copy_list(path: str, size: int, out: BinaryIO) -> None:
+    out.write(Path(path).read_bytes())

@@ -1,0 +1,137 @@
+"""The process pool of `prepare`: videos in, their frames out in the same order, however long each takes.
+
+Processes are spawned (a fork would copy torch's locks in an unknown state), import no torch, never see Ctrl-C (the
+parent ends them), and end with their parent, also when it was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from vddbench.data.decode import Geometry, Stored, UnreadableVideo, start_worker, store_video
+from vddbench.data.fingerprint import thumbnail
+
+if TYPE_CHECKING:  # workers import this file
+    from vddbench.spec import DatasetSpec, Video
+
+IN_FLIGHT = 4  # videos a worker that are decoded ahead of the one being appended
+
+Render = Callable[["Video"], np.ndarray]
+Finished = tuple["Video", Stored | UnreadableVideo, BinaryIO]  # the file holds the stored frames
+
+
+def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> Generator[Finished]:
+    """A procedural dataset, in this process: every rendered frame is stored."""
+    for video in videos:
+        frames = render(video)
+        size = spec.size
+        assert frames.dtype == np.uint8 and frames.shape[1:] == (size, size, 3) and len(frames) >= spec.frames
+        digest = hashlib.sha256(frames.tobytes()).hexdigest()
+        small = thumbnail(frames)
+        stored = Stored(num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest, thumbnail=small)
+        yield video, stored, io.BytesIO(frames.tobytes())
+
+
+def decoded_videos(
+    videos: Iterable[tuple[Video, Path]], spec: DatasetSpec, parts: Path, workers: int, *, keep: bool = True
+) -> Generator[Finished]:
+    """Videos in their order, each with its file, decoded by `workers` processes through files in the folder `parts`; they are
+    asked for as their turn comes. Without `keep` a video's file goes once it is decoded.
+
+    Raises OSError when a part can't be written, ValueError when a worker died, and what `videos` raises.
+    """
+    waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
+    numbered = iter(enumerate(videos))
+    geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+        try:
+            while True:
+                for i, (video, path) in islice(numbered, workers * IN_FLIGHT - len(waiting)):
+                    part = parts / str(i)
+                    with _no_interrupt(), _no_script():
+                        waiting.append((video, part, pool.submit(_store, path.absolute(), geometry, part, keep)))
+                if not waiting:
+                    return
+                yield _first(waiting)
+                waiting.popleft()
+        except BrokenProcessPool:
+            names = ", ".join(str(video.path) for video, _, _ in waiting)
+            raise ValueError(
+                "a decoding process died: out of memory, or a decoder crashed on one of these videos (take it out then): "
+                f"{names}"
+            ) from None
+        finally:
+            if waiting:  # Ctrl-C or an error: don't wait for the videos in flight
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
+
+
+def _store(path: Path, spec: Geometry, part: Path, keep: bool) -> Stored:
+    try:
+        if not path.is_dir():
+            return store_video(path, spec, part)
+        from vddbench.data.sources.frames import store_frames
+
+        return store_frames(path, spec, part)
+    finally:
+        if not keep:
+            path.unlink(missing_ok=True)
+
+
+def _first(waiting: deque[tuple[Video, Path, Future[Stored]]]) -> Finished:
+    video, part, future = waiting[0]
+    try:
+        stored = future.result()
+    except UnreadableVideo as problem:
+        part.unlink(missing_ok=True)
+        return video, problem, io.BytesIO()
+    file = part.open("rb")
+    part.unlink()  # the open file stays readable, and is gone once it was copied
+    return video, stored, file
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Processes started inside inherit that SIGINT is blocked; here it is only late."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Processes started inside don't run the script again that runs here, as multiprocessing would have it: they need nothing
+    of it, and what the command line imports took them as long as the decoder.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def num_cores() -> int:
+    """Cores this process may use: a Slurm job's share, not the whole node."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,50 @@
+"""Choosing train videos class by class: what coreset baselines share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from vddbench.data.store import Split
+from vddbench.distillation.contract import Distilled
+from vddbench.spec import ConfigValue, Task
+
+
+def ipc_of(task: Task, method: str) -> int:
+    """The clips a class of a budgeted task. Raises ValueError for DATASET-full."""
+    if task.ipc is None:
+        raise ValueError(f"{method} needs a budget; {task} has none: use {task.dataset}-ipc1, or the baseline `full`")
+    return task.ipc
+
+
+def rows_of(train: Split, label: int, count: int) -> np.ndarray:
+    """Row numbers of a class's videos. Raises ValueError when it has fewer than `count`."""
+    rows = np.flatnonzero(train.labels == label)
+    if len(rows) < count:
+        name = train.spec.class_names[label]
+        raise ValueError(f"class {name!r} has {len(rows)} train videos, {count} are needed; use a smaller ipc")
+    return rows
+
+
+def per_class(train: Split, count: int, choose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """[K*count] rows, class by class: `choose` gets the rows of a class and returns `count` of them."""
+    chosen = [choose(rows_of(train, label, count)) for label in range(train.spec.num_classes)]
+    return np.concatenate(chosen)
+
+
+def parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """[K*ipc] sets of rows, class by class: `mean_of` random videos of the class each, none in two; fewer when it has fewer."""
+    found: list[np.ndarray] = []
+    for label in range(train.spec.num_classes):
+        rows = rng.permutation(rows_of(train, label, ipc))
+        size = min(mean_of, len(rows) // ipc)
+        found += list(rows[: ipc * size].reshape(ipc, size))
+    return found
+
+
+def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray, chosen: Mapping[str, ConfigValue] | None = None) -> Distilled:
+    """Tensors of the `pixels` decoder: real uint8 clips and their labels. chosen: told in the manifest."""
+    tensors = {"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])}
+    return Distilled(tensors=tensors, chosen=dict(chosen or {}))

@@ -1,0 +1,46 @@
+"""Features of clips in MiniC3D networks, for distillers: `embed` before the pooling head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vddbench.evaluation.students import convnet3d
+from vddbench.evaluation.train import best_precision, build, to_input
+from vddbench.spec import DatasetSpec
+
+BATCH = {"cpu": 32, "cuda": 512}  # clips a forward pass without gradients
+
+
+def random_net(spec: DatasetSpec, seed: int, device: torch.device) -> convnet3d.ConvNet3D:
+    """A MiniC3D with the initial weights a student would have; its own weights need no gradients."""
+    net = build(convnet3d, spec, seed, device)
+    assert isinstance(net, convnet3d.ConvNet3D)
+    return net.requires_grad_(False)
+
+
+def fresh_seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """The precision students train in on this device."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device, convnet3d) == "bf16")
+
+
+def embed(net: convnet3d.ConvNet3D, x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Normalised [N, C, T, H, W] -> float32 features [N, D], differentiable in x."""
+    with autocast(device):
+        return net.embed(x).float()
+
+
+@torch.no_grad()
+def features(net: convnet3d.ConvNet3D, clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
+    """uint8 [N, T, H, W, C] -> float32 features [N, D] without gradients, in batches that fit a cache."""
+    size = BATCH[device.type]
+    return torch.cat([embed(net, to_input(clips[i : i + size], spec, device), device) for i in range(0, len(clips), size)])
+
+
+def class_means(values: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """[K*n, D], class by class -> [K, D]: the mean of each class's n rows."""
+    return values.reshape(num_classes, -1, values.shape[1]).mean(1)

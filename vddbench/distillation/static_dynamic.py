@@ -1,0 +1,167 @@
+"""The static-dynamic memory (2312.00362): frozen stills, learned motions and one learned hallucinator for all slots.
+
+Decoder `static_dynamic`. A slot has P stills and Q motions; learning draws pairs, a student sees all P x Q.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vddbench.data.store import Split
+from vddbench.distillation.synthetic_clips import blurred, learnable, narrow_labels, real_start, to_stored
+from vddbench.evaluation.train import to_input
+from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.submissions.decoders.static_dynamic import every_pair, hallucinate
+from vddbench.submissions.quantise import quantise
+from vddbench.submissions.tensors import value_range
+
+Start = Literal["default", "identity"]
+MOTION_SHARE = 0.1  # of a motion of unit variance in a clip, under "identity"; ours
+HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
+
+
+class StaticDynamic:
+    """`statics` are taken as they are; motions start as N(0, 1), or as given."""
+
+    def __init__(
+        self,
+        statics: torch.Tensor,
+        labels: torch.Tensor,
+        dynamics: int,
+        hallucinator: str,
+        spec: DatasetSpec,
+        seed: int,
+        device: torch.device,
+        smooth: float = 0.0,
+        start: torch.Tensor | None = None,
+    ) -> None:
+        """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot.
+
+        start: [S, Q, T, 1, H, W], of the motions.
+        """
+        self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
+        rng = np.random.default_rng([seed, 1])  # not those that chose the stills
+        shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
+        motions = torch.from_numpy(rng.standard_normal(shape, np.float32)) if start is None else start
+        weight, bias = hallucinator_start(hallucinator, rng)
+        self.smooth, self.start = smooth, motions.to(device) if smooth else None
+        self.parameters = {
+            "dynamics": learnable(torch.zeros_like(motions, device=device) if smooth else motions.to(device)),
+            "hallucinator.weight": learnable(weight.to(device)),
+            "hallucinator.bias": learnable(bias.to(device)),
+        }
+
+    def clips(self, rng: np.random.Generator) -> torch.Tensor:
+        """[S, C, T, H, W] normalised: of each slot one pair drawn at random, differentiable in motions and hallucinator."""
+        slots = np.arange(len(self.labels))
+        stills, motions = self.per_slot
+        return self._pairs(slots, rng.integers(stills, size=len(slots)), rng.integers(motions, size=len(slots)))
+
+    def every_clip(self) -> torch.Tensor:
+        """[S*P*Q, C, T, H, W]: all pairs of the first slot, of the second, ...; in a slot all motions of its first still come
+        first. Differentiable as `clips`."""
+        stills, motions = self.per_slot
+        slots, p, q = np.indices((len(self.labels), stills, motions)).reshape(3, -1)
+        return self._pairs(slots, p, q)
+
+    @property
+    def per_slot(self) -> tuple[int, int]:
+        """(P, Q)."""
+        return self.statics.shape[1], self.parameters["dynamics"].shape[1]
+
+    def _pairs(self, slots: np.ndarray, p: np.ndarray, q: np.ndarray) -> torch.Tensor:
+        at, still, motion = (torch.from_numpy(each).to(self.statics.device) for each in (slots, p, q))
+        chosen = self.motions()[at, motion].transpose(1, 2)  # [N, 1, T, H, W]
+        weight, bias = self.parameters["hallucinator.weight"], self.parameters["hallucinator.bias"]
+        return hallucinate(self.statics[at, still], chosen, weight, bias)
+
+    def motions(self) -> torch.Tensor:
+        """[S, Q, T, 1, H, W], differentiable; with `smooth`, their start plus a blurred change, as in memory.Pixels."""
+        learned = self.parameters["dynamics"]
+        return learned if self.start is None else self.start + blurred(learned.flatten(0, 1), self.smooth).view_as(learned)
+
+    def exact(self) -> ClipSet:
+        statics, motions, weight, bias = self._stored()
+        return ClipSet(clips=every_pair(statics, motions, weight, bias, self.spec), labels=self._pair_labels())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        statics, motions, weight, bias = self._stored()
+        still = quantise(statics, torch.uint8, [])
+        motion, scale, offset = eight_bits(motions)
+        affine = {f"static_{name}": value for name, value in still.items() if name != "pixels"}
+        return {
+            "statics": still["pixels"],
+            **affine,
+            "dynamics": motion,
+            "dynamic_scale": scale,
+            "dynamic_offset": offset,
+            "hallucinator_weight": weight,
+            "hallucinator_bias": bias,
+            "labels": narrow_labels(self._pair_labels(), self.spec),
+        }
+
+    def _stored(self) -> tuple[torch.Tensor, ...]:
+        """What the decoder works with, unrounded, on the CPU: [S, P, H, W, 3], [S, Q, T, H, W, 1], weight, bias."""
+        slots, stills = self.statics.shape[:2]
+        stored = to_stored(self.statics.flatten(0, 1), self.spec)  # [S*P, H, W, 3]
+        statics = stored.reshape(slots, stills, *stored.shape[1:]).contiguous()
+        motions = self.motions().detach().cpu().movedim(3, -1).contiguous()
+        weight, bias = (self.parameters[f"hallucinator.{name}"].detach().cpu().clone() for name in ("weight", "bias"))
+        return statics, motions, weight, bias
+
+    def _pair_labels(self) -> torch.Tensor:
+        pairs = self.statics.shape[1] * self.parameters["dynamics"].shape[1]
+        return self.labels.cpu().repeat_interleave(pairs)
+
+
+def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int) -> torch.Tensor:
+    """[K*ipc, Q, T, 1, H, W]: mean grey clips without their mean over time, so that "identity" adds just that to a still.
+
+    Each is of `mean_of` videos of the class, none in two; fewer when it has fewer. With as many stills that start as
+    means they are of the same clips, so a motion on its own still starts as their mean clip, in grey.
+    """
+    clips, _ = real_start(train, ipc * dynamics, np.random.default_rng(seed), mean_of)
+    grey = to_input(clips, train.spec, torch.device("cpu")).mean(1)  # [S*Q, T, H, W]
+    moving = (grey - grey.mean(1, keepdim=True)) / MOTION_SHARE
+    return moving.reshape(-1, dynamics, train.spec.frames, 1, *grey.shape[2:])
+
+
+def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight, bias). `default` is PyTorch's for a Conv3d, as SDD's Conv3DNet has it; `identity` passes the still
+    through and adds MOTION_SHARE of the motion to each colour.
+    """
+    if start == "default":
+        torch.manual_seed(int(rng.integers(2**31)))
+        layer = torch.nn.Conv3d(4, 3, 3, padding=1)
+        return layer.weight.detach(), layer.bias.detach() if layer.bias is not None else torch.zeros(3)
+    if start != "identity":
+        raise ValueError(f"hallucinator {start!r} is no start; allowed: default, identity")
+    weight = torch.zeros(HALLUCINATOR_SHAPE)
+    weight[range(3), range(3), 1, 1, 1] = 1.0
+    weight[:, 3, 1, 1, 1] = MOTION_SHARE
+    return weight, torch.zeros(3)
+
+
+def eight_bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(uint8, scale [1], offset [1]) that reach from the smallest value to the largest."""
+    low, high = value_range(values)
+    scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
+    return ((values - offset) / scale).round_().clamp_(0, 255).to(torch.uint8), scale, offset
+
+
+def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> None:
+    """Raises ValueError, before anything is learned, when slots of so many stills and motions pass the budget in uint8."""
+    slots = (task.ipc or 0) * spec.num_classes
+    label_bytes = 1 if spec.num_classes <= 256 else 2
+    pixels = spec.size * spec.size
+    slot = pixels * (3 * statics + spec.frames * dynamics) + statics * dynamics * label_bytes
+    shared = 4 * (int(np.prod(HALLUCINATOR_SHAPE)) + 3 + 2 * 3 + 2)  # hallucinator, scales and offsets in float32
+    needed, budget = slots * slot + shared, task.budget_bytes(spec)
+    if budget is not None and needed > budget:
+        raise ValueError(
+            f"{statics} statics and {dynamics} dynamics a slot need {needed:,} bytes, {task} allows {budget:,}; "
+            "use fewer stills_per_slot or dynamics_per_slot"
+        )

@@ -1,0 +1,103 @@
+"""Answers of a trained student on the videos of a split: the protocol's views, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from vddbench.data.store import Split
+from vddbench.evaluation.students import StudentModule
+from vddbench.evaluation.train import exact_fp32, to_input, train
+from vddbench.protocol import V1
+from vddbench.records.predictions import Predictions
+from vddbench.spec import ClipSet, Task
+from vddbench.system.device import best_device
+
+TEST_BATCH = 64  # clips; the last batch is padded to it, so the arithmetic is the same for every clip
+
+
+def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: int) -> Iterator[tuple[torch.Tensor, int]]:
+    """Clips in batches of `batch`, the last one padded with its first clip; the next one is read while one is computed."""
+    with ThreadPoolExecutor(1) as reader:
+
+        def read(i: int) -> tuple[torch.Tensor, int]:
+            rows = np.arange(i, min(i + batch, len(videos)))
+            padded = np.resize(rows, batch)
+            return split.clips(videos[padded], starts[padded]), len(rows)
+
+        ahead = reader.submit(read, 0)
+        for i in range(0, len(videos), batch):
+            ready = ahead.result()
+            if i + batch < len(videos):
+                ahead = reader.submit(read, i + batch)
+            yield ready
+
+
+def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """([n, 2] distinct (video, start) pairs, [V * views] which of them each view is)."""
+    starts = split.even_starts(V1.test_views)
+    pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
+    unique, where = np.unique(pairs, axis=0, return_inverse=True)
+    return unique, where
+
+
+def num_clips(split: Split) -> int:
+    """How many clips an answer on every video takes."""
+    return len(views_of(split)[0]) if len(split) else 0
+
+
+@torch.no_grad()
+def probabilities(
+    model: torch.nn.Module,
+    split: Split,
+    device: torch.device,
+    *,
+    batch: int = TEST_BATCH,
+    on_clips: Callable[[int], None] = lambda clips: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """([V, K] mean softmax over the protocol's views, [V, K] softmax of the centre clip), float32, in eval mode and fp32.
+
+    Views that coincide (short videos) are computed once. A clip's result does not depend on its neighbours.
+    """
+    unique, where = views_of(split)
+    out = np.empty((len(unique), split.spec.num_classes), np.float32)
+    done = 0
+    model.eval()
+    with exact_fp32():
+        for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch):
+            softmax = model(to_input(clips, split.spec, device)).double().softmax(1)
+            out[done : done + count] = softmax[:count].float().cpu().numpy()
+            done += count
+            on_clips(count)
+    views = out[where.reshape(len(split), V1.test_views)]  # [V, views, K]; the centre is the middle view
+    return views.mean(1), views[:, V1.test_views // 2]
+
+
+def predict(
+    model: torch.nn.Module, split: Split, device: torch.device, on_clips: Callable[[int], None] = lambda clips: None
+) -> Predictions:
+    """Answers on every video of a split. Ties go to the smaller class index; non-finite outputs answer -1, always wrong."""
+    mean, centre = probabilities(model, split, device, on_clips=on_clips)
+    order = np.argsort(-mean, axis=1, kind="stable")[:, :5].astype(np.int32)
+    bad = ~(np.isfinite(mean).all(1) & np.isfinite(centre).all(1))
+    order[bad] = -1
+    true = mean[np.arange(len(split)), split.labels].astype(np.float32)
+    return Predictions(
+        video=split.index["video"].to_numpy(str),
+        group=split.index["group"].to_numpy(str),
+        label=split.labels.astype(np.int32),
+        top5=order,
+        true_probability=np.where(bad, np.float32(0), true),
+        centre_top1=np.where(bad, -1, centre.argmax(1)).astype(np.int32),
+    )
+
+
+def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
+    """Top-1 on `split` of one student trained on `clipset` as the protocol says: for tuning a method on validation videos."""
+    steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
+    device = best_device()
+    trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, device=device)
+    return predict(trained.model, split, device).scores()["top1"]

@@ -1,0 +1,127 @@
+"""How fast this machine trains and tests a student, beside the bare network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.utils.flop_counter import FlopCounterMode
+
+from vddbench.data.store import Split
+from vddbench.evaluation.predict import probabilities
+from vddbench.evaluation.students import StudentModule
+from vddbench.evaluation.train import best_precision, build, optimiser, to_input, train
+from vddbench.spec import ClipSet, DatasetSpec
+
+ROUNDS = 5
+
+
+ROUND_SECONDS = 1.0  # a round is at least this long, so that a fast GPU is measured too, and not the call
+
+
+MIN_STEPS = 4  # of a round
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Seconds a clip: the referee's and the bare network's; GFLOP a clip of one training step."""
+
+    train: float
+    bare_train: float
+    test: float
+    bare_test: float
+    gflop: float
+
+
+def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:
+    """Times one student at one clip shape on random clips."""
+    clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
+    model = build(student, spec, 0, device)
+    x = to_input(clipset.clips, spec, device)
+    labels = clipset.labels.to(device)
+    precision = best_precision(device, student)
+    sgd = optimiser(model, student.RECIPE)
+
+    def bare_train(steps: int) -> None:
+        model.train()
+        for _ in range(steps):
+            sgd.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(x)
+            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+            sgd.step()
+
+    def referee_train(steps: int) -> None:
+        train(clipset, spec, student, steps=steps, batch=batch, seed=0, device=device, micro_batch=batch)
+
+    def bare_test() -> None:
+        model.eval()
+        with torch.no_grad():
+            for _ in range(4):
+                model(x)
+
+    def referee_test() -> None:
+        probabilities(model, split, device, batch=batch)
+
+    with FlopCounterMode(display=False) as counter:
+        bare_train(1)
+    steps = max(MIN_STEPS, ceil(ROUND_SECONDS / timed(lambda: bare_train(1), device)))
+    rounds = [
+        (
+            per_step(referee_train, steps, device) / batch,
+            per_step(bare_train, steps, device) / batch,
+            timed(referee_test, device) / (4 * batch),
+            timed(bare_test, device) / (4 * batch),
+        )
+        for _ in range(ROUNDS)
+    ]
+    medians = [median(column) for column in zip(*rounds, strict=True)]
+    return Speed(
+        train=medians[0],
+        bare_train=medians[1],
+        test=medians[2],
+        bare_test=medians[3],
+        gflop=counter.get_total_flops() / batch / 1e9,
+    )
+
+
+def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
+    """Seconds a step, without what a call costs once (building the network)."""
+    short = timed(lambda: run(1), device)
+    return (timed(lambda: run(1 + steps), device) - short) / steps
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def random_clips(spec: DatasetSpec, count: int) -> ClipSet:
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.randint(0, 256, (count, *spec.clip_shape), generator=generator, dtype=torch.uint8)
+    return ClipSet(clips=clips, labels=torch.arange(count) % spec.num_classes)
+
+
+def random_split(spec: DatasetSpec, count: int) -> Split:
+    """`count` videos of exactly one clip each, in memory."""
+    frames = random_clips(spec, count).clips.flatten(0, 1).numpy()
+    index = pd.DataFrame(
+        {
+            "video": [f"v{i}" for i in range(count)],
+            "label": np.arange(count) % spec.num_classes,
+            "group": "",
+            "offset": np.arange(count) * spec.frames,
+            "num_frames": spec.frames,
+        }
+    )
+    return Split(name="test", dataset="bench", digest="", spec=spec, index=index, frames=frames)

@@ -1,0 +1,21 @@
+"""R(2+1)D-18 of torchvision, random init. A transfer student. Source: Tran et al., CVPR 2018, arXiv 1711.11248.
+
+Trained in fp32: under bf16 autocast with one CPU thread (torch 2.15, AVX512-BF16, movingshapes, 8 clips) its loss becomes NaN
+within 20 steps, with two threads and in fp32 the same steps stay finite.
+It has batch norm, so its batch is never split: statistics over fewer clips are another network.
+"""
+
+from __future__ import annotations
+
+import torch
+from torchvision.models.video import r2plus1d_18
+
+from vddbench.spec import Recipe
+
+RECIPE = Recipe(lr=0.01)  # SDD's for its students; not yet chosen by `python leaderboard/studies lr`
+
+
+def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module:
+    """clip_shape (T, H, W, C); any shape will do."""
+    network: torch.nn.Module = r2plus1d_18(weights=None, num_classes=num_classes)
+    return network

@@ -1,1 +1,0 @@
-"""One file per network with its frozen `RECIPE`: `build(clip_shape, num_classes)`."""

@@ -1,0 +1,58 @@
+"""A few frames a clip at stored times, linearly interpolated: motion as cross-fades.
+
+frames [N, F, H, W, 3] uint8, float16 or float32 on the 0-255 scale; times [N, F] float32 or float16, counted in frames
+from 0 to T - 1, strictly increasing in each row; labels [N] int or [N, K] float; optional scale [3] and offset [3]
+float32, per channel: value = stored * scale + offset. Before the first and after the last time the clip stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions.tensors import AFFINE, SOFT_DTYPES, Want, affine, expect, label_want, labels, pixel_want
+
+
+def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
+    """Clips have the dtype of the frames: uint8 is rounded, for a quarter of the memory; everything else is float32.
+
+    Raises ValueError naming every tensor at fault, and the first row of times that is.
+    """
+    wanted = {
+        "frames": pixel_want("N", "F", *spec.clip_shape[1:]),
+        "times": Want((("N", "F"),), SOFT_DTYPES),
+        "labels": label_want(spec),
+    }
+    expect(tensors, wanted, AFFINE)
+    times = tensors["times"].to(torch.float32).contiguous()
+    _check_times(times, spec.frames)
+    frames = affine(tensors, tensors["frames"])
+    return ClipSet(clips=_interpolate(frames, times, spec.frames), labels=labels(tensors, spec))
+
+
+def _check_times(times: torch.Tensor, frames: int) -> None:
+    bad = (times < 0).any(1) | (times > frames - 1).any(1) | (times.diff(dim=1) <= 0).any(1)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        found = ", ".join(f"{t:g}" for t in times[row, :8].tolist())
+        raise ValueError(
+            f"tensor 'times' row {row} is [{found}{', ...' if times.shape[1] > 8 else ''}]; "
+            f"allowed: strictly increasing from 0 to {frames - 1}"
+        )
+
+
+def _interpolate(frames: torch.Tensor, times: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """[N, F, H, W, 3], [N, F] -> [N, T, H, W, 3] of the frames' dtype."""
+    rows = torch.arange(len(frames))
+    last = times.shape[1] - 1
+    clips = torch.empty((len(frames), num_frames, *frames.shape[2:]), dtype=frames.dtype)
+    for t in range(num_frames):  # a frame at a time: the temporaries stay a T-th of the clips
+        after = torch.searchsorted(times, torch.full((len(frames), 1), float(t)), right=True)[:, 0]
+        left, right = (after - 1).clamp(0, last), after.clamp(0, last)
+        begin, end = times[rows, left], times[rows, right]
+        share = torch.where(right > left, (t - begin) / (end - begin), 0.0)
+        mixed = torch.lerp(frames[rows, left].float(), frames[rows, right].float(), share[:, None, None, None])
+        clips[:, t] = mixed if frames.is_floating_point() else mixed.round()
+    return clips

@@ -1,0 +1,97 @@
+"""Previews of a distilled set: one small looping animated WebP a class, made from the clips a student sees.
+
+A picture for people, never data: frames are rounded to 8 bits, shrunk and compressed until a file is small.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vddbench.spec import ClipSet, DatasetSpec, Submission
+from vddbench.submissions.submission import decode
+from vddbench.system.files import replacing
+
+VERSION = 1  # raised when the same payload gives other pictures, so that none is taken for up to date
+MAX_BYTES = 50_000  # of one preview; fifty of them are a page's 2.5 MB
+MAX_FRAMES = 32  # of longer clips every n-th is shown
+MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
+FRAME_MILLISECONDS = 120
+QUALITIES = (75, 50, 25, 5)  # of WebP, tried until a file is small enough
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One file of `write`, and whose class it shows."""
+
+    file: str  # name inside the folder
+    label: int
+    class_name: str
+
+
+def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: int = 64) -> list[Preview]:
+    """Writes `class0003.webp` and its like for the first `max_classes` classes that have a clip.
+
+    Of a class its first clip is shown; where labels are probabilities, the clip with most of that class. Raises ValueError
+    or LookupError when the payload can't be decoded, OSError when the folder can't be written.
+    """
+    clip_set = decode(submission, spec)
+    previews: list[Preview] = []
+    for label, index in _shown(clip_set, spec.num_classes):
+        if len(previews) == max_classes:
+            break
+        name = f"class{label:04}.webp"
+        data = animated(frames_of(clip_set.clips[index]))
+        with replacing(folder / name) as file:
+            file.write(data)
+        previews.append(Preview(name, label, spec.class_names[label]))
+    return previews
+
+
+def _shown(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int]]:
+    """(class, clip) by class; a class without clips of its own is left out."""
+    if clip_set.labels.ndim == 2:
+        yield from enumerate(clip_set.labels.argmax(0).tolist())
+        return
+    for label in range(num_classes):
+        found = (clip_set.labels == label).nonzero()
+        if len(found):
+            yield label, int(found[0, 0])
+
+
+def frames_of(clip: torch.Tensor) -> np.ndarray:
+    """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]; what is not finite is black."""
+    every = -(-len(clip) // MAX_FRAMES)
+    kept = clip[::every]
+    if kept.dtype != torch.uint8:
+        kept = kept.float().nan_to_num(0, 0, 0).round().clamp(0, 255).to(torch.uint8)
+    return kept.cpu().numpy()
+
+
+def animated(frames: np.ndarray) -> bytes:
+    """uint8 [T, H, W, 3] -> a looping WebP of at most MAX_BYTES, as good as fits."""
+    side = min(MAX_SIDE, frames.shape[2])
+    while True:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        if side < frames.shape[2]:
+            pictures = [picture.resize((side, side), Image.Resampling.BOX) for picture in pictures]
+        for quality in QUALITIES:
+            data = _webp(pictures, quality)
+            if len(data) <= MAX_BYTES:
+                return data
+        side //= 2  # 32 frames of 16 x 16 are 24,576 bytes before compression, so this ends
+
+
+def _webp(pictures: list[Image.Image], quality: int) -> bytes:
+    buffer = io.BytesIO()
+    first, *rest = pictures
+    first.save(
+        buffer, "WEBP", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0, quality=quality, method=4
+    )
+    return buffer.getvalue()
