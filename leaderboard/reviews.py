@@ -6,7 +6,6 @@ Reviews stand in `reviews/` beside a results folder, `reviews/TASK/METHOD@SHA8/S
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from vddbench.data.fingerprint import same_data
 from vddbench.records.files import MAX_JSON_BYTES, address, all_record_files, path_of, read_record
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record, Review
-from vddbench.system.files import no_twins
+from vddbench.system.files import parse_json
 
 SAME = ("task", "method", "distill_seed", "submission_sha256", "student", "seed", "protocol_hash")
 MEASURED = ("environment", "train_seconds", "test_seconds")
@@ -175,11 +174,11 @@ def parsed(path: Path) -> tuple[Review, bytes]:
         raise ValueError(f"review {path} has {path.stat().st_size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
     text = path.read_bytes()
     try:
-        json.loads(text, object_pairs_hook=no_twins)
+        parse_json(text, MAX_JSON_BYTES)
         return Review.model_validate_json(text), text
     except ValidationError as error:
         raise ValueError(f"review {path} is not valid: {error.errors()[0]['msg'][:200]}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"review {path} is not valid JSON: {str(error)[:200]}") from error
 
 

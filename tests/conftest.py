@@ -7,28 +7,21 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from tests.builders.hub import peer as peer
+from tests.builders.stores import SIZE, longer
 from vddbench.data.build import build_store
 from vddbench.data.datasets import movingshapes
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
-from vddbench.lookup import load
-from vddbench.spec import Task, Video
+from vddbench.spec import Task
 
-SIZE = 44  # pixels of the tiny store; the ranked student takes 43 and more
 torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background; interrupted children would not hear
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
-SHARED = Path(__file__).parents[1].parent / "shared"  # real clips for development, beside the checkout
-
-
-def quickest(method: str) -> str | None:
-    """The preset to test a baseline with: the published settings of iterative ones take hours."""
-    return "smoke" if hasattr(load("baseline", method), "learner") else None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,12 +31,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("home")
         patch.setenv("VDDBENCH_HOME", str(folder))
         yield folder
-
-
-def longer(video: Video) -> np.ndarray:
-    """The middle of a clip of movingshapes, of every other video with more frames: some have several starts, some one."""
-    frames = movingshapes.render(video)[:, 10 : 10 + SIZE, 10 : 10 + SIZE]
-    return np.concatenate([frames, frames[::-1]])[: 8 + 3 * (int(video.id[-1]) % 3)]
 
 
 @pytest.fixture(scope="session")

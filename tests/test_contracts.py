@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import quickest
+from tests.builders.stores import quickest
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
 from vddbench.lookup import load, named_in_tables, names
@@ -186,4 +186,8 @@ def test_a_source_file_says_what_it_is_and_keeps_the_doors_shut(path: Path) -> N
 
 def test_only_evaluation_and_studies_open_the_test_split() -> None:
     openers = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"(store|Store\(.*\))\.test\b", p.read_text())}
-    assert openers <= {"vddbench/evaluation/evaluate.py", "leaderboard/studies/protocol_studies.py", "vddbench/data/build.py"}  # prepare counts it
+    assert openers <= {
+        "vddbench/evaluation/evaluate.py",
+        "leaderboard/studies/protocol_studies.py",
+        "vddbench/data/build.py",
+    }  # prepare counts it

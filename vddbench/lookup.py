@@ -1,32 +1,70 @@
-"""Finds a dataset, decoder, student or baseline by its file's name. The file is the registration."""
+"""Finds a dataset, decoder, student or baseline by its file's name. The file is the registration.
+
+Files outside the repository are found in the folders that the environment variable VDDBENCH_PLUGINS names (`--plugins DIR`
+sets it): DIR/datasets/NAME.py, DIR/decoders/NAME.py, DIR/students/NAME.py, DIR/baselines/NAME.py.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-PACKAGES = {
+if TYPE_CHECKING:  # the contracts live in the rooms of their files
+    from vddbench.data.datasets import DatasetModule
+    from vddbench.distillation.contract import BaselineModule
+    from vddbench.evaluation.students import StudentModule
+    from vddbench.submissions.decoders import DecoderModule
+
+Kind = Literal["dataset", "decoder", "student", "baseline"]
+PACKAGES: dict[Kind, str] = {
     "dataset": "vddbench.data.datasets",
     "decoder": "vddbench.submissions.decoders",
     "student": "vddbench.evaluation.students",
     "baseline": "vddbench.baselines",
 }
+PLUGINS = "VDDBENCH_PLUGINS"  # folders with files of the user's own, separated as in PATH; inherited by child processes
 
 
-def names(kind: str) -> list[str]:
-    """All names of a kind, sorted."""
-    package = importlib.import_module(PACKAGES[kind])
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+def names(kind: Kind) -> list[str]:
+    """All names of a kind, sorted. Raises ValueError if a plug-in has the name of a bundled file."""
+    package = _package(kind)
+    found = [m.name for m in pkgutil.iter_modules(package.__path__[:1]) if not m.name.startswith("_")]
+    for folder in package.__path__[1:]:
+        for module in pkgutil.iter_modules([folder]):
+            if module.name in found:
+                raise ValueError(f"plug-in {folder}/{module.name}.py has the name of another {kind}; rename the file")
+            found += [module.name] if not module.name.startswith("_") else []
+    return sorted(found)
 
 
-def load(kind: str, name: str) -> ModuleType:
-    """The module `name` of a kind. An unknown name raises LookupError with the nearest ones; a broken file its own error."""
+@overload
+def load(kind: Literal["dataset"], name: str) -> DatasetModule: ...
+@overload
+def load(kind: Literal["decoder"], name: str) -> DecoderModule: ...
+@overload
+def load(kind: Literal["student"], name: str) -> StudentModule: ...
+@overload
+def load(kind: Literal["baseline"], name: str) -> BaselineModule: ...
+def load(kind: Kind, name: str) -> Any:
+    """The module `name` of a kind. Raises LookupError for an unknown name, with the nearest ones; a broken file raises its own
+    error."""
     known = names(kind)
     if name not in known:
         raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
     return importlib.import_module(f"{PACKAGES[kind]}.{name}")
+
+
+def _package(kind: Kind) -> ModuleType:
+    """The package of a kind, whose search path is its own folder and those of the plug-ins."""
+    package = importlib.import_module(PACKAGES[kind])
+    folders = [Path(folder).absolute() / f"{kind}s" for folder in os.environ.get(PLUGINS, "").split(os.pathsep) if folder]
+    package.__path__ = [package.__path__[0], *(str(folder) for folder in folders if folder.is_dir())]
+    return package
 
 
 def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
@@ -38,12 +76,12 @@ def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
 
 
 def named_in_tables(method: str, preset: str | None) -> str:
-    """dm, dm_fast: a quick run is not a row of the method as published."""
+    """A baseline's name in tables, e.g. dm or dm_fast: a quick preset is never mistaken for the method as published."""
     return f"{method}_{preset}" if preset else method
 
 
 def is_bundled(method: str) -> bool:
-    """Is it the name in tables of a bundled baseline, with any of its settings?"""
+    """Whether `method` is the name in tables of a baseline, with any of its presets."""
     return any(
         method == named_in_tables(name, preset)
         for name in names("baseline")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import SIZE
+from tests.builders.stores import SIZE
 from vddbench.baselines import herding, k_center, kmeans, random_jpeg, random_still
 from vddbench.data.store import Split, Store
 from vddbench.spec import Task

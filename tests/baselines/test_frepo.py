@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import SIZE
+from tests.builders.stores import SIZE
 from vddbench.baselines import frepo, frepo_soft
 from vddbench.data.store import Store
 from vddbench.distillation.features import fresh_seed, random_net

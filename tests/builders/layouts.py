@@ -80,3 +80,7 @@ def write_ssv2_lists(folder: Path, train: list[tuple[int, str]], test: list[tupl
             for video, template in rows
         ]
         (folder / f"{prefix}{name}.json").write_text(json.dumps(entries))
+
+
+def file_name(video: str, start: int) -> str:
+    return f"{video}_{start:06d}_{start + 10:06d}.mp4"

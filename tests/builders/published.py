@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.records import a_record
 from tests.builders.submissions import edit_manifest
-from tests.records.test_records import a_record
 from tests.tools.hubserver import Hub, at, serving
 from vddbench import hub as door
 from vddbench.data.store import Store

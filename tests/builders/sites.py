@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.records.test_records import a_record
+from tests.builders.records import a_record
 from vddbench.data.store import Store
 from vddbench.leaderboard.reviews import folder_of, path_in
 from vddbench.records.files import read_record, write_record

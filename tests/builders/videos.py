@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import subprocess
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
+
+from vddbench.data.decode import write_frames
+from vddbench.data.sources.folder import checked_spec
+from vddbench.spec import DatasetSpec
 
 MPEG4, H264, VP9 = ("mpeg4", {"qmin": "1", "qmax": "2", "g": "1"}), ("libx264", {}), ("libvpx-vp9", {})
 CODECS: dict[str, tuple[str, dict[str, str]]] = {".avi": MPEG4, ".mp4": H264, ".webm": VP9, ".mkv": H264, ".mov": MPEG4}
@@ -57,3 +64,34 @@ def copies(video: Path, folder: Path, names: list[str]) -> None:
 def numbers(frames: np.ndarray) -> list[int]:
     """Which frames of the video these are."""
     return [round((float(frame.mean()) - FIRST) / STEP) for frame in frames]
+
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg command to compare with")
+
+
+def spec(frames: int = 8, size: int = 32, stride: int | str = 2, resize: tuple[int, int] | None = None) -> DatasetSpec:
+    return checked_spec(
+        class_names=("a", "b"), frames=frames, size=size, stride=stride, resize=resize, hflip_keeps_label=False,
+        num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
+    )  # fmt: skip
+
+
+def stored(path: Path, of: DatasetSpec) -> tuple[int, np.ndarray]:
+    """(stride, frames [n, H, W, C])."""
+    out = io.BytesIO()
+    stride, num_frames, _ = write_frames(path, of, out)
+    frames = np.frombuffer(out.getvalue(), np.uint8).reshape(-1, of.size, of.size, 3)
+    assert len(frames) == num_frames
+    return stride, frames
+
+
+def by_ffmpeg(path: Path, filters: str, size: int) -> np.ndarray:
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", filters, "-fps_mode", "passthrough"]
+    raw = subprocess.run([*command, "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, size, size, 3)
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    return path

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.cells import StandIn
 from tests.builders.submissions import written
-from tests.cluster.test_worker import StandIn
 from vddbench.cluster import jobs, local
 from vddbench.cluster.jobs import Job, Resources
 from vddbench.cluster.local import Pool, Slot, free_slots, slots

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -16,11 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vddbench.cluster import child, events, jobs, worker
+from tests.builders.cells import StandIn
+from vddbench.cluster import child, events, jobs
 from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, meaning
 from vddbench.cluster.events import Event
 from vddbench.cluster.jobs import Job, Resources
-from vddbench.cluster.plan import Cell, Run, evaluations, write_plan
+from vddbench.cluster.plan import Run, evaluations, write_plan
 from vddbench.cluster.worker import GIVE_UP, Stop, Worker, command
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import evaluate
@@ -40,22 +40,6 @@ def told(run: Run, job: Job) -> list[Event]:
 
 def outcomes(run: Run, job: Job) -> list[str]:
     return [str(event.outcome) for event in told(run, job) if event.outcome]
-
-
-class StandIn:
-    """In place of a cell's process: Python that is given `cell` and `halvings`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-        self.body = textwrap.dedent(body)
-        monkeypatch.setattr(worker, "command", self.command)
-        monkeypatch.setattr(worker, "is_made", lambda run, cell: run.made(cell).exists())
-
-    def command(self, run: Run, cell: Cell, halvings: int, needs_gpu: bool) -> list[str]:
-        made = run.made(cell)
-        made.parent.mkdir(parents=True, exist_ok=True)
-        given = f"cell, halvings, made = {cell.index}, {halvings}, Path({str(made)!r})"
-        head = f"import os, sys, time\nfrom pathlib import Path\n{given}\n"
-        return [sys.executable, "-S", "-c", head + self.body]
 
 
 def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED
+from tests.builders.stores import SHARED
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.tables import line

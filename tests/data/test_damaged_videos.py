@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from tests.builders.faults import listing
-from tests.builders.videos import CODECS, write_folder, write_video
-from tests.data.test_decode import cut, spec, stored
+from tests.builders.videos import CODECS, cut, spec, stored, write_folder, write_video
 from vddbench.data import decode as video
 from vddbench.data.build import build_store
 from vddbench.data.decode import UnreadableVideo, store_video

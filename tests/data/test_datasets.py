@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.builders.stores import SHARED
 from tests.builders.videos import write_video
-from tests.conftest import SHARED
 from vddbench import lookup
 from vddbench.data.datasets import miniucf, movingshapes, ucf101
 from vddbench.data.prepare import prepare

@@ -5,45 +5,19 @@ from __future__ import annotations
 import io
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.builders.videos import numbers, write_sound, write_video
-from tests.conftest import SHARED
+from tests.builders.stores import SHARED
+from tests.builders.videos import by_ffmpeg, cut, needs_ffmpeg, numbers, spec, stored, write_sound, write_video
 from vddbench.data import decode as video
 from vddbench.data.datasets import miniucf
 from vddbench.data.decode import UnreadableVideo, plan, store_video, write_frames
-from vddbench.data.sources.folder import checked_spec
-from vddbench.spec import DatasetSpec
 
 UCF_AVI = SHARED / "data" / "ucf_avi" / "v_ApplyEyeMakeup_g01_c01.avi"
 needs_ucf = pytest.mark.skipif(not UCF_AVI.is_file(), reason="no UCF101 video beside the checkout")
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg command to compare with")
-
-
-def spec(frames: int = 8, size: int = 32, stride: int | str = 2, resize: tuple[int, int] | None = None) -> DatasetSpec:
-    return checked_spec(
-        class_names=("a", "b"), frames=frames, size=size, stride=stride, resize=resize, hflip_keeps_label=False,
-        num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
-    )  # fmt: skip
-
-
-def stored(path: Path, of: DatasetSpec) -> tuple[int, np.ndarray]:
-    """(stride, frames [n, H, W, C])."""
-    out = io.BytesIO()
-    stride, num_frames, _ = write_frames(path, of, out)
-    frames = np.frombuffer(out.getvalue(), np.uint8).reshape(-1, of.size, of.size, 3)
-    assert len(frames) == num_frames
-    return stride, frames
-
-
-def by_ffmpeg(path: Path, filters: str, size: int) -> np.ndarray:
-    command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", filters, "-fps_mode", "passthrough"]
-    raw = subprocess.run([*command, "-pix_fmt", "rgb24", "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
-    return np.frombuffer(raw, np.uint8).reshape(-1, size, size, 3)
 
 
 @needs_ucf
@@ -148,12 +122,6 @@ def test_orientation_metadata_is_honoured_like_ffmpeg_does(tmp_path: Path, name:
     assert np.abs(frames[0].astype(int) - reference[0]).mean() < 4
     unturned = stored(write_video(tmp_path / "plain.mp4", 9), spec(size=32, stride=1))[1]
     assert unturned.shape == frames.shape
-
-
-def cut(path: Path, share: float) -> Path:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".webm", ".mkv", ".mov"])

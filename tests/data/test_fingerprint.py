@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.builders.records import GOOD, a_record
 from tests.builders.submissions import SPEC
-from tests.records.test_records import GOOD, a_record
 from vddbench.commands.main import app
 from vddbench.data.build import build_store
 from vddbench.data.fingerprint import NEAR, Sketch, StoreId, distance, same_data, thumbnail

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.builders.layouts import ODD, clip_name, link_to, numbered, write_hmdb, write_splits
+from tests.builders.stores import SHARED
 from tests.builders.videos import numbers, write_video
-from tests.conftest import SHARED
 from vddbench.data.datasets import hmdb51, hmdb51_sdd
 from vddbench.data.prepare import prepare
 from vddbench.spec import DatasetSpec

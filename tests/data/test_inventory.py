@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.builders.stores import COUNTED, VIDEOS, interrupted, render
 from tests.builders.videos import CODECS
-from tests.data.test_prepare import COUNTED, VIDEOS, interrupted, render
 from vddbench import lookup
 from vddbench.commands.main import app
 from vddbench.data.build import build_store

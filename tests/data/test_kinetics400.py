@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.builders.layouts import link_to, write_kinetics_lists
+from tests.builders.layouts import file_name, link_to, write_kinetics_lists
 from tests.builders.videos import numbers, write_video
 from vddbench.data.build import Prepared
 from vddbench.data.datasets import kinetics400
@@ -26,10 +26,6 @@ ARCHERY, HURLING = "archery", "hurling (sport)"
 TRAIN = [(ARCHERY, "-3B32lodo2M", 0), (ARCHERY, "_dbcJuKJQNs", 59), (HURLING, "--aaaaaaaa0", 110), (HURLING, "bbbbbbbbbb1", 1)]
 TEST = [(ARCHERY, "cccccccccc2", 7), (HURLING, "dddddddddd3", 1234)]
 FIRST = {row[1]: 3 * i for i, row in enumerate([*TRAIN, *TEST])}  # number of a video's first frame
-
-
-def file_name(video: str, start: int) -> str:
-    return f"{video}_{start:06d}_{start + 10:06d}.mp4"
 
 
 def made(video: str, path: Path) -> Path:

@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 
 from tests.builders.faults import NAME, OPTIONS, command, listing
-from tests.builders.layouts import write_kinetics_lists
+from tests.builders.layouts import file_name, write_kinetics_lists
 from tests.builders.videos import copies, numbers, write_folder, write_video
-from tests.data.test_kinetics400 import file_name
 from vddbench.data.datasets import hmdb51, kinetics400
 from vddbench.data.decode import UnreadableVideo
 from vddbench.data.listing import MAX_DEPTH, files_below

@@ -13,8 +13,19 @@ import av
 import numpy as np
 import pytest
 
-from tests.builders.videos import CODECS, CYCLE, FIRST, STEP, numbers, write_sound, write_video
-from tests.data.test_decode import by_ffmpeg, needs_ffmpeg, spec, stored
+from tests.builders.videos import (
+    CODECS,
+    CYCLE,
+    FIRST,
+    STEP,
+    by_ffmpeg,
+    needs_ffmpeg,
+    numbers,
+    spec,
+    stored,
+    write_sound,
+    write_video,
+)
 from vddbench.data.decode import UnreadableVideo
 
 Level = float | tuple[float, float, float]  # of grey, or of red, green and blue; from 0 to 1

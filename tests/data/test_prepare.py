@@ -21,17 +21,17 @@ import pandas as pd
 import pytest
 
 from tests.builders.faults import members
+from tests.builders.stores import COUNTED, SHARED, VIDEOS, interrupted, render
 from tests.builders.videos import copies, numbers, write_folder, write_sound, write_video
-from tests.conftest import SHARED
 from vddbench.data.build import build_store, hash_of
 from vddbench.data.decode import Stored
 from vddbench.data.journal import Journal
 from vddbench.data.listing import by_id
 from vddbench.data.prepare import prepare
-from vddbench.data.sources.folder import checked_spec, read_folder
+from vddbench.data.sources.folder import read_folder
 from vddbench.data.store import Store, store_path
 from vddbench.data.workers import rendered_videos
-from vddbench.spec import DatasetSpec, Video
+from vddbench.spec import Video
 
 SMALL = {"frames": 8, "size": 32, "stride": 1}
 AVLETTERS = SHARED / "data" / "avletters"
@@ -286,30 +286,6 @@ def test_a_rebuilt_store_that_was_killed_before_it_took_its_place_is_not_built_a
 
 
 # Interrupted at any moment: a procedural dataset that stops when told, and real processes that are killed
-
-COUNTED = checked_spec(
-    class_names=("a", "b"), frames=4, size=8, stride=1, resize=None, hflip_keeps_label=False,
-    num_videos=None, validation_groups=(), student_steps={"1": 1}, source="", licence="",
-)  # fmt: skip
-VIDEOS = [Video(id=f"v{i}", path=None, label=i % 2, split="train" if i < 6 else "test") for i in range(9)]
-
-
-def render(video: Video) -> np.ndarray:
-    number = int(video.id[1:])
-    return np.full((4 + number, 8, 8, 3), 10 * number, np.uint8)
-
-
-def interrupted(name: str, spec: DatasetSpec = COUNTED) -> Path:
-    """Ctrl-C at the sixth video."""
-
-    def render_five(video: Video) -> np.ndarray:
-        if video.id == "v5":
-            raise KeyboardInterrupt
-        return render(video)
-
-    with pytest.raises(KeyboardInterrupt):
-        build_store(name, spec, VIDEOS, render=render_five)
-    return store_path(name)
 
 
 def resumed(name: str) -> int:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.commands.test_cli import call
+from tests.builders.commands import call
 from vddbench.baselines import dm
 from vddbench.data.store import Split, Store
 from vddbench.distillation import learn

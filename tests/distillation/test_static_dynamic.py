@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.builders.stores import SIZE
 from tests.builders.submissions import SPEC, TASK
-from tests.conftest import SIZE
 from vddbench.baselines import dm_sdd, frepo_sdd, mtt_sdd
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Store

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import SIZE
+from tests.builders.stores import SIZE
 from vddbench.data.store import Store
 from vddbench.evaluation import evaluate as evaluating
 from vddbench.evaluation import resume as unfinished

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.leaderboard.test_rank import FULL, seeds
+from tests.builders.records import FULL, seeds
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.evidence import Evaluated
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.builders.sites import HARM, harmful, recorded, reviewed
-from tests.conftest import SIZE, longer
+from tests.builders.stores import SIZE, longer
 from tests.tools.thousand import made_up, timed
 from vddbench.data.build import build_store
 from vddbench.data.datasets import movingshapes

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.builders.records import GOOD, a_record
 from tests.builders.submissions import LABELS, clips, edit_manifest, written
-from tests.records.test_records import GOOD, a_record
 from vddbench.leaderboard.differences import differing, show
 from vddbench.leaderboard.paired import pairs
 from vddbench.records.files import write_record

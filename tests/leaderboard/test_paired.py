@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands.test_cli import call
-from tests.records.test_records import GOOD, a_record
+from tests.builders.commands import call
+from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard.bootstrap import Hits
 from vddbench.leaderboard.paired import Difference, compare, difference
 from vddbench.records.files import write_record

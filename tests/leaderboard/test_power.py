@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.leaderboard.test_rank import seeds
-from tests.records.test_records import GOOD, a_record
+from tests.builders.records import GOOD, a_record, seeds
 from vddbench.leaderboard.bootstrap import apart, draw, drawn_videos
 from vddbench.leaderboard.power import Spread, least_told, note, show, spread_of, students_needed
 from vddbench.records.files import write_record

@@ -20,10 +20,10 @@ import typer
 from huggingface_hub import HfApi, constants
 from typer.testing import CliRunner
 
+from tests.builders.hub import Peer
 from tests.builders.publisher import TARGET, quick_site
+from tests.builders.records import GOOD, a_record
 from tests.hub import test_hubserver
-from tests.hub.test_hubserver import Peer
-from tests.records.test_records import GOOD, a_record
 from tests.tools import hubserver
 from tests.tools.hubserver import OWNER_TOKEN, STRANGER_TOKEN, Hub, environment
 from vddbench.commands.publish import publish as command

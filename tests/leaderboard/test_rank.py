@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.records.test_records import GOOD, a_record
+from tests.builders.records import FULL, GOOD, a_record, seeds
 from vddbench.leaderboard.evidence import Evaluated, load, majority
 from vddbench.leaderboard.latex import escaped, latex
 from vddbench.leaderboard.rank import rank
@@ -24,21 +24,6 @@ from vddbench.records.files import published_path, read_record, write_record
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Review
 from vddbench.system.files import sha256_file
-
-FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
-VIDEOS = 1000
-ALONE = np.full(VIDEOS, "")
-
-
-def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Evaluated]:
-    """A student for each score; which of the thousand videos it got right is its own luck."""
-    sha = ((sha or method.encode().hex()) * 64)[:64]
-    found = []
-    for i, score in enumerate(scores):
-        rng = np.random.default_rng([i, *sha.encode(), *str(more).encode()])
-        hits = rng.permutation(VIDEOS) < round(score * VIDEOS)
-        found.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
-    return found
 
 
 def changed(one: Evaluated, **fields: Any) -> Evaluated:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.records.test_records import GOOD, a_record
+from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard.reported import FILE, reported
 from vddbench.leaderboard.tables import show
 from vddbench.records.files import write_record

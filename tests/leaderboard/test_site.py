@@ -17,9 +17,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tests.builders.records import GOOD, a_record, seeds
 from tests.builders.sites import HARM, harmful, recorded, reviewed, stated
-from tests.leaderboard.test_rank import seeds
-from tests.records.test_records import GOOD, a_record
 from vddbench.commands.site import site
 from vddbench.data.store import Store
 from vddbench.leaderboard.reviews import Reviewed

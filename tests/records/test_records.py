@@ -14,34 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.records import GOOD, a_record
 from vddbench.records.files import read_record, record_files, set_aside, write_record
 from vddbench.records.predictions import Predictions, read_predictions
-from vddbench.records.record import Environment, Record
-
-GOOD = Predictions(
-    video=np.array(["a", "b", "c", "d"]),
-    group=np.array(["", "", "g1", "g1"]),
-    label=np.array([0, 1, 2, 0], np.int32),
-    top5=np.array([[0, 1, 2], [2, 1, 0], [0, 1, 2], [0, 2, 1]], np.int32),
-    true_probability=np.array([0.9, 0.2, 0.1, 0.5], np.float32),
-    centre_top1=np.array([0, 1, 0, 1], np.int32),
-)
-
-
-def a_record(**changes: Any) -> Record:
-    fields: dict[str, Any] = {
-        "protocol": "v1", "protocol_hash": "1" * 64, "task": "toy-ipc1", "method": "mine", "distill_seed": 0,
-        "track": "hard", "external": False, "submission_sha256": "ab" * 32, "store_digest": "2" * 64,
-        "student": "convnet3d", "seed": 0, "top1": 0.5, "top5": 1.0, "centre_top1": 0.5, "validation_top1": 0.0,
-        "holdout": False, "num_test": 4, "num_missing": 0, "student_steps": 2, "num_classes": 3, "payload_bytes": 10,
-        "budget_bytes": 10, "clips_per_class": 1, "clip_steps": 6, "train_seconds": 1.0, "test_seconds": 1.0,
-        "peak_memory_bytes": 1, "predictions_sha256": "0" * 64, "checks": {"finite": True}, "date": "2026-01-01T00:00:00Z",
-        "environment": Environment(
-            vddbench="0", git_commit="", python="3", torch="2", cuda="", device="cpu", num_threads=1, precision="fp32",
-            micro_batch=1,
-        ),
-    }  # fmt: skip
-    return Record(**{**fields, **changes})
+from vddbench.records.record import Record
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -352,7 +328,7 @@ def test_a_record_without_measure_is_refused(changes: dict[str, Any]) -> None:
 def test_a_record_that_says_one_thing_twice_is_refused(tmp_path: Path) -> None:
     path = write_record(tmp_path, a_record(), GOOD)
     path.write_text(path.read_text().replace('"seed": 0,', '"seed": 0, "seed": 0,'))
-    with pytest.raises(ValueError, match="'seed' stands there twice"):
+    with pytest.raises(ValueError, match="'seed' appears twice"):
         read_record(path)
 
 

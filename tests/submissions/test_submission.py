@@ -151,7 +151,7 @@ def test_all_wrong_fields_are_reported_at_once(tmp_path: Path) -> None:
         (b"x" * 10_000_000, "has 10,000,000 bytes; allowed: 1,000,000; a manifest holds no data"),
         (b"[" * 900_000, "is not valid JSON"),
         (b'{"a":' * 190_000, "is not valid JSON"),
-        (b'{"method": "a", "method": "b"}', "'method' stands there twice"),
+        (b'{"method": "a", "method": "b"}', "'method' appears twice"),
         (b"\xff\xfe\x00", "is not valid JSON"),
         (b"", "is not valid JSON"),
         (b"9" * 5_000, "is not valid JSON"),
@@ -259,7 +259,7 @@ def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, objec
         ([1], b"", "a JSON list; allowed: an object"),
         (b"[" * 1000, b"", "not valid JSON"),
         (b"{" + b'"a":{' * 100_000, b"", "not valid JSON"),
-        (b'{"x":{"dtype":"U8","dtype":"F32","shape":[1],"data_offsets":[0,1]}}', b"1", "'dtype' stands there twice"),
+        (b'{"x":{"dtype":"U8","dtype":"F32","shape":[1],"data_offsets":[0,1]}}', b"1", "'dtype' appears twice"),
         (b"\xff\xff\xff", b"", "not valid JSON"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.records.test_records import a_record
+from tests.builders.records import a_record
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site.board import assembled, ranked
 from vddbench.leaderboard.site.build import index_page

@@ -6,20 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split, open_train
+from vddbench.distillation import curves as plots
 from vddbench.distillation import resume as checkpoint
 from vddbench.distillation.contract import Distilled, Learner
 from vddbench.distillation.learn import enough_memory, learn
 from vddbench.distillation.watch import Watch
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import best_precision, exact_fp32
-from vddbench.leaderboard import plots
 from vddbench.lookup import load, named_in_tables, unknown
 from vddbench.spec import ConfigValue, Task, folder_of
 from vddbench.submissions import submission
@@ -109,7 +108,7 @@ def _at_once(distilled: Distilled, seconds: float) -> Made:
     return Made(distilled=distilled, seconds=seconds if seconds >= taught else seconds + taught, clips_read=read or None)
 
 
-def config_for(baseline: ModuleType, method: str, task: Task, preset: str | None) -> Any:
+def config_for(baseline: Any, method: str, task: Task, preset: str | None) -> Any:
     """The preset asked for, else the published settings of the task, else the method's own."""
     if preset is None:
         published = getattr(baseline, "CONFIGS", {})
@@ -123,7 +122,7 @@ def config_for(baseline: ModuleType, method: str, task: Task, preset: str | None
 
 
 def _learned(
-    baseline: ModuleType,
+    baseline: Any,
     method: str,
     train: Split,
     task: Task,
@@ -166,7 +165,7 @@ def _sum(told: Mapping[str, ConfigValue], ending: str) -> float:
     return sum(float(value or 0) for name, value in told.items() if name.endswith(ending))
 
 
-def made_learner(baseline: ModuleType, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
+def made_learner(baseline: Any, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
     """With its experts and statics, made first where they aren't cached."""
     with enough_memory(baseline.Matching.memory_knob, "before the first iteration"):
         learner: Learner = baseline.learner(train, task, config, seed, device)

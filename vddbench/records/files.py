@@ -9,7 +9,6 @@ refuses a record that disagrees.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import time
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 from vddbench.records.predictions import MAX_NPZ_BYTES, Predictions, read_predictions
 from vddbench.records.record import Record
 from vddbench.spec import Task
-from vddbench.system.files import no_twins, replacing, write_new
+from vddbench.system.files import parse_json, replacing, write_new
 
 MAX_JSON_BYTES = 1_000_000
 PART_SECONDS = 3600  # a live writer finishes its temporary file within seconds
@@ -143,13 +142,13 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
             raise ValueError(f"record {path}: {file.name} has {file.stat().st_size:,} bytes; at most {limit:,} are read")
     try:
         text = path.read_bytes()
-        json.loads(text, object_pairs_hook=no_twins)
+        parse_json(text, MAX_JSON_BYTES)
         record = Record.model_validate_json(text)
         data = npz.read_bytes()
         predictions = read_predictions(data)
     except ValidationError as error:
         raise ValueError(f"record {path} is not valid: {_problems(error)}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"record {path} is not valid: {str(error)[:500]}") from error
     _check_place(path, record, address(text))
     if record.predictions_sha256 != hashlib.sha256(data).hexdigest():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from vddbench import lookup
 from vddbench.spec import Manifest
-from vddbench.system.files import no_twins
+from vddbench.system.files import parse_json
 
 MANIFEST, DATA = "manifest.json", "data.safetensors"
 MAX_MANIFEST_BYTES = 1_000_000  # 200 config values of 2,000 letters are 400 kB
@@ -37,8 +36,8 @@ def read_manifest(folder: Path) -> Manifest:
     if size > MAX_MANIFEST_BYTES:
         raise ValueError(f"{path} has {size:,} bytes; allowed: {MAX_MANIFEST_BYTES:,}; a manifest holds no data")
     try:
-        json.loads(path.read_bytes(), object_pairs_hook=no_twins)
-    except (ValueError, RecursionError) as error:
+        parse_json(path.read_bytes(), MAX_MANIFEST_BYTES)
+    except ValueError as error:
         reason = str(error).splitlines()[0][:200]
         raise ValueError(f"{path} is not valid JSON ({reason}); `vddbench schema` prints what it must hold") from error
     try:

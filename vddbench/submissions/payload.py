@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vddbench.system.files import no_twins
+from vddbench.system.files import parse_json
 
 MAX_HEADER_BYTES = 1_000_000  # 64 tensors need about 6 kB
 MAX_TENSORS = 64
@@ -79,8 +79,8 @@ def entries(path: Path) -> list[Entry]:
             raise ValueError(_no_safetensors(path, start + file.read(64), length, size))
         text = file.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=no_twins)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text, MAX_HEADER_BYTES)
+    except ValueError as error:
         raise ValueError(f"{path}: the header is not valid JSON ({_short(error)}); write the file again") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path}: the header is a JSON {type(header).__name__}; allowed: an object of tensors")

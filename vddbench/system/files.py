@@ -67,10 +67,29 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses a JSON object that names a key twice: readers differ in which one counts."""
+def parse_json(text: bytes, max_bytes: int) -> Any:
+    """The value of a JSON text that may come from a stranger.
+
+    Raises ValueError if it is longer than max_bytes, no JSON, nested too deeply, or names a key of an object twice.
+    """
+    if len(text) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicate_keys)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: Path, max_bytes: int) -> Any:
+    """`parse_json` of a file, of which no more than max_bytes are read. Raises OSError, ValueError (which names no file)."""
+    with path.open("rb") as file:
+        return parse_json(file.read(max_bytes + 1), max_bytes)
+
+
+def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses a JSON object that names a key twice, because readers differ in which one they take."""
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:80]!r} stands there twice")
+        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)[:80]!r} appears twice")
     return value

@@ -10,8 +10,8 @@ import pytest
 
 from tests.builders import published
 from tests.builders.published import BOARD
+from tests.builders.records import GOOD, a_record
 from tests.builders.submissions import all_files
-from tests.records.test_records import GOOD, a_record
 from tests.tools.hubserver import OLD_UPLOAD, Blob, Hub
 from vddbench import hub as door
 from vddbench.leaderboard.evidence import load

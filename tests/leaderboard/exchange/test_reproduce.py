@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import published
 from tests.builders.published import BOARD, as_stranger, claimed, ran, submitted
-from tests.records.test_records import GOOD, a_record
+from tests.builders.records import GOOD, a_record
 from tests.tools.hubserver import OLD_UPLOAD, Hub
 from vddbench import hub as door
 from vddbench.data.store import Store

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.records.test_records import GOOD, a_record
+from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard.reviews import path_in, predicted, reruns, reviews
 from vddbench.records.files import read_record, write_record
 from vddbench.records.predictions import Predictions
@@ -107,7 +107,7 @@ def test_a_folder_in_place_of_a_review_and_a_key_twice_are_named(root: Path) -> 
     path.unlink()
     path_in(root.parent / "reviews", read_record(first(root))[0], text).write_bytes(text)
     counted, refused = reviews([root])
-    assert counted == {} and "'by' stands there twice" in refused[0] and "is no file" in refused[1]
+    assert counted == {} and "'by' appears twice" in refused[0] and "is no file" in refused[1]
     assert reruns(root.parent / "reviews") == set()
 
 

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from tests.builders import published
+from tests.builders.hub import Peer
 from tests.builders.published import BOARD, submitted
 from tests.builders.published import ENTRY_SET as SET
 from tests.builders.submissions import edit_manifest
-from tests.hub.test_hubserver import Peer, peer
 from tests.tools.hubserver import OLD_UPLOAD, Hub, environment
 from vddbench import hub as door
 from vddbench.data.store import Store

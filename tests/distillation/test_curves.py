@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vddbench.leaderboard import plots
+from vddbench.distillation import curves as plots
 
 
 def test_curves_are_a_png_of_plausible_size_and_csv_files_of_all_values(tmp_path: Path) -> None:
