@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders.hub import peer as peer
+from tests.builders.hub import peer as peer  # noqa: PLC0414 - a fixture for several rooms
 from tests.builders.stores import SIZE, longer
 from vddbench.data.build import build_store
 from vddbench.data.datasets import movingshapes

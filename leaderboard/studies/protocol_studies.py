@@ -1,4 +1,4 @@
-"""Studies behind the protocol's choices: `python leaderboard/studies precision` and `lr`. Their CSVs are in leaderboard/studies.
+"""Studies behind the protocol's choices: `studies precision` and `studies lr`. Their CSVs are in leaderboard/studies.
 
 Neither makes records, and neither looks at test videos to choose: the lr study scores on validation videos.
 """

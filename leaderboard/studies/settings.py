@@ -1,4 +1,4 @@
-"""`python leaderboard/studies settings`: a method at several settings, each scored on validation videos that distilling did not see.
+"""`studies settings`: a method at several settings, each scored on validation videos that distilling did not see.
 
 The CSV in leaderboard/studies has what was tried for the fast presets since this command is there; the test split plays no
 part. `dm`'s were settled before.

@@ -1,4 +1,6 @@
-"""Runs of `vddbench prepare` that are stopped, and what they leave. `python -m tests.builders.faults` is a process that kills copies of
+"""Runs of `vddbench prepare` that are stopped, and what they leave.
+
+`python -m tests.builders.faults` is a process that kills copies of
 itself: it imports once and forks, so that a run can be killed at each of its steps.
 """
 

@@ -1,4 +1,7 @@
-"""`python -m tests.builders.publisher RESULTS`: one publisher, to be killed or to run beside another. Its board is made in no time."""
+"""`python -m tests.builders.publisher RESULTS`: one publisher, to be killed or to run beside another.
+
+Its board is made in no time.
+"""
 
 from __future__ import annotations
 

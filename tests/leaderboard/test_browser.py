@@ -265,7 +265,7 @@ def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Br
 
 @pytest.mark.long
 def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
-    """`python -m tests.tools.thousand` prints the figures; the limit of time here only catches what is far off on a busy machine."""
+    """`python -m tests.tools.thousand` prints the figures; the limit here only catches what is far too slow."""
     path = made_up(tmp_path, 1000)
     assert path.stat().st_size < 5_000_000 and path.read_text().count('<th scope="row"><a href="s/') >= 1000
     load, sort = timed(browser, path)

@@ -1,4 +1,4 @@
-"""A made-up board of many entries in one table, and how heavy and how quick its page is: `python -m tests.tools.thousand [ENTRIES]`.
+"""`python -m tests.tools.thousand [ENTRIES]`: how heavy and how quick is the page of a board with many entries in one table?
 
 Needs Chromium and Playwright. Prints medians of five loads: from going to the page until its script has run and a frame was
 drawn, and from clicking a head until the sorted rows were drawn.

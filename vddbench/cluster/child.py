@@ -1,4 +1,4 @@
-"""One cell in a process of its own, so that running out of memory and crashes are told apart: `python -m vddbench.cluster.child`.
+"""`python -m vddbench.cluster.child`: one cell in a process of its own, so that a crash differs from running out of memory.
 
 Signals are the parent's business: this process stops when its standard input ends, which it also does when the parent is
 killed. The exit code says how it went.

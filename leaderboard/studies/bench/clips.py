@@ -1,4 +1,4 @@
-"""Generated videos for `python leaderboard/studies bench --prepare`: textured things that move, pan and flicker, in the codecs of real datasets.
+"""Generated videos for `studies bench --prepare`: textured things that move, pan and flicker, in the codecs of real datasets.
 
 Nothing is flat and nothing stands still, so that a decoder has about as much to do as with real ones: UCF101's avi of 320x240
 have some 1,000 bytes a frame, these 1,300. The same seeds give the same pixels; files may differ with the encoder's version.

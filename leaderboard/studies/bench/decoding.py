@@ -1,4 +1,4 @@
-"""Frames/s of `prepare` against the ffmpeg command, and of two cores against one: a part of `python leaderboard/studies bench --prepare`.
+"""Frames/s of `prepare` against the ffmpeg command, and of two cores against one: a part of `studies bench --prepare`.
 
 One process or worker runs on the first core that this process may use, two on the first two (`prepare` with the process that
 appends), so that rates are of so many cores. CPU seconds are those of all processes, their start included: on a machine with

@@ -1,4 +1,4 @@
-"""`python leaderboard/studies bench --distillers`: iterations/s of the matching baselines, against the same step written straight down.
+"""`studies bench --distillers`: iterations/s of the matching baselines, against the same step written straight down.
 
 Random pixels stand in for a dataset. Figures are medians over rounds that alternate both, so that drift of the machine hits
 both.

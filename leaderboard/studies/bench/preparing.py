@@ -1,4 +1,4 @@
-"""`python leaderboard/studies bench --prepare`: decoding against the ffmpeg command, two cores against one, reads of clips, memory; projections.
+"""`studies bench --prepare`: decoding against the ffmpeg command, two cores against one, reads of clips, memory; projections.
 
 200 generated videos (clips.py). What is compared alternates, so that drift of the machine hits both; figures are medians
 over rounds.

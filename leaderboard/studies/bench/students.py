@@ -1,4 +1,4 @@
-"""`python leaderboard/studies bench`: how fast this machine trains and tests students, and what the referee adds to the bare network.
+"""`studies bench`: how fast this machine trains and tests students, and what the referee adds to the bare network.
 
 Every figure is a median over rounds that alternate the referee's own code with a bare loop of the same network, precision
 and batch, so that drift of the machine hits both.

@@ -32,7 +32,6 @@ from vddbench.spec import Manifest
 from vddbench.submissions import submission
 
 pytestmark = OLD_UPLOAD
-__all__ = ["peer"]  # a fixture
 board, results, trained = published.board, published.entry_trained, published.trained
 tiny_random = published.entry  # by a name that a stranger may take
 

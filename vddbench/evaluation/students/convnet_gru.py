@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.spec import Recipe
 
-# SDD's lr. `python leaderboard/studies lr` on movingshapes-ipc1 could not do better: 0.001, 0.01, 0.1 gave 13.5, 14.6 and 12.5 % on its 96
-# validation videos (one seed each, 2 CPU cores), none apart from chance, 12.5 %.
+# SDD's lr. `python leaderboard/studies lr` on movingshapes-ipc1 could not do better: 0.001, 0.01, 0.1 gave 13.5, 14.6 and
+# 12.5 % on its 96 validation videos (one seed each, 2 CPU cores), none apart from chance, 12.5 %.
 RECIPE = Recipe(lr=0.01)
 SIDE, WIDTH = 64, 128
 

@@ -1,6 +1,6 @@
 """A repo's videos as a folder of stand-ins: files of the right names and sizes without content (sparse, an inode each).
 
-So which videos are there, missing or too many is asked of vddbench/data/datasets/NAME.py and folder.py, in their words and by their
+So which videos are there, missing or too many is asked of datasets/NAME.py and folder.py, in their words and by their
 rules for local files. The names may be a stranger's: none leaves the folder, and there are bounds.
 """
 

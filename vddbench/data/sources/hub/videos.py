@@ -65,7 +65,7 @@ def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], sta
 
 
 def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> Found:
-    """A dataset of vddbench/data/datasets/. Raises FileNotFoundError without its lists, ValueError when two files are one video."""
+    """A built-in dataset. Raises FileNotFoundError without its lists, ValueError when two files are one video."""
     parquet, files = form_of(repo, listing)
     add_lists(module, repo, listing, raw, standins)
     try:
