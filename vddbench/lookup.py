@@ -59,10 +59,23 @@ def load(kind: Kind, name: str) -> Any:
     return importlib.import_module(f"{PACKAGES[kind]}.{name}")
 
 
+def plugin_folders() -> list[Path]:
+    """The folders of plug-ins, in the order in which VDDBENCH_PLUGINS names them."""
+    return [Path(folder).absolute() for folder in os.environ.get(PLUGINS, "").split(os.pathsep) if folder]
+
+
+def check_plugins() -> None:
+    """Raises LookupError for a folder of plug-ins that holds none of the four folders."""
+    for folder in plugin_folders():
+        if not any((folder / f"{kind}s").is_dir() for kind in PACKAGES):
+            allowed = ", ".join(f"{kind}s/" for kind in PACKAGES)
+            raise LookupError(f"plug-in folder {folder} has none of the folders {allowed}: put NAME.py into one of them")
+
+
 def _package(kind: Kind) -> ModuleType:
     """The package of a kind, whose search path is its own folder and those of the plug-ins."""
     package = importlib.import_module(PACKAGES[kind])
-    folders = [Path(folder).absolute() / f"{kind}s" for folder in os.environ.get(PLUGINS, "").split(os.pathsep) if folder]
+    folders = [folder / f"{kind}s" for folder in plugin_folders()]
     package.__path__ = [package.__path__[0], *(str(folder) for folder in folders if folder.is_dir())]
     return package
 

@@ -1,4 +1,4 @@
-"""`vddbench demo`: the road from data to a ranked table, in minutes, on nothing but what the repository holds."""
+"""`vddbench demo`: from data to a ranked table in minutes, with nothing but what the package holds."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from vddbench.data.prepare import prepare
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.leaderboard.tables import show
 
-REPOSITORY = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[1]
+REPOSITORY = PACKAGE.parent  # of a clone
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
 SEEDS = 3  # the fewest that are ranked
 
 
 def run(results: Path) -> None:
-    """Prepares movingshapes, evaluates `submissions/movingshapes-ipc1/*`, prints the table. Repeating it resumes.
+    """Prepares movingshapes, evaluates the bundled submissions, prints the table. An interrupted demo resumes.
 
-    The row of `full` comes from the record in `leaderboard/results`: training on all data takes too long for a demo.
+    In a clone the row of `full` comes from the record in `leaderboard/results`: training on all data takes too long for a demo.
     """
-    submissions = sorted(p.parent for p in (REPOSITORY / "submissions" / TASK).glob("*/manifest.json"))
-    if not submissions:
-        raise FileNotFoundError(f"no bundled submissions in {REPOSITORY}; run the demo from a clone of the repository")
     prepare("movingshapes")
-    evaluate(submissions, students=[STUDENT], seeds=range(SEEDS), results=results)
-    show([results, REPOSITORY / "leaderboard" / "results"], TASK, STUDENT, "table")
+    evaluate(bundled(), students=[STUDENT], seeds=range(SEEDS), results=results)
+    records = REPOSITORY / "leaderboard" / "results"
+    show([results, records] if records.is_dir() else [results], TASK, STUDENT, "table")
+
+
+def bundled() -> list[Path]:
+    """The folders of the bundled submissions, of an installed wheel or of a clone."""
+    for root in (PACKAGE / "bundled", REPOSITORY / "submissions"):
+        if submissions := sorted(path.parent for path in (root / TASK).glob("*/manifest.json")):
+            return submissions
+    raise FileNotFoundError(f"no bundled submissions in {PACKAGE} or {REPOSITORY}: install vddbench again")

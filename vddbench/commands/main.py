@@ -1,19 +1,26 @@
-"""The command line, put together from commands/. Options select, they don't tune.
+"""The command line, put together from the files of this room. Options select, they don't tune.
 
 Exit codes: 0 done, 1 refused, 2 wrong usage, 3 records are missing (`batch collect`), 130 interrupted.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from vddbench import __version__
 from vddbench.commands.batch import batch, doctor
 from vddbench.commands.datasets import datasets, prepare
 from vddbench.commands.exchange import pull, reproduce, submit, verify
+from vddbench.commands.options import friendly
 from vddbench.commands.publish import publish
 from vddbench.commands.results import demo, diff, evaluate, power, rank
 from vddbench.commands.site import site
 from vddbench.commands.submissions import check, distill, pack, schema
+from vddbench.lookup import PLUGINS, check_plugins
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +35,31 @@ for command in (
     app.command()(command)
 for name, group in (("datasets", datasets), ("batch", batch), ("site", site)):
     app.add_typer(group, name=name)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+@friendly
+def _before_every_command(
+    plugins: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="folder with files of your own, DIR/{baselines,decoders,students,datasets}/NAME.py; may be repeated. "
+            f"The environment variable {PLUGINS} does the same"
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if plugins:  # in the environment, so that worker processes and the cells of a run find them too
+        os.environ[PLUGINS] = os.pathsep.join(str(folder.absolute()) for folder in plugins)
+    check_plugins()
 
 
 def main() -> None:

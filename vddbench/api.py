@@ -1,0 +1,97 @@
+"""The functions of `import vddbench` that are more than a name: evaluate, rank and load_records, as tables of pandas.
+
+Nothing heavy is imported before a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vddbench.leaderboard.evidence import Evaluated
+
+Folders = str | Path | Sequence[str | Path]
+
+
+def evaluate(
+    submissions: Folders,
+    *,
+    students: str | Sequence[str] = "convnet3d",
+    seeds: int | Sequence[int] = 5,
+    results: str | Path = "results",
+    force: bool = False,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Trains students on submissions and returns their records, one row per submission, student and seed.
+
+    submissions: one folder submissions/TASK/METHOD, or several. seeds: N for 0..N-1, or the seeds. results: the folder that
+    records are written to; what is recorded there already is not trained again, unless `force`. device: "cpu", "cuda" or
+    "cuda:N"; by default the GPU if there is one. Columns are those of `load_records`.
+
+    Raises ValueError or LookupError with every reason for which a submission cannot be scored, before anything is trained.
+    """
+    from vddbench.evaluation.evaluate import evaluate as run
+    from vddbench.system.device import named_device
+
+    written = run(
+        _paths(submissions),
+        students=[students] if isinstance(students, str) else list(students),
+        seeds=range(seeds) if isinstance(seeds, int) else list(seeds),
+        results=Path(results),
+        force=force,
+        device=None if device is None else named_device(device),
+    )
+    return _table(written)
+
+
+def load_records(
+    results: Folders = "results", *, task: str | None = None, student: str | None = None, track: str | None = None
+) -> pd.DataFrame:
+    """All valid records in one or several results folders, one row each.
+
+    Columns are the fields of `vddbench.Record` (accuracies in [0, 1], sizes in bytes, times in seconds), with those of its
+    environment as environment_*, its checks as checks_*, and `path`. Invalid records are named on stderr and left out.
+    """
+    return _table([evaluated.path for evaluated in _evaluated(_paths(results), task, student, track)])
+
+
+def rank(
+    results: Folders = "results", *, task: str | None = None, student: str | None = None, track: str | None = None
+) -> pd.DataFrame:
+    """The ranked entries of one or several results folders, one row each, the best first inside each table.
+
+    A table is a task, a student and a track; ranks never cross tables. The columns are explained at
+    `vddbench.leaderboard.rank.rank`. Raises LookupError for a task or student without records, ValueError for records that
+    cannot share a table.
+    """
+    from vddbench.leaderboard.rank import rank as ranked
+
+    return ranked(_evaluated(_paths(results), task, student, track))
+
+
+def _paths(folders: Folders) -> list[Path]:
+    return [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
+
+
+def _evaluated(roots: list[Path], task: str | None, student: str | None, track: str | None) -> list[Evaluated]:
+    from vddbench.leaderboard.evidence import load, tables_of
+    from vddbench.system.progress import say
+
+    loaded = load(roots)
+    for reason in loaded.refused:
+        say(f"left out: {reason}")
+    tables = tables_of(loaded.evaluated, task, student)
+    return [evaluated for table in tables for evaluated in table if track in {None, evaluated.record.track}]
+
+
+def _table(paths: Sequence[Path]) -> pd.DataFrame:
+    import pandas as pd
+
+    from vddbench.records.files import read_record
+
+    rows = [{"path": str(path), **read_record(path)[0].model_dump(mode="json")} for path in paths]
+    return pd.json_normalize(rows, sep="_") if rows else pd.DataFrame()
