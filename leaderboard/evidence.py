@@ -49,10 +49,11 @@ class Loaded:
 
 
 def load(roots: Sequence[Path]) -> Loaded:
-    """Every record under the results folders, verified against its predictions. Reruns are left out; of a cell that stands
-    in two folders the first folder's record counts, of several in one folder (published by several labs) the earliest that no
-    review names as a re-run. Records of one prepared store answer the same test videos: those that disagree with most
-    submissions are refused."""
+    """Every author's record under the results folders, verified against its predictions. Re-runs are left out, the author's own
+    (`--force`) and those of others. If a cell is recorded in two folders, the first folder's record counts; of several records
+    in one folder (published by several labs) the earliest that no review names as a re-run. All records of one prepared store
+    have the same test videos: records that disagree with most submissions of their store are refused.
+    """
     found: dict[Cell, tuple[Evaluated, str]] = {}
     refused = []
     for root in roots:
@@ -62,6 +63,8 @@ def load(roots: Sequence[Path]) -> Loaded:
                 record, predictions = read_record(path)
             except (ValueError, OSError) as error:
                 refused.append(str(error))
+                continue
+            if record.by is not None:
                 continue
             cell = record.task, record.folder, record.submission_sha256, record.student, record.seed
             if cell not in found:

@@ -375,6 +375,12 @@ def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_a
     assert any("another payload is the reference" in line for line in lines)
 
 
+def test_re_runs_by_others_are_not_ranked(tmp_path: Path) -> None:
+    write_record(tmp_path / "a", a_record(), GOOD)
+    write_record(tmp_path / "b", a_record(seed=1, by="jane"), GOOD)
+    assert [one.record.seed for one in load([tmp_path / "a", tmp_path / "b"]).evaluated] == [0]
+
+
 def test_a_student_that_answers_one_class_for_every_video_is_flagged(tmp_path: Path) -> None:
     """It may be right on a third of them, with an interval of no width where every scene has every class."""
     same = Predictions(**{**vars(GOOD), "top5": np.array([[0, 1, 2]] * 4, np.int32)})

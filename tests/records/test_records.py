@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.builders.records import GOOD, a_record
 from vddbench.records.files import read_record, record_files, set_aside, write_record
@@ -27,6 +28,16 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert record.model_copy(update={"predictions_sha256": "0" * 64}) == a_record()
     for field, values in vars(GOOD).items():
         assert np.array_equal(getattr(predictions, field), values)
+
+
+def test_an_authors_record_has_no_field_for_who_ran_it_again(tmp_path: Path) -> None:
+    own, rerun = (write_record(tmp_path / str(by), a_record(by=by), GOOD) for by in (None, "Jane.Doe"))
+    assert '"by"' not in own.read_text()
+    assert json.loads(rerun.read_text()) == {**json.loads(own.read_text()), "by": "Jane.Doe"}
+    assert read_record(own)[0].by is None and read_record(rerun)[0].by == "Jane.Doe"
+    for name in ("", "-a", "a/b", "a" * 97):
+        with pytest.raises(ValidationError):
+            a_record(by=name)
 
 
 def test_writing_a_cell_twice_is_refused_and_changes_nothing(tmp_path: Path) -> None:

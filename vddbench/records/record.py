@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -25,6 +27,9 @@ Time = Annotated[
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
     AfterValidator(_is_a_time),
 ]
+
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # of the Hub
 
 
 class Environment(Frozen):
@@ -80,6 +85,15 @@ class Record(Frozen):
     environment: Environment
     checks: Checks  # "finite": the student's outputs; False is a result, never retried
     date: Time
+    by: UserName | None = None  # who ran this evaluation again; None: the author's own record, the only kind that is ranked
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves `by` out of an author's own record, so that records written before this field existed keep their bytes."""
+        fields: dict[str, Any] = serialize(self)
+        if fields.get("by") is None:
+            fields.pop("by", None)
+        return fields
 
     @model_validator(mode="after")
     def _task_is_a_task(self) -> Record:
@@ -98,7 +112,7 @@ class Review(Frozen):
 
     format: Literal[1] = 1
     kind: Literal["reproduced", "verified"]  # verified: by a maintainer, who checked the submission as well
-    by: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # a user name of the Hub
+    by: UserName
     of: Sha256  # the record's JSON file
     rerun: Sha256  # the JSON file of the re-run's record
     date: Time
