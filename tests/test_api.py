@@ -1,0 +1,92 @@
+"""`import vddbench`, as in a notebook."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from torch.utils.data import DataLoader
+
+import vddbench
+from vddbench.data.store import Store
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_notebook_distils_checks_evaluates_ranks_and_loads(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = vddbench.distill("random", "tiny-ipc1", seed=0)
+    assert folder == Path("submissions/tiny-ipc1/random")
+
+    report = vddbench.check(str(folder))
+    assert report.accepted and not report.reasons and "accepted" in str(report)
+
+    records = vddbench.evaluate("submissions/tiny-ipc1/random", seeds=3)
+    assert records["seed"].tolist() == [0, 1, 2] and records["task"].unique().tolist() == ["tiny-ipc1"]
+    assert records["environment_precision"].isin(["fp32", "bf16"]).all() and records["checks_finite"].all()
+    written = [Path(path).read_bytes() for path in records["path"]]
+    again = vddbench.evaluate(Path("submissions/tiny-ipc1/random"), seeds=[0, 1, 2])
+    assert again.equals(records) and [Path(path).read_bytes() for path in again["path"]] == written
+    assert vddbench.load_records(task="tiny-ipc1").equals(records)
+
+    table = vddbench.rank(results="results", task="tiny-ipc1")
+    assert table[["method", "seeds", "rank"]].values.tolist() == [["random", 3, 1]]
+    assert table.loc[0, "top1"] == pytest.approx(records["top1"].mean())
+
+    train = vddbench.load("tiny", "train")
+    clips, labels = next(iter(DataLoader(train, batch_size=5)))
+    assert clips.shape == (5, *tiny.spec.clip_shape) and len(train) == len(tiny.train)
+    assert labels.tolist() == tiny.train.labels[:5].tolist()
+
+
+def test_a_mistake_says_what_is_allowed(tiny: Store, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="no task named 'nothing-ipc1'"):
+        vddbench.rank(ROOT / "leaderboard" / "results", task="nothing-ipc1")
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        vddbench.evalute  # noqa: B018
+
+
+def test_importing_it_is_cheap_and_types_need_no_torch() -> None:
+    program = """import sys, vddbench
+heavy = {"pydantic", "pandas"} & set(sys.modules)
+vddbench.Task, vddbench.Record
+print(heavy, "torch" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["set()", "False"]
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in vddbench.__all__:
+        assert getattr(vddbench, name).__doc__
+    assert set(vddbench.__all__) <= set(dir(vddbench))
+
+
+@pytest.mark.long
+def test_a_wheel_is_one_small_package_that_runs_the_demo_elsewhere(tmp_path: Path) -> None:
+    """Built from the sources as they are, unpacked far from the clone."""
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 2_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    tops = {name.split("/")[0] for name in names}
+    assert len(tops) == 2 and "vddbench" in tops and "vddbench/py.typed" in names
+    assert not [name for name in names if "/results/" in name or "/studies/" in name]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; sys.argv[1:] = ['demo']; import vddbench; "
+        "assert vddbench.__file__.startswith(sys.path[0]); from vddbench.commands.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(method in done.stdout for method in ("random_jpeg", "random_still"))
+    assert [path.name for path in empty.iterdir()] == ["results"]
