@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vddbench import lookup
+from vddbench.data.fingerprint import equivalent_stores
 from vddbench.leaderboard.reviews import folder_of, reruns
-from vddbench.leaderboard.stores import families
 from vddbench.records.files import path_of, read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
@@ -72,7 +72,7 @@ def load(roots: Sequence[Path]) -> Loaded:
         again = reruns(folder_of(root)) if any(len(several) > 1 for several in here.values()) else set()
         for cell, several in here.items():
             found[cell] = min(several, key=lambda each: (sha256_file(each[0].path) in again, each[0].record.date, each[0].path))
-    of_one = families([one.record for one, _ in found.values()])
+    of_one = equivalent_stores([one.record for one, _ in found.values()])
     return agreeing(
         [(replace(one, family=of_one[one.store]), digest) for one, digest in found.values()],
         refused,

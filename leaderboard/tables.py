@@ -10,13 +10,13 @@ from types import MappingProxyType
 import pandas as pd
 from tabulate import tabulate
 
+from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.evidence import Evaluated, load, tables_of
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.power import note
 from vddbench.leaderboard.rank import TABLE, rank
-from vddbench.leaderboard.stores import several_stores
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
@@ -117,7 +117,7 @@ def show(
     loaded = load(roots)
     for refused in loaded.refused:
         say(f"left out: {refused}")
-    for line in several_stores(one.record for one in loaded.evaluated):
+    for line in shared_table_notes(one.record for one in loaded.evaluated):
         say(line)
     if not loaded.evaluated:
         folders = ", ".join(map(str, roots))

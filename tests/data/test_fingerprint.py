@@ -14,9 +14,8 @@ from tests.builders.records import GOOD, a_record
 from tests.builders.submissions import SPEC
 from vddbench.commands.main import app
 from vddbench.data.build import build_store
-from vddbench.data.fingerprint import NEAR, Sketch, StoreId, distance, same_data, thumbnail
+from vddbench.data.fingerprint import NEAR, Sketch, StoreId, distance, equivalent_stores, same_data, thumbnail
 from vddbench.data.store import Store
-from vddbench.leaderboard.stores import families
 from vddbench.leaderboard.tables import show
 from vddbench.records.files import write_record
 from vddbench.spec import Fingerprint, Video
@@ -160,7 +159,7 @@ def test_records_of_near_stores_are_of_one_family_and_the_others_are_not(mine: S
         a_record(store_digest="a" * 64, submission_sha256="ef" * 32),  # too, of the first store
         a_record(store_digest="b" * 64, store_fingerprint=one, task="other-ipc1"),
     ]
-    assert families(records) == {
+    assert equivalent_stores(records) == {
         ("toy", "a" * 64): "a" * 64,
         ("toy", "b" * 64): "a" * 64,
         ("toy", "c" * 64): "c" * 64,
@@ -174,7 +173,7 @@ def test_one_record_does_not_give_a_store_another_fingerprint(mine: Store) -> No
     field = [a_record(store_digest="a" * 64, store_fingerprint=one, submission_sha256=each * 32) for each in ("ab", "cd")]
     false = a_record(store_digest="a" * 64, store_fingerprint=far, submission_sha256="ef" * 32, date="2025-01-01T00:00:00Z")
     other = a_record(store_digest="b" * 64, store_fingerprint=near)
-    assert families([false, *field, other])["toy", "b" * 64] == "a" * 64
+    assert equivalent_stores([false, *field, other])["toy", "b" * 64] == "a" * 64
 
 
 def test_a_set_from_a_near_store_is_evaluated_and_one_from_another_refused(mine: Store) -> None:
@@ -197,10 +196,10 @@ def test_a_lab_can_ask_whether_its_store_is_that_of_a_record_or_of_another_lab(m
     record = tmp_path / "record.json"
     for digest, fingerprint, code, words in (
         (mine.digest, None, 0, "are the same, byte for byte"),
-        ("a" * 64, near, 0, "other bytes of the same videos, 0."),
+        ("a" * 64, near, 0, "different bytes of the same videos, 0."),
         ("a" * 64, far, 1, "the same list of videos with other frames"),
-        ("a" * 64, f"{'0' * 64}:{one.partition(':')[2]}", 1, "other videos, labels, groups, numbers of frames or another spec"),
-        ("a" * 64, None, 1, "has no fingerprint to tell why"),
+        ("a" * 64, f"{'0' * 64}:{one.partition(':')[2]}", 1, "videos, labels, groups, numbers of frames or the spec differ"),
+        ("a" * 64, None, 1, "has no fingerprint to explain why"),
     ):
         record.write_text(a_record(store_digest=digest, store_fingerprint=fingerprint).model_dump_json())
         found, text = told("mine", record)

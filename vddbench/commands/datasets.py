@@ -95,12 +95,12 @@ def verify_dataset(
     ] = None,
 ) -> None:
     """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts, fingerprint."""
-    from vddbench.data.against import against
+    from vddbench.data.fingerprint import against
     from vddbench.data.inventory import verify
 
     store = verify(name)
     if other is not None:
-        typer.echo(clean(against(store, other)))
+        typer.echo(clean(against(name, store.id, other)))
 
 
 @datasets.command("show")

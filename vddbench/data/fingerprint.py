@@ -1,15 +1,17 @@
-"""Says whether two prepared stores hold the same videos when their bytes differ: decoders and scalers change with versions.
+"""Decides whether two prepared stores hold the same videos although their bytes differ.
 
-A store's digest is exact, and FFmpeg 8.1 scales 4:2:0 video to other bytes than 8.0 does (what they decode agrees, and so do
-7.1 and 8.0). So a store also has a fingerprint: a sha256 over its spec and index without pixels, and a sketch of coarse
+A store's digest is exact, but FFmpeg 8.1 scales 4:2:0 video to other bytes than 8.0 does (their decoded frames agree, as do
+those of 7.1). So a store also has a fingerprint: a sha256 over its spec and its index without pixels, and a sketch of coarse
 thumbnails. The luma of each video is averaged over 4 spans of time and 4 x 4 cells; the sketch is 64 sums over all values of
 all videos with random signs that follow from the videos' names, divided by the root of their number. The root mean square
-difference of two sketches then estimates that of all the thumbnails (Alon, Matias and Szegedy, 1996), within 9 % (one standard
+difference of two sketches estimates that of all the thumbnails (Alon, Matias and Szegedy, 1996), within 9 % (one standard
 deviation).
 
 Measured at 112x112 on 18 videos, 17 of them generated and one of UCF101's, in grey levels: FFmpeg 8.0 against 8.1 0 to 0.24
 (the real one 0.01; of colours, up to 1.5: it moves their edges), saved as JPEG of quality 75 0.12 to 0.26, one frame later 0.39
 to 1.04, one pixel aside 0.3 to 5.1, full range for limited 3.9 to 5.8, red for blue 2.6 to 28 where there is colour.
+
+Decoder processes import this file for `thumbnail`, so pydantic and the types that need it are imported inside functions.
 """
 
 from __future__ import annotations
@@ -17,11 +19,17 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:  # workers, which make thumbnails, need no pydantic
+from vddbench.system.files import read_json
+
+if TYPE_CHECKING:
+    from vddbench.records.record import Record
     from vddbench.spec import Fingerprint
 
 SPANS, CELLS, SUMS = 4, 4, 64
@@ -32,8 +40,8 @@ NEAR = 0.3  # grey levels: between what versions of FFmpeg differ by and what on
 LUMA = np.array((0.299, 0.587, 0.114))  # BT.601, of RGB
 
 
-class OfStore(Protocol):
-    """A record, a manifest: what says of which prepared store it is."""
+class NamesStore(Protocol):
+    """A record, a manifest or a StoreId: anything that names the prepared store it belongs to."""
 
     @property
     def store_digest(self) -> str | None: ...
@@ -43,7 +51,7 @@ class OfStore(Protocol):
 
 
 class StoreId(NamedTuple):
-    """How records and manifests call a prepared store."""
+    """The digest and the fingerprint by which records and manifests name a prepared store."""
 
     store_digest: str | None
     store_fingerprint: Fingerprint | None
@@ -53,25 +61,25 @@ NO_STORE = StoreId(None, None)
 
 
 class Sketch:
-    """Sums over the videos of a store, in any order."""
+    """Signed sums over the thumbnails of a store's videos, which may be added in any order."""
 
     def __init__(self) -> None:
         self.sums = np.zeros(SUMS)
         self.num_videos = 0
 
-    def add(self, video: str, small: np.ndarray) -> None:
-        """video: its id. small: its thumbnail."""
-        self.sums += signs(video) @ small.ravel()
+    def add(self, video: str, values: np.ndarray) -> None:
+        """Adds the thumbnail `values` of the video with this id."""
+        self.sums += signs(video) @ values.ravel()
         self.num_videos += 1
 
     def fingerprint(self, rows: str) -> Fingerprint:
-        """rows: sha256 of what the store says of its videos."""
+        """The fingerprint of the store whose spec and index (without pixels) have the sha256 `rows`."""
         values = self.sums / np.sqrt(max(self.num_videos, 1) * VALUES)
         return f"{rows}:{base64.b64encode(values.astype('<f4').tobytes()).decode()}"
 
 
 class FramesFile:
-    """Frames [n, H, W, 3] uint8 in a file from frame `first`, read as slices of them are asked for."""
+    """Frames [n, H, W, 3] uint8 in a file from frame `first` on; slices are read when they are asked for."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int, int, int], first: int = 0) -> None:
         self.file, self.shape, self.first = file, shape, first
@@ -85,8 +93,10 @@ class FramesFile:
 
 
 def thumbnail(frames: np.ndarray | FramesFile) -> np.ndarray:
-    """[SPANS, CELLS, CELLS] mean luma of uint8 frames [n, H, W, 3], H = W at least CELLS. Of fewer than SPANS frames some count
-    for several spans."""
+    """The mean luma [SPANS, CELLS, CELLS] of uint8 frames [n, H, W, 3] with H = W >= CELLS.
+
+    If there are fewer than SPANS frames, some of them count for several spans.
+    """
     num_frames, size = frames.shape[0], frames.shape[1]
     ends = [max(num_frames * (i + 1) // SPANS, num_frames * i // SPANS + 1) for i in range(SPANS)]
     sums, counts = np.zeros((SPANS, size, size, 3), np.int64), np.empty(SPANS)
@@ -104,20 +114,22 @@ def thumbnail(frames: np.ndarray | FramesFile) -> np.ndarray:
 
 
 def signs(video: str) -> np.ndarray:
-    """[SUMS, VALUES] of -1 and 1, the same everywhere."""
+    """The signs [SUMS, VALUES] (-1 or 1) of a video, the same on every machine."""
     bits = hashlib.shake_256(video.encode("utf-8", "surrogateescape")).digest(SUMS * VALUES // 8)
     return 2.0 * np.unpackbits(np.frombuffer(bits, np.uint8)).reshape(SUMS, VALUES) - 1.0
 
 
 def distance(one: Fingerprint, other: Fingerprint) -> float:
-    """Between the thumbnails of two stores, root mean square in grey levels; infinite when they aren't of the same videos, spec
-    and numbers of frames, or one is no fingerprint."""
+    """The root mean square difference of two stores' thumbnails in grey levels.
+
+    Infinite if the stores differ in videos, spec or numbers of frames, or if a text is not a fingerprint.
+    """
     rows, values = _parts(one)
     other_rows, other_values = _parts(other)
     if rows != other_rows:
         return float("inf")
-    found = float(np.sqrt(np.mean((values - other_values) ** 2)))
-    return found if np.isfinite(found) else float("inf")
+    difference = float(np.sqrt(np.mean((values - other_values) ** 2)))
+    return difference if np.isfinite(difference) else float("inf")
 
 
 def _parts(text: Fingerprint) -> tuple[str, np.ndarray]:
@@ -129,12 +141,107 @@ def _parts(text: Fingerprint) -> tuple[str, np.ndarray]:
     return rows, values if len(values) == SUMS else np.full(SUMS, np.nan)
 
 
-def same_data(one: OfStore, other: OfStore) -> bool:
-    """Are these of the same prepared store, or of two that only versions of the decoder tell apart?"""
+def same_data(one: NamesStore, other: NamesStore) -> bool:
+    """Whether both belong to one prepared store, or to two that differ only in the decoder's version."""
     if one.store_digest == other.store_digest:
         return True
     return near(one.store_fingerprint, other.store_fingerprint)
 
 
 def near(one: Fingerprint | None, other: Fingerprint | None) -> bool:
+    """Whether two fingerprints differ by no more than versions of the decoder do."""
     return one is not None and other is not None and distance(one, other) <= NEAR
+
+
+# Which stores of many records share tables
+
+
+def equivalent_stores(records: Sequence[Record]) -> dict[tuple[str, str], str]:
+    """Maps each (dataset, store digest) of the records to the digest of the store that represents it in tables.
+
+    The store with the most submissions represents all stores near it; then, among the others, again the one with the most,
+    and so on; of equal ones, the store that was evaluated first. If records disagree about the fingerprint of a store, the
+    fingerprint of the most submissions counts.
+    """
+    from vddbench.spec import Task
+
+    votes: dict[tuple[str, str], dict[Fingerprint, set[str]]] = defaultdict(lambda: defaultdict(set))
+    submissions: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record in sorted(records, key=lambda record: record.date):
+        store = Task.parse(record.task).dataset, record.store_digest
+        submissions[store].add(record.submission_sha256)
+        if record.store_fingerprint is not None:
+            votes[store][record.store_fingerprint].add(record.submission_sha256)
+    heads: dict[str, list[tuple[str, Fingerprint | None]]] = defaultdict(list)
+    head_of: dict[tuple[str, str], str] = {}
+    for dataset, digest in sorted(submissions, key=lambda store: -len(submissions[store])):
+        voters = votes.get((dataset, digest), {})
+        fingerprint = max(voters, key=lambda text: len(voters[text])) if voters else None
+        head = next((other for other, of_other in heads[dataset] if near(fingerprint, of_other)), None)
+        head_of[dataset, digest] = head or digest
+        if head is None:
+            heads[dataset].append((digest, fingerprint))
+    return head_of
+
+
+def shared_table_notes(records: Iterable[Record]) -> Iterator[str]:
+    """One line for each dataset in whose tables records of several prepared stores appear together."""
+    sharing: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (dataset, digest), head in equivalent_stores(list(records)).items():
+        sharing[dataset, head].add(digest)
+    for (dataset, _), digests in sharing.items():
+        if len(digests) > 1:
+            names = ", ".join(sorted(digest[:8] for digest in digests))
+            yield (
+                f"{dataset}: records of {len(digests)} prepared stores ({names}) share tables: the same videos, decoded by "
+                "different versions"
+            )
+
+
+# `vddbench datasets verify NAME --against FILE`
+
+
+def against(name: str, store: StoreId, path: Path) -> str:
+    """Says how the prepared store `name` agrees with the store that a record, a manifest or a done.json belongs to.
+
+    Raises ValueError if they differ or the file names no store, FileNotFoundError.
+    """
+    other = read_store_id(path)
+    if other.store_digest == store.store_digest:
+        return f"{name} and the store of {path} are the same, byte for byte"
+    if store.store_fingerprint is None or other.store_fingerprint is None:
+        which = path if other.store_fingerprint is None else name
+        raise ValueError(f"{name} has other bytes than the store of {path}, and {which} has no fingerprint to explain why")
+    apart = distance(store.store_fingerprint, other.store_fingerprint)
+    if apart <= NEAR:
+        return (
+            f"{name} and the store of {path} have different bytes of the same videos, {apart:.2f} grey levels apart (versions "
+            f"of FFmpeg differ by up to {NEAR}): records of both can share tables"
+        )
+    if apart == float("inf"):
+        why = "videos, labels, groups, numbers of frames or the spec differ"
+    else:
+        why = f"the same list of videos with other frames, {apart:.2f} grey levels apart (a decoder's version: at most {NEAR})"
+    raise ValueError(f"{name} is not the store of {path}: {why}; records of both can't share tables")
+
+
+def read_store_id(path: Path) -> StoreId:
+    """The store that a record, a manifest or another store's done.json names. Raises ValueError, FileNotFoundError."""
+    from pydantic import TypeAdapter
+
+    from vddbench.records.files import MAX_JSON_BYTES
+    from vddbench.spec import Fingerprint, Sha256
+
+    wanted = "give a record, a manifest.json or another store's done.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; {wanted}")
+    try:
+        content = read_json(path, MAX_JSON_BYTES)
+        fields = content if isinstance(content, dict) else {}
+        names = [fields.get(f"store_{name}") or fields.get(name) for name in ("digest", "fingerprint")]
+        digest, fingerprint = TypeAdapter(tuple[Sha256 | None, Fingerprint | None]).validate_python(names)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise ValueError(f"{path} is not a record, manifest or done.json: {str(error).splitlines()[0][:200]}") from None
+    if digest is None:
+        raise ValueError(f"{path} names no prepared store; {wanted}")
+    return StoreId(digest, fingerprint)
