@@ -16,18 +16,20 @@ from tempfile import TemporaryDirectory
 from vddbench import hub
 from vddbench.hub import client
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.publish.gather import copy, gather
-from vddbench.leaderboard.publish.made import made_from
-from vddbench.leaderboard.publish.planned import Planned, additions, board_due, tables_due
-from vddbench.leaderboard.publish.target import Target, board_there, check_folder, check_results
-from vddbench.leaderboard.site import built
+from vddbench.leaderboard.publish.contents import made_from
+from vddbench.leaderboard.publish.destination import Destination, board_there, check_folder, check_results
+from vddbench.leaderboard.publish.local_files import copy, gather
+from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_due, tables_due
+from vddbench.leaderboard.site import inventory
 from vddbench.system.progress import bar, say
 
 ROUNDS = 10  # of making tables and board again because others published meanwhile
 NOTHING = hub.Listing("", {})  # of a repo that isn't there yet
 
 
-def publish(target: Target, results: Sequence[Path], submissions: Sequence[Path], tag: str | None = None) -> list[Planned]:
+def publish(
+    target: Destination, results: Sequence[Path], submissions: Sequence[Path], tag: str | None = None
+) -> list[PlannedCommit]:
     """The commits that were made, none when all was there. `tag` names the state of the results repo afterwards.
 
     Raises ValueError when one of the repos holds what isn't ours, FileNotFoundError when there are no records at all,
@@ -67,14 +69,14 @@ def publish(target: Target, results: Sequence[Path], submissions: Sequence[Path]
     )
 
 
-def look(target: Target, missing: Sequence[hub.Repo]) -> tuple[hub.Listing, hub.Listing, built.Built]:
+def look(target: Destination, missing: Sequence[hub.Repo]) -> tuple[hub.Listing, hub.Listing, inventory.Inventory]:
     """Listings of results repo and Space, and the note of the board there. Raises ValueError when one holds what isn't ours."""
     results, space = (NOTHING if repo in missing else hub.listing(repo) for repo in (target.results, target.space))
     check_results(target.results, results)
     return results, space, board_there(target.space, space)
 
 
-def regenerate(target: Target, submissions: Sequence[Path], made: list[Planned]) -> str:
+def regenerate(target: Destination, submissions: Sequence[Path], made: list[PlannedCommit]) -> str:
     """The results repo's commit with the tables; the commits that it took are added to `made`. Raises StaleParentError when a
     repo moved since it was listed: the Space is listed before the records it shows, so that no older board replaces a newer."""
     space = hub.listing(target.space)
@@ -87,7 +89,7 @@ def regenerate(target: Target, submissions: Sequence[Path], made: list[Planned])
     return sha
 
 
-def send(due: Sequence[Planned], parent: str, made: list[Planned]) -> str:
+def send(due: Sequence[PlannedCommit], parent: str, made: list[PlannedCommit]) -> str:
     """Commits each on the one before, the first on `parent`; the last one's sha."""
     with bar(due[0].message if due else "", len(due)) as progress:
         for each in due:
@@ -97,7 +99,7 @@ def send(due: Sequence[Planned], parent: str, made: list[Planned]) -> str:
     return parent
 
 
-def plan(target: Target, results: Sequence[Path], submissions: Sequence[Path]) -> Iterator[Planned]:
+def plan(target: Destination, results: Sequence[Path], submissions: Sequence[Path]) -> Iterator[PlannedCommit]:
     """The commits that `publish` would make now, each while its files are there to be looked at. Changes nothing on the Hub."""
     gathered = gather(results, submissions)
     there, space, before = look(target, [repo for repo in (target.results, target.space) if not hub.exists(repo)])
@@ -111,7 +113,7 @@ def plan(target: Target, results: Sequence[Path], submissions: Sequence[Path]) -
         yield from board_due(target.space, found.board, found.note, space, before)
 
 
-def write_trees(target: Target, results: Sequence[Path], submissions: Sequence[Path], into: Path) -> list[Path]:
+def write_trees(target: Destination, results: Sequence[Path], submissions: Sequence[Path], into: Path) -> list[Path]:
     """Both repositories as `publish` would make them of what is here alone: `into`/{datasets,spaces}/OWNER/NAME. No network.
     Raises ValueError when one of the two folders holds what no earlier call wrote."""
     folders = [into / f"{repo.kind}s" / repo.id for repo in (target.results, target.space)]
@@ -120,7 +122,7 @@ def write_trees(target: Target, results: Sequence[Path], submissions: Sequence[P
     gathered = gather(results, submissions)
     with made_from(target, gathered.files, submissions) as found:
         _write_tree(folders[0], {**gathered.files, **found.tables})
-        _write_tree(folders[1], {**found.board, built.NOTE: built.text_of(found.note)})
+        _write_tree(folders[1], {**found.board, inventory.NOTE: inventory.text_of(found.note)})
     return folders
 
 

@@ -1,10 +1,10 @@
 """The board as static pages: `vddbench site build`.
 
-build.py        what is on every page; writer.py renders and writes them
-built.py        what a build wrote and read of payloads, so that the next one can clear it away, or show it elsewhere
-board.py        all that is shown, from records; lines.py: a row of a table with what it stands on
-views.py        what a task's part of the board says; charts.py draws it; filters.py: numbers and links as text
-submitted.py    manifests, payloads and previews of submissions; steps.py: the commands that make one again, BibTeX
-fixed.py        the protocol page, from the frozen object
-pages/          templates, one style, two scripts
+build.py                writes all pages; page_writer.py renders one page and writes it
+board.py                what the pages show, read from records; entries.py: a row of a table with its records
+sections.py             the computed parts of a task's section; charts.py draws; filters.py: numbers and links as text
+local_submissions.py    submissions on this machine: manifests, payloads, previews
+instructions.py         commands that reproduce an entry, BibTeX; protocol_page.py: rows of the protocol page
+inventory.py            what a build wrote, so that the next one removes old pages and reuses previews
+pages/                  templates, one style, two scripts
 """

@@ -15,7 +15,7 @@ from vddbench.leaderboard.aggregate import COLUMNS, aggregate
 from vddbench.leaderboard.evidence import Evaluated, is_full, load, majority, tables_of
 from vddbench.leaderboard.rank import TABLE, rank
 from vddbench.leaderboard.reviews import Reviewed, reviews
-from vddbench.leaderboard.site.lines import Line, Table, page_of
+from vddbench.leaderboard.site.entries import Line, Table, page_of
 from vddbench.spec import FULL, Task
 
 Cell = tuple[str, str, str, str]  # task, student, track, method

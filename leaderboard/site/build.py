@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.site import built, fixed, steps, submitted
+from vddbench.leaderboard.site import instructions, inventory, local_submissions, protocol_page
 from vddbench.leaderboard.site.board import Board, board_of
-from vddbench.leaderboard.site.views import TaskView, only_reported, task_view
-from vddbench.leaderboard.site.writer import Site
+from vddbench.leaderboard.site.page_writer import Site
+from vddbench.leaderboard.site.sections import TaskView, only_reported, task_view
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.files import sha256_file
 from vddbench.system.progress import bar
@@ -30,7 +30,7 @@ def build(results: Sequence[Path], submissions: Sequence[Path], out: Path) -> Pa
     Raises FileNotFoundError when no record is valid, OSError when `out` can't be written.
     """
     board = board_of(results)
-    found, refused = submitted.find(submissions)
+    found, refused = local_submissions.find(submissions)
     site = Site(out, newest_of(board), hidden=(*results, *submissions))
     index = write(site, board, found, refused)
     site.finish()
@@ -38,15 +38,15 @@ def build(results: Sequence[Path], submissions: Sequence[Path], out: Path) -> Pa
 
 
 def build_published(
-    board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: built.Built, results_repo: str
-) -> built.Built:
+    board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: inventory.Inventory, results_repo: str
+) -> inventory.Inventory:
     """Writes into `out` what a Space is to show: the same whoever publishes, so of submissions nothing counts but the published
     manifests and the bytes of payloads. Says what belongs to it.
 
     tree: a copy of the results repo. there: what the Space shows now. Clips that can't be made here, or would be the same,
     stay as they are there: they are in the files of what is returned, but need not be in `out`.
     """
-    found, refused = submitted.published(tree / mirror.SUBMISSIONS, payloads)
+    found, refused = local_submissions.published(tree / mirror.SUBMISSIONS, payloads)
     site = Site(out, newest_of(board), hidden=(tree, *payloads), there=there, results_repo=results_repo)
     write(site, board, found, refused)
     return site.finish()
@@ -56,7 +56,9 @@ def newest_of(board: Board) -> str:
     return max(one.record.date for one in board.evaluated)[:10]
 
 
-def write(site: Site, board: Board, found: Mapping[submitted.Identity, submitted.Found], refused: Sequence[str]) -> Path:
+def write(
+    site: Site, board: Board, found: Mapping[local_submissions.Identity, local_submissions.Found], refused: Sequence[str]
+) -> Path:
     """All pages; returns `index.html`."""
     left_out = [site.without(line) for line in (*board.left_out, *refused)]
     pages = board.submissions()
@@ -69,10 +71,16 @@ def write(site: Site, board: Board, found: Mapping[submitted.Identity, submitted
         for name, tables in board.tasks().items():
             views.append(task_view(name, tables, _spec(site, specs, tables[0].lines[0].evaluated[0])))
             progress.advance(note=name)
-        site.page("protocol.html", "protocol", rows=fixed.protocol_rows(), also=fixed.ALSO_FIXED, students=fixed.students())
+        site.page(
+            "protocol.html",
+            "protocol",
+            rows=protocol_page.protocol_rows(),
+            also=protocol_page.ALSO_FIXED,
+            students=protocol_page.students(),
+        )
         example = views[0].task
-        prepare = steps.prepare(example.dataset, _spec(site, specs, views[0].tables[0].table.lines[0].evaluated[0]))
-        site.page("submit.html", "submit", task=str(example), prepare=prepare, repo=site.results_repo or steps.A_REPO)
+        prepare = instructions.prepare(example.dataset, _spec(site, specs, views[0].tables[0].table.lines[0].evaluated[0]))
+        site.page("submit.html", "submit", task=str(example), prepare=prepare, repo=site.results_repo or instructions.A_REPO)
         index = index_page(site, board, views, left_out)
         progress.advance()
     return index
@@ -98,10 +106,10 @@ def _spec(site: Site, known: dict[tuple[str, str], DatasetSpec | None], one: Eva
     digest = one.record.store_digest
     key = Task.parse(one.record.task).dataset, digest
     if key not in known:
-        exact = submitted.prepared(one) or (site.there.specs.get(digest) if site.there is not None else None)
+        exact = local_submissions.prepared(one) or (site.there.specs.get(digest) if site.there is not None else None)
         if exact is not None and exact.num_classes == one.record.num_classes:
             site.specs[digest] = exact
-        known[key] = site.specs.get(digest) or submitted.bundled(one)
+        known[key] = site.specs.get(digest) or local_submissions.bundled(one)
     return known[key]
 
 
@@ -110,13 +118,13 @@ def _submission_page(
     board: Board,
     page: str,
     evaluated: Sequence[Evaluated],
-    found: Mapping[submitted.Identity, submitted.Found],
+    found: Mapping[local_submissions.Identity, local_submissions.Found],
     spec: DatasetSpec | None,
 ) -> None:
     records = [one.record for one in evaluated]
-    mine = found.get(submitted.identity(records[0]))
-    there = None if site.there is None else site.there.pages.get(page, built.Looked())
-    looked = submitted.look(mine, spec, site.out / page, site.before.pages.get(page), there)
+    mine = found.get(local_submissions.identity(records[0]))
+    there = None if site.there is None else site.there.pages.get(page, inventory.PayloadView())
+    looked = local_submissions.look(mine, spec, site.out / page, site.before.pages.get(page), there)
     looked = looked.model_copy(update={"missing": site.without(looked.missing, [mine.folder] if mine else ())})
     if looked.tensors:
         site.pages[page] = looked
@@ -134,8 +142,8 @@ def _submission_page(
         manifest=manifest,
         spec=spec,
         looked=looked,
-        commands=steps.commands(evaluated, manifest, spec, site.results_repo),
-        bibtex=steps.bibtex(records, manifest),
+        commands=instructions.commands(evaluated, manifest, spec, site.results_repo),
+        bibtex=instructions.bibtex(records, manifest),
         reviews=board.reviewed.get(records[0].submission_sha256, ()),
         tables=[(table, line) for table in board.tables for line in table.lines if page in line.pages],
         root="../" * len(PurePosixPath(page).parts),

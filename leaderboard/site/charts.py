@@ -16,7 +16,7 @@ import vl_convert
 from altair import Chart
 
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.site.lines import Line, Table
+from vddbench.leaderboard.site.entries import Line, Table
 
 WIDTH, HEIGHT = 350, 230  # pixels of the plot; pages scale a chart up to 1.5 times
 MAX_INTERVALS = 60  # in one chart; more are a smear

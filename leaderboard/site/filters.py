@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from vddbench.leaderboard.site.lines import Line
+from vddbench.leaderboard.site.entries import Line
 from vddbench.system.progress import clean
 
 

@@ -23,23 +23,22 @@ from typer.testing import CliRunner
 from tests.builders.hub import Peer
 from tests.builders.publisher import TARGET, quick_site
 from tests.builders.records import GOOD, a_record
-from tests.hub import test_hubserver
 from tests.tools import hubserver
 from tests.tools.hubserver import OWNER_TOKEN, STRANGER_TOKEN, Hub, environment
 from vddbench.commands.publish import publish as command
 from vddbench.hub import Repo, client, commits
-from vddbench.leaderboard.publish import made, publish
-from vddbench.leaderboard.publish.gather import gather, write_outbox
+from vddbench.leaderboard.publish import contents, publish
+from vddbench.leaderboard.publish.destination import Destination
+from vddbench.leaderboard.publish.local_files import gather, write_outbox
 from vddbench.leaderboard.publish.publish import plan, write_trees
-from vddbench.leaderboard.publish.target import Target
-from vddbench.leaderboard.site import built
+from vddbench.leaderboard.site import inventory
 from vddbench.records.files import write_record
 
-hub, peer, pytestmark = hubserver.hub, test_hubserver.peer, hubserver.OLD_UPLOAD
+hub, pytestmark = hubserver.hub, hubserver.OLD_UPLOAD
 ROOT = Path(__file__).parents[2]
 RESULTS, SPACE = TARGET.results.id, TARGET.space.id
 COMMIT = r"/commit/"
-REAL_SITE = made.site_files
+REAL_SITE = contents.site_files
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +118,7 @@ def test_clips_of_published_sets_are_shown_when_they_are_asked_for(
     hub.put(RESULTS, {f"submissions/{cell}/manifest.json": json.dumps(manifest).encode()})
     publishing(tmp_path / "results")
     assert not [path for path in hub.repo(SPACE, "spaces").files() if path.endswith(".webp")]
-    wanted = Target(TARGET.results, TARGET.space, with_sets=True)
+    wanted = Destination(TARGET.results, TARGET.space, with_sets=True)
     publish.publish(wanted, [tmp_path / "results"], [])
     assert f"s/{cell}/class0000.webp" in hub.repo(SPACE, "spaces").files()
     assert publish.publish(wanted, [tmp_path / "results"], []) == []
@@ -159,7 +158,7 @@ def test_publishers_with_and_without_payloads_end_with_the_same_board(
 @pytest.mark.parametrize("peer", ["yardstick"], indirect=True)
 def test_another_server_takes_it_as_well(peer: Peer, tmp_path: Path) -> None:
     root = recorded(tmp_path / "results")
-    target = Target(Repo(f"{peer.user}/vddbench-results"), Repo(f"{peer.user}/vddbench", "space"))
+    target = Destination(Repo(f"{peer.user}/vddbench-results"), Repo(f"{peer.user}/vddbench", "space"))
     sent = [planned.message for planned in publish.publish(target, [root], [], "v1")]
     assert sent == ["Add 3 records of toy-ipc1", "Regenerate the tables", "Regenerate the board"]
     assert publish.publish(target, [root], [], "v1") == []
@@ -295,9 +294,9 @@ def test_a_record_that_somebody_damaged_is_made_good(hub: Hub, tmp_path: Path) -
     assert hub.repo(RESULTS).files() == whole
 
 
-def noted(hub: Hub) -> built.Built:
+def noted(hub: Hub) -> inventory.Inventory:
     """What the Space says of its board."""
-    note = built.parsed(hub.repo(SPACE, "spaces").files()["built.json"])
+    note = inventory.parsed(hub.repo(SPACE, "spaces").files()["built.json"])
     assert note is not None
     return note
 
@@ -307,7 +306,7 @@ def test_what_is_no_longer_made_goes_and_what_others_added_stays(hub: Hub, tmp_p
     note = noted(hub)
     old = note.model_copy(update={"files": (*note.files, "s/toy-ipc1/old@00000000/index.html", "app.py", "../index.html")})
     added = {"app.py": b"a", "data/x.csv": b"x", "stray.webp": b"w"}
-    hub.put(SPACE, {"s/toy-ipc1/old@00000000/index.html": b"old", "built.json": built.text_of(old), **added}, "spaces")
+    hub.put(SPACE, {"s/toy-ipc1/old@00000000/index.html": b"old", "built.json": inventory.text_of(old), **added}, "spaces")
     hub.put(RESULTS, {"tables/aggregate.parquet": b"old", "tables/mine.parquet": b"mine", "notes.md": b"a maintainer's"})
     assert publishing(tmp_path / "results") == ["Regenerate the tables", "Regenerate the board"]
     results, space = both(hub)
@@ -553,7 +552,7 @@ def test_a_dry_run_prints_the_commits_and_sends_nothing(hub: Hub, tmp_path: Path
     publishing(root)
     assert sorted(shown) == sorted([*both(hub)[0], *both(hub)[1]])
     note = noted(hub)
-    told_old = built.text_of(note.model_copy(update={"files": (*note.files, "old.html")}))
+    told_old = inventory.text_of(note.model_copy(update={"files": (*note.files, "old.html")}))
     hub.put(SPACE, {"old.html": b"", "built.json": told_old}, "spaces")
     recorded(root, "other", seeds=1)
     before = all_commits(hub)
@@ -693,7 +692,7 @@ def test_eval_yaml_is_pushed_only_when_asked_for(hub: Hub, tmp_path: Path) -> No
     root = recorded(tmp_path / "results")
     publishing(root)
     assert "eval.yaml" not in hub.repo(RESULTS).files()
-    publish.publish(Target(Repo(RESULTS), Repo(SPACE, "space"), with_eval=True), [root], [])
+    publish.publish(Destination(Repo(RESULTS), Repo(SPACE, "space"), with_eval=True), [root], [])
     assert b"- id: toy-ipc1" in hub.repo(RESULTS).files()["eval.yaml"]
 
 

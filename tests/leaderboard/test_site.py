@@ -22,13 +22,13 @@ from tests.builders.sites import HARM, harmful, recorded, reviewed, stated
 from vddbench.commands.site import site
 from vddbench.data.store import Store
 from vddbench.leaderboard.reviews import Reviewed
-from vddbench.leaderboard.site import built, fixed, steps, submitted
+from vddbench.leaderboard.site import instructions, inventory, local_submissions, protocol_page
 from vddbench.leaderboard.site.board import aggregated, assembled, board_of, ranked
 from vddbench.leaderboard.site.build import MAX_LEFT_OUT, build, build_published
+from vddbench.leaderboard.site.entries import Table
 from vddbench.leaderboard.site.filters import link
-from vddbench.leaderboard.site.lines import Table
-from vddbench.leaderboard.site.views import task_view
-from vddbench.leaderboard.site.writer import without
+from vddbench.leaderboard.site.page_writer import without
+from vddbench.leaderboard.site.sections import task_view
 from vddbench.protocol import V1
 from vddbench.records.files import write_record
 from vddbench.submissions import previews
@@ -191,7 +191,7 @@ def test_a_manifest_elsewhere_does_not_speak_for_anothers_page(folders: Path, tm
     forged = tmp_path / "submissions" / "0-ipc1" / "0@00000000" / "manifest.json"  # stands before it
     forged.parent.mkdir(parents=True)
     forged.write_text(json.dumps({**json.loads(honest.read_text()), "authors": ["Mallory"]}))
-    found, refused = submitted.find([tmp_path / "submissions"])
+    found, refused = local_submissions.find([tmp_path / "submissions"])
     assert not any("Mallory" in each.manifest.authors for each in found.values())
     assert any("by its fields it belongs in" in line for line in refused)
 
@@ -213,9 +213,9 @@ def test_a_new_build_removes_its_own_old_pages_and_nothing_else(folders: Path, t
     (out / "README.md").write_text("mine")
     for name in ("precious.html", "absolute.html"):
         (tmp_path / name).write_text("mine")
-    note = built.read(out)
+    note = inventory.read(out)
     forged = ("../precious.html", "README.md", str(tmp_path / "absolute.html"))
-    built.write(out, note.model_copy(update={"files": (*note.files, *forged)}))
+    inventory.write(out, note.model_copy(update={"files": (*note.files, *forged)}))
     shutil.rmtree(next((tmp_path / "results").glob("*/gone@*")))
     build([tmp_path / "results"], [], out)
     assert not list(out.glob("s/*/gone@*")) and list(out.glob("s/*/random@*/index.html"))
@@ -225,8 +225,8 @@ def test_a_new_build_removes_its_own_old_pages_and_nothing_else(folders: Path, t
 
 def test_a_note_that_is_not_ours_is_no_note(tmp_path: Path) -> None:
     for text in ("", "[1, 2", '{"files": 3}', '["index.html"]'):
-        (tmp_path / built.NOTE).write_text(text)
-        assert built.read(tmp_path) == built.Built()
+        (tmp_path / inventory.NOTE).write_text(text)
+        assert inventory.read(tmp_path) == inventory.Inventory()
 
 
 def test_the_front_page_names_few_refused_files_and_counts_the_others(tiny: Store, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_one_bad_reference_takes_the_overall_table_of_its_student_alone() -> Non
     assert len(problems) == 1 and "no table over all tasks of student convnet_gru" in problems[0]
 
 
-def everything(out: Path, note: built.Built) -> dict[str, bytes]:
+def everything(out: Path, note: inventory.Inventory) -> dict[str, bytes]:
     return {path: (out / path).read_bytes() for path in note.files if (out / path).is_file()}
 
 
@@ -270,7 +270,7 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
         place = manifests / path.parent.parent.name / f"{path.parent.name}@{sha[:8]}"
         place.mkdir(parents=True)
         shutil.copy(path, place)
-    first = build_published(board, tmp_path, [folders / "submissions"], tmp_path / "a", built.Built(), "lab/results")
+    first = build_published(board, tmp_path, [folders / "submissions"], tmp_path / "a", inventory.Inventory(), "lab/results")
     assert (
         "vddbench pull --task tiny-ipc1 --submissions --results-repo lab/results"
         in everything(tmp_path / "a", first)[
@@ -290,34 +290,36 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
 def test_clips_that_are_published_already_are_not_made_again(
     tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, unseen = submitted.Found(tiny_random, read(tiny_random).manifest), built.Looked()
-    first = submitted.look(found, tiny.spec, tmp_path / "a", None, unseen)
+    found, unseen = local_submissions.Found(tiny_random, read(tiny_random).manifest), inventory.PayloadView()
+    first = local_submissions.look(found, tiny.spec, tmp_path / "a", None, unseen)
     assert first.previews is not None and len(list((tmp_path / "a").iterdir())) == tiny.spec.num_classes
     monkeypatch.setattr(previews, "write", None)  # would raise: another encoder's bytes differ
-    assert submitted.look(found, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
+    assert local_submissions.look(found, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
     monkeypatch.undo()
     older = first.model_copy(update={"previews": first.previews.model_copy(update={"of": "older"})})
-    assert submitted.look(found, tiny.spec, tmp_path / "b", None, older) == first and (tmp_path / "b").is_dir()
+    assert local_submissions.look(found, tiny.spec, tmp_path / "b", None, older) == first and (tmp_path / "b").is_dir()
 
 
 def test_what_can_not_be_shown_here_stays_as_it_is_published(
     tiny: Store, tiny_random: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(tiny_random, tmp_path / "random"))
-    found, unseen = submitted.Found(folder, read(tiny_random).manifest), built.Looked()
-    whole = submitted.look(found, tiny.spec, tmp_path / "out", None, unseen)
-    half = submitted.look(found, None, tmp_path / "out", None, unseen)  # its dataset is not prepared: tensors, no clips
+    found, unseen = local_submissions.Found(folder, read(tiny_random).manifest), inventory.PayloadView()
+    whole = local_submissions.look(found, tiny.spec, tmp_path / "out", None, unseen)
+    half = local_submissions.look(found, None, tmp_path / "out", None, unseen)  # its dataset is not prepared: tensors, no clips
     assert half.tensors == whole.tensors and half.previews is None and "not prepared" in half.missing
-    assert submitted.look(found, None, tmp_path / "out", None, whole) == whole
+    assert local_submissions.look(found, None, tmp_path / "out", None, whole) == whole
     (folder / "data.safetensors").write_bytes(b"damaged")
     for published in (whole, half):
-        assert submitted.look(found, tiny.spec, tmp_path / "out", None, published) == published
-    assert submitted.look(found, tiny.spec, tmp_path / "out", None, unseen).missing == submitted.NOT_AT_HAND
+        assert local_submissions.look(found, tiny.spec, tmp_path / "out", None, published) == published
+    assert local_submissions.look(found, tiny.spec, tmp_path / "out", None, unseen).missing == local_submissions.NOT_AT_HAND
     assert "refused" in capsys.readouterr().err  # this machine's, so it is said here
     (folder / "data.safetensors").unlink()
     for published in (whole, half):
-        assert submitted.look(found, None, tmp_path / "out", None, published) == published
-    assert submitted.look(None, None, tmp_path / "out", None, whole).tensors == ()  # nobody's manifest: nothing of it is shown
+        assert local_submissions.look(found, None, tmp_path / "out", None, published) == published
+    assert (
+        local_submissions.look(None, None, tmp_path / "out", None, whole).tensors == ()
+    )  # nobody's manifest: nothing of it is shown
 
 
 def test_refused_records_are_named_without_where_they_lie(tiny: Store, tmp_path: Path) -> None:
@@ -395,20 +397,20 @@ def test_who_ran_it_again_stands_in_the_row_and_on_the_page(built_site: Path) ->
 
 
 def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) -> None:
-    assert set(fixed.WHY) == set(type(V1).model_fields)
+    assert set(protocol_page.WHY) == set(type(V1).model_fields)
     text = Parsed((built_site.parent / "protocol.html").read_text()).text
-    for row in fixed.protocol_rows():
+    for row in protocol_page.protocol_rows():
         assert row.name in text and row.value in text and row.why in text
-    for student in fixed.students():
+    for student in protocol_page.students():
         assert student.name in text and student.hash[:8] in text
 
 
 def test_bibtex_holds_no_command_of_a_strangers(folders: Path) -> None:
     record = a_record(method="a_b")
-    text = steps.bibtex([record], None)
+    text = instructions.bibtex([record], None)
     assert text.startswith("@misc{a_b_toy_ipc1_abababab,") and r"a\_b on toy-ipc1" in text
     manifest = stated(folders / "bib", "toy-ipc1", "a_b", "a" * 64, authors=("\\input{/etc/passwd} % $x$", "B_C"))
-    text = steps.bibtex([record], read_manifest(manifest.resolve()))
+    text = instructions.bibtex([record], read_manifest(manifest.resolve()))
     assert "input/etc/passwd" in text and "\\input" not in text and r"and B\_C" in text
 
 

@@ -19,8 +19,8 @@ from tests.builders.records import a_record
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site.board import assembled, ranked
 from vddbench.leaderboard.site.build import index_page
-from vddbench.leaderboard.site.views import task_view
-from vddbench.leaderboard.site.writer import Site
+from vddbench.leaderboard.site.page_writer import Site
+from vddbench.leaderboard.site.sections import task_view
 from vddbench.records.files import write_record
 from vddbench.records.predictions import Predictions
 

@@ -55,9 +55,9 @@ def publish(
         raise LookupError("publish needs --results-repo ORG/vddbench-results and --space ORG/vddbench")
     from vddbench import hub
     from vddbench.leaderboard.publish import publish as publishing
-    from vddbench.leaderboard.publish.target import Target
+    from vddbench.leaderboard.publish.destination import Destination
 
-    target = Target(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
+    target = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
     if local is not None:
         for folder in publishing.write_trees(target, found, made, local):
             typer.echo(f"wrote {folder}")
@@ -77,7 +77,7 @@ def publish(
 
 
 def _to_outbox(outbox: Path, results: list[Path], submissions: list[Path]) -> None:
-    from vddbench.leaderboard.publish.gather import write_outbox
+    from vddbench.leaderboard.publish.local_files import write_outbox
 
     count = write_outbox(outbox, results, submissions)
     say(

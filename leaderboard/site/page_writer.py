@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from vddbench.leaderboard.site import built, filters
+from vddbench.leaderboard.site import filters, inventory
 from vddbench.spec import DatasetSpec
 from vddbench.system.files import replacing
 
@@ -35,14 +35,14 @@ class Site:
     out: Path
     newest: str  # date of the newest record: the same records make the same pages on any day
     hidden: Sequence[Path] = ()  # folders whose place on this machine is nobody's business
-    there: built.Built | None = None  # what is shown where it will be published; None: it stays here
+    there: inventory.Inventory | None = None  # what is shown where it will be published; None: it stays here
     results_repo: str = ""  # where its records are published; "": they are not
     written: set[str] = field(default_factory=set)  # paths below `out`
-    pages: dict[str, built.Looked] = field(default_factory=dict)  # by page; those with tensors
+    pages: dict[str, inventory.PayloadView] = field(default_factory=dict)  # by page; those with tensors
     specs: dict[str, DatasetSpec] = field(default_factory=dict)  # by the store's digest
 
     def __post_init__(self) -> None:
-        self.before = built.read(self.out)
+        self.before = inventory.read(self.out)
         loader = jinja2.FileSystemLoader(PAGES)
         self.jinja = jinja2.Environment(
             loader=loader,
@@ -81,11 +81,11 @@ class Site:
     def without(self, line: str, more: Sequence[Path] = ()) -> str:
         return without(line, (*more, *self.hidden))
 
-    def finish(self) -> built.Built:
+    def finish(self) -> inventory.Inventory:
         """Removes what an earlier build wrote and this one didn't, then says what this one wrote."""
-        done = built.Built(files=tuple(sorted(self.written)), pages=self.pages, specs=self.specs)
-        built.remove(self.out, set(self.before.files) - self.written)
-        built.write(self.out, done)
+        done = inventory.Inventory(files=tuple(sorted(self.written)), pages=self.pages, specs=self.specs)
+        inventory.remove(self.out, set(self.before.files) - self.written)
+        inventory.write(self.out, done)
         return done
 
 

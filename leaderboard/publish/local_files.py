@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.publish.target import not_ours
+from vddbench.leaderboard.publish.destination import not_ours
 from vddbench.leaderboard.reviews import folder_of, parsed, review_files
-from vddbench.leaderboard.site import submitted
+from vddbench.leaderboard.site import local_submissions
 from vddbench.records.files import address
 from vddbench.submissions.manifest import DATA, MANIFEST
 from vddbench.system.files import replacing, sha256_file
@@ -26,14 +26,14 @@ OUTBOX = ".vddbench-outbox"  # the mark of an outbox, and its lock
 
 
 @dataclass(frozen=True)
-class Gathered:
+class LocalFiles:
     """files: path in the results repo -> file here; payloads: folders of the submissions that they are of, where here."""
 
     files: dict[str, Path]
     payloads: tuple[Path, ...] = ()
 
 
-def gather(results: Sequence[Path], submissions: Sequence[Path]) -> Gathered:
+def gather(results: Sequence[Path], submissions: Sequence[Path]) -> LocalFiles:
     """Every record below the folders that verifies with its predictions, the reviews beside them and the manifests of the
     distilled sets they are of. What is refused is named on stderr. Raises FileNotFoundError for a folder that isn't there."""
     for root in (*results, *submissions):
@@ -44,7 +44,7 @@ def gather(results: Sequence[Path], submissions: Sequence[Path]) -> Gathered:
     for line in refused:
         say(f"left out: {line}")
     cells = {"/".join(path.split("/")[1:3]) for path in files}  # TASK/METHOD@SHA8
-    found, problems = submitted.find(submissions)
+    found, problems = local_submissions.find(submissions)
     for line in problems:
         say(f"left out: {line}")
     payloads = []
@@ -55,7 +55,7 @@ def gather(results: Sequence[Path], submissions: Sequence[Path]) -> Gathered:
                 payloads.append(each.folder)
     for folder in dict.fromkeys(map(folder_of, results)):
         files |= {f"{mirror.REVIEWS}/{path.relative_to(folder).as_posix()}": path for path in _reviews(folder)}
-    return Gathered(files, tuple(payloads))
+    return LocalFiles(files, tuple(payloads))
 
 
 def _reviews(folder: Path) -> Iterator[Path]:

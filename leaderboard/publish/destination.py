@@ -11,7 +11,7 @@ import yaml
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish.cards import MARK, SAYS
-from vddbench.leaderboard.site import built
+from vddbench.leaderboard.site import inventory
 from vddbench.system.home import home
 
 CARD, EVAL, TABLES = "README.md", "eval.yaml", "tables"
@@ -23,7 +23,7 @@ NAMED = 3  # files in a message
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """Two repos, or two folders below the one of `--local`."""
 
     results: hub.Repo
@@ -47,18 +47,18 @@ def check_results(repo: hub.Repo, there: hub.Listing) -> None:
     raise not_ours(str(repo), others)
 
 
-def board_there(repo: hub.Repo, there: hub.Listing) -> built.Built:
+def board_there(repo: hub.Repo, there: hub.Listing) -> inventory.Inventory:
     """What the Space's board consists of, empty when it is new. Raises ValueError when it holds something else."""
-    if built.NOTE in there.files:
-        note = built.parsed(hub.fetch(repo, built.NOTE, there.sha, built.MAX_BYTES).read_bytes())
+    if inventory.NOTE in there.files:
+        note = inventory.parsed(hub.fetch(repo, inventory.NOTE, there.sha, inventory.MAX_BYTES).read_bytes())
         if note is not None:
             return whole(note, there)
     elif set(there.files) <= {GIT} or _is_new(repo, there):
-        return built.Built()
+        return inventory.Inventory()
     raise not_ours(str(repo), [path for path in there.files if path != GIT])
 
 
-def whole(note: built.Built, there: hub.Listing) -> built.Built:
+def whole(note: inventory.Inventory, there: hub.Listing) -> inventory.Inventory:
     """Without previews that somebody has deleted."""
     pages = {
         page: looked
@@ -91,8 +91,8 @@ def check_folder(folder: Path, kind: str) -> None:
         raise not_ours(str(folder), [folder.name])
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     if kind == "space":
-        mine = built.parsed((folder / built.NOTE).read_bytes()) if built.NOTE in paths else None
-        others = paths - ({CARD, built.NOTE, *mine.files} if mine is not None else set())
+        mine = inventory.parsed((folder / inventory.NOTE).read_bytes()) if inventory.NOTE in paths else None
+        others = paths - ({CARD, inventory.NOTE, *mine.files} if mine is not None else set())
     else:
         marked = CARD in paths and is_marked((folder / CARD).read_bytes())
         known = {path for path in paths if mirror.most_bytes(path) is not None or path in {CARD, EVAL, *TABLE_FILES}}

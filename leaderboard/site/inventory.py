@@ -19,7 +19,7 @@ PLACE = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
 FILE = re.compile(rf"(?:{PLACE}/)?[a-z0-9]{{1,40}}\.(?:html|webp)")  # what a build may have written, hence remove
 
 
-class Shown(Frozen):
+class PreviewFile(Frozen):
     """A preview that was made."""
 
     file: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
@@ -31,7 +31,7 @@ class Previews(Frozen):
     """Those of a submission's page, and what they follow from."""
 
     of: str
-    shown: tuple[Shown, ...]
+    shown: tuple[PreviewFile, ...]
 
 
 class Tensor(Frozen):
@@ -43,7 +43,7 @@ class Tensor(Frozen):
     num_bytes: int
 
 
-class Looked(Frozen):
+class PayloadView(Frozen):
     """What a payload shows; `missing` says why there are no previews."""
 
     tensors: tuple[Tensor, ...] = ()
@@ -51,35 +51,35 @@ class Looked(Frozen):
     missing: str = ""
 
 
-class Built(Frozen):
+class Inventory(Frozen):
     """Paths below the site's folder; what was read of payloads and prepared stores."""
 
     files: Annotated[tuple[str, ...], Field(max_length=1_000_000)] = ()
-    pages: dict[str, Looked] = Field(default_factory=dict)  # by the page's folder; those with tensors
+    pages: dict[str, PayloadView] = Field(default_factory=dict)  # by the page's folder; those with tensors
     specs: dict[Sha256, DatasetSpec] = Field(default_factory=dict)  # by the store's digest
 
 
-def parsed(text: bytes) -> Built | None:
+def parsed(text: bytes) -> Inventory | None:
     """None for what no build wrote."""
     try:
-        return Built.model_validate_json(text) if len(text) <= MAX_BYTES else None
+        return Inventory.model_validate_json(text) if len(text) <= MAX_BYTES else None
     except ValidationError:
         return None
 
 
-def read(out: Path) -> Built:
+def read(out: Path) -> Inventory:
     """Of an earlier build; an empty one where there is none that can be read."""
     note = out / NOTE
     if not note.is_file() or note.stat().st_size > MAX_BYTES:
-        return Built()
-    return parsed(note.read_bytes()) or Built()
+        return Inventory()
+    return parsed(note.read_bytes()) or Inventory()
 
 
-def text_of(built: Built) -> bytes:
+def text_of(built: Inventory) -> bytes:
     return built.model_dump_json(indent=1).encode() + b"\n"
 
 
-def write(out: Path, built: Built) -> None:
+def write(out: Path, built: Inventory) -> None:
     with replacing(out / NOTE) as file:
         file.write(text_of(built))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vddbench.data.fingerprint import same_data
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.site.built import Looked, Previews, Shown, Tensor
+from vddbench.leaderboard.site.inventory import PayloadView, PreviewFile, Previews, Tensor
 from vddbench.records.record import Record
 from vddbench.spec import DatasetSpec, Manifest, Task
 from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
@@ -100,8 +100,12 @@ def bundled(one: Evaluated) -> DatasetSpec | None:
 
 
 def look(
-    found: Found | None, spec: DatasetSpec | None, folder: Path, before: Looked | None = None, there: Looked | None = None
-) -> Looked:
+    found: Found | None,
+    spec: DatasetSpec | None,
+    folder: Path,
+    before: PayloadView | None = None,
+    there: PayloadView | None = None,
+) -> PayloadView:
     """Reads the payload and writes its previews to `folder`, unless those of an earlier build are of the same bytes. Never
     raises for what a stranger can cause.
 
@@ -117,7 +121,7 @@ def look(
         return there
     if not here.tensors and here.missing != NOT_AT_HAND:  # of this machine, not of the submission
         say(f"no previews of {found.folder}: {here.missing}")
-        return Looked(missing=NOT_AT_HAND)
+        return PayloadView(missing=NOT_AT_HAND)
     return here
 
 
@@ -125,11 +129,11 @@ def _is_in(folder: Path, previews: Previews) -> bool:
     return all((folder / each.file).is_file() for each in previews.shown)
 
 
-def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Sequence[Previews]) -> Looked:
+def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Sequence[Previews]) -> PayloadView:
     if found is None:
-        return Looked(missing="No manifest of this submission was at hand when the page was built.")
+        return PayloadView(missing="No manifest of this submission was at hand when the page was built.")
     if not _has_payload(found):
-        return Looked(missing=NOT_AT_HAND)
+        return PayloadView(missing=NOT_AT_HAND)
     from vddbench.submissions import payload, submission
 
     try:
@@ -137,17 +141,19 @@ def _look(found: Found | None, spec: DatasetSpec | None, folder: Path, known: Se
         submission.check_sha256(found.folder.resolve(), found.manifest)
         entries = payload.entries(data)
     except (ValueError, OSError) as error:
-        return Looked(missing=f"The payload was refused: {error}")
+        return PayloadView(missing=f"The payload was refused: {error}")
     tensors = tuple(
         Tensor(name=each.name, dtype=str(each.dtype).removeprefix("torch."), shape=each.shape, num_bytes=each.num_bytes)
         for each in entries
     )
     if spec is None:
-        return Looked(tensors=tensors, missing="There are no previews: the dataset was not prepared where the page was built.")
+        return PayloadView(
+            tensors=tensors, missing="There are no previews: the dataset was not prepared where the page was built."
+        )
     try:
-        return Looked(tensors=tensors, previews=_previews(found, spec, folder, known))
+        return PayloadView(tensors=tensors, previews=_previews(found, spec, folder, known))
     except (ValueError, LookupError) as error:
-        return Looked(tensors=tensors, missing=f"There are no previews: {error}")
+        return PayloadView(tensors=tensors, missing=f"There are no previews: {error}")
 
 
 def _previews(found: Found, spec: DatasetSpec, folder: Path, known: Sequence[Previews]) -> Previews:
@@ -158,4 +164,6 @@ def _previews(found: Found, spec: DatasetSpec, folder: Path, known: Sequence[Pre
     if (same := next((each for each in known if each.of == of), None)) is not None:
         return same
     made = previews.write(submission.read(found.folder, spec), spec, folder)
-    return Previews(of=of, shown=tuple(Shown(file=each.file, label=each.label, class_name=each.class_name) for each in made))
+    return Previews(
+        of=of, shown=tuple(PreviewFile(file=each.file, label=each.label, class_name=each.class_name) for each in made)
+    )

@@ -11,7 +11,7 @@ import pandas as pd
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.power import note
 from vddbench.leaderboard.site import charts
-from vddbench.leaderboard.site.lines import Line, Table, class_accuracy
+from vddbench.leaderboard.site.entries import Line, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
 
 MAX_HEAT_LINES = 14  # rows of the map of classes, best first

@@ -11,27 +11,27 @@ from pathlib import Path
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish import cards, parquet
-from vddbench.leaderboard.publish.gather import tree_of
-from vddbench.leaderboard.publish.target import CARD, EVAL, TABLES, Target
-from vddbench.leaderboard.site import built, submitted
+from vddbench.leaderboard.publish.destination import CARD, EVAL, TABLES, Destination
+from vddbench.leaderboard.publish.local_files import tree_of
+from vddbench.leaderboard.site import inventory, local_submissions
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.system.progress import say
 
 
 @dataclass(frozen=True)
-class Made:
+class Contents:
     """Contents by path in the two repos; the note of the board may have files beside them that are in the Space already."""
 
     tables: Mapping[str, hub.Content]
     board: Mapping[str, hub.Content]
-    note: built.Built
+    note: inventory.Inventory
 
 
 @contextmanager
 def made_from(
-    target: Target, files: Mapping[str, Path], submissions: Sequence[Path], there: built.Built | None = None
-) -> Iterator[Made]:
+    target: Destination, files: Mapping[str, Path], submissions: Sequence[Path], there: inventory.Inventory | None = None
+) -> Iterator[Contents]:
     """there: the note of the board that is published. The records are ranked once, for tables and board alike."""
     with tree_of(files, target.cache) as tree, _alone(target.cache / "site") as out:
         records = tree / mirror.RECORDS
@@ -40,9 +40,9 @@ def made_from(
         for line in board.left_out:
             say(f"left out: {line.replace(f'{tree}/', '')}")
         sets = fetched_sets(target.cache, files) if target.with_sets else []
-        pages, note = site_files(target, board, tree, [*submissions, *sets], out, there or built.Built())
+        pages, note = site_files(target, board, tree, [*submissions, *sets], out, there or inventory.Inventory())
         pages[CARD] = cards.space_card(target.results.id).encode()
-        yield Made(table_files(target, board, records), pages, note)
+        yield Contents(table_files(target, board, records), pages, note)
 
 
 @contextmanager
@@ -62,13 +62,13 @@ def fetched_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
     """Folders of submissions with the payloads that published manifests point to."""
     from vddbench.leaderboard.exchange import payload_download as sets
 
-    found, _ = submitted.find([cache / mirror.SUBMISSIONS])
+    found, _ = local_submissions.find([cache / mirror.SUBMISSIONS])
     pointing = [each.folder / MANIFEST for each in found.values() if each.manifest.payload is not None]
     sets.fetch_all(cache, sorted({path.relative_to(cache).as_posix() for path in pointing} & set(paths)))
     return sorted((cache / sets.SETS).glob("*"))
 
 
-def table_files(target: Target, board: Board, records: Path) -> dict[str, hub.Content]:
+def table_files(target: Destination, board: Board, records: Path) -> dict[str, hub.Content]:
     made = parquet.tables(board, records)
     card = cards.results_card(board, list(made), target.results.id, target.space.id, target.space.url)
     files: dict[str, hub.Content] = {f"{TABLES}/{name}": data for name, data in made.items()}
@@ -79,8 +79,8 @@ def table_files(target: Target, board: Board, records: Path) -> dict[str, hub.Co
 
 
 def site_files(
-    target: Target, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: built.Built
-) -> tuple[dict[str, hub.Content], built.Built]:
+    target: Destination, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: inventory.Inventory
+) -> tuple[dict[str, hub.Content], inventory.Inventory]:
     """(files of the board that are made here, the note of all its files). tree: a copy of the results repo."""
     from vddbench.leaderboard.site import build as site
 
