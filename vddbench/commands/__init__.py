@@ -1,11 +1,15 @@
-"""What each command takes and prints; `vddbench.commands.main` puts them together.
+"""The command line: what each command takes and prints. The only room that may import every other.
 
-datasets.py      prepare, datasets
-submissions.py   distill, pack, check, schema
-results.py       evaluate, rank, diff, power, demo
-batch.py         batch, doctor
-site.py          site; publish.py: publish
-exchange.py      submit, verify, pull, reproduce
-studies.py       bench, study
-options.py       what they share, and how a command ends when a user errs
+main.py         puts the commands together; --plugins, --version
+options.py      options that several commands share, and how a user's mistake ends
+datasets.py     prepare, datasets
+submissions.py  distill, pack, check, schema
+results.py      evaluate, rank, diff, power, demo
+demo.py         what `vddbench demo` runs
+batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
+exchange.py     submit, verify, pull, reproduce
+publish.py      publish
+site.py         site build
+
+A command only parses, calls one function of another room and prints: work belongs to that room.
 """

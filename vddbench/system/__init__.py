@@ -1,1 +1,12 @@
-"""."""
+"""What every room needs from the operating system. Nothing here knows what a clip or a record is.
+
+files.py      files that appear whole or not at all, hashes, bounded JSON
+locks.py      locks between processes
+home.py       $VDDBENCH_HOME, and disk space
+cache.py      files that are made once and shared by runs
+progress.py   progress bars and messages on stderr
+interrupt.py  Ctrl-C and SIGTERM: the current step is finished and saved first
+device.py     CPU or GPU, memory used, git commit: what a record says of its machine (the only file here that imports torch)
+
+New files only for things that at least two rooms need.
+"""
