@@ -44,7 +44,7 @@ REAL_SITE = contents.site_files
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The board in no time, waits short, a cache of its own for each test."""
-    monkeypatch.setattr(made, "site_files", quick_site)
+    monkeypatch.setattr(contents, "site_files", quick_site)
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
 
@@ -95,7 +95,7 @@ def test_records_tables_card_and_board_are_published_once(hub: Hub, tmp_path: Pa
 
 
 def test_the_real_board_is_what_the_space_holds(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(made, "site_files", REAL_SITE)
+    monkeypatch.setattr(contents, "site_files", REAL_SITE)
     root = recorded(tmp_path / "results")
     publishing(root)
     space = hub.repo(SPACE, "spaces").files()
@@ -106,7 +106,7 @@ def test_the_real_board_is_what_the_space_holds(hub: Hub, tmp_path: Path, monkey
 def test_clips_of_published_sets_are_shown_when_they_are_asked_for(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "site_files", REAL_SITE)
+    monkeypatch.setattr(contents, "site_files", REAL_SITE)
     bundled = ROOT / "submissions/movingshapes-ipc1/random_still"
     HfApi(endpoint=hub.url).create_repo("lab/set", repo_type="dataset")
     hub.put("lab/set", {"data.safetensors": (bundled / "data.safetensors").read_bytes()})
@@ -127,7 +127,7 @@ def test_clips_of_published_sets_are_shown_when_they_are_asked_for(
 def test_publishers_with_and_without_payloads_end_with_the_same_board(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "site_files", REAL_SITE)
+    monkeypatch.setattr(contents, "site_files", REAL_SITE)
     bundled = ROOT / "submissions/movingshapes-ipc1/random_still"
     manifest = json.loads((bundled / "manifest.json").read_bytes())
     cell = f"movingshapes-ipc1/random_still@{manifest['sha256'][:8]}"
@@ -224,7 +224,7 @@ def test_records_are_ranked_once_for_tables_and_board(hub: Hub, tmp_path: Path, 
     from vddbench.leaderboard import evidence
     from vddbench.leaderboard.publish import parquet
 
-    monkeypatch.setattr(made, "site_files", REAL_SITE)
+    monkeypatch.setattr(contents, "site_files", REAL_SITE)
     root = recorded(tmp_path / "results")
     publishing(root)
     counts: dict[str, int] = {}
@@ -238,7 +238,12 @@ def test_records_are_ranked_once_for_tables_and_board(hub: Hub, tmp_path: Path, 
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((made, "board_of"), (board_module, "aggregate"), (evidence, "read_record"), (parquet, "read_record")):
+    for module, name in (
+        (contents, "board_of"),
+        (board_module, "aggregate"),
+        (evidence, "read_record"),
+        (parquet, "read_record"),
+    ):
         counted(module, name)
     publishing(root)
     assert counts == {"board_of": 1, "aggregate": 1, "read_record": 3}
