@@ -20,7 +20,7 @@ from vddbench.spec import Manifest, Task
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.submissions.submission import spec_of
 from vddbench.system.device import best_device
-from vddbench.system.files import try_to_write
+from vddbench.system.files import check_writable
 
 
 def reproduce(
@@ -46,7 +46,7 @@ def reproduce(
         raise LookupError(f"--by {me!r} and --push: a pull request is opened by {hub.whoami()}; leave --by out")
     if push and results_repo is not None:
         check_published(claim, hub.Repo(results_repo))
-    try_to_write(results)
+    check_writable(results)
     scored = open_scored(submission_of(claim, submissions))
     check_comparable(scored, claim)
     after = reviewed(claim, "reproduced", me, results) or rerun(scored, claim, results, device or best_device())

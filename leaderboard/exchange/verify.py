@@ -22,7 +22,7 @@ from vddbench.records.files import RERUN
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import folder_of as submission_folder
 from vddbench.system.device import best_device
-from vddbench.system.files import try_to_write
+from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
 
@@ -44,7 +44,7 @@ def verify_pull_request(
     merge: what was verified and pushed, and nothing else.
     """
     me = hub.whoami()
-    try_to_write(results)
+    check_writable(results)
     found = proposal(repo, number)
     folder = copy(found, into)
     say(f"pull request {number} by {found.author}: {len(found.added)} new files of {found.cell}, copied to {folder}")
@@ -70,7 +70,7 @@ def verify_submission(
     folder = submission_folder(path)
     manifest = read_manifest(folder)
     cell = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
-    try_to_write(results)
+    check_writable(results)
     every, refused = records_in(results, cell)
     again = reruns(folder_of(results), cell)
     records = [each for each in every if not RERUN.fullmatch(each.path.stem) and each.digest not in again]

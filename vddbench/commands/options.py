@@ -1,4 +1,4 @@
-"""Options that several commands have, and how a command ends when a user errs."""
+"""Options that several commands share, and how a command ends after a user's mistake."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vddbench.system.progress import say
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Results = Annotated[Path, typer.Option(help="folder of the records")]
-Out = Annotated[Path, typer.Option(help="folder of the submissions")]
-Force = Annotated[bool, typer.Option("--force", help="do it again although it is there")]
-Seeds = Annotated[int, typer.Option(min=1, max=1000, help="seeds 0..N-1")]
-Students = Annotated[str, typer.Option(help="comma-separated")]
+Results = Annotated[Path, typer.Option(help="folder of records")]
+Out = Annotated[Path, typer.Option(help="folder of submissions")]
+Force = Annotated[bool, typer.Option("--force", help="run again even if the result exists")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="number of seeds: 0..N-1")]
+Students = Annotated[str, typer.Option(help="names of students, comma-separated")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")]
 Roots = Annotated[list[Path], typer.Option(help="folder of records; may be repeated")]
 OnlyTask = Annotated[str | None, typer.Option(help="only this task")]
@@ -28,14 +28,14 @@ TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc
 
 
 def friendly(command: Callable[P, R]) -> Callable[P, R]:
-    """A user's mistake ends in one message and an exit code, not in a traceback."""
+    """Turns a user's mistake into one message and an exit code; other exceptions keep their traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
-            say("\ninterrupted; nothing is half-written: run the same command again to go on")
+            say("\ninterrupted; nothing is half-written: run the same command again to resume")
             raise typer.Exit(130) from None
         except LookupError as error:
             if isinstance(error, KeyError | IndexError):  # ours

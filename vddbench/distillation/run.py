@@ -24,7 +24,7 @@ from vddbench.spec import ConfigValue, Task, folder_of
 from vddbench.submissions import submission
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.system.device import best_device, device_name, forget_peak_memory, peak_memory_bytes
-from vddbench.system.files import try_to_write
+from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
 PUBLISHED = "miniucf-ipc1"  # the task whose settings are every Config's defaults
@@ -62,7 +62,7 @@ def distill(
     device = device or best_device()
     train = open_train(task.dataset)
     config = config_for(baseline, method, task, preset)
-    try_to_write(out)
+    check_writable(out)
     named = named_in_tables(method, preset)
     folder = folder_of(named, seed)
     forget_peak_memory(device)

@@ -30,7 +30,7 @@ from vddbench.records.record import Environment, Record
 from vddbench.spec import ClipSet, Manifest, Submission, Task
 from vddbench.submissions import submission
 from vddbench.system.device import best_device, device_name, forget_peak_memory, git_commit, peak_memory_bytes
-from vddbench.system.files import try_to_write
+from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
@@ -210,7 +210,7 @@ def evaluate(
     device = device or best_device()
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file shows here
-    try_to_write(results)
+    check_writable(results)
     for path in paths:
         open_scored(path)  # every one is refused before the first is trained; clips are decoded again one set at a time
     written = []

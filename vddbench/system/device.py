@@ -1,4 +1,4 @@
-"""What a record says of the machine and the code that made it."""
+"""The device that computes, its name and its memory, and the commit of the code: for records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def git_commit() -> str:
             return None
         return done.stdout.strip()
 
-    if git("ls-files", "--error-unmatch", "spec.py") is None:  # not git's file: a venv inside somebody's repository
+    if git("ls-files", "--error-unmatch", "spec.py") is None:  # not tracked: a virtual environment inside another repository
         return ""
     changes = "+changes" if git("status", "--porcelain", "--", ".") else ""
     return (git("rev-parse", "HEAD") or "") + changes
@@ -32,7 +32,7 @@ def git_commit() -> str:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """`NVIDIA H200`, or the CPU's model."""
+    """The model of a GPU or of the CPU, for example `NVIDIA H200`."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -44,14 +44,14 @@ def device_name(device: torch.device) -> str:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """From here on `peak_memory_bytes` counts on a GPU."""
+    """Resets the peak that `peak_memory_bytes` reports for a GPU."""
     if device.type == "cuda":
         torch.cuda.init()  # type: ignore[no-untyped-call]  # statistics of a device that nothing has used yet can't be reset
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Allocated on the GPU since the seed began; on the CPU the largest resident size of this process so far."""
+    """On a GPU the peak allocation since `forget_peak_memory`; on the CPU the largest resident size of this process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
@@ -59,11 +59,12 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def best_device() -> torch.device:
+    """The first GPU if there is one, else the CPU."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def named_device(name: str) -> torch.device:
-    """cpu, cuda or cuda:N. Raises LookupError for other names and for GPUs that aren't there."""
+    """The device called cpu, cuda or cuda:N. Raises LookupError for other names and for GPUs that do not exist."""
     if name == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count()

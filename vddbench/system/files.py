@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: written beside their place, flushed to disk, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ from typing import Any, BinaryIO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write; takes `path`'s place when the block ends well, vanishes when it doesn't."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes 0600, which a shared cluster folder can't use
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    """A binary file to write. It replaces `path` when the block ends normally and is deleted when the block raises."""
+    with _beside(path) as (file, temporary):
+        yield file
+        _finish(file, temporary)
+        temporary.replace(path)
 
 
 def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes `path`, which must not exist. Raises FileExistsError when it does, also when another process was first."""
+    """Writes `path`, which must not exist. Raises FileExistsError if it does, also when another process creates it first."""
+    with _beside(path) as (file, temporary):
+        write(file)
+        _finish(file, temporary)
+        os.link(temporary, path)  # unlike rename, refuses to replace
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file in the folder of `path`, which no longer exists under its own name afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        os.link(temporary, path)  # unlike rename, refuses to replace
+            yield file, Path(name)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
 
 
-def try_to_write(folder: Path) -> None:
-    """Raises OSError now rather than after minutes of work."""
+def _finish(file: BinaryIO, temporary: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would keep others out of a shared cluster folder
+
+
+def check_writable(folder: Path) -> None:
+    """Creates the folder if needed. Raises OSError if no file can be written there, before minutes of work are lost."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def canonical_json(value: Any) -> bytes:
-    """One byte string per value: sorted keys, no spaces. For hashing."""
+    """JSON with sorted keys and no spaces: equal values give equal bytes, for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 

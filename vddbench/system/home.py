@@ -1,4 +1,4 @@
-"""Where a store is written: one process at a time, on a disk with room, and whole stores only take a name's place."""
+"""The folder of prepared stores and caches, and the space left on its disk."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SPARE_BYTES = 32 * 10**6  # left free on the disk, for the index and for everybody else
+SPARE_BYTES = 32 * 10**6  # kept free on the disk, for the index and for other programs
 
 
 def home() -> Path:
-    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: prepared stores, what is cached, unfinished distillations."""
+    """`$VDDBENCH_HOME`, by default `~/.cache/vddbench`: holds prepared stores, caches and checkpoints of distillations."""
     return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
 
 
 @contextmanager
-def passing_home() -> Iterator[Path]:
-    """A home for a benchmark, of this process and those it starts: nothing that it makes is kept."""
+def temporary_home() -> Iterator[Path]:
+    """A temporary home for this process and its child processes, deleted at the end: for benchmarks."""
     before = os.environ.get("VDDBENCH_HOME")
     with tempfile.TemporaryDirectory(prefix="vddbench-") as folder:
         os.environ["VDDBENCH_HOME"] = folder
@@ -34,7 +34,7 @@ def passing_home() -> Iterator[Path]:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raises OSError before the disk is so full that other programs fail."""
+    """Raises OSError unless `folder` can take `needed` bytes and SPARE_BYTES stay free for other programs."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE_BYTES:
         raise OSError(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted rather than obeyed at once: the step under way is finished and saved."""
+"""Ctrl-C and SIGTERM do not stop a loop at once: they are recorded, so that the current step is finished and saved."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_listening: list[list[int]] = []  # what `interruptible` blocks under way have collected
+_listening: list[list[int]] = []  # the signals that each active `interruptible` block has received
 
 
 def ask_to_stop() -> bool:
-    """As Ctrl-C would, from any thread. Was there a step to finish?"""
+    """Does what Ctrl-C does, from any thread. Returns whether an `interruptible` block was active to hear it."""
     for caught in _listening:
         caught.append(signal.SIGTERM)
     return bool(_listening)
@@ -20,7 +20,10 @@ def ask_to_stop() -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM, so that the step under way is finished and saved; a second one stops at once."""
+    """Yields a list that receives the first Ctrl-C or SIGTERM, so that a loop can finish and save its step.
+
+    A second signal stops at once.
+    """
     caught: list[int] = []
     _listening.append(caught)
     try:
@@ -34,22 +37,25 @@ def interruptible() -> Iterator[list[int]]:
 def _signals(caught: list[int]) -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for name, handler in before.items():
+            signal.signal(name, handler)
         with suppress(OSError):  # a handler may run inside any line: no console, no locks
-            os.write(2, b"\nstopping when the step under way is done; once more to stop at once\n")
+            os.write(2, b"\nfinishing the current step, then stopping; press again to stop at once\n")
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    ignored = {signal.SIG_IGN, None}  # by nohup, by a script's background jobs; None: not Python's
-    before = {each: handler for each, handler in before.items() if handler not in ignored}
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    ignored = {
+        signal.SIG_IGN,
+        None,
+    }  # as under nohup; None: the handler was not set from Python
+    before = {name: handler for name, handler in before.items() if handler not in ignored}
     try:
-        for each in before:
-            signal.signal(each, note)
+        for name in before:
+            signal.signal(name, note)
     except ValueError:  # not the main thread: nobody can press Ctrl-C here
         yield
         return
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,4 +1,4 @@
-"""Progress and messages, on stderr: a bar with ETA on a terminal, a plain line now and then in a log."""
+"""Progress and messages on stderr: a bar with the time left on a terminal, a plain line every 15 seconds in a log."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ LOG_EVERY_SECONDS = 15.0
 
 
 def clean(text: str) -> str:
-    """Text that may come from strangers' files, without what a terminal would obey (escape codes)."""
+    """Replaces characters that a terminal would obey (escape codes); the text may come from a stranger's file."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def say(message: str, style: str = "") -> None:
-    """One message on stderr, as it is: no markup, no wrapping, no escape codes."""
+    """Prints one message on stderr, literally: no markup, no wrapping, no escape codes."""
     console.print(clean(message), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
-    """One line of progress. `note` is shown at its end: a loss, a rate."""
+    """One line of progress. `note`, such as a loss, is shown at its end."""
 
     def __init__(self, progress: Progress | None, title: str, total: int, done: int = 0) -> None:
-        """done: steps of an earlier process."""
+        """done: steps that an earlier process has done."""
         self.progress, self.title, self.total, self.begun, self.done, self.note = progress, title, total, done, done, ""
         self.started = self.logged = time.monotonic()
         if progress is not None:
@@ -47,7 +47,7 @@ class Bar:
 
 @contextmanager
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """Draws on stderr, so that stdout stays a command's result."""
+    """A progress bar on stderr, so that stdout holds nothing but a command's result."""
     if not console.is_terminal:
         yield Bar(None, title, total, done)
         return

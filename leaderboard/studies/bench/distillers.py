@@ -25,7 +25,7 @@ from vddbench.evaluation.train import exact_fp32
 from vddbench.leaderboard.studies.bench import naive
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.device import best_device, device_name
-from vddbench.system.home import passing_home
+from vddbench.system.home import temporary_home
 from vddbench.system.progress import bar
 
 AVLETTERS10 = movingshapes.SPEC.model_copy(update={"class_names": tuple("ABCDEFGHIJ")})  # its shape: 10 classes, 8x64x64
@@ -163,7 +163,7 @@ def run() -> None:
         large = {"per_class": 64, "batch": 512, "inner_steps": 10}
         plans.append(("50 classes, 16x112x112", miniucf.SPEC, large))
     rows: list[list[str]] = []
-    with passing_home(), bar("bench", 4 * len(plans)) as progress:
+    with temporary_home(), bar("bench", 4 * len(plans)) as progress:
         for title, spec, sizes in plans:
             split = random_split(spec, 20 * spec.num_classes)
             for case in cases(split, sizes, device):

@@ -17,7 +17,7 @@ from vddbench.data.workers import num_cores
 from vddbench.leaderboard.studies.bench import decoding, memory, projection, reads
 from vddbench.leaderboard.studies.bench.clips import KINDS, Kind, clips
 from vddbench.system.device import device_name
-from vddbench.system.home import passing_home
+from vddbench.system.home import temporary_home
 from vddbench.system.progress import bar, say
 
 ROUNDS = 3
@@ -40,7 +40,7 @@ def run(
     lists: Sequence[int] = LISTS,
 ) -> None:
     """Prints the tables as Markdown. keep: where the generated videos stay for another run; lists: lengths of made-up ones."""
-    with passing_home() as folder:
+    with temporary_home() as folder:
         measure(folder, clips(keep or folder / "clips", kinds), rounds, times, lists)
 
 

@@ -12,7 +12,7 @@ from vddbench.evaluation.speed import random_split
 from vddbench.leaderboard.studies.bench import distillers, naive
 from vddbench.leaderboard.studies.bench.distillers import AVLETTERS10, Case, graph_bytes, measure, small_mtt
 from vddbench.spec import Task
-from vddbench.system.home import home, passing_home
+from vddbench.system.home import home, temporary_home
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def test_the_bytes_that_autograd_holds_are_those_of_saved_tensors_and_only_while
 
 @pytest.mark.long
 def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not(split: Split) -> None:
-    with passing_home():
+    with temporary_home():
         ours = [distillers.mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, CPU) for steps in (1, 3)]
         one, three = (graph_bytes(partial(learner.step, 0)) for learner in ours)
     straight_one, straight_three = (graph_bytes(naive.mtt_step(split, 1, steps, CPU)) for steps in (1, 3))
@@ -46,7 +46,7 @@ def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not
 @pytest.mark.long
 def test_every_method_is_timed_against_its_straightforward_step(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillers, "ROUNDS", 1)
-    with passing_home():
+    with temporary_home():
         found = list(distillers.cases(split, {"per_class": 1, "batch": 2, "inner_steps": 1}, CPU))
         rows = [measure(case, CPU) for case in found]
     assert [row[0] for row in rows] == ["static_dc", "dm", "mtt, 1 inner steps", "frepo"]
@@ -64,6 +64,6 @@ def test_what_precision_alone_gains_is_told_beside_the_methods(monkeypatch: pyte
 
 def test_experts_of_random_pixels_are_not_kept() -> None:
     before = home()
-    with passing_home():
+    with temporary_home():
         assert home() != before
     assert home() == before
