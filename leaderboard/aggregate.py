@@ -64,7 +64,7 @@ def standings(table: list[tuple[Entry, Drawn]], random: Drawn, full: Drawn) -> d
         if methods.count(entry.one.method) == 1:
             share = (drawn.score - random.score) / (full.score - random.score)
             draws = np.zeros_like(drawn.video) if drawn is random else shares(drawn, random, full)
-            found[entry.one.method] = Standing(entry.one.task, rank, share, draws)
+            found[entry.one.method] = Standing(str(entry.one.task), rank, share, draws)
     return found
 
 

@@ -109,7 +109,7 @@ def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
     """Of the very submission that was evaluated, when it lies in the folder of submissions."""
     record = each.record
     try:
-        manifest = read_manifest((submissions / record.task / record.folder).resolve())
+        manifest = read_manifest((submissions / str(record.task) / record.folder).resolve())
     except (ValueError, OSError):
         return None
     return manifest if manifest.sha256 == record.submission_sha256 else None

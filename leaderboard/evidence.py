@@ -18,7 +18,7 @@ from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 from vddbench.system.files import sha256_file
 
-Cell = tuple[str, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
+Cell = tuple[Task, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
 RANDOM = "random"  # the baseline that gain is measured over
 
 
@@ -151,7 +151,7 @@ def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
             lines.append(
                 f"record {name(each.record)}: its {what} is {value[:8]}, that of most submissions on {of} is {due[:8]}"
             )
-    first: dict[tuple[str, str, str, int], str] = {}
+    first: dict[tuple[Task, str, str, int], str] = {}
     for each in filter(lambda each: is_reference(each.record), kept):
         first.setdefault(_claim(each.record), each.record.submission_sha256)
     later = [
@@ -162,13 +162,13 @@ def majority(found: Sequence[Evaluated]) -> tuple[list[Evaluated], list[str]]:
 
 
 def dataset_of(record: Record) -> str:
-    return Task.parse(record.task).dataset
+    return record.task.dataset
 
 
 def check_references(records: Iterable[Record]) -> None:
     """Raises ValueError naming two records of a reference method that claim one distillation seed for different payloads:
     every gain or recovery of the table hangs on them."""
-    first: dict[tuple[str, str, str, int], Record] = {}
+    first: dict[tuple[Task, str, str, int], Record] = {}
     for record in filter(is_reference, records):
         other = first.setdefault(_claim(record), record)
         if other.submission_sha256 != record.submission_sha256:
@@ -178,18 +178,14 @@ def check_references(records: Iterable[Record]) -> None:
             )
 
 
-def _claim(record: Record) -> tuple[str, str, str, int]:
+def _claim(record: Record) -> tuple[Task, str, str, int]:
     """What only one payload of a reference can be."""
     return record.task, record.student, record.method, record.distill_seed
 
 
 def is_reference(record: Record) -> bool:
     """`full` on DATASET-full and `random` on a budgeted task. Hard labels only: each track's rows are held against them."""
-    return record.track == "hard" and record.method == (FULL if is_full(record.task) else RANDOM)
-
-
-def is_full(task: str) -> bool:
-    return Task.parse(task).ipc is None
+    return record.track == "hard" and record.method == (FULL if record.task.is_full else RANDOM)
 
 
 def name(record: Record) -> str:
@@ -200,20 +196,20 @@ def name(record: Record) -> str:
 def tables_of(found: Sequence[Evaluated], task: str | None = None, student: str | None = None) -> list[list[Evaluated]]:
     """What belongs to each table, (task, student), with the dataset's reference `full`. Raises LookupError, saying what there
     is, when a task or student is asked for that no record has."""
-    of_task = [one for one in found if task in {None, one.record.task}]
-    known = {"task": {one.record.task for one in found}, "student": {one.record.student for one in of_task}}
+    of_task = [one for one in found if task in {None, str(one.record.task)}]
+    known = {"task": {str(one.record.task) for one in found}, "student": {one.record.student for one in of_task}}
     for kind, asked in (("task", task), ("student", student)):
         if asked is not None and asked not in known[kind]:
             raise LookupError(lookup.unknown(kind, asked, sorted(known[kind])))
-    own: dict[tuple[str, str], list[Evaluated]] = defaultdict(list)
+    own: dict[tuple[Task, str], list[Evaluated]] = defaultdict(list)
     for one in of_task:
         if student in {None, one.record.student}:
             own[(one.record.task, one.record.student)].append(one)
     full: dict[tuple[str, str], list[Evaluated]] = defaultdict(list)
     for one in found:
-        if is_reference(one.record) and is_full(one.record.task):
-            full[(Task.parse(one.record.task).dataset, one.record.student)].append(one)
+        if is_reference(one.record) and one.record.task.is_full:
+            full[(one.record.task.dataset, one.record.student)].append(one)
     return [
-        cells if is_full(name_) else cells + full[(Task.parse(name_).dataset, student_)]
-        for (name_, student_), cells in sorted(own.items())
+        cells if task_.is_full else cells + full[(task_.dataset, student_)]
+        for (task_, student_), cells in sorted(own.items(), key=lambda item: item[0])
     ]

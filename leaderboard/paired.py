@@ -91,8 +91,8 @@ def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = Non
     tables_of(loaded.evaluated, task, student)  # says which tasks and students there are
     for each in loaded.evaluated:
         record = each.record
-        if task in {None, record.task} and student in {None, record.student}:
-            cells[record.task, record.student, record.track][record.method].append(each)
+        if task in {None, str(record.task)} and student in {None, record.student}:
+            cells[str(record.task), record.student, record.track][record.method].append(each)
     known = {method for methods in cells.values() for method in methods}
     for method in (first, second):
         if method not in known:

@@ -16,7 +16,7 @@ from scipy.special import nctdtrinc, stdtrit  # Student's t, not central: what a
 
 from vddbench.leaderboard.bootstrap import drawn_videos, residual
 from vddbench.leaderboard.evidence import Evaluated, load, tables_of
-from vddbench.leaderboard.rank import TABLE, entries
+from vddbench.leaderboard.rank import entries
 from vddbench.system.progress import clean, say
 
 POWER = 0.8
@@ -89,7 +89,7 @@ def show(roots: Sequence[Path], delta: float, task: str | None, student: str | N
             one = table[0].record
             found = [each for each in table if (each.record.task, each.record.track) == (one.task, track)]
             if found and (spread := spread_of(found)) is not None:
-                print(clean(f"{' '.join(getattr(one, name) for name in TABLE[:2])} {track} labels: {told(spread, delta)}"))
+                print(clean(f"{one.task} {one.student} {track} labels: {told(spread, delta)}"))
 
 
 def told(spread: Spread, delta: float) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, apart, draw, drawn_videos, holm
-from vddbench.leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_full, is_reference, name
+from vddbench.leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 
@@ -49,11 +49,11 @@ class Entry:
 
     @property
     def table(self) -> tuple[str, str, str]:
-        return self.one.task, self.one.student, self.one.track
+        return str(self.one.task), self.one.student, self.one.track
 
     @property
     def dataset(self) -> str:
-        return Task.parse(self.one.task).dataset
+        return self.one.task.dataset
 
     @property
     def hits(self) -> Hits:
@@ -61,7 +61,7 @@ class Entry:
 
     @property
     def is_ranked(self) -> bool:
-        return len(self.records) >= MIN_SEEDS and not is_full(self.one.task)
+        return len(self.records) >= MIN_SEEDS and not self.one.task.is_full
 
     def drawn(self, videos: Videos) -> Drawn:
         """Random numbers follow from what the entry is, not from what else is in the table."""
@@ -106,14 +106,14 @@ def draw_all(found: Sequence[Evaluated]) -> DrawnAll:
         drawn = entry.drawn(videos[entry.dataset])
         tables[entry.table].append((entry, drawn))
         if is_reference(entry.one):
-            kind = (FULL, entry.dataset) if is_full(entry.one.task) else (RANDOM, entry.one.task)
+            kind = (FULL, entry.dataset) if entry.one.task.is_full else (RANDOM, str(entry.one.task))
             references[*kind, entry.one.student] = drawn
     return DrawnAll(tables, references)
 
 
 def entries(found: Iterable[Evaluated]) -> list[Entry]:
     """A method of a table, or one payload of it where two claim the same distillation seed."""
-    methods: dict[tuple[str, ...], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
+    methods: dict[tuple[Task, str, str, str], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
     for each in found:
         r = each.record
         methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(each)
@@ -199,7 +199,7 @@ def row_of(entry: Entry, drawn: Drawn, place: tuple[float, float, float], refere
 
 def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(gain over `random`, share of the gap from `random` to `full` that is closed), each with its interval."""
-    random = references.get((RANDOM, entry.one.task, entry.one.student))
+    random = references.get((RANDOM, str(entry.one.task), entry.one.student))
     full = references.get((FULL, entry.dataset, entry.one.student))
     if random is None:
         return NOTHING, NOTHING

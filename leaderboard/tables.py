@@ -150,7 +150,8 @@ def notes_of(found: Sequence[Evaluated], rows: pd.DataFrame) -> dict[tuple[str, 
     """Below each table, what its students and videos can't tell apart."""
     notes = {}
     for (task, student, track), part in rows[rows["rank"].notna()].groupby(TABLE):
-        own = [each for each in found if (each.record.task, each.record.student, each.record.track) == (task, student, track)]
+        table = (Task.parse(str(task)), student, track)
+        own = [each for each in found if (each.record.task, each.record.student, each.record.track) == table]
         if text := note(own, part["seeds"].tolist()):
             notes[str(task), str(student), str(track)] = f"\n\n{text}"
     return notes

@@ -17,8 +17,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    WithJsonSchema,
     model_serializer,
 )
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 PROTOCOL: Final = "v1"  # any change that can move a score raises it; ranks never mix protocols
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"  # datasets, methods, students, decoders: safe as a folder, a module, a URL
+TASK_PATTERN = r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?[0-9]{1,9})|full)"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=2000)]
@@ -91,7 +95,7 @@ class DatasetSpec(Frozen):
         return self.frames * self.size * self.size * 3
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A dataset and a storage budget: one table of the board. `ipc=None` is the unbudgeted `DATASET-full`."""
 
@@ -101,10 +105,18 @@ class Task:
     def __str__(self) -> str:
         return f"{self.dataset}-{FULL}" if self.ipc is None else f"{self.dataset}-ipc{self.ipc}"
 
+    @property
+    def is_full(self) -> bool:
+        return self.ipc is None
+
+    def __lt__(self, other: Task) -> bool:
+        """By dataset, the unbudgeted task first."""
+        return (self.dataset, self.ipc or 0) < (other.dataset, other.ipc or 0)
+
     @classmethod
     def parse(cls, text: str) -> Task:
         """`miniucf-ipc1` -> Task. Raises ValueError naming the allowed form."""
-        match = re.fullmatch(r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?[0-9]{1,9})|full)", text)
+        match = re.fullmatch(TASK_PATTERN, text)
         if not match:
             raise ValueError(f"task {text[:80]!r} is not DATASET-ipcN or DATASET-full, e.g. miniucf-ipc1")
         if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be a second name of ipc 1
@@ -123,6 +135,22 @@ class Task:
         """min(256, ipc*K, N): storing more clips never buys more compute (protocol v1); fewer than ipc*K clips get less."""
         slots = num_clips if self.ipc is None else self.ipc * spec.num_classes
         return min(recipe.max_batch, slots, num_clips)
+
+
+def _task(value: object) -> Task:
+    if not isinstance(value, Task | str):
+        raise ValueError(f"a task is text such as miniucf-ipc1, not {type(value).__name__}")
+    return value if isinstance(value, Task) else Task.parse(value)
+
+
+TaskText = Annotated[  # a Task that JSON holds as `miniucf-ipc1`
+    Task,
+    PlainValidator(_task),
+    PlainSerializer(str),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{TASK_PATTERN}$", "maxLength": 60, "description": "DATASET-ipcN or DATASET-full"}
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +199,13 @@ ConfigKey = Annotated[str, StringConstraints(max_length=100)]
 
 
 def folder_of(method: str, seed: int) -> str:
-    """What the folder of a submission is called, by its distillation seed."""
+    """The folder name of a submission: METHOD, or METHOD-sN for distillation seed N > 0."""
     return method if seed == 0 else f"{method}-s{seed}"
+
+
+def cell_of(task: Task, folder: str, sha256: str) -> str:
+    """The address of one submission below a folder of records or manifests: TASK/METHOD[-sN]@SHA8."""
+    return f"{task}/{folder}@{sha256[:8]}"
 
 
 class Manifest(Frozen):
@@ -180,7 +213,7 @@ class Manifest(Frozen):
 
     format: Literal[1] = 1
     method: Name
-    task: Annotated[str, StringConstraints(max_length=60)]
+    task: TaskText
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # distillation seed; the folder is METHOD, or METHOD-sN for seed N > 0
     decoder: Name
     labels: Literal["hard", "soft"]
@@ -202,6 +235,10 @@ class Manifest(Frozen):
     @property
     def folder(self) -> str:
         return folder_of(self.method, self.seed)
+
+    @property
+    def cell(self) -> str:
+        return cell_of(self.task, self.folder, self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)

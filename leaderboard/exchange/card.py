@@ -49,7 +49,7 @@ def card(found: Submission, spec: DatasetSpec, repo: hub.Repo, licence: str) -> 
     head = {
         "license": licence,
         "pretty_name": f"{manifest.method} on {manifest.task}, distilled",
-        "tags": ["vddbench", "dataset-distillation", "video", manifest.task, manifest.method],
+        "tags": ["vddbench", "dataset-distillation", "video", str(manifest.task), manifest.method],
         "configs": [{"config_name": PREVIEWS, "data_files": [METADATA, f"{PREVIEWS}/*"], "default": True}],
     }
     folder = f"submissions/{manifest.task}/{manifest.folder}"

@@ -35,7 +35,7 @@ def name_problems(
     for path in main.files:
         if mirror.most_bytes(path) is not None:
             cells.setdefault("/".join(path.split("/")[1:3]), []).append(path)
-    own = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    own = manifest.cell
     of_method = [cell for cell in cells if cell.split("/")[1].partition("@")[0].partition("-")[0] == manifest.method]
     of_digest = [cell for cell in cells if cell.endswith(f"@{manifest.sha256[:8]}")]
     problems = list(_digest_problems(board, main, manifest, {cell: cells[cell] for cell in of_digest}))

@@ -72,8 +72,8 @@ def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
 
     Raises ValueError when it points elsewhere, is too large or holds other bytes, OSError when the Hub does not give it.
     """
-    where, limit = pinned(manifest), most_bytes(Task.parse(manifest.task), spec)
-    folder = into / manifest.sha256[:8] / manifest.task / manifest.folder
+    where, limit = pinned(manifest), most_bytes(manifest.task, spec)
+    folder = into / manifest.sha256[:8] / str(manifest.task) / manifest.folder
     if not (folder / DATA).is_file() or (folder / DATA).is_symlink() or sha256_file(folder / DATA) != manifest.sha256:
         cached = hub.download(where.repo, DATA, where.revision, limit)
         found = sha256_file(cached)
@@ -90,9 +90,9 @@ def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
     return folder
 
 
-def local(root: Path, task: str, name: str, sha256: str) -> Path | None:
+def local(root: Path, task: Task, name: str, sha256: str) -> Path | None:
     """The folder of a submission below `root`, when it is this one."""
-    folder = (root / task / name).resolve()
+    folder = (root / str(task) / name).resolve()
     if not (folder / MANIFEST).is_file():
         return None
     return folder if read_manifest(folder).sha256 == sha256 else None
@@ -101,7 +101,7 @@ def local(root: Path, task: str, name: str, sha256: str) -> Path | None:
 def manifest_at(path: Path) -> Manifest:
     """A published manifest, whose path says TASK/METHOD[-sN]@SHA8. Raises ValueError when it says something else."""
     manifest = read_manifest(path.parent.resolve())
-    due = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    due = manifest.cell
     if f"{path.parent.parent.name}/{path.parent.name}" != due:
         raise ValueError(f"{path}: by its fields it belongs in {due}")
     return manifest
@@ -115,7 +115,7 @@ def fetch_all(copy: Path, paths: Iterable[str]) -> int:
         for path in manifests:
             try:
                 manifest = manifest_at(copy / path)
-                fetch(manifest, copy / SETS, spec_of(Task.parse(manifest.task).dataset))
+                fetch(manifest, copy / SETS, spec_of(manifest.task.dataset))
                 count += 1
             except (ValueError, LookupError, FileNotFoundError, PermissionError) as error:
                 say(f"left out: {path}: {error}", style="yellow")

@@ -16,7 +16,7 @@ from vddbench.leaderboard.exchange.verdict import Compared, reviewed, user_name,
 from vddbench.leaderboard.reviews import folder_of, reruns
 from vddbench.records.files import ADDRESS_DIGITS
 from vddbench.records.record import Record
-from vddbench.spec import Manifest, Task
+from vddbench.spec import Manifest
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.submissions.submission import spec_of
 from vddbench.system.device import best_device
@@ -79,10 +79,10 @@ def submission_of(claim: One, submissions: Path) -> Path:
     manifest = copy / mirror.SUBMISSIONS / claim.cell / MANIFEST
     if not manifest.is_file():
         raise FileNotFoundError(
-            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / record.task / name}, and no "
+            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no "
             f"{manifest} that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
         )
-    return sets.fetch(_of(record, manifest), copy / sets.SETS, spec_of(Task.parse(record.task).dataset))
+    return sets.fetch(_of(record, manifest), copy / sets.SETS, spec_of(record.task.dataset))
 
 
 def _of(record: Record, path: Path) -> Manifest:

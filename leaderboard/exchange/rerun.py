@@ -96,7 +96,7 @@ def begin(results: Path, claim: One) -> Path:
 
 def of_cell(results: Path, record: Record) -> list[Path]:
     place = path_of(results, record)
-    files = all_record_files(results, f"{record.task}/{place.parents[1].name}")
+    files = all_record_files(results, record.cell)
     return [path for path in files if path.parent == place.parent and path.name.split(".")[0] == place.stem]
 
 

@@ -16,7 +16,7 @@ from vddbench.leaderboard.exchange.rerun import One, check_comparable, records_i
 from vddbench.leaderboard.exchange.sampling import Claimed
 from vddbench.leaderboard.reviews import folder_of, parsed, reruns, reviews
 from vddbench.records.record import Review
-from vddbench.spec import Manifest, Task
+from vddbench.spec import Manifest
 from vddbench.submissions.check import check
 
 
@@ -26,7 +26,7 @@ def of_pull_request(found: Proposal, folder: Path, submissions: Path, results: P
     refused = claim_problems(found, manifest, me)
     if refused:
         raise refusal("refused, nothing was trained:", refused)
-    store = Store.open(Task.parse(manifest.task).dataset)
+    store = Store.open(manifest.task.dataset)
     own = sets.local(submissions, manifest.task, manifest.folder, manifest.sha256)
     if own is None or found.manifest in found.added:  # others will fetch what a new manifest pins
         own = sets.fetch(manifest, folder / sets.SETS, store.spec)

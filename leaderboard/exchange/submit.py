@@ -137,7 +137,7 @@ def plan(
 ) -> Plan:
     """Looks at both repos; changes nothing."""
     manifest, board = found.manifest, hub.Repo(results_repo)
-    cell = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    cell = manifest.cell
     own = records_of(cell, manifest, results)
     there = hub.listing(board)
     of_set = hub.Repo(repo or f"{hub.whoami()}/vddbench-{manifest.task}-{manifest.folder}")

@@ -69,7 +69,7 @@ def verify_submission(
     """The same for a folder and its records in `results`."""
     folder = submission_folder(path)
     manifest = read_manifest(folder)
-    cell = f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"
+    cell = manifest.cell
     check_writable(results)
     every, refused = records_in(results, cell)
     again = reruns(folder_of(results), cell)

@@ -98,7 +98,7 @@ page, made by `vddbench publish` from the records of that repository.
 
 def eval_yaml(board: Board) -> str:
     """The Hub's description of a benchmark. It is allowed for listed benchmarks only, which is why pushing it is a choice."""
-    tasks = sorted({one.record.task for one in board.evaluated})
+    tasks = sorted({str(one.record.task) for one in board.evaluated})
     lines = [
         "name: vddbench",
         "description: " + json.dumps("Test accuracy of networks trained on a distilled video dataset within a byte budget"),

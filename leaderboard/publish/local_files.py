@@ -48,8 +48,8 @@ def gather(results: Sequence[Path], submissions: Sequence[Path]) -> LocalFiles:
     for line in problems:
         say(f"left out: {line}")
     payloads = []
-    for (task, method, sha256), each in sorted(found.items()):
-        if (cell := f"{task}/{method}@{sha256[:8]}") in cells:
+    for (_, method, _), each in sorted(found.items()):
+        if (cell := each.manifest.cell) in cells:
             files[f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}"] = each.folder / MANIFEST
             if each.folder.name == method and (each.folder / DATA).is_file():
                 payloads.append(each.folder)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
-from vddbench.leaderboard.evidence import Evaluated, is_full, load, majority, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
 from vddbench.leaderboard.rank import TABLE, rank
 from vddbench.leaderboard.reviews import Reviewed, reviews
 from vddbench.leaderboard.site.entries import Line, Table, page_of
@@ -129,7 +129,7 @@ def assembled(
     students: dict[str, set[str]] = defaultdict(set)
     for one in found:
         r = one.record
-        of_cell[r.task, r.student, r.track, r.method][r.submission_sha256].append(one)
+        of_cell[str(r.task), r.student, r.track, r.method][r.submission_sha256].append(one)
         students[r.submission_sha256].add(r.student)
     groups: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
     for row in rows.to_dict("records"):
@@ -148,12 +148,12 @@ def assembled(
 def _tables(groups: Mapping[tuple[str, str, str], list[Line]]) -> list[Table]:
     """DATASET-full has a table of its own only when it stands alone or holds more than the reference."""
     made = []
-    datasets = {(Task.parse(task).dataset, student) for task, student, _ in groups if not is_full(task)}
+    datasets = {(Task.parse(task).dataset, student) for task, student, _ in groups if not Task.parse(task).is_full}
     for (task, student, track), lines in sorted(groups.items()):
         dataset = Task.parse(task).dataset
         references = groups.get((f"{dataset}-{FULL}", student, "hard"), [])
         full = tuple(line for line in references if line.method == FULL)
-        if not is_full(task):
+        if not Task.parse(task).is_full:
             made.append(Table(task, student, track, tuple(lines), full))
         elif (dataset, student) not in datasets or tuple(lines) != full:
             made.append(Table(task, student, track, tuple(lines), ()))

@@ -16,7 +16,7 @@ from vddbench.leaderboard.site import instructions, inventory, local_submissions
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.leaderboard.site.page_writer import Site
 from vddbench.leaderboard.site.sections import TaskView, only_reported, task_view
-from vddbench.spec import DatasetSpec, Task
+from vddbench.spec import DatasetSpec
 from vddbench.system.files import sha256_file
 from vddbench.system.progress import bar
 
@@ -104,7 +104,7 @@ def index_page(site: Site, board: Board, views: Sequence[TaskView], left_out: Se
 def _spec(site: Site, known: dict[tuple[str, str], DatasetSpec | None], one: Evaluated) -> DatasetSpec | None:
     """Read once for each prepared store; of one that isn't here, as it was noted where the site is published."""
     digest = one.record.store_digest
-    key = Task.parse(one.record.task).dataset, digest
+    key = one.record.task.dataset, digest
     if key not in known:
         exact = local_submissions.prepared(one) or (site.there.specs.get(digest) if site.there is not None else None)
         if exact is not None and exact.num_classes == one.record.num_classes:

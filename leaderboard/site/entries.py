@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.evidence import Evaluated, is_full
+from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.reviews import Reviewed
 from vddbench.records.files import path_of
 from vddbench.records.record import Record
+from vddbench.spec import Task
 
 BASELINES_AS_LINES = ("random", "random_jpeg", "random_still", "noise")  # what clever methods are held against at equal bytes
 
@@ -43,7 +44,7 @@ class Line:
 
     @property
     def is_full(self) -> bool:
-        return is_full(self.row["task"])
+        return Task.parse(str(self.row["task"])).is_full
 
     @property
     def is_line(self) -> bool:

@@ -11,7 +11,7 @@ from vddbench import lookup
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.records.files import published_path
 from vddbench.records.record import Record
-from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.spec import DatasetSpec, Manifest
 
 PUBLISHED, A_REPO = "published", "ORG/vddbench-results"  # where `vddbench pull` puts its copy; a name for examples
 STRIDE, STEPS = 4, {"1": 500, "5": 500, "10": 1000, "full": 500}  # what `prepare --folder` does when it isn't told
@@ -24,7 +24,7 @@ def commands(
     records = [each.record for each in evaluated]
     one = records[0]
     digest = one.store_digest[:16]
-    made = [(f"prepare the data (the store's digest must begin with {digest})", prepare(Task.parse(one.task).dataset, spec))]
+    made = [(f"prepare the data (the store's digest must begin with {digest})", prepare(one.task.dataset, spec))]
     where = f"submissions/{one.task}/{one.folder}"
     if results_repo:
         first = min(evaluated, key=lambda each: (each.record.student, each.record.seed))
@@ -89,7 +89,7 @@ def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
         "note": f"vddbench protocol {_plain(one.protocol)}, sha256 {one.submission_sha256[:16]}",
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@misc{{{one.method}_{one.task.replace('-', '_')}_{one.submission_sha256[:8]},", *lines, "}"])
+    return "\n".join([f"@misc{{{one.method}_{str(one.task).replace('-', '_')}_{one.submission_sha256[:8]},", *lines, "}"])
 
 
 def _plain(text: str) -> str:

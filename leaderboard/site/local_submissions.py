@@ -20,7 +20,7 @@ from vddbench.system.files import canonical_json
 from vddbench.system.progress import say
 
 NOT_AT_HAND = "The payload was not at hand when the page was built, so there are no previews."
-Identity = tuple[str, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
+Identity = tuple[Task, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find(roots: Sequence[Path]) -> tuple[dict[Identity, Found], list[str]]:
                 refused.append(f"{path}: {error}")
                 continue
             key = manifest.task, manifest.folder, manifest.sha256
-            due = {f"{manifest.task}/{manifest.folder}", f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"}
+            due = {f"{manifest.task}/{manifest.folder}", manifest.cell}
             if f"{path.parent.parent.name}/{path.parent.name}" not in due:  # it would speak for another's page
                 refused.append(f"{path}: by its fields it belongs in {' or '.join(sorted(due))}")
                 continue
@@ -78,7 +78,7 @@ def prepared(one: Evaluated) -> DatasetSpec | None:
     """Of the prepared store that a record was made on, where it is here."""
     from vddbench.data.store import Store, prepared_names
 
-    dataset = Task.parse(one.record.task).dataset
+    dataset = one.record.task.dataset
     if dataset not in prepared_names():
         return None
     try:
@@ -92,7 +92,7 @@ def bundled(one: Evaluated) -> DatasetSpec | None:
     """Of a dataset in the package, where its classes fit."""
     from vddbench import lookup
 
-    dataset = Task.parse(one.record.task).dataset
+    dataset = one.record.task.dataset
     if dataset not in lookup.names("dataset"):
         return None
     spec: DatasetSpec = lookup.load("dataset", dataset).SPEC

@@ -114,7 +114,7 @@ def test_the_tables_of_fast_presets_say_what_the_records_say(task: str) -> None:
     found = [
         each
         for each in load([ROOT / "leaderboard" / "results"]).evaluated
-        if (each.record.task, each.record.track) == (task, "hard")
+        if (str(each.record.task), each.record.track) == (task, "hard")
     ]
     rows = {}
     for place, method, top1, between, gain, _, students, _, share, *_ in map(line, rank(found).to_dict("records")):

@@ -17,7 +17,7 @@ from pathlib import Path
 from vddbench.cluster import events, jobs
 from vddbench.cluster.jobs import Resources
 from vddbench.cluster.plan import Run
-from vddbench.spec import Manifest
+from vddbench.spec import Manifest, Task
 from vddbench.submissions.manifest import MANIFEST
 
 SUBMISSIONS, STUDENTS = 50, "convnet3d,convnet_gru"
@@ -30,7 +30,8 @@ def submissions(folder: Path) -> list[str]:
     for i in range(SUBMISSIONS):
         place = folder / "tiny-ipc1" / f"method{i}"
         place.mkdir(parents=True)
-        manifest = Manifest(method=place.name, task="tiny-ipc1", decoder="pixels", labels="hard", sha256=f"{i:064x}")
+        task = Task.parse("tiny-ipc1")
+        manifest = Manifest(method=place.name, task=task, decoder="pixels", labels="hard", sha256=f"{i:064x}")
         (place / MANIFEST).write_text(manifest.model_dump_json())
         found.append(str(place))
     return found

@@ -93,7 +93,7 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     wait_for(folder / MANIFEST)
     scored = open_scored(folder)
     manifest = scored.submission.manifest
-    due = cell_path(results, manifest.task, manifest.folder, manifest.sha256, cell.student, cell.seed)
+    due = cell_path(results, manifest.cell, cell.student, cell.seed)
     if due != run.made(cell):
         raise ValueError(
             f"{folder} was changed since it was planned: it would make {due}, planned is {run.made(cell)}; plan again"

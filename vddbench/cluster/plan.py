@@ -154,16 +154,15 @@ def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[
     for path in paths:
         folder = (path.parent if path.name == MANIFEST else path).resolve()
         manifest = read_manifest(folder)
-        Task.parse(manifest.task)
-        if (folder.parent.name, folder.name) != (manifest.task, manifest.folder):
+        if (folder.parent.name, folder.name) != (str(manifest.task), manifest.folder):
             raise ValueError(f"{path}: its manifest says {manifest.task}/{manifest.folder}; vddbench check {path}")
         for student in students:
-            place = cell_path(Path(RESULTS), manifest.task, manifest.folder, manifest.sha256, student, 0).parent.as_posix()
+            place = cell_path(Path(RESULTS), manifest.cell, student, 0).parent.as_posix()
             for seed in seeds:
                 yield Cell(
                     index=0,
                     kind="evaluate",
-                    task=manifest.task,
+                    task=str(manifest.task),
                     method=manifest.folder,
                     submission=str(folder),
                     student=student,

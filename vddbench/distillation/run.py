@@ -82,7 +82,7 @@ def distill(
         out,
         made.distilled.tensors,
         method=named,
-        task=str(task),
+        task=task,
         seed=seed,
         decoder=baseline.DECODER,
         config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},

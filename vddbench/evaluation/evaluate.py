@@ -176,7 +176,7 @@ def kept_as(manifest: Manifest, store_digest: str, student: str, seed: int, devi
     here |= {"torch": torch.__version__, "vddbench": __version__, "git_commit": git_commit()}
     if device.type == "cpu":
         here["num_threads"] = str(torch.get_num_threads())
-    return {**identity(manifest, store_digest, student, seed), **here}
+    return {**identity(manifest, store_digest, student, seed), "task": str(manifest.task), **here}
 
 
 def environment(trained: Trained, device: torch.device) -> Environment:
@@ -236,7 +236,7 @@ def evaluate_cell(
     halvings: of the clips a forward pass, after memory ran out; the gradient stays that of the whole batch.
     """
     manifest = scored.submission.manifest
-    path = cell_path(results, manifest.task, manifest.folder, manifest.sha256, student, seed)
+    path = cell_path(results, manifest.cell, student, seed)
     if path.exists() and not force and (found := readable(path)):
         check_same(path, found, identity(manifest, scored.store.digest, student, seed))
         say(f"{path}: recorded already, top-1 {found.top1:.1%}")

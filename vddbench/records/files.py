@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 from vddbench.records.predictions import MAX_NPZ_BYTES, Predictions, read_predictions
 from vddbench.records.record import Record
-from vddbench.spec import Task
 from vddbench.system.files import parse_json, replacing, write_new
 
 MAX_JSON_BYTES = 1_000_000
@@ -32,14 +31,14 @@ RERUN = re.compile(r"seed[0-9]+\.rerun[0-9]+")
 FIELDS_SHOWN = 5  # wrong fields named in one message
 
 
-def cell_path(root: Path, task: str, folder: str, sha256: str, student: str, seed: int) -> Path:
-    """Where the record of one (submission, student, seed) stands; `folder` is the submission's, METHOD or METHOD-sN."""
-    return root / task / f"{folder}@{sha256[:8]}" / student / f"seed{seed}.json"
+def cell_path(root: Path, cell: str, student: str, seed: int) -> Path:
+    """The path of one evaluation's record below a results folder; `cell` is the submission's TASK/METHOD[-sN]@SHA8."""
+    return root / cell / student / f"seed{seed}.json"
 
 
 def path_of(root: Path, record: Record) -> Path:
     """Where a record stands below a results folder."""
-    return cell_path(root, record.task, record.folder, record.submission_sha256, record.student, record.seed)
+    return cell_path(root, record.cell, record.student, record.seed)
 
 
 def address(data: bytes) -> str:
@@ -188,7 +187,7 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
     if record.checks.get("finite") != bool((predictions.top5 >= 0).all()):
         raise ValueError(f"record {path}: checks.finite disagrees with its predictions")
     budget = record.budget_bytes
-    if (budget is None) != (Task.parse(record.task).ipc is None):
+    if (budget is None) != (record.task.ipc is None):
         raise ValueError(f"record {path} says budget_bytes = {budget}; a budget is due for every task but DATASET-full")
     if budget is not None and record.payload_bytes > budget:
         raise ValueError(f"record {path}: payload_bytes = {record.payload_bytes:,} are over budget_bytes = {budget:,}")

@@ -11,10 +11,9 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StringConstraints,
     model_serializer,
-    model_validator,
 )
 
-from vddbench.spec import Count, Fingerprint, Finite, Frozen, Name, Sha256, Short, Task, Whole, folder_of
+from vddbench.spec import Count, Fingerprint, Finite, Frozen, Name, Sha256, Short, TaskText, Whole, cell_of, folder_of
 
 
 def _is_a_time(text: str) -> str:
@@ -55,7 +54,7 @@ class Record(Frozen):
     format: Literal[1] = 1
     protocol: Annotated[str, StringConstraints(max_length=20)]
     protocol_hash: Sha256
-    task: Annotated[str, StringConstraints(max_length=60)]
+    task: TaskText
     method: Name
     distill_seed: Annotated[int, Field(ge=0, lt=2**31)]
     track: Literal["hard", "soft"]
@@ -95,15 +94,15 @@ class Record(Frozen):
             fields.pop("by", None)
         return fields
 
-    @model_validator(mode="after")
-    def _task_is_a_task(self) -> Record:
-        Task.parse(self.task)
-        return self
-
     @property
     def folder(self) -> str:
-        """Of its submission: METHOD, or METHOD-sN for distillation seed N > 0."""
+        """The folder name of its submission."""
         return folder_of(self.method, self.distill_seed)
+
+    @property
+    def cell(self) -> str:
+        """TASK/METHOD[-sN]@SHA8, the address of its submission."""
+        return cell_of(self.task, self.folder, self.submission_sha256)
 
 
 class Review(Frozen):

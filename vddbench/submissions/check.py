@@ -93,7 +93,7 @@ def check(path: Path, spec: DatasetSpec | None = None) -> Report:
     manifest = attempt(read_manifest, folder)
     if manifest:
         attempt(submission.check_place, folder, manifest)
-    task = attempt(Task.parse, manifest.task if manifest else folder.parent.name)
+    task = manifest.task if manifest else attempt(Task.parse, folder.parent.name)
     spec = spec or (attempt(submission.spec_of, task.dataset) if task else None)
     data = attempt(submission.data_file, folder)
     rows = (attempt(payload.entries, data) or []) if data else []

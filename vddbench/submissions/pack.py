@@ -94,7 +94,7 @@ def pack(
         out,
         tensors,
         method=method,
-        task=str(task),
+        task=task,
         decoder=ordered.decoder,
         seed=seed,
         authors=authors,

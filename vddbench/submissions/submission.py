@@ -45,9 +45,8 @@ def read(path: Path, spec: DatasetSpec | None = None) -> Submission:
     folder = folder_of(path)
     manifest = read_manifest(folder)
     check_place(folder, manifest)
-    task = Task.parse(manifest.task)
-    spec = spec or spec_of(task.dataset)
-    check_bytes(payload.entries(data_file(folder)), task, spec)
+    spec = spec or spec_of(manifest.task.dataset)
+    check_bytes(payload.entries(data_file(folder)), manifest.task, spec)
     check_sha256(folder, manifest)
     return Submission(path=folder, manifest=manifest, tensors=payload.load(data_file(folder)))
 
@@ -71,11 +70,10 @@ def data_file(folder: Path) -> Path:
 
 def check_place(folder: Path, manifest: Manifest) -> None:
     """Raises ValueError unless the folder is its manifest's TASK/METHOD, or TASK/METHOD-sN for seed N > 0."""
-    Task.parse(manifest.task)
     found, due = f"{folder.parent.name}/{folder.name}", f"{manifest.task}/{manifest.folder}"
     if found != due:
         raise ValueError(
-            f"the folder is {found} but its manifest says task {manifest.task!r}, method {manifest.method!r}, seed "
+            f"the folder is {found} but its manifest says task '{manifest.task}', method {manifest.method!r}, seed "
             f"{manifest.seed}: it must lie in {due}; move the folder or correct the manifest"
         )
 
@@ -118,7 +116,7 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
     """The clips a student sees. Raises ValueError or LookupError with every problem the decoder finds."""
     manifest, tensors = submission.manifest, submission.tensors
     decoder = lookup.load("decoder", manifest.decoder)
-    check_expansion(tensors, Task.parse(manifest.task), spec)
+    check_expansion(tensors, manifest.task, spec)
     clip_set: ClipSet = decoder.decode(tensors, spec)
     track = "hard" if clip_set.labels.ndim == 1 else "soft"
     if track != manifest.labels:
@@ -150,7 +148,7 @@ def write(
     tensors: Mapping[str, torch.Tensor],
     *,
     method: str,
-    task: str,
+    task: Task,
     decoder: str,
     seed: int = 0,
     labels: Literal["hard", "soft"] | None = None,
@@ -198,12 +196,12 @@ def write(
         )
     except ValidationError as error:
         raise ValueError("\n".join(field_problems(error))) from error
-    return _write_checked(root, draft, tensors, spec or spec_of(Task.parse(task).dataset), force)
+    return _write_checked(root, draft, tensors, spec or spec_of(draft.task.dataset), force)
 
 
 def _write_checked(root: Path, draft: Manifest, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec, force: bool) -> Path:
-    check_bytes(payload.described(tensors), Task.parse(draft.task), spec)
-    folder = root / draft.task / draft.folder
+    check_bytes(payload.described(tensors), draft.task, spec)
+    folder = root / str(draft.task) / draft.folder
     decode(Submission(path=folder, manifest=draft, tensors=tensors), spec)
     manifest = draft.model_copy(update={"sha256": payload.sha256(tensors)})
     if (folder / MANIFEST).exists():
