@@ -163,12 +163,11 @@ def equivalent_stores(records: Sequence[Record]) -> dict[tuple[str, str], str]:
     and so on; of equal ones, the store that was evaluated first. If records disagree about the fingerprint of a store, the
     fingerprint of the most submissions counts.
     """
-    from vddbench.spec import Task
 
     votes: dict[tuple[str, str], dict[Fingerprint, set[str]]] = defaultdict(lambda: defaultdict(set))
     submissions: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in sorted(records, key=lambda record: record.date):
-        store = Task.parse(record.task).dataset, record.store_digest
+        store = record.task.dataset, record.store_digest
         submissions[store].add(record.submission_sha256)
         if record.store_fingerprint is not None:
             votes[store][record.store_fingerprint].add(record.submission_sha256)
