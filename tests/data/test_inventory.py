@@ -24,10 +24,10 @@ from vddbench.data.build import build_store
 from vddbench.data.contact_sheet import GAP, LINE, TEXT
 from vddbench.data.datasets import kinetics400, movingshapes
 from vddbench.data.finish import fingerprint_of
-from vddbench.data.index_file import store_digest
 from vddbench.data.inventory import entry_of, inventory, verify
 from vddbench.data.prepare import prepare
 from vddbench.data.store import Store
+from vddbench.data.store_files import store_digest
 from vddbench.data.store_folder import locked
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.files import canonical_json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import pickle
 import shutil
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pandas as pd
 import pytest
 import torch
 from pyarrow.parquet import ParquetFile
+from torch.utils.data import DataLoader
 
-from vddbench.data import index_file
+from vddbench.data import store_files
 from vddbench.data.build import build_store
-from vddbench.data.index_file import DIGESTED, read_index, store_digest, write_index
 from vddbench.data.sources.folder import checked_spec
-from vddbench.data.store import Store, new_memory, open_train, store_path
+from vddbench.data.store import Store, load, new_memory, open_train, store_path
+from vddbench.data.store_files import DIGESTED, read_index, store_digest, write_index
 from vddbench.spec import Video
 from vddbench.system.files import canonical_json
 
@@ -171,12 +173,12 @@ def test_an_index_is_written_read_and_hashed_in_parts_to_the_same_digest(
 ) -> None:
     rows = store.index[DIGESTED].to_numpy(object).tolist()
     whole = hashlib.sha256(canonical_json([store.spec.model_dump(mode="json"), rows])).hexdigest()
-    for at_a_time in (1, 5, 12, 100):
-        monkeypatch.setattr(index_file, "AT_A_TIME", at_a_time)
+    for rows_at_once in (1, 5, 12, 100):
+        monkeypatch.setattr(store_files, "ROWS_AT_ONCE", rows_at_once)
         assert store_digest(store.spec, store.index) == whole == store.digest
         with (tmp_path / "index.parquet").open("wb") as file:
             write_index(store.index, file)
-        assert ParquetFile(tmp_path / "index.parquet").num_row_groups == -(-12 // at_a_time)
+        assert ParquetFile(tmp_path / "index.parquet").num_row_groups == -(-12 // rows_at_once)
         pd.testing.assert_frame_equal(read_index(tmp_path / "index.parquet"), store.index)
 
 
@@ -186,3 +188,42 @@ def test_memory_for_clips_has_its_shape_and_can_be_written(shape: tuple[int, ...
     assert memory.shape == shape and memory.dtype == np.uint8 and not memory.any()
     memory[:] = 7
     assert torch.from_numpy(memory).sum() == 7 * memory.size
+
+
+# As a dataset of torch and of `datasets`
+
+
+def test_a_split_is_a_dataset_of_centre_clips_and_labels(store: Store) -> None:
+    train = load("counted", "train")
+    items = list(train)
+    assert len(items) == len(train) == 8 and [label for _, label in items] == train.labels.tolist()
+    centre = train.centre_starts(np.arange(8))
+    for clip, expected in zip([clip for clip, _ in items], train.clips(np.arange(8), centre), strict=True):
+        assert clip.dtype == torch.uint8 and torch.equal(clip, expected)
+    assert torch.equal(train[-1][0], items[-1][0])
+    assert load("counted", "test").index.equals(store.test.index) and len(load("counted", "validation")) == 2
+    with pytest.raises(LookupError, match="no split named 'tests'; allowed: train, validation, test"):
+        load("counted", "tests")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataloader_reads_a_split(store: Store, workers: int) -> None:
+    loader = DataLoader(store.test, batch_size=3, num_workers=workers, multiprocessing_context="spawn" if workers else None)
+    clips, labels = next(iter(loader))
+    assert clips.shape == (3, T, SIZE, SIZE, 3) and labels.tolist() == store.test.labels[:3].tolist()
+    assert torch.equal(clips, store.test.clips(np.arange(3), store.test.centre_starts(np.arange(3))))
+
+
+def test_a_pickled_split_holds_no_frames_and_a_copy_reads_the_same_ones(store: Store) -> None:
+    pickled = pickle.dumps(store.test)
+    copy = pickle.loads(pickled)  # noqa: S301 - our own
+    assert isinstance(copy.frames, np.memmap) and bytes(store.test.frames[0]) not in pickled
+    assert torch.equal(copy[2][0], store.test[2][0])
+
+
+def test_a_split_becomes_a_typed_dataset_of_the_datasets_library(store: Store) -> None:
+    dataset = store.to_hf("test").with_format("numpy", dtype=np.uint8)
+    assert dataset.features["label"].names == ["a", "b"] and dataset.features["clip"].dtype == "uint8"
+    assert [row["video"] for row in dataset] == list(store.test.index["video"])
+    for row, (clip, label) in zip(dataset, store.test, strict=True):
+        assert (row["clip"] == clip.numpy()).all() and row["label"] == label

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 
 from vddbench.data.fingerprint import FramesFile, Sketch, thumbnail
-from vddbench.data.index_file import COLUMNS, check_layout, rows_digest, store_digest, write_index
 from vddbench.data.journal import Journal, sha256_frames
 from vddbench.data.listing import check_splits
 from vddbench.data.store import Store
+from vddbench.data.store_files import COLUMNS, check_layout, rows_digest, store_digest, write_index
 from vddbench.spec import DatasetSpec, Fingerprint, Video
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar, say
@@ -125,7 +125,7 @@ def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
 
 
 def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd.DataFrame:
-    """One row a stored video, sorted by id; `index_file.COLUMNS`."""
+    """One row a stored video, sorted by id; `store_files.COLUMNS`."""
     records = []
     for video in videos:
         row = journal.rows[video.id]

@@ -16,7 +16,8 @@ from vddbench import lookup
 from vddbench.data.fingerprint import distance
 from vddbench.data.finish import check_frames, fingerprint_of, warn_of_shared
 from vddbench.data.sources.frames import SOURCE
-from vddbench.data.store import Store, check_length, damage_said, read_head, store_path
+from vddbench.data.store import Store, store_path
+from vddbench.data.store_files import check_length, damage_explained, read_head
 from vddbench.spec import DatasetSpec
 from vddbench.system.home import home
 from vddbench.system.progress import clean, say
@@ -63,7 +64,7 @@ def entry_of(name: str) -> Entry:
         state = "being prepared" if is_locked(place) else "interrupted"
         return Entry(state=state, videos=journaled(place), **facts, **shape_of(spec_of(name)))
     try:
-        with damage_said(name, place):
+        with damage_explained(name, place):
             spec, digest, fingerprint, missing = read_head(place)
             index = pd.read_parquet(place / "index.parquet", columns=["split", "validation", "num_frames"])
             check_length(place, spec, index)

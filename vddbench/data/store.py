@@ -1,35 +1,35 @@
 """Reads a prepared store: `$VDDBENCH_HOME/prepared/NAME/{frames.bin, index.parquet, spec.json, done.json}`.
 
-`frames.bin` holds uint8 [all frames, H, W, C], those of train first; a clip is T consecutive stored frames of one video, so
-reading one is a single contiguous copy. `done.json` is written last by `prepare`: without it the store does not exist.
+`frames.bin` holds uint8 [all frames, H, W, C], training videos first; a clip is T consecutive stored frames of one video, so
+reading one is a single contiguous copy. `prepare` writes `done.json` last: a folder without it is not a store yet.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from vddbench.data.fingerprint import StoreId
-from vddbench.data.index_file import OF_SPLIT, check_index, read_index
+from vddbench.data.store_files import OF_SPLIT, check_index, check_length, damage_explained, read_head, read_index
 from vddbench.lookup import unknown
 from vddbench.spec import DatasetSpec, Fingerprint, Split3
 from vddbench.system.home import home
 
 if TYPE_CHECKING:
+    import datasets
     import torch
 
-HUGE_PAGE = 2 << 20  # bytes, of x86-64 and most ARM
+HUGE_PAGE = 2 << 20  # bytes, on x86-64 and most ARM
+HF_BATCH_BYTES = 64 * 10**6  # of the clips that are in memory while `Store.to_hf` writes them
 
 
 def store_path(name: str) -> Path:
@@ -41,19 +41,23 @@ def prepared_names() -> list[str]:
 
 
 def new_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """uint8, all 0, of huge pages where the system has them: to get ordinary ones takes four times as long as to fill them."""
+    """A uint8 array of zeros, in huge pages if the system has them: ordinary pages take four times as long to get as to fill."""
     num_bytes = math.prod(shape)
     if num_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, np.uint8)
     memory = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without
+    with suppress(OSError):  # the kernel has no huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8, num_bytes).reshape(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Videos of one split. The rows of `index` are numbered 0..V-1 here; frames stay on disk until asked for."""
+    """The videos of one split, and a map-style torch dataset: item i is (centre clip of video i, label).
+
+    The rows of `index` are numbered 0..V-1. Frames stay on disk until they are asked for, also in the worker processes of a
+    DataLoader, which map the same file again.
+    """
 
     name: Split3
     dataset: str
@@ -66,92 +70,78 @@ class Split:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __getitem__(self, video: int) -> tuple[torch.Tensor, int]:
+        """The centre clip of a video, uint8 [T, H, W, C], and its label."""
+        rows = np.array([range(len(self))[video]])
+        return self.clips(rows, self.centre_starts(rows))[0], int(self.labels[rows[0]])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles where the frames are, not the frames."""
+        frames = self.frames
+        if isinstance(frames, np.memmap) and frames.filename is not None:
+            return {**self.__dict__, "frames": (frames.filename, frames.offset, frames.shape)}
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["frames"], tuple):
+            filename, offset, shape = state["frames"]
+            state = {**state, "frames": np.memmap(filename, np.uint8, "r", offset, shape)}
+        self.__dict__.update(state)
+
     @property
     def id(self) -> StoreId:
         return StoreId(self.digest, self.fingerprint)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """[V] int64."""
+        """The labels, int64 [V]."""
         return self.index["label"].to_numpy(np.int64, copy=True)  # writable: torch warns of read-only arrays
 
     @cached_property
     def offsets(self) -> np.ndarray:
+        """The first frame of each video in `frames`, int64 [V]."""
         return self.index["offset"].to_numpy(np.int64)
 
     @cached_property
     def last_starts(self) -> np.ndarray:
-        """[V] int64: the largest start of a clip in each video; starts are 0..last."""
+        """The largest start of a clip in each video, int64 [V]; the smallest is 0."""
         num_frames: np.ndarray = self.index["num_frames"].to_numpy(np.int64)
         return num_frames - self.spec.frames
 
     def clips(self, videos: np.ndarray, starts: np.ndarray, out: np.ndarray | None = None) -> torch.Tensor:
-        """[n, T, H, W, C] uint8: clip i is video `videos[i]` from its stored frame `starts[i]`. out: read to where."""
-        import torch  # `prepare`, which opens stores too, has no use for its 400 MB
+        """Reads clips, uint8 [n, T, H, W, C], into `out` if given: clip i is video `videos[i]` from frame `starts[i]` on."""
+        import torch  # `prepare` opens stores too, and needs none of its 400 MB
 
         if out is None:
             out = new_memory((len(videos), *self.spec.clip_shape))
         first = self.offsets[videos] + starts
         if len(videos) and ((starts < 0) | (starts > self.last_starts[videos])).any():
-            raise IndexError("a clip would leave its video")  # our own mistake: it would read a neighbour's frames
+            raise IndexError("a clip would leave its video")  # a mistake of the caller: it would read a neighbour's frames
         for i, begin in enumerate(first.tolist()):
             out[i] = self.frames[begin : begin + self.spec.frames]
         return torch.from_numpy(out)
 
     def random_starts(self, videos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """[n] int64, uniform over each video's starts."""
+        """A start for each of these videos, int64 [n], uniform over those that the video has."""
         return np.asarray(rng.integers(0, self.last_starts[videos] + 1))
 
     def centre_starts(self, videos: np.ndarray) -> np.ndarray:
+        """The start of the clip in the middle of each of these videos, int64 [n]."""
         return np.asarray(self.last_starts[videos] // 2)
 
     def even_starts(self, views: int) -> np.ndarray:
-        """[V, views] int64: evenly spaced from the first start to the last, the middle one rounded down."""
+        """Starts int64 [V, views], evenly spaced from the first to the last, those between rounded down."""
         return self.last_starts[:, None] * np.arange(views) // max(views - 1, 1)
 
     def only(self, rows: np.ndarray) -> Split:
-        """The videos where `rows` (bool [V]) is true."""
+        """The split with only the videos for which `rows`, bool [V], is true."""
         kept = self.index[rows].reset_index(drop=True)
         return replace(self, index=kept)
 
 
-@contextmanager
-def damage_said(name: str, path: Path) -> Iterator[None]:
-    """Whatever is wrong with the files of a store becomes a ValueError that says what to do."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"store {path} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
-
-
-class Head(NamedTuple):
-    """What a finished store says of itself."""
-
-    spec: DatasetSpec
-    digest: str
-    fingerprint: Fingerprint | None
-    num_missing: int
-
-
-def read_head(path: Path) -> Head:
-    """Unchecked, as its files say."""
-    done: dict[str, Any] = json.loads((path / "done.json").read_bytes())
-    spec = DatasetSpec.model_validate_json((path / "spec.json").read_bytes())
-    return Head(spec, str(done["digest"]), done.get("fingerprint"), int(done["num_missing"]))
-
-
-def check_length(path: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
-    """Raises ValueError when `frames.bin` has not as many bytes as the index says."""
-    expected = int(index["num_frames"].sum()) * spec.size * spec.size * 3
-    found = (path / "frames.bin").stat().st_size if (path / "frames.bin").is_file() else 0
-    if found != expected:
-        raise ValueError(f"frames.bin has {found:,} bytes, its index says {expected:,}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A prepared dataset. Only `evaluate` opens this; distillers and training get a `Split` of train."""
+    """A prepared dataset with its test videos. Distillers and training receive a `Split` of train instead."""
 
     name: str
     path: Path
@@ -163,13 +153,16 @@ class Store:
 
     @classmethod
     def open(cls, name: str, path: Path | None = None) -> Store:
-        """Raises LookupError when it was never prepared, ValueError when it is incomplete or damaged."""
+        """Opens a store and checks it without reading frames.
+
+        Raises LookupError if it was never prepared, ValueError if it is incomplete or damaged.
+        """
         path = path or store_path(name)
         if not path.is_dir():
             raise LookupError(unknown("prepared dataset", name, prepared_names()) + f"; run: vddbench prepare {name}")
         if not (path / "done.json").is_file():
             raise ValueError(f"store {path} is incomplete (no done.json); run its `vddbench prepare {name}` again to resume")
-        with damage_said(name, path):
+        with damage_explained(name, path):
             head = read_head(path)
             index = read_index(path / "index.parquet")
             check_index(head.spec, index, head.digest)
@@ -180,31 +173,9 @@ class Store:
     def id(self) -> StoreId:
         return StoreId(self.digest, self.fingerprint)
 
-    def _split(self, name: Split3, rows: pd.Series) -> Split:
-        """The chosen videos, and of the file only their side is mapped. Maps begin at whole pages, so that of test may show
-        the end of train; train begins with the file, and its map ends before the first test frame.
-        """
-        side = (self.index["split"] == ("test" if name == "test" else "train")).to_numpy(bool)
-        begin = int(self.index["offset"].to_numpy(np.int64)[side].min())
-        num_frames = int(self.index["num_frames"].to_numpy(np.int64)[side].sum())
-        shape = (num_frames, self.spec.size, self.spec.size, 3)
-        offset = begin * self.spec.size * self.spec.size * 3
-        frames = np.memmap(self.path / "frames.bin", np.uint8, "r", offset, shape)
-        index = self.index[OF_SPLIT][rows].reset_index(drop=True)
-        index["offset"] -= begin
-        return Split(
-            name=name,
-            dataset=self.name,
-            digest=self.digest,
-            fingerprint=self.fingerprint,
-            spec=self.spec,
-            index=index,
-            frames=frames,
-        )
-
     @property
     def train(self) -> Split:
-        """All training videos, the validation ones included (the field's 4,662 of MiniUCF)."""
+        """All training videos, including the validation ones (the field's 4,662 of MiniUCF)."""
         return self._split("train", self.index["split"] == "train")
 
     @property
@@ -220,7 +191,77 @@ class Store:
     def test(self) -> Split:
         return self._split("test", self.index["split"] == "test")
 
+    def split(self, name: str) -> Split:
+        """The split "train", "validation" or "test". Raises LookupError for another name."""
+        if name not in get_args(Split3):
+            raise LookupError(f"no split named {name[:40]!r}; allowed: {', '.join(get_args(Split3))}")
+        split: Split = getattr(self, name)
+        return split
+
+    def _split(self, name: Split3, rows: pd.Series) -> Split:
+        """Maps only the train part or the test part of `frames.bin`.
+
+        Maps begin at whole pages, so that of test may show the end of train; train begins with the file, and its map ends
+        before the first test frame.
+        """
+        part = (self.index["split"] == ("test" if name == "test" else "train")).to_numpy(bool)
+        begin = int(self.index["offset"].to_numpy(np.int64)[part].min())
+        num_frames = int(self.index["num_frames"].to_numpy(np.int64)[part].sum())
+        shape = (num_frames, self.spec.size, self.spec.size, 3)
+        offset = begin * self.spec.size * self.spec.size * 3
+        frames = np.memmap(self.path / "frames.bin", np.uint8, "r", offset, shape)
+        index = self.index[OF_SPLIT][rows].reset_index(drop=True)
+        index["offset"] -= begin
+        return Split(
+            name=name,
+            dataset=self.name,
+            digest=self.digest,
+            fingerprint=self.fingerprint,
+            spec=self.spec,
+            index=index,
+            frames=frames,
+        )
+
+    def to_hf(self, split: str) -> datasets.Dataset:
+        """The centre clips of a split as a `datasets.Dataset` with the columns clip, label and video.
+
+        It is written to `$VDDBENCH_HOME/datasets` a few clips at a time, once for each digest.
+        """
+        import datasets
+
+        videos = self.split(split)
+        features = datasets.Features(
+            {
+                "clip": datasets.Array4D(shape=self.spec.clip_shape, dtype="uint8"),
+                "label": datasets.ClassLabel(names=list(self.spec.class_names)),
+                "video": datasets.Value("string"),
+            }
+        )
+        dataset: datasets.Dataset = datasets.Dataset.from_generator(
+            _hf_rows,
+            features,
+            cache_dir=str(home() / "datasets"),
+            split=datasets.NamedSplit(split),
+            gen_kwargs={"videos": videos},
+            writer_batch_size=max(1, HF_BATCH_BYTES // self.spec.clip_bytes),
+        )
+        return dataset
+
+
+def _hf_rows(videos: Split) -> Iterator[dict[str, Any]]:
+    for row, video in enumerate(videos.index["video"]):
+        clip, label = videos[row]
+        yield {"clip": clip.numpy(), "label": label, "video": video}
+
 
 def open_train(name: str) -> Split:
-    """The train split of a prepared dataset and nothing else: what distillers are given."""
+    """The train split of a prepared dataset, the only one that distillers receive."""
     return Store.open(name).train
+
+
+def load(name: str, split: str) -> Split:
+    """The split "train", "validation" or "test" of a prepared dataset, usable in a `torch.utils.data.DataLoader`.
+
+    Raises LookupError if the dataset was never prepared or there is no such split, ValueError if its store is damaged.
+    """
+    return Store.open(name).split(split)
