@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import os
 import pkgutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:  # the contracts live in the rooms of their files
     from vddbench.data.datasets import DatasetModule
-    from vddbench.distillation.contract import BaselineModule
+    from vddbench.distillation.contract import BaselineModule, IterativeBaselineModule
     from vddbench.evaluation.students import StudentModule
     from vddbench.submissions.decoders import DecoderModule
 
@@ -26,6 +27,15 @@ PACKAGES: dict[Kind, str] = {
     "decoder": "vddbench.submissions.decoders",
     "student": "vddbench.evaluation.students",
     "baseline": "vddbench.baselines",
+}
+CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # module and name of the Protocols, one of which a file must fulfil
+    "dataset": (("vddbench.data.datasets", "DatasetModule"),),
+    "decoder": (("vddbench.submissions.decoders", "DecoderModule"),),
+    "student": (("vddbench.evaluation.students", "StudentModule"),),
+    "baseline": (
+        ("vddbench.distillation.contract", "BaselineModule"),
+        ("vddbench.distillation.contract", "IterativeBaselineModule"),
+    ),
 }
 PLUGINS = "VDDBENCH_PLUGINS"  # folders with files of the user's own, separated as in PATH; inherited by child processes
 
@@ -49,14 +59,29 @@ def load(kind: Literal["decoder"], name: str) -> DecoderModule: ...
 @overload
 def load(kind: Literal["student"], name: str) -> StudentModule: ...
 @overload
-def load(kind: Literal["baseline"], name: str) -> BaselineModule: ...
+def load(kind: Literal["baseline"], name: str) -> BaselineModule | IterativeBaselineModule: ...
 def load(kind: Kind, name: str) -> Any:
-    """The module `name` of a kind. Raises LookupError for an unknown name, with the nearest ones; a broken file raises its own
-    error."""
+    """The module `name` of a kind.
+
+    Raises LookupError for an unknown name, with the nearest ones, and ValueError for a file that lacks a part of its contract.
+    Errors that importing the file raises are its own.
+    """
     known = names(kind)
     if name not in known:
         raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
-    return importlib.import_module(f"{PACKAGES[kind]}.{name}")
+    module = importlib.import_module(f"{PACKAGES[kind]}.{name}")
+    contracts = [getattr(importlib.import_module(path), contract) for path, contract in CONTRACTS[kind]]
+    lacking = [missing_parts(module, contract) for contract in contracts]
+    if all(lacking):
+        parts = [f"{', '.join(names)} of {contract.__name__}" for names, contract in zip(lacking, contracts, strict=True)]
+        raise ValueError(f"{module.__file__} cannot be a {kind}: it lacks {', or '.join(parts)} (see {CONTRACTS[kind][0][0]})")
+    return module
+
+
+def missing_parts(value: object, contract: type) -> list[str]:
+    """The names that the Protocol `contract` demands and `value` lacks, in the order of the contract."""
+    demanded = [name for base in contract.__mro__ for name in (*inspect.get_annotations(base), *vars(base))]
+    return [name for name in demanded if not name.startswith("_") and not hasattr(value, name)]
 
 
 def plugin_folders() -> list[Path]:

@@ -1,4 +1,4 @@
-"""`python leaderboard/studies COMMAND`, in a clone: how fast this machine is, and the studies behind the protocol's choices."""
+"""How fast this machine is, and the studies behind the protocol's choices: `python leaderboard/studies COMMAND`, in a clone."""
 
 from __future__ import annotations
 
@@ -7,29 +7,20 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import (
-    Device,
-    Seeds,
-    Students,
-    TaskName,
-    friendly,
-    parse_task,
-)
+from vddbench.spec import Task
 
 STUDIES = Path("leaderboard/studies")
 
-studies = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    help="How fast this machine is, and the studies behind the protocol's choices. Results go to leaderboard/studies.",
-)
+TaskName = Annotated[Task, typer.Option("--task", parser=Task.parse, help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="students are trained with seeds 0..N-1")]
+Out = Annotated[Path, typer.Option(help="folder of the CSV")]
+
+studies = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 
 
 @studies.command()
-@friendly
 def bench(
-    students: Students = "convnet3d,convnet_gru,r2plus1d_18",
+    students: Annotated[str, typer.Option(help="comma-separated")] = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips a step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
@@ -41,41 +32,38 @@ def bench(
     frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
     """
     if distillers and preparing:
-        raise LookupError("--distillers and --prepare are two benchmarks: give one of them")
+        raise typer.BadParameter("--distillers and --prepare are two benchmarks: give one of them")
     if keep is not None and not preparing:
-        raise LookupError("--keep is of --prepare")
+        raise typer.BadParameter("--keep needs --prepare")
     if preparing:
         from vddbench.leaderboard.studies.bench.preparing import run as run_prepare
 
         run_prepare(keep)
-        return
-    if distillers:
+    elif distillers:
         from vddbench.leaderboard.studies.bench.distillers import run as run_distillers
 
         run_distillers()
-        return
-    from vddbench.leaderboard.studies.bench.students import run
+    else:
+        from vddbench.leaderboard.studies.bench.students import run as run_students
 
-    run(students.split(","), batch)
+        run_students(students.split(","), batch)
 
 
 @studies.command("precision")
-@friendly
-def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, out: Path = STUDIES) -> None:
-    """The same seeds in fp32 and bf16: does autocast shift the score?"""
+def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, out: Out = STUDIES) -> None:
+    """Train a student on a submission with the same seeds in fp32 and bf16: does bf16 shift its test top-1?"""
     from vddbench.leaderboard.studies.protocol_studies import precision
 
     precision(path, student, range(seeds), out)
 
 
 @studies.command("lr")
-@friendly
 def study_lr(
     student: str,
     task: TaskName,
     rates: Annotated[str, typer.Option(help="comma-separated")] = "0.001,0.003,0.01,0.03,0.1",
     seeds: Seeds = 3,
-    out: Path = STUDIES,
+    out: Out = STUDIES,
 ) -> None:
     """Validation top-1 of a student at several learning rates, on random clips."""
     from vddbench.leaderboard.studies.protocol_studies import lr
@@ -83,12 +71,11 @@ def study_lr(
     try:
         numbers = [float(rate) for rate in rates.split(",")]
     except ValueError:
-        raise LookupError(f"--rates {rates[:80]!r}: numbers with commas between, e.g. 0.001,0.01,0.1") from None
-    lr(student, parse_task(task), numbers, range(seeds), out)
+        raise typer.BadParameter(f"--rates {rates[:80]!r}: numbers with commas between, e.g. 0.001,0.01,0.1") from None
+    lr(student, task, numbers, range(seeds), out)
 
 
 @studies.command("settings")
-@friendly
 def study_settings(
     method: str,
     task: TaskName,
@@ -96,16 +83,28 @@ def study_settings(
     preset: Annotated[str | None, typer.Option(help="the settings that --try changes")] = None,
     seeds: Seeds = 3,
     distill_seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Device = None,
-    out: Path = STUDIES,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")] = None,
+    out: Out = STUDIES,
 ) -> None:
-    """An iterative baseline at several settings, scored on validation videos it did not see."""
+    """Validation top-1 of an iterative baseline at several settings, on videos that distilling did not see."""
     from vddbench.leaderboard.studies.settings import settings
     from vddbench.system.device import best_device, named_device
 
-    place = named_device(device) if device else best_device()
-    settings(method, parse_task(task), preset, tries, range(seeds), distill_seed, place, out)
+    settings(method, task, preset, tries, range(seeds), distill_seed, named_device(device) if device else best_device(), out)
+
+
+def main() -> None:
+    """Runs a command. A user's mistake ends in one message instead of a traceback: exit code 2, or 1 if it is in the data."""
+    from vddbench.system.progress import say
+
+    try:
+        studies()
+    except (LookupError, ValueError, OSError) as error:
+        if isinstance(error, KeyError | IndexError):  # an error in this project
+            raise
+        say(f"error: {error}", style="red")
+        raise SystemExit(2 if isinstance(error, LookupError) else 1) from None
 
 
 if __name__ == "__main__":
-    studies()
+    main()

@@ -1,17 +1,19 @@
-"""Studies behind the protocol's choices: `studies precision` and `studies lr`. Their CSVs are in leaderboard/studies.
+"""Studies behind the protocol's choices: `precision` and `lr`. The CSVs beside this file hold their rows.
 
-Neither makes records, and neither looks at test videos to choose: the lr study scores on validation videos.
+They make no records. Nothing is chosen on test videos: the lr study scores on validation videos.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
+from vddbench.baselines import random
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import open_scored
 from vddbench.evaluation.predict import predict
@@ -19,88 +21,77 @@ from vddbench.evaluation.train import Precision, train
 from vddbench.leaderboard.bootstrap import half_width
 from vddbench.lookup import load
 from vddbench.spec import Task
+from vddbench.submissions.decoders import pixels
 from vddbench.system.device import best_device, device_name
 from vddbench.system.files import replacing
 from vddbench.system.progress import bar, say
 
-KINDS: tuple[Precision, ...] = ("fp32", "bf16")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.DataFrame:
-    """Top-1 and seconds of the same seeds in fp32 and in bf16. A repeated call goes on where it stopped.
+    """Trains a student with the same seeds in fp32 and in bf16, and compares test top-1.
 
-    Prints the mean paired difference with its 95 % interval over seeds; writes one row a student.
+    Says the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. The rows
+    in `out`, one a student, have seconds and device too. Rows that exist are not made again.
     """
     scored, module, device = open_scored(path), load("student", student), best_device()
-    spec, task, store = scored.store.spec, scored.task, scored.store
-    file = out / f"precision-{task}-{scored.submission.manifest.folder}-{student}.csv"
+    spec, task, name = scored.store.spec, scored.task, scored.submission.manifest.folder
+    file = out / f"precision-{task}-{name}-{student}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset), module.RECIPE)
-    for seed in seeds:
-        for kind in KINDS:
-            if any(row["seed"] == seed and row["precision"] == kind for row in rows):
-                continue
-            with bar(f"{task} {student} {kind} seed {seed}", steps) as progress:
-                trained = train(
-                    scored.clipset,
-                    spec,
-                    module,
-                    steps=steps,
-                    batch=batch,
-                    seed=seed,
-                    precision=kind,
-                    on_step=progress.advance,
-                )
-            top1 = predict(trained.model, store.test, device).scores()["top1"]
-            rows.append(
-                {
-                    "task": str(task),
-                    "submission": scored.submission.manifest.folder,
-                    "student": student,
-                    "seed": seed,
-                    "precision": kind,
-                    "top1": top1,
-                    "seconds": round(trained.seconds, 2),
-                    "device": device_name(device),
-                }
+    for seed, kind in product(seeds, PRECISIONS):
+        if any(row["seed"] == seed and row["precision"] == kind for row in rows):
+            continue
+        with bar(f"{task} {student} {kind} seed {seed}", steps) as progress:
+            trained = train(
+                scored.clipset, spec, module, steps=steps, batch=batch, seed=seed, precision=kind, on_step=progress.advance
             )
-            _write(file, rows)
+        top1 = predict(trained.model, scored.store.test, device).scores()["top1"]
+        about: dict[Hashable, object] = {
+            "task": str(task),
+            "submission": name,
+            "student": student,
+            "seed": seed,
+            "precision": kind,
+        }
+        rows.append({**about, "top1": top1, "seconds": round(trained.seconds, 2), "device": device_name(device)})
+        _write(file, rows)
     table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
     fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
     say(
-        f"{task} {scored.submission.manifest.folder} {student}: fp32 {fp32:.2%}, bf16 {bf16:.2%}, "
+        f"{task} {name} {student}: fp32 {fp32:.2%}, bf16 {bf16:.2%}, "
         f"difference {bf16 - fp32:+.2%} +- {width:.2%} (95 %, {len(difference)} seeds)"
     )
     return table
 
 
 def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
-    """Validation top-1 of a student for each learning rate, on random real clips of the other train videos; each seed draws
-    its own clips. Prints mean and 95 % interval over seeds; writes one row a student trained."""
-    module, random, pixels = load("student", student), load("baseline", "random"), load("decoder", "pixels")
-    store = Store.open(task.dataset)
+    """Validation top-1 of a student at each learning rate, trained on random clips of the other train videos.
+
+    Each seed draws its own clips. Says mean and 95 % interval over seeds; writes one row a student to `out` and returns them.
+    """
+    module, store = load("student", student), Store.open(task.dataset)
     spec, steps = store.spec, task.student_steps(store.spec)
     file = out / f"lr-{student}-{task}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    for rate in rates:
+    for rate, seed in product(rates, seeds):
+        if any(row["lr"] == rate and row["seed"] == seed for row in rows):
+            continue
         variant = SimpleNamespace(RECIPE=module.RECIPE.model_copy(update={"lr": rate}), build=module.build)
-        for seed in seeds:
-            if any(row["lr"] == rate and row["seed"] == seed for row in rows):
-                continue
-            rng = np.random.default_rng(seed)
-            clips = pixels.decode(random.distill(store.holdout_train, task, random.Config(), rng).tensors, spec)
-            batch = task.batch_size(spec, len(clips), variant.RECIPE)
-            with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
-                trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
-            top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
-            rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
-            _write(file, rows)
+        distilled = random.distill(store.holdout_train, task, random.Config(), np.random.default_rng(seed))
+        clips = pixels.decode(distilled.tensors, spec)
+        batch = task.batch_size(spec, len(clips), variant.RECIPE)
+        with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
+            trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
+        top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
+        rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
+        _write(file, rows)
     table = pd.DataFrame(rows)
     for rate in rates:
         scores = table.loc[table["lr"] == rate, "validation_top1"].to_numpy(np.float64)
-        width = half_width(scores)
-        say(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {width:.2%} ({len(scores)} seeds)")
+        say(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} ({len(scores)} seeds)")
     return table
 
 

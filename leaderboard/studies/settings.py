@@ -1,12 +1,11 @@
-"""`studies settings`: a method at several settings, each scored on validation videos that distilling did not see.
+"""`settings`: an iterative baseline at several settings, each scored on validation videos that distilling did not see.
 
-The CSV in leaderboard/studies has what was tried for the fast presets since this command is there; the test split plays no
-part. `dm`'s were settled before.
+The CSVs beside this file hold what was tried for the fast presets, except for those of `dm`, which are older than this command.
+The test split is not read.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,34 +17,40 @@ import pandas as pd
 import torch
 
 from vddbench.data.store import open_train
-from vddbench.distillation import resume as checkpoint
+from vddbench.distillation import resume
+from vddbench.distillation.contract import IterativeBaselineModule
 from vddbench.distillation.learn import learn
-from vddbench.distillation.run import config_for, made_learner, watch_for
+from vddbench.distillation.run import Job, config_for, make_learner
+from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import best_precision
 from vddbench.lookup import load, unknown
 from vddbench.spec import Task
 from vddbench.system.device import device_name
 from vddbench.system.files import canonical_json, replacing
+from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
 COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device"]
 
 
-def parse(config: Any, text: str) -> Any:
-    """`lr=0.1,iterations=300` -> the config with these fields. Raises LookupError naming the fields and types there are."""
-    known = {f.name: type(getattr(config, f.name)) for f in fields(config)}
-    changed: dict[str, Any] = {}
+def changed_config(config: Any, text: str) -> Any:
+    """`config` with the values of `lr=0.1,iterations=300`.
+
+    Raises LookupError for an unknown field, with the nearest ones, and for a value that is not of the field's type.
+    """
+    types = {f.name: type(getattr(config, f.name)) for f in fields(config)}
+    changes: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        if name not in known:
-            raise LookupError(unknown("setting", name, sorted(known)))
+        if name not in types:
+            raise LookupError(unknown("setting", name, sorted(types)))
         try:
-            changed[name] = {"True": True, "False": False}[value] if known[name] is bool else known[name](value)
+            changes[name] = {"True": True, "False": False}[value] if types[name] is bool else types[name](value)
         except (KeyError, ValueError):
-            allowed = "True or False" if known[name] is bool else known[name].__name__
+            allowed = "True or False" if types[name] is bool else types[name].__name__
             raise LookupError(f"setting {name}={value[:40]!r}: allowed is {allowed}") from None
-    return replace(config, **changed)
+    return replace(config, **changes)
 
 
 def settings(
@@ -58,40 +63,39 @@ def settings(
     device: torch.device,
     out: Path,
 ) -> pd.DataFrame:
-    """Validation top-1 of `seeds` students for each text of `tries` (`""`: the preset itself). A repeated call goes on.
+    """Validation top-1 of one student a seed for each text of `tries` ("" is the preset itself).
 
-    Writes one row a student to `out/settings-METHOD-TASK.csv`.
+    Writes one row a student to `out/settings-METHOD-TASK.csv` and returns the table. Rows that exist are not made again.
     """
     baseline, train = load("baseline", method), open_train(task.dataset)
-    if not hasattr(baseline, "learner"):
+    if not isinstance(baseline, IterativeBaselineModule):
         raise LookupError(f"{method} does not iterate, so there are no settings of its learning to compare")
     base = config_for(baseline, method, task, preset)
     file = out / f"settings-{method}-{task}.csv"
     for text in tries:
-        config = parse(base, text)
-        about = {"method": method, "seed": distill_seed, "store": train.digest, "holdout": True, **asdict(config)}
-        about["device"] = device.type
-        digest = hashlib.sha256(canonical_json(about)).hexdigest()[:12]
-        found = _rows(file)
-        left = sorted(set(seeds) - set(found.loc[found["settings"] == digest, "student_seed"]))
-        folder = checkpoint.folder_of(str(task), f"study-{method}-{digest}")
-        if not left and folder.is_dir():  # of a run that was killed between its last row and dropping it
-            with suppress(ValueError), checkpoint.locked(folder):  # another process may be at more seeds of it
-                checkpoint.drop(folder)
-        if left:
+        job = Job(method=method, task=task, seed=distill_seed, config=changed_config(base, text), device=device)
+        identity = {"method": method, "seed": distill_seed, "store": train.digest, "holdout": True, **asdict(job.config)}
+        identity["device"] = device.type
+        digest = hashlib.sha256(canonical_json(identity)).hexdigest()[:12]
+        rows = _rows(file)
+        missing = sorted(set(seeds) - set(rows.loc[rows["settings"] == digest, "student_seed"]))
+        folder, title = resume.folder_of(str(task), f"study-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
+        if missing:
             watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
-            with checkpoint.locked(folder):
-                learner = made_learner(baseline, fit, task, config, distill_seed, device)
-                kept = {**about, "precision": best_precision(device, convnet3d)}
-                learned = learn(learner, kept, folder, None, f"{method} {text or preset or 'as published'}")
-                for seed in left:
-                    top1 = replace(watch, seeds=(seed,)).top1(learned.distilled)
-                    row = [preset or "", text, digest, distill_seed, seed, round(top1, 4), round(learned.progress.seconds, 1)]
-                    _add(file, [*row, device_name(device)])
-                checkpoint.drop(folder)
-        found = _rows(file)
-        scores = found.loc[found["settings"] == digest, "validation_top1"]
-        say(f"{method} {text or preset or 'as published'}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
+            with resume.locked(folder):
+                checkpointed = {**identity, "precision": best_precision(device, convnet3d)}
+                learned = learn(make_learner(baseline, job, fit), checkpointed, folder, None, title)
+                for seed in missing:
+                    top1 = round(replace(watch, seeds=(seed,)).top1(learned.distilled), 4)
+                    seconds = round(learned.progress.seconds, 1)
+                    _add(file, [preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device)])
+                resume.drop(folder)
+        elif folder.is_dir():  # an earlier run was killed between its last row and dropping its checkpoint
+            with suppress(ValueError), resume.locked(folder):  # unless another process is adding more seeds
+                resume.drop(folder)
+        rows = _rows(file)
+        scores = rows.loc[rows["settings"] == digest, "validation_top1"]
+        say(f"{title}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
     return _rows(file)
 
 
@@ -103,10 +107,8 @@ def _rows(file: Path) -> pd.DataFrame:
 
 
 def _add(file: Path, row: Sequence[object]) -> None:
-    """One more row; several processes may add to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Appends a row. Several processes may add to one file."""
+    with locked(file.with_name(f".{file.name}.lock")):
         rows = [*_rows(file).to_numpy(object).tolist(), list(row)]
         with replacing(file) as target:
             target.write(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())

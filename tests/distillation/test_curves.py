@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from vddbench.distillation import curves as plots
+from vddbench.distillation.curves import write_curves
 
 
 def test_curves_are_a_png_of_plausible_size_and_csv_files_of_all_values(tmp_path: Path) -> None:
     losses = [1 / (1 + i) for i in range(1300)]
-    plots.curves(losses, [(0, 0.125), (650, 0.5), (1300, 0.4375)], tmp_path)
+    write_curves(losses, [(0, 0.125), (650, 0.5), (1300, 0.4375)], tmp_path)
     png = (tmp_path / "watch.png").read_bytes()
     width, height = struct.unpack(">II", png[16:24])
     assert png.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" in png[-12:]
@@ -23,11 +23,11 @@ def test_curves_are_a_png_of_plausible_size_and_csv_files_of_all_values(tmp_path
 
 
 def test_without_looks_there_is_a_loss_and_no_picture(tmp_path: Path) -> None:
-    plots.curves([2.0, 1.0], [], tmp_path)
+    write_curves([2.0, 1.0], [], tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["loss.csv"]
     assert (tmp_path / "loss.csv").read_text() == "iteration,loss\n1,2.0\n2,1.0\n"
 
 
 def test_looks_before_the_first_iteration_can_be_drawn(tmp_path: Path) -> None:
-    plots.curves([], [(0, 0.125)], tmp_path)
+    write_curves([], [(0, 0.125)], tmp_path)
     assert (tmp_path / "watch.png").stat().st_size > 5_000

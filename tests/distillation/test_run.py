@@ -20,11 +20,10 @@ import torch
 from tests.builders.commands import call
 from vddbench.baselines import dm
 from vddbench.data.store import Split, Store
-from vddbench.distillation import learn
-from vddbench.distillation import resume as checkpoint
+from vddbench.distillation import learn, resume
 from vddbench.distillation.resume import FILE, folder_of
-from vddbench.distillation.run import distill, watch_for
-from vddbench.distillation.watch import Watch
+from vddbench.distillation.run import distill
+from vddbench.distillation.watch import Watch, watch_for
 from vddbench.spec import Task
 from vddbench.submissions.manifest import read_manifest
 
@@ -35,8 +34,8 @@ COST = ("distill_seconds", "distill_peak_memory_bytes")
 CHILD = """import os, signal, sys
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from baselines import dm
-from vddbench import learn
+from vddbench.baselines import dm
+from vddbench.distillation import learn
 from vddbench.commands.main import main
 step, number = dm.Matching.step, int(sys.argv.pop(1))
 dm.PRESETS["smoke"] = replace(dm.PRESETS["smoke"], iterations=3, real_per_class=1)
@@ -240,7 +239,7 @@ def test_out_of_memory_ends_with_what_to_lower(
 
 def test_a_submission_that_is_there_is_not_distilled_again_without_force(tiny: Store, quick: list[int], tmp_path: Path) -> None:
     path = distill("dm", IPC1, 0, tmp_path, preset="smoke")
-    with pytest.raises(ValueError, match="dm_smoke is there already; --force"):
+    with pytest.raises(ValueError, match="dm_smoke exists; --force"):
         distill("dm", IPC1, 0, tmp_path, preset="smoke")
     assert quick == [0, 1]
     made = told(path)["sha256"]
@@ -296,7 +295,7 @@ def test_a_forced_run_that_was_interrupted_goes_on_with_the_same_command(
 
 
 def test_two_processes_at_one_run_are_refused(tiny: Store, quick: list[int], tmp_path: Path) -> None:
-    with checkpoint.locked(folder_of("tiny-ipc1", "dm_smoke")):
+    with resume.locked(folder_of("tiny-ipc1", "dm_smoke")):
         with pytest.raises(ValueError, match=r"another process is distilling in .*; wait for it, or use another --seed"):
             distill("dm", IPC1, 0, tmp_path, preset="smoke")
         distill("dm", IPC1, 1, tmp_path, preset="smoke")

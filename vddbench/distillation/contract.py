@@ -1,10 +1,14 @@
-"""What a file in baselines/ must have, and what it returns."""
+"""What a file in baselines/ must have and what it returns. mypy checks every file of the folder against one of two contracts.
+
+BaselineModule: `distill` makes the set in one call. IterativeBaselineModule: `learner` returns an object that takes one step at
+a time, so that vddbench can save, resume and watch it. A file that lacks a part is refused with the name of that part.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vddbench.spec import ClipSet, ConfigValue, Task
 
@@ -17,29 +21,66 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
-    """What a baseline makes: the tensors its decoder reads, and what it chose on validation videos, for the manifest."""
+    """The payload that a baseline made.
+
+    tensors: what the file's DECODER reads. chosen: values that the method chose or measured itself, for the manifest; those
+    named `..._seconds` or `..._clips_read` are the cost of earlier work (experts, a teacher) and are added to the set's cost.
+    """
 
     tensors: dict[str, torch.Tensor]
     chosen: dict[str, ConfigValue] = field(default_factory=dict)
 
 
-class Reads(Protocol):
-    """Where a learner's real data comes from, and what reading it cost."""
+@runtime_checkable
+class BaselineModule(Protocol):
+    """A file in baselines/ that makes a set in one call. It is given the train split and no other data.
 
-    clips_read: int
-    waited_seconds: float  # that a step stood still for data
+    DECODER: name of the decoder that reads the payload. PAPER: https address, or "" for a method without one. Config: a frozen
+    dataclass of plain values; `Config()` has the published settings. Optional are `CONFIGS`, the published settings of other
+    tasks by task name, and `PRESETS`, further settings by name (`--preset NAME`).
+    """
+
+    DECODER: str
+    PAPER: str
+    Config: type[Any]
+
+    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> Distilled:
+        """All randomness comes from `rng`. Raises ValueError if the method cannot serve the task."""
+
+
+@runtime_checkable
+class IterativeBaselineModule(Protocol):
+    """A file in baselines/ that learns a set in `config.iterations` steps. Names in common with BaselineModule mean the same.
+
+    PRESETS must hold `fast` (minutes on 2 cores) and `smoke` (a few steps, for tests) if the file is bundled.
+    """
+
+    DECODER: str
+    PAPER: str
+    Config: type[Any]
+    PRESETS: dict[str, Any]
+
+    def learner(self, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
+        """The state before the first step. Raises ValueError if the method cannot serve the task."""
+
+
+class IterativeConfig(Protocol):
+    """What the Config of an iterative baseline must have."""
+
+    @property
+    def iterations(self) -> int: ...
 
 
 class Learner(Protocol):
     """What an iterative baseline learns. All randomness of `step(i)` follows from the seed and i, so resuming is exact."""
 
     @property
-    def real(self) -> Reads: ...
+    def real(self) -> RealData: ...
 
-    memory_knob: str  # the Config field to lower when memory runs out
+    memory_knob: str  # the Config field that the message names when memory runs out
 
     def step(self, iteration: int) -> torch.Tensor:
-        """One update; returns the scalar loss before it, detached."""
+        """One update. Returns the loss before it: a detached scalar."""
 
     def exact(self) -> ClipSet:
         """The clips learned so far, in float: what the payload would decode to if nothing were rounded."""
@@ -48,21 +89,14 @@ class Learner(Protocol):
         """The payload learned so far."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Everything that steps change."""
+        """Everything that `step` changes."""
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes back what `state` gave."""
+        """Takes back what `state` returned, in this process or an earlier one."""
 
 
-class BaselineModule(Protocol):
-    """A file in baselines/. Gets the train split and nothing else.
+class RealData(Protocol):
+    """Where a learner's real data comes from, and what reading it has cost so far."""
 
-    `Config()` is as published; `CONFIGS` has other values by task, `PRESETS` by name. A baseline of many iterations has
-    `learner(train, task, config, seed, device) -> Learner` in place of `distill`, and `iterations` in its Config.
-    """
-
-    DECODER: str
-    PAPER: str
-    Config: type[Any]
-
-    def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> Distilled: ...
+    clips_read: int
+    waited_seconds: float  # in which a step waited for data

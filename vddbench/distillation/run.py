@@ -1,10 +1,10 @@
-"""Runs a bundled baseline on the train split of a prepared dataset and writes its submission."""
+"""Runs a baseline on the train split of a prepared dataset and writes its submission."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split, open_train
-from vddbench.distillation import curves as plots
-from vddbench.distillation import resume as checkpoint
-from vddbench.distillation.contract import Distilled, Learner
+from vddbench.distillation import resume
+from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule, IterativeConfig, Learner
+from vddbench.distillation.curves import write_curves
 from vddbench.distillation.learn import enough_memory, learn
-from vddbench.distillation.watch import Watch
+from vddbench.distillation.watch import Watch, watch_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import best_precision, exact_fp32
-from vddbench.lookup import load, named_in_tables, unknown
+from vddbench.lookup import load, missing_parts, named_in_tables, unknown
 from vddbench.spec import ConfigValue, Task, folder_of
 from vddbench.submissions import submission
 from vddbench.submissions.manifest import MANIFEST
@@ -27,61 +27,81 @@ from vddbench.system.device import best_device, device_name, forget_peak_memory,
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
-PUBLISHED = "miniucf-ipc1"  # the task whose settings are every Config's defaults
+PUBLISHED = "miniucf-ipc1"  # the task whose published settings are every Config's defaults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One distillation: which method, with which settings, for which task."""
+
+    method: str
+    task: Task
+    seed: int
+    config: Any  # an instance of the baseline's Config
+    device: torch.device
+    preset: str | None = None
+    watch_every: int | None = None  # iterations between scores on validation videos; None: they are distilled from, too
+
+    @property
+    def name(self) -> str:
+        """The method's name in tables: METHOD or METHOD_PRESET."""
+        return named_in_tables(self.method, self.preset)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A set, and what it cost."""
+    """A distilled set and its cost, including that of work which was cached (experts, stills, a teacher)."""
 
     distilled: Distilled
     seconds: float
     clips_read: int | None = None
-    peak_memory_bytes: int = 0  # of processes before this one, too
-    chosen: dict[str, Any] = field(default_factory=dict)
+    peak_memory_bytes: int = 0  # the most of any process that worked on the set
+    chosen: dict[str, Any] = field(default_factory=dict)  # what the run chose or measured, for the manifest
 
 
 def distill(
     method: str,
-    task: Task,
-    seed: int,
-    out: Path,
+    task: Task | str,
+    seed: int = 0,
+    out: Path | str = "submissions",
     force: bool = False,
     *,
     device: torch.device | None = None,
     preset: str | None = None,
     watch_every: int | None = None,
 ) -> Path:
-    """Writes `out/TASK/METHOD[_PRESET]` (`-sN` behind it for seed N > 0). Same seed, same bytes on the CPU.
+    """Distils `task` with a baseline and returns the submission's folder, OUT/TASK/METHOD[_PRESET][-sSEED].
 
-    The method is given the train split and a seed; no other data. With `watch_every` the validation videos are kept out of
-    distilling, and the best iteration on them is submitted. Raises ValueError when the method can't serve the task,
-    LookupError for unknown names.
+    The method is given the train split and a seed and no other data. Same seed, same bytes on the CPU. With `watch_every` the
+    validation videos are kept out of distilling, and the iteration that scores best on them is submitted.
+    Raises ValueError if the method cannot serve the task or the submission exists and `force` is not set, LookupError for
+    unknown names.
     """
-    baseline = load("baseline", method)
-    device = device or best_device()
-    train = open_train(task.dataset)
+    task, out = Task.parse(task) if isinstance(task, str) else task, Path(out)
+    baseline, train = load("baseline", method), open_train(task.dataset)
     config = config_for(baseline, method, task, preset)
+    job = Job(
+        method=method,
+        task=task,
+        seed=seed,
+        config=config,
+        device=device or best_device(),
+        preset=preset,
+        watch_every=watch_every,
+    )
     check_writable(out)
-    named = named_in_tables(method, preset)
-    folder = folder_of(named, seed)
-    forget_peak_memory(device)
-    if hasattr(baseline, "learner"):
-        if (out / str(task) / folder / MANIFEST).exists() and not force:
-            raise ValueError(f"{out / str(task) / folder} is there already; --force distills it again, --seed N another one")
-        made = _learned(baseline, method, train, task, config, seed, device, folder, watch_every, preset, force)
-    elif watch_every is not None:
-        raise ValueError(f"{method} has no iterations to watch; leave out --watch-val")
-    elif device != best_device():
-        raise ValueError(f"{method} takes the device there is; leave out --device")
+    forget_peak_memory(job.device)
+    if isinstance(baseline, IterativeBaselineModule):
+        folder = out / str(task) / folder_of(job.name, seed)
+        if (folder / MANIFEST).exists() and not force:
+            raise ValueError(f"{folder} exists; --force distills it again, --seed N makes another one")
+        made = _made_in_steps(baseline, job, train, force)
     else:
-        started = time.monotonic()
-        distilled = baseline.distill(train, task, config, np.random.default_rng(seed))
-        made = _at_once(distilled, time.monotonic() - started)
+        made = _made_at_once(baseline, job, train)
     path = submission.write(
         out,
         made.distilled.tensors,
-        method=named,
+        method=job.name,
         task=task,
         seed=seed,
         decoder=baseline.DECODER,
@@ -89,112 +109,113 @@ def distill(
         paper=baseline.PAPER,
         holdout=watch_every is not None,
         distill_seconds=round(made.seconds, 3),
-        distill_hardware=device_name(device),
-        distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(device)),
+        distill_hardware=device_name(job.device),
+        distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
         distill_clips_read=made.clips_read,
         store=train.id,
         spec=train.spec,
         force=force,
     )
-    checkpoint.drop(checkpoint.folder_of(str(task), path.name))
+    resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
     return path
 
 
-def _at_once(distilled: Distilled, seconds: float) -> Made:
-    """What a method without iterations made in so many seconds; a teacher that was cached took its time before."""
-    taught = _sum(distilled.chosen, "_seconds")
-    read = int(_sum(distilled.chosen, "_clips_read"))
-    return Made(distilled=distilled, seconds=seconds if seconds >= taught else seconds + taught, clips_read=read or None)
+def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, task: Task, preset: str | None) -> Any:
+    """The settings of the preset, else those published for the task, else the method's own.
 
-
-def config_for(baseline: Any, method: str, task: Task, preset: str | None) -> Any:
-    """The preset asked for, else the published settings of the task, else the method's own."""
-    if preset is None:
-        published = getattr(baseline, "CONFIGS", {})
-        if hasattr(baseline, "learner") and str(task) not in {PUBLISHED, *published}:
+    Raises LookupError for an unknown preset, ValueError if the file's Config is not what the contract demands.
+    """
+    iterative = isinstance(baseline, IterativeBaselineModule)
+    if preset is not None:
+        presets: dict[str, Any] = getattr(baseline, "PRESETS", {})
+        if preset not in presets:
+            raise LookupError(unknown(f"preset of {method}", preset, sorted(presets)))
+        config = presets[preset]
+    else:
+        published: dict[str, Any] = getattr(baseline, "CONFIGS", {})
+        if iterative and str(task) not in {PUBLISHED, *published}:
             say(f"no settings of {method} are published for {task}; it takes those for {PUBLISHED}", style="yellow")
-        return published.get(str(task), baseline.Config())
-    presets: dict[str, Any] = getattr(baseline, "PRESETS", {})
-    if preset not in presets:
-        raise LookupError(unknown(f"preset of {method}", preset, sorted(presets)))
-    return presets[preset]
+        config = published.get(str(task), baseline.Config())
+    if not is_dataclass(config):
+        raise ValueError(f"the Config of baseline {method} is not a dataclass; make it one, with @dataclass(frozen=True)")
+    if iterative and missing_parts(config, IterativeConfig):
+        raise ValueError(f"the Config of baseline {method} has no field `iterations`, the number of steps; add it")
+    return config
 
 
-def _learned(
-    baseline: Any,
-    method: str,
-    train: Split,
-    task: Task,
-    config: Any,
-    seed: int,
-    device: torch.device,
-    folder: str,
-    watch_every: int | None,
-    preset: str | None,
-    force: bool,
-) -> Made:
-    """A run of an iterative baseline, under a lock, with its curves beside the checkpoint."""
-    run = checkpoint.folder_of(str(task), folder)
-    watch = None
-    if watch_every is not None:
-        watch, train = watch_for(train, task, baseline.DECODER, watch_every, device)
-    about = {"method": method, "preset": preset, "seed": seed, "store": train.digest, "watch_every": watch_every}
-    settings = {**about, "device": device.type, "precision": best_precision(device, convnet3d), **asdict(config)}
-    with checkpoint.locked(run), exact_fp32():
-        if force and not checkpoint.was_forced(run, settings):
-            checkpoint.drop(run)
-        checkpoint.read(run, settings)  # refuses other settings before the learner's experts or statics are made
-        learner = made_learner(baseline, train, task, config, seed, device)
-        learned = learn(learner, settings, run, watch, f"{method} on {task} seed {seed}", forced=force)
-        plots.curves(learned.progress.losses, learned.progress.watched, run)
-        rounded = rounding(learner, baseline.DECODER, train, watch)
-    if learned.waited_share is not None:
-        say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
-    shared = learned.distilled.chosen  # also of experts and stills that were cached: a set costs what it is learned from
-    return Made(
-        distilled=learned.distilled,
-        seconds=learned.progress.seconds + _sum(shared, "_seconds"),
-        clips_read=learned.progress.clips_read + int(_sum(shared, "_clips_read")),
-        peak_memory_bytes=learned.progress.peak_memory_bytes,
-        chosen={**learned.chosen, **rounded},
-    )
+def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> Learner:
+    """The baseline's learner before its first step. Experts and stills that are not cached are made first.
 
-
-def _sum(told: Mapping[str, ConfigValue], ending: str) -> float:
-    return sum(float(value or 0) for name, value in told.items() if name.endswith(ending))
-
-
-def made_learner(baseline: Any, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
-    """With its experts and statics, made first where they aren't cached."""
-    with enough_memory(baseline.Matching.memory_knob, "before the first iteration"):
-        learner: Learner = baseline.learner(train, task, config, seed, device)
+    Raises ValueError if memory runs out, or if what the file returns is not a Learner.
+    """
+    with enough_memory("the sizes of its batches", "before the first iteration"):
+        learner = baseline.learner(train, job.task, job.config, job.seed, job.device)
+    if missing := missing_parts(learner, Learner):
+        raise ValueError(
+            f"the learner of baseline {job.method} ({type(learner).__name__}) lacks {', '.join(missing)}; "
+            "see Learner in vddbench.distillation.contract"
+        )
     return learner
 
 
-def watch_for(train: Split, task: Task, decoder: str, every: int, device: torch.device) -> tuple[Watch, Split]:
-    """(a watch on the validation videos, the other train videos). Raises ValueError when the store has none."""
-    held_out = train.index["validation"].to_numpy(bool)
-    if not held_out.any() or held_out.all():
-        raise ValueError(
-            f"{train.dataset} has {held_out.sum()} validation videos of {len(train)}, so nothing can be watched or tuned "
-            "on them; without --watch-val the iteration of the Config is submitted"
-        )
-    watch = Watch(every=every, validation=train.only(held_out), task=task, decoder=decoder, device=device)
-    return watch, train.only(~held_out)
+def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
+    """What storing the last iteration in 8 bits costs, for the manifest.
 
-
-def rounding(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
-    """What storing in 8 bits costs: its error in grey levels and, with a watch, validation top-1 without and with it.
-
-    Of the last iteration.
+    That is the error in grey levels (root mean square) and, with a watch, validation top-1 with and without rounding.
     """
     exact = learner.exact()
-    tensors = learner.distilled().tensors
-    decoded = load("decoder", decoder).decode(tensors, train.spec)
+    decoded = load("decoder", decoder).decode(learner.distilled().tensors, train.spec)
     error = (decoded.clips.float() - exact.clips.float()).square().mean().sqrt()
-    found = {"last_rounding_rms_grey_levels": round(float(error), 4)}
+    measured = {"last_rounding_rms_grey_levels": round(float(error), 4)}
     if watch is not None:
-        found["last_top1_rounded"] = round(watch.score(decoded), 4)
-        found["last_top1_unrounded"] = round(watch.score(exact), 4)
-    return found
+        measured["last_top1_rounded"] = round(watch.score(decoded), 4)
+        measured["last_top1_unrounded"] = round(watch.score(exact), 4)
+    return measured
+
+
+def _made_at_once(baseline: BaselineModule, job: Job, train: Split) -> Made:
+    if job.watch_every is not None:
+        raise ValueError(f"{job.method} has no iterations to watch; leave out --watch-val")
+    if job.device != best_device():
+        raise ValueError(f"{job.method} always runs on the default device, {best_device()}; leave out --device")
+    started = time.monotonic()
+    distilled = baseline.distill(train, job.task, job.config, np.random.default_rng(job.seed))
+    seconds, earlier = time.monotonic() - started, _sum_of(distilled.chosen, "_seconds")
+    if seconds < earlier:  # a cached teacher: what it took is not in this process's time
+        seconds += earlier
+    return Made(distilled=distilled, seconds=seconds, clips_read=int(_sum_of(distilled.chosen, "_clips_read")) or None)
+
+
+def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, force: bool) -> Made:
+    """Runs or resumes an iterative baseline, under a lock. Leaves the curves in the folder of the checkpoint."""
+    folder = resume.folder_of(str(job.task), folder_of(job.name, job.seed))
+    watch = None
+    identity = {"method": job.method, "preset": job.preset, "seed": job.seed, "store": train.digest}
+    if job.watch_every is not None:
+        watch, train = watch_for(train, job.task, baseline.DECODER, job.watch_every, job.device)
+    machine = {"device": job.device.type, "precision": best_precision(job.device, convnet3d)}
+    settings = {**identity, "watch_every": job.watch_every, **machine, **asdict(job.config)}
+    with resume.locked(folder), exact_fp32():
+        if force and not resume.was_forced(folder, settings):
+            resume.drop(folder)
+        resume.read(folder, settings)  # refuses other settings before hours are spent on the learner's experts or stills
+        learner = make_learner(baseline, job, train)
+        learned = learn(learner, settings, folder, watch, f"{job.method} on {job.task} seed {job.seed}", forced=force)
+        write_curves(learned.progress.losses, learned.progress.watched, folder)
+        rounding = rounding_error(learner, baseline.DECODER, train, watch)
+    if learned.waited_share is not None:
+        say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
+    earlier = learned.distilled.chosen
+    return Made(
+        distilled=learned.distilled,
+        seconds=learned.progress.seconds + _sum_of(earlier, "_seconds"),
+        clips_read=learned.progress.clips_read + int(_sum_of(earlier, "_clips_read")),
+        peak_memory_bytes=learned.progress.peak_memory_bytes,
+        chosen={**learned.chosen, **rounding},
+    )
+
+
+def _sum_of(chosen: Mapping[str, ConfigValue], ending: str) -> float:
+    """The sum of the values whose names have this ending: the cost of earlier work, cached or not."""
+    return sum(float(value or 0) for name, value in chosen.items() if name.endswith(ending))

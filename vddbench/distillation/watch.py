@@ -1,4 +1,4 @@
-"""Looks at a set while it is learned: a student trained on it, scored on validation videos that distilling does not see."""
+"""Scores a set while it is learned: students trained on it, tested on validation videos that distilling does not see."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vddbench.evaluation.train import train
 from vddbench.lookup import load
 from vddbench.spec import ClipSet, Task
 
-QUICK_STEPS = 200  # SGD steps of a look, when the task has more: most of a student's accuracy for less of its time
+QUICK_STEPS = 200  # SGD steps of such a student, if the task has more: most of the accuracy for less of the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Every `every` iterations, `seeds` students of the ranked kind."""
+    """When and how a set is scored: every `every` iterations, with one student of the ranked kind for each of `seeds`."""
 
     every: int
     validation: Split
@@ -29,10 +29,11 @@ class Watch:
     seeds: tuple[int, ...] = (0,)
 
     def top1(self, distilled: Distilled) -> float:
-        """Mean top-1 on the validation videos of what the payload decodes to."""
+        """`score` of what the payload decodes to."""
         return self.score(load("decoder", self.decoder).decode(distilled.tensors, self.validation.spec))
 
     def score(self, clipset: ClipSet) -> float:
+        """Mean top-1 in [0, 1] of the students on the validation videos."""
         spec = self.validation.spec
         steps = min(self.task.student_steps(spec), QUICK_STEPS)
         batch = self.task.batch_size(spec, len(clipset), convnet3d.RECIPE)
@@ -41,3 +42,18 @@ class Watch:
             trained = train(clipset, spec, convnet3d, steps=steps, batch=batch, seed=seed, device=self.device)
             scores.append(predict(trained.model, self.validation, self.device).scores()["top1"])
         return sum(scores) / len(scores)
+
+
+def watch_for(train: Split, task: Task, decoder: str, every: int, device: torch.device) -> tuple[Watch, Split]:
+    """(a watch on the validation videos of a train split, the split without them).
+
+    Raises ValueError if the split has no validation videos or no others.
+    """
+    held_out = train.index["validation"].to_numpy(bool)
+    if not held_out.any() or held_out.all():
+        raise ValueError(
+            f"{train.dataset} has {held_out.sum()} validation videos of {len(train)}, so nothing can be watched or tuned "
+            "on them; without --watch-val the iteration of the Config is submitted"
+        )
+    watch = Watch(every=every, validation=train.only(held_out), task=task, decoder=decoder, device=device)
+    return watch, train.only(~held_out)

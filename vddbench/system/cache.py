@@ -1,33 +1,26 @@
-"""Files that are made once and then shared by runs: expert trajectories, features of a teacher. Safe under concurrency."""
+"""Files that are made once and shared by runs, such as expert trajectories or a teacher's features. Safe under concurrency."""
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
 from vddbench.system.files import replacing
+from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
 
 def cached(path: Path, make: Callable[[], bytes]) -> Path:
-    """`path`, with what `make` gives when it isn't there yet; its name must say everything that its content follows from.
+    """Returns `path`, written with the bytes that `make` returns if it does not exist. Other processes wait meanwhile.
 
-    While one process makes it, others wait: the lock goes with the process, so one that was killed holds up nobody.
+    The name must depend on everything that the content depends on, because an existing file is never made again.
     """
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.parent / f".{path.name}.lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is making {path}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if not path.exists():
+    with locked(lock, on_wait=lambda: say(f"another process is making {path}; waiting for it"), remove=True):
+        if not path.exists():  # the process that held the lock may have made it
             content = make()
-            with replacing(path) as made:
-                made.write(content)
-        lock.unlink(missing_ok=True)  # whoever waits on this lock finds `path` after it
+            with replacing(path) as file:
+                file.write(content)
     return path

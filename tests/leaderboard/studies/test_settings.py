@@ -11,9 +11,9 @@ import torch
 
 from vddbench.baselines import dm, dm_sdd
 from vddbench.data.store import Split, Store
-from vddbench.distillation import resume as checkpoint
+from vddbench.distillation import resume
 from vddbench.distillation.watch import Watch
-from vddbench.leaderboard.studies.settings import parse, settings
+from vddbench.leaderboard.studies.settings import changed_config, settings
 from vddbench.spec import Task
 from vddbench.system.home import home
 
@@ -21,22 +21,22 @@ CPU = torch.device("cpu")
 
 
 def test_settings_are_parsed_into_the_fields_types() -> None:
-    changed = parse(dm.Config(), "lr=0.5,iterations=7,optimiser=adam")
+    changed = changed_config(dm.Config(), "lr=0.5,iterations=7,optimiser=adam")
     assert (changed.lr, changed.iterations, changed.optimiser) == (0.5, 7, "adam")
-    assert parse(dm.Config(), "") == dm.Config()
+    assert changed_config(dm.Config(), "") == dm.Config()
 
 
 def test_a_switch_is_read_as_what_it_says() -> None:
     config = dm_sdd.PRESETS["fast"]
-    assert config.real_motions and not parse(config, "real_motions=False").real_motions
+    assert config.real_motions and not changed_config(config, "real_motions=False").real_motions
     with pytest.raises(LookupError, match="real_motions='no': allowed is True or False"):
-        parse(config, "real_motions=no")
+        changed_config(config, "real_motions=no")
 
 
 @pytest.mark.parametrize(("text", "says"), [("lrr=1", "did you mean lr"), ("iterations=1.5", "allowed is int")])
 def test_a_wrong_setting_is_refused(text: str, says: str) -> None:
     with pytest.raises(LookupError, match=says):
-        parse(dm.Config(), text)
+        changed_config(dm.Config(), text)
 
 
 def test_distilling_reads_no_video_that_the_score_is_of(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
     tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, about = Task(dataset="tiny", ipc=1), ("dm", "smoke", ["iterations=2"])
-    dropped = checkpoint.drop
+    dropped = resume.drop
 
     def study() -> pd.DataFrame:
         return settings(about[0], task, about[1], about[2], [0], 0, CPU, tmp_path)
@@ -65,13 +65,13 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
     def killed(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "drop", killed)  # after its last row
+    monkeypatch.setattr(resume, "drop", killed)  # after its last row
     with pytest.raises(KeyboardInterrupt):
         study()
     left = list((home() / "distill" / "tiny-ipc1").glob("study-dm-*/checkpoint.safetensors"))
     assert len(left) == 1
-    monkeypatch.setattr(checkpoint, "drop", dropped)
-    with checkpoint.locked(left[0].parent):  # somebody else is at more seeds of it
+    monkeypatch.setattr(resume, "drop", dropped)
+    with resume.locked(left[0].parent):  # somebody else is at more seeds of it
         assert len(study()) == 1 and left[0].exists()
     assert len(study()) == 1 and not left[0].exists()
 
