@@ -11,12 +11,10 @@ import numpy as np
 
 from vddbench import lookup
 from vddbench.data.fingerprint import equivalent_stores
-from vddbench.leaderboard.reviews import folder_of, reruns
 from vddbench.records.files import path_of, read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
-from vddbench.system.files import sha256_file
 
 Cell = tuple[Task, str, str, str, int]  # task, folder and sha256 of the submission, student, seed
 RANDOM = "random"  # the baseline that gain is measured over
@@ -42,19 +40,21 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Records that verified, and one line for each file that did not."""
+    """Valid records, and one line for each invalid file."""
 
-    evaluated: list[Evaluated]
+    evaluated: list[Evaluated]  # the authors' records, which are ranked
     refused: list[str]
+    reruns: tuple[Evaluated, ...] = ()  # records of those who ran a cell again (`Record.by`)
 
 
 def load(roots: Sequence[Path]) -> Loaded:
     """Every author's record under the results folders, verified against its predictions. Re-runs are left out, the author's own
     (`--force`) and those of others. If a cell is recorded in two folders, the first folder's record counts; of several records
-    in one folder (published by several labs) the earliest that no review names as a re-run. All records of one prepared store
-    have the same test videos: records that disagree with most submissions of their store are refused.
+    in one folder (published by several labs) the earliest. All records of one prepared store have the same test videos:
+    records that disagree with most submissions of their store are refused.
     """
     found: dict[Cell, tuple[Evaluated, str]] = {}
+    reruns: list[Evaluated] = []
     refused = []
     for root in roots:
         here: dict[Cell, list[tuple[Evaluated, str]]] = defaultdict(list)
@@ -65,18 +65,19 @@ def load(roots: Sequence[Path]) -> Loaded:
                 refused.append(str(error))
                 continue
             if record.by is not None:
+                reruns.append(evaluated(record, predictions, path))
                 continue
             cell = record.task, record.folder, record.submission_sha256, record.student, record.seed
             if cell not in found:
                 here[cell].append((evaluated(record, predictions, path), predictions.videos_digest()))
-        again = reruns(folder_of(root)) if any(len(several) > 1 for several in here.values()) else set()
         for cell, several in here.items():
-            found[cell] = min(several, key=lambda each: (sha256_file(each[0].path) in again, each[0].record.date, each[0].path))
+            found[cell] = min(several, key=lambda each: (each[0].record.date, each[0].path))
     of_one = equivalent_stores([one.record for one, _ in found.values()])
-    return agreeing(
+    agreed = agreeing(
         [(replace(one, family=of_one[one.store]), digest) for one, digest in found.values()],
         refused,
     )
+    return replace(agreed, reruns=tuple(reruns))
 
 
 def agreeing(found: Sequence[tuple[Evaluated, str]], refused: list[str]) -> Loaded:

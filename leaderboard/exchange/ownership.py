@@ -1,6 +1,11 @@
-"""Whose a method's name, a submission's digest and a cell of a results repo are: what a pull request may not take.
+"""Rules about names: to whom a method's name, a submission's digest and a cell belong, and who may bring a re-run.
 
-`verify` asks before anything is trained, `submit` before anything is uploaded.
+* A method's name belongs to whoever's set was merged first; the names of bundled baselines belong to the maintainers.
+* A digest belongs to one submission.
+* Main has one author's record of a cell. Everybody else's record of it is a re-run and names its maker (`Record.by`).
+* Who made a set cannot reproduce it, and nobody can bring a re-run in the name of others.
+
+`verify` checks these rules before anything is trained, `submit` the first two before anything is uploaded.
 """
 
 from __future__ import annotations
@@ -9,15 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from vddbench import hub
-from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.exchange import payload_download as sets
+from vddbench.leaderboard.exchange import mirror, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, refusal
-from vddbench.leaderboard.exchange.rerun import One
+from vddbench.leaderboard.exchange.rerun import VerifiedRecord
+from vddbench.leaderboard.reruns import is_copy, key_of
 from vddbench.lookup import is_bundled
 from vddbench.records.files import MAX_JSON_BYTES
-from vddbench.records.record import Record, Review
+from vddbench.records.record import Record
 from vddbench.spec import Manifest
 from vddbench.submissions.manifest import MANIFEST
+from vddbench.system.files import parse_json
 from vddbench.system.progress import bar
 
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -26,34 +32,28 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 def name_problems(
     board: hub.Repo, main: hub.Listing, manifest: Manifest, owner: str, *, by_maintainer: bool = False
 ) -> list[str]:
-    """Why a submission may not be called what it is called.
+    """Why a submission may not use its method's name or its bytes; maintainers may use every name.
 
-    owner: of the dataset repo with its set. A method is theirs whose sets are on main, the maintainers' where a manifest does
-    not say where its set lies. Maintainers (who may write to the board) may use every name.
+    owner: of the dataset repo with its set. The sets on main give a method its owner; where a manifest does not say where its
+    set is, the method belongs to the maintainers.
     """
-    cells: dict[str, list[str]] = {}
-    for path in main.files:
-        if mirror.most_bytes(path) is not None:
-            cells.setdefault("/".join(path.split("/")[1:3]), []).append(path)
-    own = manifest.cell
-    of_method = [cell for cell in cells if cell.split("/")[1].partition("@")[0].partition("-")[0] == manifest.method]
-    of_digest = [cell for cell in cells if cell.endswith(f"@{manifest.sha256[:8]}")]
-    problems = list(_digest_problems(board, main, manifest, {cell: cells[cell] for cell in of_digest}))
+    problems = list(_digest_problems(board, main, manifest))
     if by_maintainer:
         return problems
     if is_bundled(manifest.method):
-        problems.append(
-            f"{manifest.method!r} is the name of a bundled baseline, which tables measure others by; choose another method name"
-        )
-        return problems
-    with bar(f"whose is {manifest.method!r}", len(of_method)) as progress:
-        for cell in sorted(of_method):
-            whose = _owner_on_main(board, main, cell)
-            if whose is None or whose.casefold() != owner.casefold():
-                theirs = f"{whose}'s" if whose else "the maintainers'"
-                joins = "its set is already there" if cell == own else "one name is one entry of the tables"
+        name = f"{manifest.method!r} is the name of a bundled baseline, which tables measure others by"
+        return [*problems, f"{name}; choose another method name"]
+    cells = {mirror.cell_in(path) for path in main.files if mirror.most_bytes(path) is not None}
+    of_method = sorted(cell for cell in cells if _method_of(cell) == manifest.method)
+    with bar(f"who owns {manifest.method!r}", len(of_method)) as progress:
+        for cell in of_method:
+            theirs = _owner_on_main(board, main, cell)
+            if theirs is None or theirs.casefold() != owner.casefold():
+                own = cell == manifest.cell
+                why = "its set is published already" if own else "one name is one entry of the tables"
+                whose = f"{theirs}'s" if theirs else "the maintainers'"
                 problems.append(
-                    f"the method {manifest.method!r} is {theirs} ({cell}), not {owner}'s; {joins}: choose another name"
+                    f"the method {manifest.method!r} is {whose} ({cell}), not {owner}'s; {why}: choose another name"
                 )
                 break
             progress.advance()
@@ -61,91 +61,124 @@ def name_problems(
 
 
 def check_name(board: hub.Repo, main: hub.Listing, manifest: Manifest, owner: str) -> None:
-    """`name_problems` of a set of ours as ValueError, before anything of it is uploaded."""
-    if problems := name_problems(board, main, manifest, owner, by_maintainer=hub.may_write(board)):
+    """Raises ValueError with the `name_problems` of a set of ours."""
+    by_maintainer = hub.whoami() in mirror.maintainers(board, main)
+    if problems := name_problems(board, main, manifest, owner, by_maintainer=by_maintainer):
         raise refusal(f"{manifest.method} would be refused on {board.url}:", problems)
+
+
+def _method_of(cell: str) -> str:
+    """METHOD of TASK/METHOD[-sN]@SHA8; a name has no dash."""
+    return cell.split("/")[1].partition("@")[0].partition("-")[0]
 
 
 def _owner_on_main(board: hub.Repo, main: hub.Listing, cell: str) -> str | None:
     path = f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}"
-    if path not in main.files:
-        return None
     try:
-        return owner_of(manifest_of(board, path, main))
+        return owner_of(manifest_of(board, path, main)) if path in main.files else None
     except ValueError:
         return None
 
 
 def owner_of(manifest: Manifest) -> str:
-    """Of the dataset repo with the set. Raises ValueError for a manifest that does not say where it is."""
-    return sets.pinned(manifest).repo.id.partition("/")[0]
+    """The owner of the dataset repo with the set. Raises ValueError if the manifest does not say where it is."""
+    return payload_download.pinned(manifest).repo.id.partition("/")[0]
 
 
-def _digest_problems(board: hub.Repo, main: hub.Listing, manifest: Manifest, cells: dict[str, list[str]]) -> Iterator[str]:
-    """Cells are called by the first 8 digits of the digest: two submissions must never share them."""
-    for cell, paths in sorted(cells.items()):
-        path = next((path for path in paths if path.endswith(f"/{MANIFEST}")), None) or next(
-            (path for path in paths if path.startswith(f"{mirror.RECORDS}/") and path.endswith(".json")), None
-        )
-        if path is None:
+def _digest_problems(board: hub.Repo, main: hub.Listing, manifest: Manifest) -> Iterator[str]:
+    """Folders are named by the first 8 digits of the digest, so two submissions must never share these."""
+    first: dict[str, str] = {}
+    for path in sorted(main.files, key=lambda path: (not path.endswith(f"/{MANIFEST}"), path)):
+        if path.endswith(".json") and mirror.most_bytes(path) is not None:
+            first.setdefault(mirror.cell_in(path), path)
+    for cell, path in sorted(first.items()):
+        if not cell.endswith(f"@{manifest.sha256[:8]}"):
             continue
         try:
-            if path.endswith(f"/{MANIFEST}"):
-                found = manifest_of(board, path, main)
-                method, sha256 = found.method, found.sha256
-            else:
-                hub.check_size(board, path, main.files[path].size, MAX_JSON_BYTES)
-                record = Record.model_validate_json(hub.fetch(board, path, main.sha, MAX_JSON_BYTES).read_bytes())
-                method, sha256 = record.method, record.submission_sha256
+            method, sha256 = _identity_on_main(board, main, path)
         except ValueError:
-            yield f"{path} on main can't be read, so that nobody can tell whether {cell} is another submission"
+            yield f"{path} on main is not valid, so {cell} may be another submission; ask the maintainers to repair it"
             continue
         if sha256 != manifest.sha256:
-            yield f"sha256 {manifest.sha256[:16]} shares its first 8 digits with {cell}; pack it again with another byte in it"
+            yield (
+                f"sha256 {manifest.sha256[:16]} shares its first 8 digits with {cell}; pack it again with another byte in it"
+            )
         elif method != manifest.method:
             yield f"its bytes are those of {cell}: one set has one name"
 
 
+def _identity_on_main(board: hub.Repo, main: hub.Listing, path: str) -> tuple[str, str]:
+    """(method, sha256 of the submission) of a manifest or record. Raises ValueError."""
+    if path.endswith(f"/{MANIFEST}"):
+        manifest = manifest_of(board, path, main)
+        return manifest.method, manifest.sha256
+    hub.check_size(board, path, main.files[path].size, MAX_JSON_BYTES)
+    text = hub.fetch(board, path, main.sha, MAX_JSON_BYTES).read_bytes()
+    parse_json(text, MAX_JSON_BYTES)
+    record = Record.model_validate_json(text)
+    return record.method, record.submission_sha256
+
+
 def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
-    """Is the set where its manifest says by who opened the pull request? Anybody can add a commit to anybody's repo, in a pull
-    request there: main's count."""
-    where = sets.pinned(manifest)
-    by = hub.authors(where.repo, where.revision)
-    if by is None:
-        yield f"commit {where.revision[:8]} is not on main of {where.repo}; allowed: a commit of its owner's"
-    elif author.casefold() not in {owner_of(manifest).casefold(), *(name.casefold() for name in by)}:
-        yield f"the set in {where.repo} was uploaded by {', '.join(by) or 'others'}; the pull request is by {author}"
+    """Whether the author of a pull request uploaded the set that it adds."""
+    where, names = payload_download.pinned(manifest), uploaders(manifest)
+    if names is None:
+        yield f"commit {where.revision[:8]} is not on main of {where.repo}; allowed: a commit by its owner"
+    elif author.casefold() not in names:
+        yield f"the set in {where.repo} was uploaded by {', '.join(sorted(names))}; the pull request is by {author}"
+
+
+def uploaders(manifest: Manifest) -> set[str] | None:
+    """Who owns the repo of a set or made its pinned commit, in lower case. None if main lacks the commit: anybody can add one
+    to anybody's repo by a pull request there. Raises ValueError if the manifest does not say where the set is."""
+    where = payload_download.pinned(manifest)
+    names = hub.authors(where.repo, where.revision)
+    return None if names is None else {name.casefold() for name in (owner_of(manifest), *names)}
 
 
 def taken(paths: Iterable[str], main: hub.Listing) -> set[str]:
-    """Which of these new records and predictions are of cells that main has a record of? Only re-runs of those may join."""
-    cells = {_cell(other) for other in main.files if other.startswith(f"{mirror.RECORDS}/")}
-    return {path for path in paths if path not in main.files and _cell(path) in cells}
+    """Those of new records and predictions whose cell has a record on main."""
+    runs = {_run(other) for other in main.files if other.startswith(f"{mirror.RECORDS}/")}
+    return {path for path in paths if path not in main.files and _run(path) in runs}
 
 
-def _cell(path: str) -> str:
+def _run(path: str) -> str:
     """records/TASK/METHOD@SHA8/STUDENT/seedN"""
     return path.partition(".")[0]
 
 
 def record_problems(
-    found: Proposal, new: Sequence[tuple[str, One]], old: Iterable[One], told: Iterable[tuple[str, Review]]
+    proposed: Proposal, new: Sequence[tuple[str, VerifiedRecord]], on_main: Sequence[VerifiedRecord], manifest: Manifest
 ) -> Iterator[str]:
-    """What is wrong with new records (by their paths) and the author's reviews, beside those that main has."""
+    """Why new records, given with their paths, may not join those on main."""
     latest = (datetime.now(UTC) + CLOCKS_DIFFER).strftime("%Y-%m-%dT%H:%M:%SZ")
-    on_main = {each.digest for each in old}
-    dates = [(path, each.record.date) for path, each in new]
-    reruns = set()
-    for path, review in told:
-        dates.append((path, review.date))
-        if review.of not in on_main:
-            yield f"{path} is of no record on main: records are reviewed by others, once they are published"
-        elif review.kind == "reproduced" and review.by == found.author:
-            reruns.add(review.rerun)
-    for path, date in dates:
-        if date > latest:
-            yield f"{path} is dated {date}, which is in the future"
-    of_others = taken((path for path, _ in new), found.main)
-    for path, each in new:
-        if each.digest not in reruns and path in of_others:
+    occupied = taken((path for path, _ in new), proposed.main)
+    seen = set()
+    for path, claim in new:
+        record = claim.record
+        if record.date > latest:
+            yield f"{path} is dated {record.date}, which is in the future"
+        if record.by is not None:
+            yield from (f"{path} {problem}" for problem in _rerun_problems(proposed, record, on_main, manifest))
+        elif path in occupied:
             yield f"{path}: main has a record of this student and seed; another one is a re-run: `vddbench reproduce`"
+        elif key_of(record) in seen:
+            yield f"{path}: the pull request has two records of this student and seed; allowed: one"
+        else:
+            seen.add(key_of(record))
+
+
+def _rerun_problems(proposed: Proposal, record: Record, on_main: Iterable[VerifiedRecord], manifest: Manifest) -> Iterator[str]:
+    same = [other.record for other in on_main if key_of(other.record) == key_of(record)]
+    if record.by != proposed.author:
+        yield f"is a re-run by {record.by}; the pull request is by {proposed.author}: everybody brings their own re-runs"
+    elif proposed.author not in proposed.maintainers and manifest.payload and _made(proposed.author, manifest):
+        yield f"is a re-run by {record.by}, who uploaded the set itself; only others can reproduce it"
+    if all(other.by is not None for other in same):
+        yield "is a re-run of a record that main does not have; published records alone can be run again"
+    if any(is_copy(other, record) for other in same):
+        yield "has the seconds and the machine of a record on main: a copy, not a re-run"
+
+
+def _made(author: str, manifest: Manifest) -> bool:
+    return author.casefold() in (uploaders(manifest) or ())

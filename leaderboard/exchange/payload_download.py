@@ -1,7 +1,7 @@
-"""Distilled sets on the Hub: each in a dataset repo of its author, fetched at the commit that a published manifest pins, into
-`SETS/SHA8/TASK/METHOD[-sN]`, so that two sets of one name never meet.
+"""Downloads distilled sets from the dataset repos of their authors, at the commit that a published manifest names.
 
-A manifest may be a stranger's: what it points to must be a dataset repo of this Hub, at a commit, within the task's budget.
+A set goes to `SETS/SHA8/TASK/METHOD[-sN]`, so sets of the same name never share a folder. A manifest may come from a stranger:
+only a dataset repo of this Hub, at a commit, within the task's budget is read.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from vddbench.system.files import replacing, sha256_file
 from vddbench.system.progress import bar, say
 
 PUBLIC = "https://huggingface.co"
-SETS = "sets"  # beside records, reviews and submissions of a copy of a results repo
+SETS = "sets"  # beside records and submissions in a copy of a results repo
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-FOUND_SHOWN = 120
+LETTERS_SHOWN = 120
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,34 @@ class Pinned:
 
 
 def payload_of(repo: hub.Repo, sha: str) -> Payload:
-    """What a manifest says of a set in this repo. HF_ENDPOINT may be a mirror of the public Hub, whose name is said then."""
+    """The manifest's field `payload` of a set in this repo; names the public Hub if HF_ENDPOINT is a mirror without https."""
     where = hub.endpoint()
     return Payload(url=f"{where if where.startswith('https://') else PUBLIC}/datasets/{repo.id}", revision=sha)
 
 
 def pinned(manifest: Manifest) -> Pinned:
-    """Where a published manifest says that its set lies. Raises ValueError unless it is a commit of a dataset repo here."""
+    """The repo and commit of a published manifest's set. Raises ValueError unless it is a commit of a dataset repo here."""
     if manifest.payload is None:
         raise ValueError(
-            f"{MANIFEST}: field 'payload' is missing; a published manifest says where the set is: `vddbench submit`"
+            f"{MANIFEST}: field 'payload' is missing; a published manifest says where its set is: `vddbench submit`"
         )
     hosts = "|".join(re.escape(host) for host in (PUBLIC, hub.endpoint()))
     match = re.fullmatch(rf"(?:{hosts})/datasets/({NAME})/({NAME})", manifest.payload.url)
     if match is None or ".." in manifest.payload.url:
         raise ValueError(
-            f"{MANIFEST}: field 'payload.url' is {manifest.payload.url[:FOUND_SHOWN]!r}; allowed: "
+            f"{MANIFEST}: field 'payload.url' is {manifest.payload.url[:LETTERS_SHOWN]!r}; allowed: "
             f"{PUBLIC}/datasets/OWNER/NAME, and nothing else is fetched"
         )
     if not hub.SHA.fullmatch(manifest.payload.revision):
         raise ValueError(
-            f"{MANIFEST}: field 'payload.revision' is {manifest.payload.revision[:FOUND_SHOWN]!r}, which can change; "
+            f"{MANIFEST}: field 'payload.revision' is {manifest.payload.revision[:LETTERS_SHOWN]!r}, which can change; "
             "allowed: the 40 hex digits of a commit"
         )
     return Pinned(hub.Repo(f"{match[1]}/{match[2]}"), manifest.payload.revision)
 
 
 def most_bytes(task: Task, spec: DatasetSpec) -> int:
-    """Of a payload's file: the budget and the longest header. Raises ValueError for a task without a budget."""
+    """The largest size of a payload's file: budget and header. Raises ValueError for a task without a budget."""
     budget = task.budget_bytes(spec)
     if budget is None:
         raise ValueError(f"{task} has no budget, its payload is the train split itself: `vddbench distill full --task {task}`")
@@ -68,18 +68,19 @@ def most_bytes(task: Task, spec: DatasetSpec) -> int:
 
 
 def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
-    """The submission's folder below `into`. Its bytes are those that the manifest says; nothing more is checked here.
+    """Downloads a set if it is missing and returns its folder below `into`. Only its size and sha256 are checked.
 
-    Raises ValueError when it points elsewhere, is too large or holds other bytes, OSError when the Hub does not give it.
+    Raises ValueError if the manifest names another place or the file is too large or has another sha256, OSError if the Hub
+    does not provide it.
     """
     where, limit = pinned(manifest), most_bytes(manifest.task, spec)
     folder = into / manifest.sha256[:8] / str(manifest.task) / manifest.folder
     if not (folder / DATA).is_file() or (folder / DATA).is_symlink() or sha256_file(folder / DATA) != manifest.sha256:
         cached = hub.download(where.repo, DATA, where.revision, limit)
-        found = sha256_file(cached)
-        if found != manifest.sha256:
+        measured = sha256_file(cached)
+        if measured != manifest.sha256:
             raise ValueError(
-                f"{where.repo} at {where.revision[:8]}: {DATA} has sha256 {found[:16]}, its manifest says "
+                f"{where.repo} at {where.revision[:8]}: {DATA} has sha256 {measured[:16]}, its manifest says "
                 f"{manifest.sha256[:16]}: it is not the set that was evaluated"
             )
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -91,7 +92,7 @@ def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
 
 
 def local(root: Path, task: Task, name: str, sha256: str) -> Path | None:
-    """The folder of a submission below `root`, when it is this one."""
+    """The folder TASK/NAME below `root` if it has this submission."""
     folder = (root / str(task) / name).resolve()
     if not (folder / MANIFEST).is_file():
         return None
@@ -99,17 +100,19 @@ def local(root: Path, task: Task, name: str, sha256: str) -> Path | None:
 
 
 def manifest_at(path: Path) -> Manifest:
-    """A published manifest, whose path says TASK/METHOD[-sN]@SHA8. Raises ValueError when it says something else."""
+    """A published manifest in a folder TASK/METHOD[-sN]@SHA8. Raises ValueError if its fields disagree with the folder."""
     manifest = read_manifest(path.parent.resolve())
-    due = manifest.cell
-    if f"{path.parent.parent.name}/{path.parent.name}" != due:
-        raise ValueError(f"{path}: by its fields it belongs in {due}")
+    expected = manifest.cell
+    if f"{path.parent.parent.name}/{path.parent.name}" != expected:
+        raise ValueError(f"{path}: by its fields it belongs in {expected}")
     return manifest
 
 
 def fetch_all(copy: Path, paths: Iterable[str]) -> int:
-    """The sets of all manifests (paths below a copy of a results repo) into its sets/; what can't be had is named and left out.
-    Says how many are there. Raises ConnectionError when the Hub can't be reached."""
+    """Downloads the sets of all manifests among `paths` of a copy of a results repo; returns their number.
+
+    Sets that are refused or missing are named and left out. Raises ConnectionError if the Hub can't be reached.
+    """
     manifests, count = [path for path in paths if path.endswith(f"/{MANIFEST}")], 0
     with bar("fetching distilled sets", len(manifests)) as progress:
         for path in manifests:

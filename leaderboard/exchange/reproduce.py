@@ -1,4 +1,4 @@
-"""`vddbench reproduce RECORD`: the student of a record, trained again: does its number come out? Makes a record, a review."""
+"""`vddbench reproduce`: evaluates the cell of a record again and compares; the result is a record with `by`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch
 
 from vddbench import hub
 from vddbench.evaluation.evaluate import open_scored
-from vddbench.leaderboard.exchange import card, mirror
-from vddbench.leaderboard.exchange import payload_download as sets
-from vddbench.leaderboard.exchange.rerun import One, check_comparable, one, records_in, rerun
-from vddbench.leaderboard.exchange.verdict import Compared, reviewed, user_name, verdict, weighed, write_review
-from vddbench.leaderboard.reviews import folder_of, reruns
-from vddbench.records.files import ADDRESS_DIGITS
-from vddbench.records.record import Record
-from vddbench.spec import Manifest
+from vddbench.leaderboard.exchange import card, mirror, payload_download
+from vddbench.leaderboard.exchange.rerun import (
+    Comparison,
+    VerifiedRecord,
+    check_comparable,
+    compared,
+    read_one,
+    records_in,
+    run_again,
+)
+from vddbench.records.files import address
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.submissions.submission import spec_of
 from vddbench.system.device import best_device
@@ -26,99 +29,77 @@ from vddbench.system.files import check_writable
 def reproduce(
     path: Path,
     *,
+    by: str,
+    own: Path,
     submissions: Path,
-    results: Path,
-    by: str | None,
-    push: bool,
-    results_repo: str | None,
+    push_to: hub.Repo | None,
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> Path:
-    """Says what came out and returns the review's path. Repeated, it goes on where it was, and trains nothing twice.
+    """Prints the comparison and returns the own record, in the results folder `own`.
 
-    Raises ValueError before anything is trained when the record or its submission can't be compared with what is here.
+    A call that was interrupted resumes when it is repeated. push_to: propose the own record to this results repo. Raises
+    ValueError before anything is trained if record or submission cannot be compared with what this machine has.
     """
-    if push and results_repo is None:
-        raise LookupError("--push: to which --results-repo ORG/vddbench-results?")
-    claim = one(path)
-    me = user_name(by) if by is not None else _whoami()
-    if push and me != hub.whoami():
-        raise LookupError(f"--by {me!r} and --push: a pull request is opened by {hub.whoami()}; leave --by out")
-    if push and results_repo is not None:
-        check_published(claim, hub.Repo(results_repo))
-    check_writable(results)
+    claim = read_one(path)
+    if push_to is not None:
+        check_published(claim, push_to)
+    check_writable(own)
     scored = open_scored(submission_of(claim, submissions))
     check_comparable(scored, claim)
-    after = reviewed(claim, "reproduced", me, results) or rerun(scored, claim, results, device or best_device())
-    root = claim.path.parents[3]
-    known, _ = records_in(root, claim.cell)
-    found = weighed(claim, after, {each.digest: each.record for each in known}, reruns(folder_of(root), claim.cell))
-    for line in verdict(found):
+    again = run_again(scored, claim, own, by, device or best_device())
+    others, _ = records_in(claim.path.parents[3], claim.record.cell)
+    of_student = [one for one in others if one.record.student == claim.record.student and one.record.by is None]
+    comparison = compared([claim], [again], of_student)
+    for line in comparison.lines():
         echo(line)
-    review = write_review(found, "reproduced", me, results)
-    if push and results_repo is not None:
-        echo(propose(found, review, results, results_repo))
-    return review
+    if push_to is not None:
+        echo(propose(comparison, push_to))
+    return again.path
 
 
-def _whoami() -> str:
-    try:
-        return hub.whoami()
-    except (PermissionError, ConnectionError) as error:
-        raise type(error)(f"{error}; or say who you are with --by NAME") from None
-
-
-def submission_of(claim: One, submissions: Path) -> Path:
-    """Where the submission of a record lies: among `submissions`, or of a record of a copy of a results repo among its sets,
-    fetched where it isn't there yet. Raises FileNotFoundError saying where it was looked for."""
+def submission_of(claim: VerifiedRecord, submissions: Path) -> Path:
+    """The folder of a record's submission: in `submissions`, or among the sets of the copy of a results repo that has the
+    record, fetched if it is missing there. Raises FileNotFoundError naming where it was looked for."""
     record, (name, _, _) = claim.record, claim.path.parents[1].name.partition("@")
-    copy = claim.path.parents[4]  # of a results repo, perhaps
-    for root in (submissions, copy / sets.SETS / record.submission_sha256[:8]):
-        if folder := sets.local(root, record.task, name, record.submission_sha256):
+    copy = claim.path.parents[4]  # the copy of a results repo, if the record is in one
+    for root in (submissions, copy / payload_download.SETS / record.submission_sha256[:8]):
+        if folder := payload_download.local(root, record.task, name, record.submission_sha256):
             return folder
-    manifest = copy / mirror.SUBMISSIONS / claim.cell / MANIFEST
-    if not manifest.is_file():
+    path = copy / mirror.SUBMISSIONS / record.cell / MANIFEST
+    if not path.is_file():
         raise FileNotFoundError(
-            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no "
-            f"{manifest} that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
+            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no {path} "
+            "that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
         )
-    return sets.fetch(_of(record, manifest), copy / sets.SETS, spec_of(record.task.dataset))
-
-
-def _of(record: Record, path: Path) -> Manifest:
-    manifest = sets.manifest_at(path)
+    manifest = payload_download.manifest_at(path)
     if manifest.sha256 != record.submission_sha256:
-        raise ValueError(f"{path} is of another submission: sha256 {manifest.sha256[:16]}, not {record.submission_sha256[:16]}")
-    return manifest
+        raise ValueError(
+            f"{path} belongs to another submission: its sha256 is {manifest.sha256[:16]}, the record's "
+            f"{record.submission_sha256[:16]}"
+        )
+    return payload_download.fetch(manifest, copy / payload_download.SETS, spec_of(record.task.dataset))
 
 
-def check_published(claim: One, repo: hub.Repo) -> None:
-    """Raises ValueError, before anything is trained, when the results repo does not have this record."""
-    if (due := next(iter(mirror.files_of(claim.path, claim.record)))) not in hub.listing(repo).files:
-        raise ValueError(f"{repo} has no {due}: only published records are reviewed there; `vddbench submit` first")
+def check_published(claim: VerifiedRecord, repo: hub.Repo) -> None:
+    """Raises ValueError if the results repo lacks this record."""
+    published = next(iter(mirror.files_of(claim.path, claim.record)))
+    if published not in hub.listing(repo).files:
+        raise ValueError(
+            f"{repo} has no {published}: a re-run can be proposed of published records only; `vddbench submit` first"
+        )
 
 
-def propose(found: Compared, review: Path, results: Path, results_repo: str) -> str:
-    """A pull request with the re-run and its review; what came of it."""
-    repo = hub.Repo(results_repo)
-    there = hub.listing(repo)
-    add = {path: file for path, file in files(found, review, results).items() if path not in there.files}
-    if not add:
-        return f"{repo.url} has this reproduction already"
-    title = f"Reproduce {found.before.name}.{found.before.digest[:ADDRESS_DIGITS]}"
-    lines = "\n".join(described(found))
-    text = f"A re-run of a published record:\n\n{card.fenced(lines)}\n"  # a stranger's text stays text
-    return f"{repo.url}/discussions/{hub.pull_request(repo, add, title, text).pull_request}"
-
-
-def described(found: Compared) -> list[str]:
-    """The verdict for others, without the folders of this machine."""
-    return [line.removesuffix(f"  {found.before.path}").removesuffix(f"  {found.after.path}") for line in verdict(found)]
-
-
-def files(found: Compared, review: Path, results: Path) -> dict[str, hub.Content]:
-    """Of the re-run and its review, by their paths in a results repo."""
-    return {
-        **mirror.files_of(found.after.path, found.after.record),
-        f"{mirror.REVIEWS}/{review.relative_to(folder_of(results)).as_posix()}": review,
+def propose(comparison: Comparison, repo: hub.Repo) -> str:
+    """Opens a pull request with the own record; returns its address."""
+    [claim], [own] = comparison.claimed, comparison.own
+    files = hub.listing(repo).files
+    add: dict[str, hub.Content] = {
+        path: file for path, file in mirror.files_of(own.path, own.record).items() if path not in files
     }
+    if not add:
+        return f"{repo.url} has this re-run already"
+    title = f"Reproduce {claim.name}.{address(claim.path.read_bytes())}"
+    lines = "\n".join(comparison.lines())
+    text = f"A published record, evaluated again:\n\n{card.fenced(lines)}\n"  # a stranger's text stays text
+    return f"{repo.url}/discussions/{hub.pull_request(repo, add, title, text).pull_request}"

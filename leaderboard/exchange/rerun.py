@@ -1,15 +1,13 @@
-"""A record's student trained again: `reproduce` and `verify` both do this.
+"""One cell evaluated again on this machine: `reproduce` does it once, `verify` for several seeds.
 
-What was begun is written down first, `seedN.ADDRESS.rerunning` beside where the new record will stand, so that a command that
-was killed at any point goes on with the same re-run when it is repeated.
+Own records are ordinary records with `by` in a results folder of their own, so a command that was killed resumes when it is
+repeated and trains nothing twice.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +15,99 @@ import torch
 
 from vddbench.data.fingerprint import same_data
 from vddbench.evaluation.evaluate import Scored, evaluate_cell, identity, measured, tested_videos
-from vddbench.records.files import ADDRESS_DIGITS, all_record_files, path_of, read_record
+from vddbench.leaderboard.bootstrap import Apart
+from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.leaderboard.reruns import difference, is_user_name
+from vddbench.records.files import read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
-from vddbench.system.files import replacing
-from vddbench.system.progress import say
+from vddbench.system.progress import clean
 
-RERUNNING = ".rerunning"
+DEVICE_LETTERS = 60
 
 
 @dataclass(frozen=True)
-class One:
-    """A record that verified, and its file."""
+class VerifiedRecord:
+    """A record whose headline agrees with its predictions, and its file."""
 
     path: Path
     record: Record
     predictions: Predictions
 
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of its file, by which reviews name it."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
     @property
-    def cell(self) -> str:
-        return f"{self.path.parents[1].parent.name}/{self.path.parents[1].name}"
+    def hits(self) -> np.ndarray:
+        """[videos] bool: is the answer right?"""
+        return np.asarray(self.predictions.top5[:, 0] == self.predictions.label)
 
     @property
     def name(self) -> str:
-        return f"{self.cell}/{self.path.parent.name}/seed{self.record.seed}"
+        return f"{self.record.cell}/{self.record.student}/seed{self.record.seed}"
 
 
-def one(path: Path) -> One:
-    """Raises ValueError, FileNotFoundError unless the record at `path` verifies."""
+@dataclass(frozen=True)
+class Comparison:
+    """Claimed records of one student and own records of the same cells."""
+
+    claimed: Sequence[VerifiedRecord]
+    own: Sequence[VerifiedRecord]
+    apart: Apart  # claimed minus own; see `reruns.difference`
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether own students and claimed ones answer the same videos right."""
+        return all(np.array_equal(claim.hits, own.hits) for claim, own in zip(self.claimed, self.own, strict=True))
+
+    def interval(self) -> str:
+        if self.is_alike:
+            return "claimed and own answer the same videos right"
+        points = f"claimed - own: {100 * self.apart.difference:+.1f} points"
+        if np.isnan(self.apart.low):
+            return f"{points}, no interval: that takes {MIN_SEEDS} students and 2 groups of test videos"
+        return f"{points}, 95 % interval {100 * self.apart.low:+.1f} to {100 * self.apart.high:+.1f}"
+
+    def lines(self) -> list[str]:
+        """As the commands print it; a record's text may come from a stranger."""
+        shown = [self.claimed[0].name.rpartition("/")[0]]
+        for kind, records in (("claimed", self.claimed), ("own", self.own)):
+            shown += [f"  {kind:8}{_described(one.record)}" for one in records]
+        return [*shown, f"  {self.interval()}"]
+
+
+def _described(record: Record) -> str:
+    flag = "" if record.checks.get("finite", True) else ", collapsed (NaN)"
+    device = " ".join(clean(record.environment.device).split())[:DEVICE_LETTERS]
+    return f"seed {record.seed}  top-1 {record.top1:.2%}{flag}  {record.date}  {device}"
+
+
+def user_name(by: str) -> str:
+    """Raises LookupError unless the name can be a record's `by`."""
+    if not is_user_name(by):
+        raise LookupError(f"--by {by[:80]!r}; allowed: a user name of the Hub of letters, digits, - . _")
+    return by
+
+
+def read_one(path: Path) -> VerifiedRecord:
+    """Raises ValueError, FileNotFoundError unless the record at `path` is valid."""
     path = path.resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no record at {path}; give its .json, e.g. results/TASK/METHOD@SHA8/STUDENT/seed0.json")
-    return One(path, *read_record(path))
+    return VerifiedRecord(path, *read_record(path))
 
 
-def check_comparable(scored: Scored, claim: One) -> None:
-    """Raises ValueError, before anything is trained, unless a student trained here is due to give the same score: submission,
-    prepared store with its test videos, protocol and all that follows from them are the same."""
+def records_in(root: Path, cell: str) -> tuple[list[VerifiedRecord], list[str]]:
+    """(every valid record of TASK/METHOD@SHA8 below `root` but `--force` repetitions, one line for each invalid one)."""
+    records, refused = [], []
+    for path in record_files(root, cell):
+        try:
+            records.append(read_one(path))
+        except (ValueError, OSError) as error:
+            refused.append(str(error))
+    return records, refused
+
+
+def check_comparable(scored: Scored, claim: VerifiedRecord) -> None:
+    """Raises ValueError unless a student trained here has the same expected score: submission, prepared store with its test
+    videos, protocol and everything that follows from them must be equal."""
     record = claim.record
     here = identity(scored.submission.manifest, scored.store.digest, record.student, record.seed)
     here |= measured(scored, record.student)
@@ -67,8 +116,9 @@ def check_comparable(scored: Scored, claim: One) -> None:
         for name, value in here.items()
         if getattr(record, name) != value and not (name == "store_digest" and same_data(record, scored.store.id))
     ]
-    found = vars(claim.predictions)
-    differ += [f"other test videos ({name})" for name, due in tested_videos(scored.store).items() if not same(found[name], due)]
+    answered = vars(claim.predictions)
+    videos = tested_videos(scored.store)
+    differ += [f"other test videos ({name})" for name, value in videos.items() if not np.array_equal(answered[name], value)]
     if differ:
         raise ValueError(
             f"record {claim.path}: {'; '.join(differ)}. Only the same submission on the same prepared store under the same "
@@ -76,47 +126,20 @@ def check_comparable(scored: Scored, claim: One) -> None:
         )
 
 
-def same(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool(np.array_equal(one, other))
+def run_again(scored: Scored, claim: VerifiedRecord, own: Path, by: str, device: torch.device) -> VerifiedRecord:
+    """The record of the claim's cell by `by` in the results folder `own`: the one that exists, or a newly trained one."""
+    record = claim.record
+    made = read_one(evaluate_cell(scored, record.student, record.seed, own, False, device, by=by))
+    if made.record.by != by:
+        whose = "its author" if made.record.by is None else made.record.by
+        raise ValueError(f"{made.path} is a record by {whose}, not by {by}; name another folder with --reruns")
+    return made
 
 
-def marker(results: Path, claim: One) -> Path:
-    """The note that this record is being run again."""
-    return path_of(results, claim.record).with_name(f"seed{claim.record.seed}.{claim.digest[:ADDRESS_DIGITS]}{RERUNNING}")
-
-
-def begin(results: Path, claim: One) -> Path:
-    """Notes which records of the cell stand there before its re-run; a note that is there stays."""
-    note = marker(results, claim)
-    if not note.exists():
-        with replacing(note) as file:
-            file.write(json.dumps(sorted(path.name for path in of_cell(results, claim.record))).encode())
-    return note
-
-
-def of_cell(results: Path, record: Record) -> list[Path]:
-    place = path_of(results, record)
-    files = all_record_files(results, record.cell)
-    return [path for path in files if path.parent == place.parent and path.name.split(".")[0] == place.stem]
-
-
-def rerun(scored: Scored, claim: One, results: Path, device: torch.device) -> One:
-    """Trains and tests the student of a record again; the new record stands beside others in `results`. Goes on where a killed
-    command stopped, and trains nothing when it had come to its record."""
-    before = set(json.loads(begin(results, claim).read_bytes()))
-    made = [path for path in of_cell(results, claim.record) if path.name not in before]
-    if made:
-        say(f"{claim.name}: run again already, {made[0]}")
-        return one(made[0])
-    return one(evaluate_cell(scored, claim.record.student, claim.record.seed, results, True, device))
-
-
-def records_in(root: Path, cell: str) -> tuple[list[One], list[str]]:
-    """Every record of TASK/METHOD@SHA8 below `root` that verifies, and one line for each that does not."""
-    found, refused = [], []
-    for path in all_record_files(root, cell):
-        try:
-            found.append(one(path))
-        except (ValueError, OSError) as error:
-            refused.append(str(error))
-    return found, refused
+def compared(
+    claimed: Sequence[VerifiedRecord], own: Sequence[VerifiedRecord], of_student: Sequence[VerifiedRecord]
+) -> Comparison:
+    """of_student: claimed records of all seeds of this student."""
+    first = {one.record.seed: one.hits for one in sorted(of_student, key=lambda one: one.record.date, reverse=True)}
+    hits, own_hits = ([one.hits for one in records] for records in (claimed, own))
+    return Comparison(claimed, own, difference(hits, own_hits, own[0].predictions.group, list(first.values())))

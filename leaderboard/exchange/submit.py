@@ -1,7 +1,7 @@
-"""`vddbench submit`: a distilled set into a dataset repo of its author's, its manifest and records as a pull request.
+"""`vddbench submit`: uploads a distilled set to a dataset repo of its author and proposes its records in a pull request.
 
-Every step looks at what is there before it adds what is missing, so that the same command, repeated after whatever happened,
-ends with one dataset repo and one pull request.
+Every step looks at what exists before it adds what is missing, so the same command, repeated after any failure, ends with one
+dataset repo and one pull request.
 """
 
 from __future__ import annotations
@@ -12,38 +12,45 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
 from vddbench import hub
-from vddbench.leaderboard.exchange import card, mirror
-from vddbench.leaderboard.exchange import ownership as claims
-from vddbench.leaderboard.exchange import payload_download as sets
+from vddbench.leaderboard.exchange import card, mirror, ownership, payload_download
+from vddbench.leaderboard.exchange.proposal import manifest_of
 from vddbench.leaderboard.rank import MIN_SEEDS
-from vddbench.records.files import all_record_files, read_record
+from vddbench.records.files import read_record, record_files
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 from vddbench.submissions import check, submission
-from vddbench.submissions.manifest import MANIFEST, MAX_MANIFEST_BYTES
+from vddbench.submissions.manifest import MANIFEST
 from vddbench.system.progress import clean, say
 
 REPORT_WIDTH = 110
 UNKNOWN = "unknown"  # licence
-TO_COME = "the commit of this upload"
+FUTURE_COMMIT = "the commit of this upload"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A submission that `vddbench check` accepts."""
+
+    submission: Submission
+    spec: DatasetSpec
+    report: str  # of the check, as text
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a submission becomes on the Hub."""
+    """What `submit` is to upload."""
 
     results: hub.Repo
     cell: str  # TASK/METHOD[-sN]@SHA8
-    manifest: Manifest  # as it is on main, where it is
-    report: str  # of `vddbench check`
-    records: dict[str, hub.Content]  # that main lacks, by path in the results repo
-    there: bool  # on main: the manifest, and it says where the set is
-    repo: hub.Repo  # of the set
-    lacks: dict[str, hub.Content]  # of the set, by path
-    at: str | None  # the commit that the set's repo is at; None: there is no such repo yet
+    manifest: Manifest  # main's, if main has it
+    report: str
+    records: dict[str, hub.Content]  # missing on main, by path in the results repo
+    is_published: bool  # main has the manifest, with the place of the set
+    set_repo: hub.Repo
+    set_files: dict[str, hub.Content]  # missing in the set's repo, by path
+    set_sha: str | None  # newest commit of the set's repo; None if the repo does not exist
 
     @property
     def title(self) -> str:
@@ -54,12 +61,13 @@ class Plan:
         return f"{mirror.SUBMISSIONS}/{self.cell}/{MANIFEST}"
 
     def published(self, payload: Payload) -> bytes:
+        """The manifest with the place of the set."""
         return self.manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2).encode() + b"\n"
 
     def text(self, payload: Payload | None) -> str:
-        """Of the pull request."""
-        where = "lies where its published manifest says" if payload is None else f"<{payload.url}> at `{payload.revision}`"
-        count = sum(path.endswith(".json") for path in self.records)  # none where main's manifest lacked the set alone
+        """The pull request's description."""
+        where = "is where its published manifest says" if payload is None else f"<{payload.url}> at `{payload.revision}`"
+        count = sum(path.endswith(".json") for path in self.records)
         return f"{count} records of `{self.cell}`. The distilled set: {where}.\n\n{card.fenced(self.report)}\n"
 
 
@@ -73,10 +81,9 @@ def submit(
     dry_run: bool,
     echo: Callable[[str], None],
 ) -> None:
-    """Raises ValueError with every reason for which the submission would be refused, OSError when the Hub can't be used."""
-    found, report, spec = checked(path)
-    made = plan(found, report, spec, results_repo, repo, results, licence)
-    if not made.records and made.there:
+    """Raises ValueError with every reason for which the submission would be refused, OSError if the Hub can't be used."""
+    made = plan(checked(path), results_repo, repo, results, licence)
+    if not made.records and made.is_published:
         say(f"{made.cell} and all its records are on {made.results.url} already; nothing to do")
         return
     for line in announced(made):
@@ -88,7 +95,7 @@ def submit(
             echo(text)
         echo("nothing was sent")
         return
-    payload = None if made.there else upload(made)
+    payload = None if made.is_published else upload(made)
     add = dict(made.records) if payload is None else {made.manifest_path: made.published(payload), **made.records}
     opened = hub.pull_request(made.results, add, made.title, made.text(payload))
     echo(f"{made.results.url}/discussions/{opened.pull_request}")
@@ -96,124 +103,120 @@ def submit(
 
 
 def advice(made: Plan, licence: str) -> list[str]:
-    """What an author may regret later; nothing is refused for it."""
-    found = []
+    """What an author may want to add; nothing is refused for it."""
+    lines = []
     students = Counter(path.split("/")[3] for path in made.records if path.endswith(".json"))
     few = [name for name, count in students.items() if count < MIN_SEEDS]
     if few:
-        found.append(f"{', '.join(few)}: fewer than {MIN_SEEDS} students are shown and not ranked; evaluate with --seeds 5")
-    if not made.there and licence == UNKNOWN:
-        found.append("without --licence nobody may know what they may do with the set, e.g. --licence cc-by-4.0")
+        lines.append(f"{', '.join(few)}: fewer than {MIN_SEEDS} students are shown, but not ranked; evaluate with --seeds 5")
+    if not made.is_published and licence == UNKNOWN:
+        lines.append("without --licence others do not know how they may use the set; give one, e.g. --licence cc-by-4.0")
     if not made.manifest.authors:
-        found.append("no authors are stated: vddbench pack --author NAME (and --paper, --code)")
-    return found
+        lines.append("the manifest names no authors: vddbench pack --author NAME (and --paper, --code)")
+    return lines
 
 
-def checked(path: Path) -> tuple[Submission, str, DatasetSpec]:
-    """(the submission, the report of its check as text, its dataset's spec)."""
+def checked(path: Path) -> Checked:
+    """Raises ValueError with every reason for which the submission would be refused."""
     report = check.check(path)
     if report.reasons:
         raise ValueError("\n".join([f"{path} would be refused:", *report.reasons]))
     assert report.manifest is not None and report.task is not None and report.spec is not None
     if report.task.ipc is None:
         raise ValueError(
-            f"{report.task} has no budget: its payload is the train split itself, which is not yours to publish; its records "
-            "are published by the maintainers"
+            f"{report.task} has no budget: its payload is the train split itself, which you may not publish; the maintainers "
+            "publish its records"
         )
     text = io.StringIO()
     check.render(report, Console(file=text, width=REPORT_WIDTH, color_system=None))
-    shown = text.getvalue().replace(str(report.path), f"{report.task}/{report.path.name}")  # nobody's folders
-    return submission.read(path, report.spec), shown.rstrip(), report.spec
+    shown = text.getvalue().replace(str(report.path), f"{report.task}/{report.path.name}")  # hides the author's folders
+    return Checked(submission.read(path, report.spec), report.spec, shown.rstrip())
 
 
-def plan(
-    found: Submission,
-    report: str,
-    spec: DatasetSpec,
-    results_repo: str,
-    repo: str | None,
-    results: Sequence[Path],
-    licence: str,
-) -> Plan:
-    """Looks at both repos; changes nothing."""
-    manifest, board = found.manifest, hub.Repo(results_repo)
+def plan(found: Checked, results_repo: str, repo: str | None, results: Sequence[Path], licence: str) -> Plan:
+    """Compares with both repos; changes nothing."""
+    manifest, board = found.submission.manifest, hub.Repo(results_repo)
     cell = manifest.cell
-    own = records_of(cell, manifest, results)
-    there = hub.listing(board)
-    of_set = hub.Repo(repo or f"{hub.whoami()}/vddbench-{manifest.task}-{manifest.folder}")
-    on_main = manifest_on(board, there, f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}", manifest)
-    published = on_main is not None and on_main.payload is not None
-    if not published:
-        claims.check_name(board, there, manifest, of_set.id.partition("/")[0])
-    content = {} if published else card.files(found, spec, of_set, licence)
-    now = hub.listing(of_set) if not published and hub.exists(of_set) else None
-    if now is not None and hub.is_private(of_set):
+    own = records_of(manifest, results)
+    main = hub.listing(board)
+    set_repo = hub.Repo(repo or f"{hub.whoami()}/vddbench-{manifest.task}-{manifest.folder}")
+    on_main = manifest_on(board, main, f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}", manifest)
+    is_published = on_main is not None and on_main.payload is not None
+    content: dict[str, hub.Content] = {}
+    there = None
+    if not is_published:
+        ownership.check_name(board, main, manifest, set_repo.id.partition("/")[0])
+        content = card.files(found.submission, found.spec, set_repo, licence)
+        there = hub.listing(set_repo) if hub.exists(set_repo) else None
+    if there is not None and hub.is_private(set_repo):
         raise ValueError(
-            f"{of_set} is private, so that nobody could verify what is in it: make it public in {of_set.url}/settings, or name "
-            "another one with --repo"
+            f"{set_repo} is private, so nobody could verify its content: make it public in {set_repo.url}/settings, or name "
+            "another repo with --repo"
         )
-    if now is not None and card.CARD in now.files:
+    if there is not None and card.CARD in there.files:
         content.pop(card.CARD)  # its author may have written more
-    mine = own.keys() - there.files.keys() - claims.taken(own, there)
-    missing = {path: data for path, data in content.items() if now is None or not now.holds(path, data)}
+    missing = own.keys() - main.files.keys() - ownership.taken(own, main)
     return Plan(
         results=board,
         cell=cell,
         manifest=on_main or manifest,
-        report=report,
-        records={path: file for path, file in own.items() if path in mine},
-        there=published,
-        repo=of_set,
-        lacks=missing,
-        at=now.sha if now else None,
+        report=found.report,
+        records={path: file for path, file in own.items() if path in missing},
+        is_published=is_published,
+        set_repo=set_repo,
+        set_files={path: data for path, data in content.items() if there is None or not there.holds(path, data)},
+        set_sha=there.sha if there else None,
     )
 
 
-def manifest_on(repo: hub.Repo, there: hub.Listing, path: str, own: Manifest) -> Manifest | None:
-    """The manifest of this submission on main; None where there is none. One without a payload came with records that somebody
-    published alone; where the set is is then the one thing to be added. Raises ValueError for another submission's."""
-    if path not in there.files:
+def manifest_on(repo: hub.Repo, main: hub.Listing, path: str, own: Manifest) -> Manifest | None:
+    """Main's manifest of this submission; None if main has none. It lacks `payload` if somebody published the records alone.
+
+    Raises ValueError if it is not valid or belongs to another submission.
+    """
+    if path not in main.files:
         return None
-    data = hub.fetch(repo, path, there.sha, MAX_MANIFEST_BYTES).read_bytes()
     try:
-        found = Manifest.model_validate_json(data)
-    except ValidationError as error:
-        raise ValueError(f"{path} of {repo} is not valid ({error.errors()[0]['msg'][:200]}): tell its maintainers") from error
-    if (found.task, found.folder, found.sha256) != (own.task, own.folder, own.sha256):
+        manifest = manifest_of(repo, path, main)
+    except ValueError as error:
+        raise ValueError(f"{error}: tell its maintainers") from error
+    if (manifest.task, manifest.folder, manifest.sha256) != (own.task, own.folder, own.sha256):
         raise ValueError(
-            f"{path} of {repo} is of the payload {found.sha256[:16]}, yours is {own.sha256[:16]}: their hashes begin alike; "
-            "distill with another seed"
+            f"{path} of {repo} belongs to the payload {manifest.sha256[:16]}, yours is {own.sha256[:16]}: their hashes begin "
+            "alike; distill with another seed"
         )
-    return found
+    return manifest
 
 
-def records_of(cell: str, manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
-    """{path in the results repo: file} of every record of this submission that verifies, with its predictions; the others are
-    named. Raises FileNotFoundError when there is none."""
-    found: dict[str, hub.Content] = {}
-    for path in (path for root in results for path in all_record_files(root, cell)):
+def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
+    """{path in the results repo: file} of the author's valid records of this submission, with their predictions.
+
+    Invalid records are named and left out; re-runs are left out. Raises FileNotFoundError if there is no record.
+    """
+    files: dict[str, hub.Content] = {}
+    for path in (path for root in results for path in record_files(root, manifest.cell)):
         try:
             record, _ = read_record(path)
         except (ValueError, OSError) as error:
             say(f"left out: {error}", style="yellow")
             continue
-        if record.submission_sha256 == manifest.sha256:
-            found |= mirror.files_of(path, record)
-    if not found:
+        if record.submission_sha256 == manifest.sha256 and record.by is None:
+            files |= mirror.files_of(path, record)
+    if not files:
         roots = ", ".join(map(str, results))
         raise FileNotFoundError(
-            f"no valid record of {cell} in {roots}; make some first: vddbench evaluate PATH, or --results DIR"
+            f"no valid record of {manifest.cell} in {roots}; make some first: vddbench evaluate PATH, or --results DIR"
         )
-    return found
+    return files
 
 
 def announced(made: Plan) -> list[str]:
-    """What everybody will see."""
+    """Lines that list every file that becomes public."""
     lines = []
-    if not made.there:
-        new = "new" if made.at is None else "changed" if made.lacks else "there already"
-        lines += [f"public on {made.repo.url} ({new}):", *_listed(made.lacks)]
-    add = made.records if made.there else {made.manifest_path: b"", **made.records}
+    if not made.is_published:
+        state = "new" if made.set_sha is None else "changed" if made.set_files else "complete already"
+        lines += [f"public on {made.set_repo.url} ({state}):", *_listed(made.set_files)]
+    add = made.records if made.is_published else {made.manifest_path: b"", **made.records}
     lines += [f"public on {made.results.url}, as a pull request {made.title!r} in your name:"]
     return lines + _listed(add)
 
@@ -228,21 +231,25 @@ def _listed(add: Mapping[str, hub.Content]) -> list[str]:
 
 def dry(made: Plan) -> list[str]:
     """The texts that would be sent."""
-    payload = None if made.there else sets.payload_of(made.repo, TO_COME if made.lacks else str(made.at))
-    shown = {f"the text of {made.title!r}": made.text(payload)}
-    if payload is not None:
-        shown = {made.manifest_path: made.published(payload).decode(), **shown}
+    payload = None
+    if not made.is_published:
+        payload = payload_download.payload_of(made.set_repo, FUTURE_COMMIT if made.set_files else str(made.set_sha))
     texts = {
-        path: data.decode() for path, data in made.lacks.items() if path.endswith((".md", ".csv")) and isinstance(data, bytes)
+        path: data.decode()
+        for path, data in made.set_files.items()
+        if path.endswith((".md", ".csv")) and isinstance(data, bytes)
     }
-    return [clean(f"\n--- {name}\n{text}") for name, text in {**texts, **shown}.items()]
+    if payload is not None:
+        texts[made.manifest_path] = made.published(payload).decode()
+    texts[f"the text of {made.title!r}"] = made.text(payload)
+    return [clean(f"\n--- {name}\n{text}") for name, text in texts.items()]
 
 
 def upload(made: Plan) -> Payload:
-    """One commit with what the set's repo lacks."""
-    hub.create(made.repo)
-    if not made.lacks:
-        assert made.at is not None
-        return sets.payload_of(made.repo, made.at)
-    done = hub.commit(made.repo, made.lacks, f"{made.manifest.task}, distilled by {made.manifest.method}, for vddbench")
-    return sets.payload_of(made.repo, done.sha)
+    """Commits the files that the set's repo lacks."""
+    hub.create(made.set_repo)
+    if not made.set_files:
+        assert made.set_sha is not None
+        return payload_download.payload_of(made.set_repo, made.set_sha)
+    message = f"{made.manifest.task}, distilled by {made.manifest.method}, for vddbench"
+    return payload_download.payload_of(made.set_repo, hub.commit(made.set_repo, made.set_files, message).sha)

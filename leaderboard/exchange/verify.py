@@ -1,29 +1,59 @@
-"""`vddbench verify`: a maintainer's look at a submission. Everything that can be measured is; then students that this machine
-draws by lot are trained again, and reviews say so when each comes out where it is due and all together are what was claimed.
+"""`vddbench verify`: a maintainer checks a submission, evaluates claimed cells again on their own machine and compares.
+
+A claim is verified unless it is above the maintainer's own result by more than the 95 % interval of the difference allows. Own
+records are pushed to the pull request, and exactly what was verified is merged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vddbench import hub
-from vddbench.leaderboard.exchange import mirror, reproduce
-from vddbench.leaderboard.exchange import ownership as claims
+from vddbench.data.store import Store
+from vddbench.evaluation.evaluate import Scored, open_scored
+from vddbench.leaderboard.exchange import mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, copy, manifest_of, proposal, refusal
-from vddbench.leaderboard.exchange.rerun import One, records_in, rerun
-from vddbench.leaderboard.exchange.review_checks import check_records, claim_problems, of_pull_request, scored_after_check
-from vddbench.leaderboard.exchange.sampling import FEWEST, UNSEEN, Claimed, Judged, drawn, judged_by_student
-from vddbench.leaderboard.exchange.verdict import Compared, reviewed, verdict, weighed, write_review
-from vddbench.leaderboard.reviews import folder_of, reruns
-from vddbench.records.files import RERUN
+from vddbench.leaderboard.exchange.rerun import (
+    Comparison,
+    VerifiedRecord,
+    check_comparable,
+    compared,
+    records_in,
+    run_again,
+)
+from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.leaderboard.reruns import MAINTAINERS
+from vddbench.records.files import path_of
+from vddbench.spec import Manifest
+from vddbench.submissions.check import check
 from vddbench.submissions.manifest import read_manifest
-from vddbench.submissions.submission import folder_of as submission_folder
+from vddbench.submissions.submission import folder_of
 from vddbench.system.device import best_device
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
+
+
+@dataclass(frozen=True)
+class Claims:
+    """A submission that passed the checks, its new records, and main's records that can be compared with them."""
+
+    scored: Scored
+    new: list[VerifiedRecord]
+    old: list[VerifiedRecord]
+
+    def of_student(self, student: str) -> list[VerifiedRecord]:
+        """The first record of each seed, new seeds first: these are evaluated again."""
+        first: dict[int, VerifiedRecord] = {}
+        for records in (self.new, self.old):
+            for claim in sorted(records, key=lambda one: (one.record.seed, one.record.date)):
+                if claim.record.student == student:
+                    first.setdefault(claim.record.seed, claim)
+        return list(first.values())
 
 
 def verify_pull_request(
@@ -32,160 +62,218 @@ def verify_pull_request(
     *,
     count: int,
     submissions: Path,
-    results: Path,
     into: Path,
     push: bool,
     merge: bool = False,
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> list[Path]:
-    """Returns the reviews. Raises ValueError when the pull request is refused or a student came out elsewhere.
+    """Returns the own records, in `into/NUMBER/own`. Raises ValueError if the pull request is refused or not verified.
 
-    merge: what was verified and pushed, and nothing else.
+    count: seeds of each student to evaluate again. merge: push, then merge what was verified and nothing else.
     """
-    me = hub.whoami()
-    check_writable(results)
-    found = proposal(repo, number)
-    folder = copy(found, into)
-    say(f"pull request {number} by {found.author}: {len(found.added)} new files of {found.cell}, copied to {folder}")
-    claimed = of_pull_request(found, folder, submissions, results, me)
-    compared = run_again(claimed, count, me, results, device or best_device(), echo)
-    written = concluded(compared, me, results, echo)
+    me, own = hub.whoami(), into / str(number) / "own"
+    check_writable(own)
+    proposed = proposal(repo, number)
+    if (push or merge) and me not in proposed.maintainers:
+        raise PermissionError(
+            f"{me} is not in {MAINTAINERS} of {repo}, so that re-runs by {me} verify nothing; `vddbench publish` adds "
+            "everybody who can write there"
+        )
+    folder = copy(proposed, into / str(number))
+    say(f"{proposed} by {proposed.author}: {len(proposed.added)} new files of {proposed.cell}, copied to {folder}")
+    claims = claims_of(proposed, folder, submissions, own, me)
+    made = verified(claims, count, own, me, device or best_device(), echo)
     if push or merge:
-        sha, told = pushed(found, compared, written, results)
+        sha, done = pushed(proposed, made)
         echo(
-            told
+            done
             if merge
-            else f"{told}; merge it with `vddbench verify {number} --merge`, or see that its newest commit is {sha}"
+            else f"{done}; to merge it: `vddbench verify {number} --merge`, or check that its newest commit is {sha}"
         )
         if merge:
-            echo(merged(found, sha, me))
-    return written
+            echo(merged(proposed, sha))
+    return [one.path for one in made]
 
 
-def verify_submission(
-    path: Path, *, by: str, count: int, results: Path, echo: Callable[[str], None], device: torch.device | None = None
+def verify_folder(
+    path: Path,
+    *,
+    by: str,
+    count: int,
+    results: Path,
+    own: Path,
+    echo: Callable[[str], None],
+    device: torch.device | None = None,
 ) -> list[Path]:
-    """The same for a folder and its records in `results`."""
-    folder = submission_folder(path)
+    """Verifies a submission's folder with its records in `results`; own records go to the results folder `own`."""
+    folder = folder_of(path)
     manifest = read_manifest(folder)
-    cell = manifest.cell
-    check_writable(results)
-    every, refused = records_in(results, cell)
-    again = reruns(folder_of(results), cell)
-    records = [each for each in every if not RERUN.fullmatch(each.path.stem) and each.digest not in again]
-    if not records and not refused:
-        raise FileNotFoundError(f"no record of {cell} in {results}; make some first: vddbench evaluate {path}")
-    claimed = Claimed(scored_after_check(folder), records, records)
-    check_records(claimed, refused)
-    return concluded(run_again(claimed, count, by, results, device or best_device(), echo), by, results, echo)
+    check_writable(own)
+    records, refused = records_in(results, manifest.cell)
+    claimed = [one for one in records if one.record.by is None]
+    if not claimed and not refused:
+        raise FileNotFoundError(f"no record of {manifest.cell} in {results}; make some first: vddbench evaluate {path}")
+    claims = Claims(scored_after_check(folder), claimed, [])
+    check_claims(claims, refused)
+    return [one.path for one in verified(claims, count, own, by, device or best_device(), echo)]
 
 
-def run_again(
-    claimed: Claimed, count: int, me: str, results: Path, device: torch.device, echo: Callable[[str], None]
-) -> list[Compared]:
-    """Trains what was drawn and says what came of each."""
-    compared = []
-    students = {each.digest: each.record for each in claimed.known}
-    for each in drawn(claimed, count, me, results):
-        after = reviewed(each, "verified", me, results) or rerun(claimed.scored, each, results, device)
-        compared.append(weighed(each, after, students, claimed.reruns))
-        for line in verdict(compared[-1]):
-            echo(line)
-    return compared
+def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me: str) -> Claims:
+    """Checks everything that needs no training. Raises ValueError with every problem."""
+    manifest = payload_download.manifest_at(folder / proposed.manifest)
+    if problems := _name_problems(proposed, manifest):
+        raise refusal("refused, nothing was trained:", problems)
+    store = Store.open(manifest.task.dataset)
+    local = payload_download.local(submissions, manifest.task, manifest.folder, manifest.sha256)
+    if local is None or proposed.manifest in proposed.added:  # everybody will fetch what a new manifest names
+        local = payload_download.fetch(manifest, folder / payload_download.SETS, store.spec)
+    records, problems = records_in(folder / mirror.RECORDS, proposed.cell)
+    paths = {(folder / path).resolve(): path for path in proposed.added}
+    new = [(paths[one.path], one) for one in records if one.path in paths and not _is_mine(one, own, me)]
+    on_main = [one for one in records if one.path not in paths]
+    problems += ownership.record_problems(proposed, new, on_main, manifest)
+    problems += [f"{path} has no record beside it" for path in _orphans(proposed)]
+    if not new and proposed.manifest not in proposed.main.files:
+        problems.append("it has no new record")
+    scored = scored_after_check(local)
+    old = [one for one in on_main if one.record.by is None and _is_comparable(scored, one)]
+    claims = Claims(scored, [one for _, one in new], old)
+    check_claims(claims, problems)
+    return claims
 
 
-def concluded(compared: Sequence[Compared], me: str, results: Path, echo: Callable[[str], None]) -> list[Path]:
-    """The reviews, when the re-runs bear the claims out. Raises ValueError when they don't."""
-    if not compared:
-        echo("no new record, nothing to train: the set at its pinned commit is the one that was evaluated")
+def _name_problems(proposed: Proposal, manifest: Manifest) -> list[str]:
+    """Problems of the names that a new submission takes."""
+    if proposed.manifest not in proposed.added:
         return []
-    by_student = judged_by_student(compared)
-    for student, (found, several) in by_student.items():
-        echo(f"{student}: {_together(found, several)}")
-    wrong = [line for found, several in by_student.values() if not found.holds for line in _why_not(found, several)]
+    by_maintainer, owner = proposed.author in proposed.maintainers, ownership.owner_of(manifest)
+    problems = ownership.name_problems(proposed.repo, proposed.main, manifest, owner, by_maintainer=by_maintainer)
+    return [*problems, *ownership.set_problems(manifest, proposed.author)]
+
+
+def _is_mine(found: VerifiedRecord, own: Path, me: str) -> bool:
+    """Whether this machine made the record and an earlier call pushed it."""
+    made = path_of(own, found.record)
+    return found.record.by == me and made.is_file() and made.read_bytes() == found.path.read_bytes()
+
+
+def _orphans(proposed: Proposal) -> list[str]:
+    """Predictions without a record."""
+    others = [path for path in proposed.added if path.startswith(f"{mirror.RECORDS}/") and not path.endswith(".json")]
+    return [path for path in others if f"{path.rpartition('.')[0]}.json" not in proposed.head.files]
+
+
+def _is_comparable(scored: Scored, record: VerifiedRecord) -> bool:
+    try:
+        check_comparable(scored, record)
+    except (ValueError, LookupError):  # LookupError: an unknown student
+        return False
+    return True
+
+
+def scored_after_check(folder: Path) -> Scored:
+    """Raises ValueError with every reason for which the submission is refused."""
+    report = check(folder)
+    if report.reasons:
+        raise ValueError("\n".join([f"{folder} is refused:", *report.reasons]))
+    return open_scored(folder)
+
+
+def check_claims(claims: Claims, problems: Iterable[str]) -> None:
+    """Raises ValueError with these problems and every new record that cannot be compared."""
+    problems = list(problems)
+    for claim in claims.new:
+        try:
+            check_comparable(claims.scored, claim)
+        except (ValueError, LookupError) as error:
+            problems.append(str(error))
+    if problems:
+        raise refusal("refused, nothing was trained:", problems)
+
+
+def verified(
+    claims: Claims, count: int, own: Path, by: str, device: torch.device, echo: Callable[[str], None]
+) -> list[VerifiedRecord]:
+    """The own records of the first `count` claimed seeds of each student. Raises ValueError if a claim is not verified."""
+    students = sorted({one.record.student for one in claims.new})
+    if not students:
+        echo("no new record, nothing to train: the set at its pinned commit is the one that was evaluated")
+    made, wrong = [], []
+    for student in students:
+        claimed = claims.of_student(student)
+        again = claimed[:count]
+        records = [run_again(claims.scored, claim, own, by, device) for claim in again]
+        comparison = compared(again, records, claimed)
+        for line in comparison.lines():
+            echo(line)
+        if problem := _problem(student, comparison):
+            wrong.append(problem)
+        made += records
     if wrong:
-        raise ValueError(f"not verified: {'; '.join(wrong)}; no review written")
-    written = [write_review(each, "verified", me, results) for each in compared]
-    echo(f"verified: {len(compared)} students run again, all came out; {len(written)} reviews in {folder_of(results)}")
-    return written
+        raise ValueError(f"not verified: {'; '.join(wrong)}; nothing was pushed, own records are in {own}")
+    if made:
+        echo(f"verified: {len(made)} students trained again; own records are in {own}")
+    return made
 
 
-def _together(found: Judged, several: Sequence[Compared]) -> str:
-    before, after = (sum(each.record.top1 for each in side) / len(several) for side in _sides(several))
-    bound = "" if found.bound is None else f", at most {found.bound:.1%} apart when both are honest"
-    same = ", all identical to the bit" if all(each.identical for each in several) else bound
-    return f"mean of {len(several)} students claimed {before:.1%}, run again {after:.1%}{same}"
-
-
-def _sides(several: Sequence[Compared]) -> tuple[list[One], list[One]]:
-    return [each.before for each in several], [each.after for each in several]
-
-
-def _why_not(found: Judged, several: Sequence[Compared]) -> list[str]:
-    lines = [
-        f"{each.before.name}: {each.before.record.top1:.2%} became {each.after.record.top1:.2%}"
-        for each in (several[i] for i in found.outside)
-    ]
-    student = several[0].before.record.student
-    if found.bound is None:
-        lines.append(
-            f"{student}: {len(several)} re-runs that are not identical to the bit tell nothing of their spread, {FEWEST} do; "
-            f"run more: --seeds {FEWEST}, of a submission with as many students"
+def _problem(student: str, comparison: Comparison) -> str:
+    """Why a claim is not verified; empty if it is."""
+    if comparison.apart.low > 0:
+        return f"{student}: the claim is too high, {comparison.interval()}"
+    if not comparison.is_alike and (len(comparison.own) < MIN_SEEDS or np.isnan(comparison.apart.low)):
+        return (
+            f"{student}: {len(comparison.own)} students with other answers are too few to compare; needed: {MIN_SEEDS}, "
+            f"so take --seeds {MIN_SEEDS} and a submission with as many students"
         )
-    elif abs(found.difference) > found.bound:
-        lines.append(f"{student}: {_together(found, several)}")
-    elif not found.tells and not lines:
-        lines.append(
-            f"{student}: {len(several)} re-runs spread so far that claims {found.bound:.1%} off pass (allowed: {UNSEEN:.0%});"
-            f" run more: --seeds {2 * len(several)}, of a submission with as many students"
-        )
-    return lines
+    return ""
 
 
-def pushed(found: Proposal, compared: Sequence[Compared], written: Sequence[Path], results: Path) -> tuple[str, str]:
-    """Commits re-runs and reviews to the pull request's branch, when it is still what was verified.
+def pushed(proposed: Proposal, own: Sequence[VerifiedRecord]) -> tuple[str, str]:
+    """Commits own records to the pull request's branch if its newest commit is still the verified one.
 
     Returns (its newest commit, what was done). Raises ValueError.
     """
     add: dict[str, hub.Content] = {}
-    for each, review in zip(compared, written, strict=True):
-        add |= reproduce.files(each, review, results)
-    add = {path: file for path, file in add.items() if path not in found.there.files}
-    where = f"{found.repo.url}/discussions/{found.number}"
+    for one in own:
+        files = mirror.files_of(one.path, one.record)
+        add |= {path: file for path, file in files.items() if path not in proposed.head.files}
+    where = f"{proposed.repo.url}/discussions/{proposed.number}"
     if not add:
-        return found.there.sha, f"{where} has these reviews already"
+        return proposed.head.sha, f"{where} has these re-runs already"
     try:
-        done = hub.commit(found.repo, add, f"Verify {found.cell}", parent=found.there.sha, revision=found.revision)
+        done = hub.commit(proposed.repo, add, f"Verify {proposed.cell}", parent=proposed.head.sha, revision=proposed.revision)
     except hub.StaleParentError:
-        raise _changed(found, "nothing pushed") from None
+        raise _changed(proposed, "nothing pushed") from None
     return done.sha, f"{where}: pushed {len(add)} files"
 
 
-def _changed(found: Proposal, done: str) -> ValueError:
-    return ValueError(f"pull request {found.number} of {found.repo} has changed since it was verified; {done}: verify it again")
+def _changed(proposed: Proposal, done: str) -> ValueError:
+    return ValueError(f"{proposed} has changed since it was verified; {done}: verify it again")
 
 
-def merged(found: Proposal, sha: str, me: str) -> str:
-    """Merges the pull request when its newest commit is still `sha` and main, which may have moved, still allows it. Raises
-    ValueError, also when somebody was quicker than the merge."""
-    now = proposal(found.repo, found.number)
-    if now.there.sha != sha:
-        raise _changed(found, "not merged")
-    if now.main.sha != found.main.sha and (problems := _problems_since(found, now, me)):
+def merged(proposed: Proposal, sha: str) -> str:
+    """Merges the pull request if its newest commit is still `sha` and main, which may have moved, still allows it.
+
+    Raises ValueError, also if somebody pushed during the merge.
+    """
+    now = proposal(proposed.repo, proposed.number)
+    if now.head.sha != sha:
+        raise _changed(proposed, "not merged")
+    if now.main.sha != proposed.main.sha and (problems := _problems_since(proposed, now)):
         raise refusal("not merged, main has moved since:", problems)
-    main = hub.merge(found.repo, found.number)
-    if hub.listing(found.repo, found.revision).sha != sha:
+    main = hub.merge(proposed.repo, proposed.number)
+    if hub.listing(proposed.repo, proposed.revision).sha != sha:
         raise ValueError(
-            f"pull request {found.number} of {found.repo} was pushed to while it was merged; its commits after {sha[:8]} were "
-            "not verified: look at them, and take them back"
+            f"{proposed} was pushed to while it was merged; its commits after {sha[:8]} were not verified: look at them, and "
+            "revert them"
         )
     return f"merged as {main[:8]}"
 
 
-def _problems_since(found: Proposal, now: Proposal, me: str) -> list[str]:
-    """What main did not say when the pull request was verified."""
-    new = [path for path in found.added if path.startswith(f"{mirror.RECORDS}/")]
-    since = sorted(claims.taken(new, now.main) - claims.taken(new, found.main))
+def _problems_since(proposed: Proposal, now: Proposal) -> list[str]:
+    """What the newer main forbids and the one at the time of the check did not."""
+    new = [path for path in proposed.added if path.startswith(f"{mirror.RECORDS}/")]
+    since = sorted(ownership.taken(new, now.main) - ownership.taken(new, proposed.main))
     problems = [f"main has a record of {path} by now" for path in since]
-    return problems + claim_problems(now, manifest_of(now.repo, now.manifest, now.there), me)
+    return problems + _name_problems(now, manifest_of(now.repo, now.manifest, now.head))

@@ -56,8 +56,9 @@ datasets.load_dataset("{repo_id}", "records")
 {told}
 
 Ranks are honest: entries that the records don't tell apart share one, and the interval beside it says where an entry comes in
-95 % of the draws. `records/` holds every record with its predictions, called by its content and never changed, `reviews/` what
-others found who ran it again, `submissions/` the manifests of the distilled sets. `vddbench pull` fetches all of it,
+95 % of the draws. `records/` contains every record with its predictions, never changed. A record with the field `by` is a
+re-run: by a maintainer (`MAINTAINERS` lists them) it verifies the entry, by anybody else it reproduces it. `submissions/`
+contains the manifests of the distilled sets. `vddbench pull` fetches all of it,
 `vddbench submit` adds to it by a pull request.
 
 ## The best of each table

@@ -1,9 +1,9 @@
-"""Tables, cards and the board, made of exactly the records, reviews and manifests that a results repo holds. No torch."""
+"""Tables, cards and the board, made of exactly the records and manifests that a results repo contains. No torch."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish import cards, parquet
 from vddbench.leaderboard.publish.destination import CARD, EVAL, TABLES, Destination
 from vddbench.leaderboard.publish.local_files import tree_of
+from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site import inventory, local_submissions
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.submissions.manifest import MANIFEST
@@ -30,19 +31,27 @@ class Contents:
 
 @contextmanager
 def made_from(
-    target: Destination, files: Mapping[str, Path], submissions: Sequence[Path], there: inventory.Inventory | None = None
+    target: Destination,
+    files: Mapping[str, Path],
+    submissions: Sequence[Path],
+    there: inventory.Inventory | None = None,
+    maintainers: Collection[str] = (),
 ) -> Iterator[Contents]:
-    """there: the note of the board that is published. The records are ranked once, for tables and board alike."""
+    """there: the note of the board that is published. maintainers: user names, see `reruns`. The records are ranked once, for
+    tables and board alike."""
     with tree_of(files, target.cache) as tree, _alone(target.cache / "site") as out:
         records = tree / mirror.RECORDS
         say(f"ranking {sum(path.endswith('.npz') for path in files)} records")
-        board = board_of([records])
+        board = board_of([records], maintainers)
         for line in board.left_out:
             say(f"left out: {line.replace(f'{tree}/', '')}")
         sets = fetched_sets(target.cache, files) if target.with_sets else []
         pages, note = site_files(target, board, tree, [*submissions, *sets], out, there or inventory.Inventory())
         pages[CARD] = cards.space_card(target.results.id).encode()
-        yield Contents(table_files(target, board, records), pages, note)
+        made = table_files(target, board, records)
+        if maintainers:
+            made[MAINTAINERS] = "".join(f"{name}\n" for name in sorted(maintainers)).encode()
+        yield Contents(made, pages, note)
 
 
 @contextmanager
@@ -60,12 +69,12 @@ def _alone(folder: Path) -> Iterator[Path]:
 
 def fetched_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
     """Folders of submissions with the payloads that published manifests point to."""
-    from vddbench.leaderboard.exchange import payload_download as sets
+    from vddbench.leaderboard.exchange import payload_download
 
     found, _ = local_submissions.find([cache / mirror.SUBMISSIONS])
     pointing = [each.folder / MANIFEST for each in found.values() if each.manifest.payload is not None]
-    sets.fetch_all(cache, sorted({path.relative_to(cache).as_posix() for path in pointing} & set(paths)))
-    return sorted((cache / sets.SETS).glob("*"))
+    payload_download.fetch_all(cache, sorted({path.relative_to(cache).as_posix() for path in pointing} & set(paths)))
+    return sorted((cache / payload_download.SETS).glob("*"))
 
 
 def table_files(target: Destination, board: Board, records: Path) -> dict[str, hub.Content]:

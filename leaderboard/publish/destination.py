@@ -11,6 +11,7 @@ import yaml
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish.cards import MARK, SAYS
+from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site import inventory
 from vddbench.system.home import home
 
@@ -39,7 +40,7 @@ class Destination:
 
 def check_results(repo: hub.Repo, there: hub.Listing) -> None:
     """Raises ValueError unless the repo is new, holds records alone, or has a README that `publish` wrote."""
-    others = [path for path in there.files if path != GIT and mirror.most_bytes(path) is None]
+    others = [path for path in there.files if path not in {GIT, MAINTAINERS} and mirror.most_bytes(path) is None]
     if not others or _is_new(repo, there):
         return
     if CARD in there.files and is_marked(hub.fetch(repo, CARD, there.sha, MAX_CARD_BYTES).read_bytes()):
@@ -95,7 +96,9 @@ def check_folder(folder: Path, kind: str) -> None:
         others = paths - ({CARD, inventory.NOTE, *mine.files} if mine is not None else set())
     else:
         marked = CARD in paths and is_marked((folder / CARD).read_bytes())
-        known = {path for path in paths if mirror.most_bytes(path) is not None or path in {CARD, EVAL, *TABLE_FILES}}
+        known = {
+            path for path in paths if mirror.most_bytes(path) is not None or path in {CARD, EVAL, MAINTAINERS, *TABLE_FILES}
+        }
         others = paths - (known if marked else set())
     if others:
         raise not_ours(str(folder), others)

@@ -1,4 +1,4 @@
-"""What there is here to publish: records, reviews and manifests by their path in a results repo; an outbox. No torch."""
+"""What there is here to publish: records and manifests by their path in a results repo; an outbox. No torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from tempfile import TemporaryDirectory
 
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish.destination import not_ours
-from vddbench.leaderboard.reviews import folder_of, parsed, review_files
 from vddbench.leaderboard.site import local_submissions
-from vddbench.records.files import address
 from vddbench.submissions.manifest import DATA, MANIFEST
 from vddbench.system.files import replacing, sha256_file
 from vddbench.system.progress import bar, say
@@ -34,8 +32,8 @@ class LocalFiles:
 
 
 def gather(results: Sequence[Path], submissions: Sequence[Path]) -> LocalFiles:
-    """Every record below the folders that verifies with its predictions, the reviews beside them and the manifests of the
-    distilled sets they are of. What is refused is named on stderr. Raises FileNotFoundError for a folder that isn't there."""
+    """Every record below the folders that verifies with its predictions, and the manifests of their distilled sets. What is
+    refused is named on stderr. Raises FileNotFoundError for a folder that isn't there."""
     for root in (*results, *submissions):
         if not root.is_dir():
             raise FileNotFoundError(f"there is no folder {root}; name those of your records with --results, "
@@ -53,34 +51,19 @@ def gather(results: Sequence[Path], submissions: Sequence[Path]) -> LocalFiles:
             files[f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}"] = each.folder / MANIFEST
             if each.folder.name == method and (each.folder / DATA).is_file():
                 payloads.append(each.folder)
-    for folder in dict.fromkeys(map(folder_of, results)):
-        files |= {f"{mirror.REVIEWS}/{path.relative_to(folder).as_posix()}": path for path in _reviews(folder)}
     return LocalFiles(files, tuple(payloads))
 
 
-def _reviews(folder: Path) -> Iterator[Path]:
-    """Files that are reviews and are called by their content; whether their records bear them out, the board says."""
-    for path in review_files(folder):
-        try:
-            _, text = parsed(path)
-            if not path.stem.endswith(f".{address(text)}"):
-                raise ValueError(f"review {path}: by its content it is called seedN.{address(text)}.json")
-        except (ValueError, OSError) as error:
-            say(f"left out: {str(error)[:500]}")
-        else:
-            yield path
-
-
 def whole_records_first(paths: Sequence[str]) -> list[list[str]]:
-    """What belongs into one commit: a record with its predictions, else a file alone. Reviews come last: they name records."""
+    """Files that belong into one commit: a record with its predictions, or a manifest."""
     groups: dict[str, list[str]] = {}
-    for path in sorted(paths, key=lambda path: (path.startswith(mirror.REVIEWS), path)):
+    for path in sorted(paths):
         groups.setdefault(path.rsplit(".", 1)[0], []).append(path)
     return list(groups.values())
 
 
 def is_content_named(path: str) -> bool:
-    """Records and reviews: what is there by the same path must hold the same."""
+    """Whether the path contains a hash of the content, so that every file of this path must be equal."""
     return not path.startswith(f"{mirror.SUBMISSIONS}/")
 
 

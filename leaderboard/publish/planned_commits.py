@@ -55,7 +55,7 @@ def told(paths: Mapping[str, hub.Content]) -> str:
     stems = {path.rsplit(".", 1)[0] for path in paths}
     counts = {
         name: sum(stem.startswith(f"{folder}/") for stem in stems)
-        for name, folder in (("records", mirror.RECORDS), ("reviews", mirror.REVIEWS), ("manifests", mirror.SUBMISSIONS))
+        for name, folder in (("records", mirror.RECORDS), ("manifests", mirror.SUBMISSIONS))
     }
     what = ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items() if count)
     tasks = sorted({path.split("/")[1] for path in paths})

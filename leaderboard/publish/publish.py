@@ -1,6 +1,6 @@
 """`vddbench publish`: records, tables and the board to the Hub. No torch, but for the previews of payloads that are here.
 
-Records, reviews and manifests are only ever added, at paths that their content gives, so publishers never conflict. Tables and
+Records and manifests are only ever added, at paths that their content gives, so publishers never conflict. Tables and
 board are made from all that the results repo holds at one commit and replace what was there; when somebody else has published
 in between, they are made again. Every step can be killed and repeated.
 """
@@ -20,6 +20,7 @@ from vddbench.leaderboard.publish.contents import made_from
 from vddbench.leaderboard.publish.destination import Destination, board_there, check_folder, check_results
 from vddbench.leaderboard.publish.local_files import copy, gather
 from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_due, tables_due
+from vddbench.leaderboard.reruns import MAINTAINERS, parse_maintainers
 from vddbench.leaderboard.site import inventory
 from vddbench.system.progress import bar, say
 
@@ -83,10 +84,16 @@ def regenerate(target: Destination, submissions: Sequence[Path], made: list[Plan
     before = board_there(target.space, space)
     pulled = mirror.pull(target.results, target.cache)
     files = {path: target.cache / path for path in pulled.paths}
-    with made_from(target, files, submissions, before) as found:
+    with made_from(target, files, submissions, before, maintainers_in(files)) as found:
         sha = send(tables_due(target.results, found.tables, hub.listing(target.results, pulled.sha)), pulled.sha, made)
         send(board_due(target.space, found.board, found.note, space, before), space.sha, made)
     return sha
+
+
+def maintainers_in(files: Mapping[str, Path]) -> frozenset[str]:
+    """The maintainers of a results repo with these files, and who publishes now."""
+    names = parse_maintainers(files[MAINTAINERS].read_bytes()) if MAINTAINERS in files else frozenset()
+    return names | {hub.whoami()}
 
 
 def send(due: Sequence[PlannedCommit], parent: str, made: list[PlannedCommit]) -> str:
@@ -108,7 +115,7 @@ def plan(target: Destination, results: Sequence[Path], submissions: Sequence[Pat
     if there is not NOTHING:
         pulled = mirror.pull(target.results, target.cache, revision=there.sha)
         files = {path: target.cache / path for path in pulled.paths}
-    with made_from(target, gathered.files | files, submissions, before) as found:
+    with made_from(target, gathered.files | files, submissions, before, maintainers_in(files)) as found:
         yield from tables_due(target.results, found.tables, there)
         yield from board_due(target.space, found.board, found.note, space, before)
 

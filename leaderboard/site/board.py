@@ -1,9 +1,9 @@
-"""What the site shows: ranked tables task by task, with the records and reviews behind every row. No torch."""
+"""What the site shows: ranked tables task by task, with the records and re-runs behind every row. No torch."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
 from vddbench.leaderboard.rank import TABLE, rank
-from vddbench.leaderboard.reviews import Reviewed, reviews
+from vddbench.leaderboard.reruns import Rerun, local_maintainers, reruns
 from vddbench.leaderboard.site.entries import Line, Table, page_of
 from vddbench.spec import FULL, Task
 
@@ -42,8 +42,8 @@ class Board:
     together: pd.DataFrame  # of `aggregate`, all students
     tables: tuple[Table, ...]
     evaluated: tuple[Evaluated, ...]
-    reviewed: Mapping[str, Sequence[Reviewed]]  # by the submission's sha256
-    left_out: tuple[str, ...]  # records and reviews that were refused, tables that can't be made
+    reruns: Mapping[str, Sequence[Rerun]]  # by the submission's sha256
+    left_out: tuple[str, ...]  # records that were refused, tables that can't be made
 
     @cached_property
     def overall(self) -> tuple[Overall, ...]:
@@ -74,19 +74,22 @@ class Board:
         return dict(sorted(found.items()))
 
 
-def board_of(roots: Sequence[Path]) -> Board:
-    """The board of all records under results folders. Raises FileNotFoundError when none is valid."""
+def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
+    """The board of all records under results folders. Raises FileNotFoundError when none is valid.
+
+    maintainers: user names whose re-runs verify an entry, beside those in MAINTAINERS files beside the folders.
+    """
     loaded = load(roots)
     if not loaded.evaluated:
         raise FileNotFoundError(
             f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`, or name a folder with "
             f"--results{''.join(f'; left out: {line}' for line in loaded.refused[:5])}"
         )
-    reviewed, refused = reviews(roots)
+    again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
     found, others = majority(loaded.evaluated)
     rows, problems = ranked(found)
     together, more = aggregated(found)
-    return assembled(rows, found, reviewed, together, [*loaded.refused, *others, *refused, *problems, *more])
+    return assembled(rows, found, again, together, [*loaded.refused, *others, *refused, *problems, *more])
 
 
 def aggregated(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
@@ -119,7 +122,7 @@ def ranked(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
 def assembled(
     rows: pd.DataFrame,
     found: Sequence[Evaluated],
-    reviewed: Mapping[str, Sequence[Reviewed]],
+    again: Mapping[str, Sequence[Rerun]],
     together: pd.DataFrame | None = None,
     left_out: Sequence[str] = (),
 ) -> Board:
@@ -139,10 +142,10 @@ def assembled(
             row={str(name): value for name, value in row.items()},
             evaluated=tuple(one for sha in hashes for one in of_line[sha]),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
-            reviewed=tuple(each for sha in hashes for each in reviewed.get(sha, ()) if each.student == row["student"]),
+            reruns=tuple(each for sha in hashes for each in again.get(sha, ()) if each.student == row["student"]),
         )
         groups[row["task"], row["student"], row["track"]].append(line)
-    return Board(rows, together, tuple(_tables(groups)), tuple(found), reviewed, tuple(left_out))
+    return Board(rows, together, tuple(_tables(groups)), tuple(found), again, tuple(left_out))
 
 
 def _tables(groups: Mapping[tuple[str, str, str], list[Line]]) -> list[Table]:

@@ -7,7 +7,7 @@ that nothing else could run. Tables are plain HTML: the script sorts and filters
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from vddbench.leaderboard.evidence import Evaluated
@@ -23,13 +23,13 @@ from vddbench.system.progress import bar
 MAX_LEFT_OUT, LEFT_OUT_LETTERS = 20, 500  # on the front page; `vddbench rank` and `publish` name them all
 
 
-def build(results: Sequence[Path], submissions: Sequence[Path], out: Path) -> Path:
+def build(results: Sequence[Path], submissions: Sequence[Path], out: Path, maintainers: Collection[str] = ()) -> Path:
     """Writes the site into `out` and returns its `index.html`. Other files in `out` are left alone; pages of an earlier build
     that are no more are removed.
 
     Raises FileNotFoundError when no record is valid, OSError when `out` can't be written.
     """
-    board = board_of(results)
+    board = board_of(results, maintainers)
     found, refused = local_submissions.find(submissions)
     site = Site(out, newest_of(board), hidden=(*results, *submissions))
     index = write(site, board, found, refused)
@@ -144,7 +144,7 @@ def _submission_page(
         looked=looked,
         commands=instructions.commands(evaluated, manifest, spec, site.results_repo),
         bibtex=instructions.bibtex(records, manifest),
-        reviews=board.reviewed.get(records[0].submission_sha256, ()),
+        reruns=board.reruns.get(records[0].submission_sha256, ()),
         tables=[(table, line) for table in board.tables for line in table.lines if page in line.pages],
         root="../" * len(PurePosixPath(page).parts),
     )

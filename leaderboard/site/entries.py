@@ -1,4 +1,4 @@
-"""A row of a table and a table of the board, with the records and reviews they stand on. No torch."""
+"""A row of a table and a table of the board, with the records and re-runs they stand on. No torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.reviews import Reviewed
+from vddbench.leaderboard.reruns import Rerun
 from vddbench.records.files import path_of
 from vddbench.records.record import Record
 from vddbench.spec import Task
@@ -28,7 +28,7 @@ class Line:
     row: Mapping[str, Any]  # of `rank`
     evaluated: tuple[Evaluated, ...]
     students: tuple[str, ...]  # networks with records of the same distilled sets
-    reviewed: tuple[Reviewed, ...]
+    reruns: tuple[Rerun, ...]
 
     @property
     def method(self) -> str:
@@ -65,12 +65,12 @@ class Line:
     @property
     def verified_by(self) -> tuple[str, ...]:
         """Maintainers whose re-run came out; where that can't be told, it has not."""
-        return tuple(dict.fromkeys(each.by for each in self.reviewed if each.kind == "verified" and each.inside))
+        return tuple(dict.fromkeys(each.by for each in self.reruns if each.kind == "verified" and each.inside))
 
     @property
     def reproductions(self) -> int:
         """Re-runs by others whose number came out, one of each record and person."""
-        return sum(each.kind == "reproduced" and bool(each.inside) for each in self.reviewed)
+        return sum(each.kind == "reproduced" and bool(each.inside) for each in self.reruns)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 
 from tests.builders.records import a_record
 from vddbench.data.store import Store
-from vddbench.leaderboard.reviews import folder_of, path_in
+from vddbench.leaderboard.exchange.mirror import RECORDS, files_of
+from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.records.files import read_record, write_record
 from vddbench.records.predictions import Predictions
-from vddbench.records.record import Environment, Review
+from vddbench.records.record import Environment
 from vddbench.spec import Manifest
-from vddbench.system.files import sha256_file
 
 SCRIPT = "<script>document.title='owned'</script>"
 IMAGE = '"><img src=x onerror="document.title=\'owned\'">'
@@ -62,18 +62,14 @@ def stated(root: Path, task: str, method: str, sha256: str, **fields: Any) -> Pa
     return folder
 
 
-def reviewed(results: Path, method: str, by: str) -> None:
-    """A maintainer's re-run of a method's first student, with the same answers."""
-    first = next(results.glob(f"*/{method}@*/convnet3d/seed0.json"))
-    record, predictions = read_record(first)
-    rerun = write_record(
-        results, record.model_copy(update={"date": "2026-02-02T00:00:00Z", "train_seconds": 2.0}), predictions, beside=True
-    )
-    review = Review(kind="verified", by=by, of=sha256_file(first), rerun=sha256_file(rerun), date="2026-02-03T00:00:00Z")
-    text = review.model_dump_json().encode()
-    path = path_in(folder_of(results), record, text)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text)
+def run_again(results: Path, method: str, by: str) -> None:
+    """A maintainer's re-run of a method's first student, with the same answers, as it is published."""
+    record, predictions = read_record(next(results.glob(f"*/{method}@*/convnet3d/seed0.json")))
+    record = record.model_copy(update={"by": by, "date": "2026-02-03T00:00:00Z", "train_seconds": 2.0})
+    path = write_record(results.parent / "again", record, predictions)
+    for published, file in files_of(path, record).items():
+        file.rename(results / Path(published).relative_to(RECORDS))
+    (results.parent / MAINTAINERS).write_text(f"{by}\n")
 
 
 def harmful(root: Path, store: Store) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders.sites import HARM, harmful, recorded, reviewed
+from tests.builders.sites import HARM, harmful, recorded, run_again
 from tests.builders.stores import SIZE, longer
 from tests.tools.thousand import made_up, timed
 from vddbench.data.build import build_store
@@ -58,7 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorded(root / "results", store, "good", [0.7] * 3, payload_bytes=90_000, student="convnet_gru", protocol_hash="3" * 64)
     recorded(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
     harmful(root, store)
-    reviewed(root / "results", "small", "maintainer")
+    run_again(root / "results", "small", "maintainer")
     return build([root / "results"], [root / "submissions"], root / "site")
 
 

@@ -85,7 +85,7 @@ def test_records_tables_card_and_board_are_published_once(hub: Hub, tmp_path: Pa
     names = [path for path in results if path.startswith("records/")]
     assert len(names) == 12 and names[0].startswith("records/toy-ipc1/mine@6d696e65/convnet3d/seed0.")
     assert {path for path in results if path not in names} == {
-        "README.md", "tables/leaderboard.parquet", "tables/records.parquet", "tables/reported.parquet"
+        "MAINTAINERS", "README.md", "tables/leaderboard.parquet", "tables/records.parquet", "tables/reported.parquet"
     }  # fmt: skip
     assert b"| mine" in results["README.md"] and b"sdk: static" in space["README.md"] and space["index.html"]
     before = all_commits(hub)
@@ -279,12 +279,11 @@ def test_a_strangers_record_that_does_not_verify_is_named_and_left_out(
             "records/toy-ipc1/mine@6d696e65/convnet3d/seed9.0123456789abcdef.json": b"x" * 2_000_000,
             "records/../../../escaped.json": b"{}",
             "submissions/toy-ipc1/mine@6d696e65/manifest.json": b"[" * 1000,
-            "reviews/toy-ipc1/mine@6d696e65/convnet3d/seed0.0123456789abcdef.json": b"{}",
         },
     )
     assert publishing(root) == []  # its records are those there were
     told = capsys.readouterr().err
-    assert "liar" in told and "2,000,000 bytes" in told and "review" in told
+    assert "liar" in told and "2,000,000 bytes" in told
     assert {row["method"] for row in table(hub)} == {"mine"} and not list(tmp_path.rglob("escaped.json"))
 
 
@@ -581,7 +580,9 @@ def test_local_trees_are_what_would_be_published(hub: Hub, tmp_path: Path) -> No
     write_trees(TARGET, [root], [], out)
     assert not hub.asked
     publishing(root)
-    assert (files_of(out / "datasets" / RESULTS), files_of(out / "spaces" / SPACE)) == both(hub)
+    results, space = both(hub)
+    assert results.pop("MAINTAINERS") == b"owner\n"  # without a network nobody knows who publishes
+    assert (files_of(out / "datasets" / RESULTS), files_of(out / "spaces" / SPACE)) == (results, space)
     assert not [path for path in out.rglob(".*")]
 
 
@@ -658,26 +659,24 @@ def test_an_outbox_half_written_is_completed(tmp_path: Path) -> None:
     assert files_of(out) == whole
 
 
-def test_a_review_is_published_beside_its_records(hub: Hub, tmp_path: Path) -> None:
-    from hashlib import sha256
-
-    from vddbench.leaderboard.reviews import folder_of, path_in
-    from vddbench.records.record import Review
-
+def test_re_runs_are_published_as_records_and_those_by_maintainers_verify(hub: Hub, tmp_path: Path) -> None:
     root = recorded(tmp_path / "results", seeds=1)
-    original = next(root.rglob("seed0.json"))
-    again_of = {"submission_sha256": sha_of("mine"), "date": "2026-03-01T00:00:00Z", "train_seconds": 2.0}
-    rerun = write_record(root, a_record(**again_of), GOOD, beside=True)
-    of, again = (sha256(path.read_bytes()).hexdigest() for path in (original, rerun))
-    review = Review(kind="verified", by="maintainer", of=of, rerun=again, date="2026-03-01T00:00:00Z")
-    text = review.model_dump_json().encode()
-    path = path_in(folder_of(root), a_record(submission_sha256=sha_of("mine")), text)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text)
-    path.with_name("seed0.0123456789abcdef.json").write_bytes(text)  # not what its name says
-    assert publishing(root)[0] == "Add 2 records, 1 review of toy-ipc1"
-    assert [row["verified_by"] for row in table(hub)] == [["maintainer"]]
-    assert publishing(root) == []
+    again = {"submission_sha256": sha_of("mine"), "date": "2026-03-01T00:00:00Z"}
+    for by, seconds in (("owner", 2.0), ("jane", 3.0)):
+        write_record(tmp_path / by, a_record(**again, train_seconds=seconds, by=by), GOOD)
+    assert publishing(root, tmp_path / "owner", tmp_path / "jane")[0] == "Add 3 records of toy-ipc1"
+    assert [(row["verified_by"], row["reproductions"]) for row in table(hub)] == [(["owner"], 1)]
+    assert sorted(str(row["by"]) for row in table(hub, "records")) == ["None", "jane", "owner"]
+    assert publishing(root, tmp_path / "owner", tmp_path / "jane") == []
+
+
+def test_who_publishes_becomes_a_maintainer_and_others_stay(hub: Hub, tmp_path: Path) -> None:
+    root = recorded(tmp_path / "results")
+    publishing(root)
+    assert hub.repo(RESULTS).files()["MAINTAINERS"] == b"owner\n"
+    hub.put(RESULTS, {"MAINTAINERS": b"somebody\n"})
+    assert publishing(root) == ["Regenerate the tables"]
+    assert hub.repo(RESULTS).files()["MAINTAINERS"] == b"owner\nsomebody\n"
 
 
 def test_a_release_is_a_tag_that_does_not_move(hub: Hub, tmp_path: Path) -> None:

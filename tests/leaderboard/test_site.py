@@ -18,10 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.builders.records import GOOD, a_record, seeds
-from tests.builders.sites import HARM, harmful, recorded, reviewed, stated
+from tests.builders.sites import HARM, harmful, recorded, run_again, stated
 from vddbench.commands.site import site
 from vddbench.data.store import Store
-from vddbench.leaderboard.reviews import Reviewed
+from vddbench.leaderboard.reruns import Rerun
 from vddbench.leaderboard.site import instructions, inventory, local_submissions, protocol_page
 from vddbench.leaderboard.site.board import aggregated, assembled, board_of, ranked
 from vddbench.leaderboard.site.build import MAX_LEFT_OUT, build, build_published
@@ -75,7 +75,7 @@ def folders(tiny: Store, tiny_random: Path, tmp_path_factory: pytest.TempPathFac
     recorded(root / "results", tiny, "good", [0.7, 0.7], payload_bytes=1000, student="convnet_gru", protocol_hash="3" * 64)
     recorded(root / "results", tiny, "random", [0.3], submission_sha256=sha, student="convnet_gru", protocol_hash="3" * 64)
     recorded(root / "results", tiny, "as_good", [0.9, 0.92, 0.9])
-    reviewed(root / "results", "as_good", "maintainer")
+    run_again(root / "results", "as_good", "maintainer")
     shutil.copytree(tiny_random.parents[1], root / "submissions")
     harmful(root, tiny)
     return root
@@ -380,12 +380,12 @@ def test_re_runs_count_when_the_number_came_out_again() -> None:
     found = [*seeds("a", [0.5, 0.5, 0.5]), *seeds("random", [0.1] * 3)]
     sha = found[0].record.submission_sha256
 
-    def by(who: str, kind: str, inside: bool | None) -> Reviewed:
-        return Reviewed(kind, who, "2026-01-01T00:00:00Z", "convnet3d", 0, 0.5, 0.5, inside)  # type: ignore[arg-type]
+    def by(who: str, kind: str, inside: bool | None) -> Rerun:
+        return Rerun(kind, who, "2026-01-01T00:00:00Z", "convnet3d", 0, 0.5, 0.5, inside)  # type: ignore[arg-type]
 
     rows, _ = ranked(found)
-    reviews = [by("m", "verified", True), by("n", "verified", False), by("x", "reproduced", True), by("y", "reproduced", False)]
-    line = assembled(rows, found, {sha: reviews}).tables[0].lines[0]
+    again = [by("m", "verified", True), by("n", "verified", False), by("x", "reproduced", True), by("y", "reproduced", False)]
+    line = assembled(rows, found, {sha: again}).tables[0].lines[0]
     assert (line.method, line.verified_by, line.reproductions) == ("a", ("m",), 1)
 
 
@@ -393,7 +393,7 @@ def test_who_ran_it_again_stands_in_the_row_and_on_the_page(built_site: Path) ->
     rows = re.findall(r"<tr[^>]*data-verified.*?</tr>", built_site.read_text(), re.DOTALL)
     assert len(rows) == 1 and ">as_good<" in rows[0] and "maintainer" in rows[0]
     text = Parsed(next(built_site.parent.glob("s/*/as_good@*/index.html")).read_text()).text
-    assert "Trained again by others" in text and "verified" in text and "inside" in text and "2026-02-03" in text
+    assert "Trained again by others" in text and "verified" in text and "contains 0" in text and "2026-02-03" in text
 
 
 def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) -> None:

@@ -1,4 +1,4 @@
-"""`vddbench submit`, `verify`, `pull` and `reproduce`: what goes between people by the Hub. Mounted in cli.main."""
+"""`vddbench submit`, `verify`, `pull` and `reproduce`: exchange of sets and records on the Hub."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Device, Results, Roots, friendly, parse_task
+from vddbench.commands.options import Device, Roots, friendly, parse_task
 from vddbench.system.progress import clean, say
 
 ResultsRepo = Annotated[str, typer.Option(help="the results repo on the Hub, ORG/vddbench-results")]
 Submissions = Annotated[Path, typer.Option(help="folder of the submissions")]
-PUBLISHED = Path("published")
+Reruns = Annotated[Path | None, typer.Option(help="results folder of your own re-runs (default reruns/NAME)")]
+By = Annotated[str | None, typer.Option(help="your name (default: your user name on the Hub)")]
+PUBLISHED, RERUNS = Path("published"), Path("reruns")
 
 
 def echo(line: str) -> None:
@@ -27,10 +29,12 @@ def submit(
         str | None, typer.Option(help="OWNER/NAME for the distilled set (default YOU/vddbench-TASK-METHOD)")
     ] = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
-    licence: Annotated[str, typer.Option(help="of the distilled set, as the Hub calls it, e.g. cc-by-4.0")] = "unknown",
+    licence: Annotated[
+        str, typer.Option(help="licence of the distilled set, an identifier of the Hub, e.g. cc-by-4.0")
+    ] = "unknown",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be uploaded; upload nothing")] = False,
 ) -> None:
-    """Publish a distilled set as a dataset of yours and propose its records for the board, as a pull request."""
+    """Publish a distilled set as a dataset of yours and propose its records for the board in a pull request."""
     from vddbench.leaderboard.exchange.submit import submit as run
 
     run(path, results_repo, repo=repo, results=results, licence=licence, dry_run=dry_run, echo=echo)
@@ -42,37 +46,40 @@ def verify(
         str, typer.Argument(metavar="PR|SUBMISSION", help="number of a pull request, or submissions/TASK/METHOD")
     ],
     results_repo: Annotated[str | None, typer.Option(help="with a pull request: ORG/vddbench-results")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="students of each network to train again, drawn by lot here")] = 3,
-    results: Annotated[
-        Path | None, typer.Option(help="folder of the records (default results; of a pull request verifying/results)")
-    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how many claimed seeds of each student to train again")] = 3,
+    results: Annotated[Path, typer.Option(help="with a folder: folder of its records")] = Path("results"),
     submissions: Submissions = Path("submissions"),
-    into: Annotated[Path, typer.Option(help="where copies of pull requests go")] = Path("verifying"),
-    by: Annotated[str | None, typer.Option(help="with a folder: your name (default: as the Hub knows you)")] = None,
-    push: Annotated[bool, typer.Option("--push", help="commit re-runs and reviews to the pull request")] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="--push, then merge what was verified and nothing else")] = False,
+    into: Annotated[Path, typer.Option(help="with a pull request: folder of its copy and of your re-runs")] = Path("verifying"),
+    reruns: Reruns = None,
+    by: By = None,
+    push: Annotated[bool, typer.Option("--push", help="add your re-runs to the pull request")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="--push, then merge exactly what was verified")] = False,
     device: Device = None,
 ) -> None:
-    """For maintainers: check a submission, train a sample of its students again, say whether they come out as they should."""
+    """For maintainers: check a submission, train claimed students again and compare own scores with the claimed ones.
+
+    Ends with exit code 1 if a claim is above your own result by more than the 95 % interval of the difference allows. Can be
+    interrupted and repeated.
+    """
     from vddbench import hub
-    from vddbench.leaderboard.exchange.verdict import user_name
-    from vddbench.leaderboard.exchange.verify import verify_pull_request, verify_submission
+    from vddbench.leaderboard.exchange.verify import verify_folder, verify_pull_request
     from vddbench.system.device import named_device
 
     place = named_device(device) if device else None
     if not target.isdecimal():
         if push or merge:
-            raise LookupError(f"{'--merge' if merge else '--push'} goes with the number of a pull request")
-        me = user_name(by) if by is not None else hub.whoami()
-        verify_submission(Path(target), by=me, count=seeds, results=results or Path("results"), echo=echo, device=place)
+            raise LookupError(f"{'--merge' if merge else '--push'} needs the number of a pull request, not a folder")
+        me = _name(by)
+        own = reruns or RERUNS / me
+        verify_folder(Path(target), by=me, count=seeds, results=results, own=own, echo=echo, device=place)
         return
     if results_repo is None:
-        raise LookupError(f"pull request {target} of which --results-repo ORG/vddbench-results?")
-    if by is not None:
-        raise LookupError("a pull request is verified in the name that the Hub knows: leave --by out")
+        raise LookupError(f"pull request {target} needs --results-repo ORG/vddbench-results")
+    if by is not None or reruns is not None:
+        raise LookupError("--by and --reruns go with a folder; a pull request is verified under your user name on the Hub")
     verify_pull_request(
-        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, results=results or into / "results",
-        into=into, push=push, merge=merge, echo=echo, device=place,
+        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, into=into, push=push, merge=merge, echo=echo,
+        device=place,
     )  # fmt: skip
 
 
@@ -81,24 +88,24 @@ def pull(
     results_repo: ResultsRepo,
     task: Annotated[list[str] | None, typer.Option(help="only this task; may be repeated")] = None,
     into: Annotated[Path, typer.Option(help="folder of the copy")] = PUBLISHED,
-    submissions: Annotated[bool, typer.Option("--submissions", help="the distilled sets, too")] = False,
+    submissions: Annotated[bool, typer.Option("--submissions", help="also fetch the distilled sets")] = False,
 ) -> None:
-    """Fetch published records, reviews and manifests; only what is missing. The copy's records/ is a folder of results."""
+    """Fetch the published records and manifests that are missing here. The copy's records/ is a results folder."""
     from vddbench import hub
     from vddbench.leaderboard.exchange import mirror
 
     tasks = [str(parse_task(name)) for name in task or ()]
     repo = hub.Repo(results_repo)
-    found = mirror.pull(repo, into, tasks)
-    if tasks and not found.paths:
+    pulled = mirror.pull(repo, into, tasks)
+    kinds = (mirror.RECORDS, mirror.SUBMISSIONS)
+    counts = {kind: sum(path.startswith(f"{kind}/") and path.endswith(".json") for path in pulled.paths) for kind in kinds}
+    if tasks and not any(counts.values()):
         raise LookupError(f"{repo} has nothing of {', '.join(tasks)}; without --task everything is fetched")
-    kinds = {kind: sum(path.startswith(f"{kind}/") and path.endswith(".json") for path in found.paths) for kind in
-             (mirror.RECORDS, mirror.REVIEWS, mirror.SUBMISSIONS)}  # fmt: skip
-    say(f"{into}: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; {found.fetched} files were new")
+    say(f"{into}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}; {pulled.fetched} new files")
     if submissions:
         from vddbench.leaderboard.exchange.payload_download import SETS, fetch_all
 
-        say(f"{fetch_all(into, found.paths)} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
+        say(f"{fetch_all(into, pulled.paths)} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
     echo(f"vddbench rank --results {into / mirror.RECORDS}")
 
 
@@ -106,15 +113,34 @@ def pull(
 def reproduce(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="a record's .json, local or in published/records")],
     submissions: Submissions = Path("submissions"),
-    results: Results = Path("results"),
-    by: Annotated[str | None, typer.Option(help="your name (default: as the Hub knows you)")] = None,
-    push: Annotated[bool, typer.Option("--push", help="propose the re-run and its review as a pull request")] = False,
+    reruns: Reruns = None,
+    by: By = None,
+    push: Annotated[bool, typer.Option("--push", help="propose your record in a pull request")] = False,
     results_repo: Annotated[str | None, typer.Option(help="with --push: ORG/vddbench-results")] = None,
     device: Device = None,
 ) -> None:
-    """Train the student of a record again and say whether its score comes out. Can be interrupted and repeated."""
+    """Train the student of a record again, with the same seed, and compare both scores. Can be interrupted and repeated."""
+    from vddbench import hub
     from vddbench.leaderboard.exchange.reproduce import reproduce as run
     from vddbench.system.device import named_device
 
+    if push and results_repo is None:
+        raise LookupError("--push needs --results-repo ORG/vddbench-results")
+    me = _name(by)
+    if push and by is not None and me != hub.whoami():
+        raise LookupError(f"--by {me} with --push: the pull request is opened by {hub.whoami()}; leave --by out")
+    push_to = hub.Repo(results_repo) if push and results_repo is not None else None
     place = named_device(device) if device else None
-    run(record, submissions=submissions, results=results, by=by, push=push, results_repo=results_repo, echo=echo, device=place)
+    run(record, by=me, own=reruns or RERUNS / me, submissions=submissions, push_to=push_to, echo=echo, device=place)
+
+
+def _name(by: str | None) -> str:
+    from vddbench import hub
+    from vddbench.leaderboard.exchange.rerun import user_name
+
+    if by is not None:
+        return user_name(by)
+    try:
+        return hub.whoami()
+    except (PermissionError, ConnectionError) as error:
+        raise type(error)(f"{error}; or give your name with --by NAME") from None

@@ -230,10 +230,12 @@ def evaluate_cell(
     force: bool,
     device: torch.device,
     halvings: int = 0,
+    by: str | None = None,
 ) -> Path:
     """One record: the one that is there, or a new one. A damaged one is set aside, never deleted, and made again.
 
-    halvings: of the clips a forward pass, after memory ran out; the gradient stays that of the whole batch.
+    halvings: of the clips a forward pass, after memory ran out; the gradient stays that of the whole batch. by: who runs the
+    cell again, for a re-run.
     """
     manifest = scored.submission.manifest
     path = cell_path(results, manifest.cell, student, seed)
@@ -247,7 +249,7 @@ def evaluate_cell(
     with interruptible() as stop:
         unfinished = Unfinished(kept, about, stop)
         record, predictions = evaluate_seed(scored, student, seed, device, unfinished, halvings)
-        path = _written(results, record, predictions, path, force)
+        path = _written(results, record.model_copy(update={"by": by}), predictions, path, force)
         unfinished.drop()
     if stop:  # while it was tested
         raise KeyboardInterrupt

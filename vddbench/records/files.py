@@ -193,9 +193,10 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
         raise ValueError(f"record {path}: payload_bytes = {record.payload_bytes:,} are over budget_bytes = {budget:,}")
 
 
-def record_files(root: Path) -> Iterator[Path]:
-    """All record files under a results folder, sorted; no reruns (`--force`), nothing that was set aside."""
-    for path in all_record_files(root):
+def record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
+    """All record files under a results folder, sorted; no reruns (`--force`), nothing that was set aside. cell: only those of
+    TASK/METHOD@SHA8."""
+    for path in all_record_files(root, cell):
         if not RERUN.fullmatch(path.stem):
             yield path
 

@@ -103,15 +103,3 @@ class Record(Frozen):
     def cell(self) -> str:
         """TASK/METHOD[-sN]@SHA8, the address of its submission."""
         return cell_of(self.task, self.folder, self.submission_sha256)
-
-
-class Review(Frozen):
-    """Somebody's re-run of a record: the same submission, student and seed, trained again. Whether it bears the record out is
-    computed from the two records, never read from here."""
-
-    format: Literal[1] = 1
-    kind: Literal["reproduced", "verified"]  # verified: by a maintainer, who checked the submission as well
-    by: UserName
-    of: Sha256  # the record's JSON file
-    rerun: Sha256  # the JSON file of the re-run's record
-    date: Time

@@ -1,0 +1,151 @@
+"""Re-runs: records that name who made them (`Record.by`), matched with the author's record of the same cell.
+
+A cell is one submission, student and seed. Whether a re-run agrees with the author is computed from the predictions of both.
+A re-run by a maintainer verifies the entry, one by anybody else reproduces it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from vddbench.data.fingerprint import same_data
+from vddbench.leaderboard.bootstrap import Apart, apart, draw, drawn_videos
+from vddbench.leaderboard.evidence import Evaluated, Loaded
+from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.records.record import Record, UserName
+
+MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name a line
+MAX_MAINTAINERS_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A re-run of an author's record."""
+
+    kind: Literal["reproduced", "verified"]  # verified: by a maintainer
+    by: str
+    date: str
+    student: str
+    seed: int
+    original_top1: float
+    top1: float
+    inside: bool | None  # does the 95 % interval of the difference contain 0? None: too few students for an interval
+
+
+def is_user_name(text: str) -> bool:
+    """Whether a record's `by` may hold this text."""
+    try:
+        TypeAdapter(UserName).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def parse_maintainers(text: bytes) -> frozenset[str]:
+    """The names in a MAINTAINERS file. Raises ValueError for a line that is not a user name."""
+    names = text.decode(errors="replace").split()
+    wrong = [name for name in names if not is_user_name(name)]
+    if wrong:
+        raise ValueError(f"{MAINTAINERS} contains {wrong[0][:80]!r}; allowed: one Hub user name a line")
+    return frozenset(names)
+
+
+def local_maintainers(roots: Iterable[Path]) -> frozenset[str]:
+    """The names in the MAINTAINERS files beside results folders, e.g. published/MAINTAINERS. Raises ValueError, OSError."""
+    files = [path for path in {root.resolve().parent / MAINTAINERS for root in roots} if path.is_file()]
+    for path in files:
+        if path.stat().st_size > MAX_MAINTAINERS_BYTES:
+            raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_MAINTAINERS_BYTES:,}")
+    return frozenset().union(*(parse_maintainers(path.read_bytes()) for path in files))
+
+
+def reruns(loaded: Loaded, maintainers: Collection[str]) -> tuple[dict[str, list[Rerun]], list[str]]:
+    """Re-runs by the sha256 of their submission, and one line for each record that is not a re-run of an author's record.
+
+    If one person ran a cell several times, the earliest re-run counts.
+    """
+    authors = {key_of(one.record): one for one in loaded.evaluated}
+    first: dict[tuple[str, tuple[str, str, int]], Evaluated] = {}
+    refused = []
+    for rerun in sorted(loaded.reruns, key=lambda one: (one.record.date, str(one.path))):
+        author = authors.get(key_of(rerun.record))
+        if problem := "there is no author's record of this cell" if author is None else mismatch(author, rerun):
+            refused.append(f"re-run {rerun.path}: {problem}")
+        else:
+            first.setdefault((str(rerun.record.by), key_of(rerun.record)), rerun)
+    groups: dict[tuple[str, str, str], list[Evaluated]] = defaultdict(list)
+    for (by, (sha256, student, _)), rerun in first.items():
+        groups[by, sha256, student].append(rerun)
+    found: dict[str, list[Rerun]] = defaultdict(list)
+    for (by, sha256, student), own in groups.items():
+        claimed = [authors[key_of(rerun.record)] for rerun in own]
+        of_student = [one.hits for (sha, name, _), one in authors.items() if (sha, name) == (sha256, student)]
+        apart_by = difference([one.hits for one in claimed], [one.hits for one in own], own[0].groups, of_student)
+        found[sha256] += [
+            Rerun(
+                kind="verified" if by in maintainers else "reproduced",
+                by=by,
+                date=rerun.record.date,
+                student=student,
+                seed=rerun.record.seed,
+                original_top1=author.record.top1,
+                top1=rerun.record.top1,
+                inside=None if np.isnan(apart_by.low) else apart_by.low <= 0 <= apart_by.high,
+            )
+            for author, rerun in zip(claimed, own, strict=True)
+        ]
+    return {sha256: sorted(several, key=lambda one: (one.date, one.by, one.seed)) for sha256, several in found.items()}, refused
+
+
+def key_of(record: Record) -> tuple[str, str, int]:
+    """The submission's sha256, student and seed."""
+    return record.submission_sha256, record.student, record.seed
+
+
+def mismatch(author: Evaluated, rerun: Evaluated) -> str:
+    """Why a record is not a re-run of the author's record of its cell; empty if it is one."""
+    one, other = author.record, rerun.record
+    fields = ("task", "method", "distill_seed", "protocol_hash")
+    differ = [name for name in fields if getattr(one, name) != getattr(other, name)]
+    differ += [] if same_data(one, other) else ["store_digest"]
+    differ += [] if np.array_equal(author.labels, rerun.labels) and np.array_equal(author.groups, rerun.groups) else ["labels"]
+    if differ:
+        return f"it differs from the author's record {author.path} in {', '.join(differ)}"
+    return f"it has the seconds and the machine of {author.path}: a copy, not a re-run" if is_copy(one, other) else ""
+
+
+def is_copy(one: Record, other: Record) -> bool:
+    """Two trainings never take the same seconds to the last digit."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("environment", "train_seconds", "test_seconds"))
+
+
+def difference(
+    claimed: Sequence[np.ndarray], own: Sequence[np.ndarray], groups: np.ndarray, of_student: Sequence[np.ndarray]
+) -> Apart:
+    """Claimed minus own top-1 of the same cells, with its 95 % interval over test videos and students.
+
+    The spread of students is that of the re-runs: an author could widen the interval by claims that spread. If there are fewer
+    than MIN_SEEDS re-runs, it is that of all claimed students; the interval is NaN if these are too few as well.
+
+    claimed, own: for each cell [videos] bool, whether the answer is right. groups: as in `drawn_videos`. of_student: as
+    `claimed`, of all seeds of the student.
+    """
+    if all(np.array_equal(one, other) for one, other in zip(claimed, own, strict=True)):
+        return Apart(0.0, 0.0, 0.0, 1.0)
+    videos = drawn_videos(groups, "re-run")
+    claims, rerun = (draw([np.array(hits)], videos, key) for hits, key in ((claimed, "claimed"), (own, "own")))
+    spread = own if len(own) >= MIN_SEEDS else of_student
+    if len(spread) < MIN_SEEDS or videos.clusters < 2:
+        return Apart(claims.score - rerun.score, np.nan, np.nan, np.nan)
+    students = draw([np.array(spread)], videos, "students")
+    scale = 2 * len(spread) / len(own)  # from the variance of one mean of the spread's size to a difference of two of `own`'s
+    claims = replace(claims, seed=np.zeros_like(students.seed), freedom=students.freedom, twice=0.0)
+    rerun = replace(rerun, seed=students.seed * scale**0.5, freedom=students.freedom, twice=students.twice * scale)
+    return apart(claims, rerun)
