@@ -95,7 +95,7 @@ class SoftFrames:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         frames = self.frames.exact().clips
-        stored = quantise(frames, torch.uint8, [])
+        stored = quantise(frames)
         times = torch.arange(frames.shape[1], dtype=torch.float16).repeat(len(frames), 1)  # exact up to 2,048
         labels = self.distributions().detach().cpu().to(torch.float16)
         return {"frames": stored.pop("pixels"), "times": times, **stored, "labels": labels}

@@ -33,6 +33,6 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     for label in range(train.spec.num_classes):
         for rows in np.array_split(rng.permutation(rows_of(train, label, ipc)), ipc):
             means.append(train.clips(rows, train.random_starts(rows, rng)).float().mean(0))
-    stored = quantise(torch.stack(means), torch.uint8, [])
+    stored = quantise(torch.stack(means))
     labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)
     return Distilled(tensors={"clips": stored.pop("pixels"), **stored, "labels": narrow_labels(labels, train.spec)})

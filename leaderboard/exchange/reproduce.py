@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from vddbench import hub
-from vddbench.evaluation.evaluate import open_scored
+from vddbench.evaluation.evaluate import open_ready
 from vddbench.leaderboard.exchange import card, mirror, payload_download
 from vddbench.leaderboard.exchange.rerun import (
     Comparison,
@@ -45,7 +45,7 @@ def reproduce(
     if push_to is not None:
         check_published(claim, push_to)
     check_writable(own)
-    scored = open_scored(submission_of(claim, submissions))
+    scored = open_ready(submission_of(claim, submissions))
     check_comparable(scored, claim)
     again = run_again(scored, claim, own, by, device or best_device())
     others, _ = records_in(claim.path.parents[3], claim.record.cell)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vddbench.data.fingerprint import same_data
-from vddbench.evaluation.evaluate import Scored, evaluate_cell, identity, measured, tested_videos
+from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell, identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import Apart
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import difference, is_user_name
@@ -105,7 +105,7 @@ def records_in(root: Path, cell: str) -> tuple[list[VerifiedRecord], list[str]]:
     return records, refused
 
 
-def check_comparable(scored: Scored, claim: VerifiedRecord) -> None:
+def check_comparable(scored: ReadySubmission, claim: VerifiedRecord) -> None:
     """Raises ValueError unless a student trained here has the same expected score: submission, prepared store with its test
     videos, protocol and everything that follows from them must be equal."""
     record = claim.record
@@ -126,7 +126,7 @@ def check_comparable(scored: Scored, claim: VerifiedRecord) -> None:
         )
 
 
-def run_again(scored: Scored, claim: VerifiedRecord, own: Path, by: str, device: torch.device) -> VerifiedRecord:
+def run_again(scored: ReadySubmission, claim: VerifiedRecord, own: Path, by: str, device: torch.device) -> VerifiedRecord:
     """The record of the claim's cell by `by` in the results folder `own`: the one that exists, or a newly trained one."""
     record = claim.record
     made = read_one(evaluate_cell(scored, record.student, record.seed, own, False, device, by=by))

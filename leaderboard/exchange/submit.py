@@ -6,13 +6,10 @@ dataset repo and one pull request.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from vddbench import hub
 from vddbench.leaderboard.exchange import card, mirror, ownership, payload_download
@@ -20,11 +17,11 @@ from vddbench.leaderboard.exchange.proposal import manifest_of
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.records.files import read_record, record_files
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
-from vddbench.submissions import check, submission
+from vddbench.submissions.check import examine
 from vddbench.submissions.manifest import MANIFEST
+from vddbench.submissions.submission import open_submission
 from vddbench.system.progress import clean, say
 
-REPORT_WIDTH = 110
 UNKNOWN = "unknown"  # licence
 FUTURE_COMMIT = "the commit of this upload"
 
@@ -118,7 +115,8 @@ def advice(made: Plan, licence: str) -> list[str]:
 
 def checked(path: Path) -> Checked:
     """Raises ValueError with every reason for which the submission would be refused."""
-    report = check.check(path)
+    opened = open_submission(path)
+    report = examine(opened)
     if report.reasons:
         raise ValueError("\n".join([f"{path} would be refused:", *report.reasons]))
     assert report.manifest is not None and report.task is not None and report.spec is not None
@@ -127,10 +125,8 @@ def checked(path: Path) -> Checked:
             f"{report.task} has no budget: its payload is the train split itself, which you may not publish; the maintainers "
             "publish its records"
         )
-    text = io.StringIO()
-    check.render(report, Console(file=text, width=REPORT_WIDTH, color_system=None))
-    shown = text.getvalue().replace(str(report.path), f"{report.task}/{report.path.name}")  # hides the author's folders
-    return Checked(submission.read(path, report.spec), report.spec, shown.rstrip())
+    shown = str(report).replace(str(report.path), f"{report.task}/{report.path.name}")  # hides the author's folders
+    return Checked(opened.accepted(), report.spec, shown)
 
 
 def plan(found: Checked, results_repo: str, repo: str | None, results: Sequence[Path], licence: str) -> Plan:

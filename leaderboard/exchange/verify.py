@@ -15,7 +15,7 @@ import torch
 
 from vddbench import hub
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import Scored, open_scored
+from vddbench.evaluation.evaluate import ReadySubmission, open_ready
 from vddbench.leaderboard.exchange import mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, copy, manifest_of, proposal, refusal
 from vddbench.leaderboard.exchange.rerun import (
@@ -30,7 +30,6 @@ from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.records.files import path_of
 from vddbench.spec import Manifest
-from vddbench.submissions.check import check
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import folder_of
 from vddbench.system.device import best_device
@@ -42,7 +41,7 @@ from vddbench.system.progress import say
 class Claims:
     """A submission that passed the checks, its new records, and main's records that can be compared with them."""
 
-    scored: Scored
+    scored: ReadySubmission
     new: list[VerifiedRecord]
     old: list[VerifiedRecord]
 
@@ -114,7 +113,7 @@ def verify_folder(
     claimed = [one for one in records if one.record.by is None]
     if not claimed and not refused:
         raise FileNotFoundError(f"no record of {manifest.cell} in {results}; make some first: vddbench evaluate {path}")
-    claims = Claims(scored_after_check(folder), claimed, [])
+    claims = Claims(open_ready(folder), claimed, [])
     check_claims(claims, refused)
     return [one.path for one in verified(claims, count, own, by, device or best_device(), echo)]
 
@@ -136,7 +135,7 @@ def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me
     problems += [f"{path} has no record beside it" for path in _orphans(proposed)]
     if not new and proposed.manifest not in proposed.main.files:
         problems.append("it has no new record")
-    scored = scored_after_check(local)
+    scored = open_ready(local)
     old = [one for one in on_main if one.record.by is None and _is_comparable(scored, one)]
     claims = Claims(scored, [one for _, one in new], old)
     check_claims(claims, problems)
@@ -164,20 +163,12 @@ def _orphans(proposed: Proposal) -> list[str]:
     return [path for path in others if f"{path.rpartition('.')[0]}.json" not in proposed.head.files]
 
 
-def _is_comparable(scored: Scored, record: VerifiedRecord) -> bool:
+def _is_comparable(scored: ReadySubmission, record: VerifiedRecord) -> bool:
     try:
         check_comparable(scored, record)
     except (ValueError, LookupError):  # LookupError: an unknown student
         return False
     return True
-
-
-def scored_after_check(folder: Path) -> Scored:
-    """Raises ValueError with every reason for which the submission is refused."""
-    report = check(folder)
-    if report.reasons:
-        raise ValueError("\n".join([f"{folder} is refused:", *report.reasons]))
-    return open_scored(folder)
 
 
 def check_claims(claims: Claims, problems: Iterable[str]) -> None:

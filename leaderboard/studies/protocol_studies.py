@@ -15,7 +15,7 @@ import pandas as pd
 
 from vddbench.baselines import random
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import open_scored
+from vddbench.evaluation.evaluate import open_ready
 from vddbench.evaluation.predict import predict
 from vddbench.evaluation.train import Precision, train
 from vddbench.leaderboard.bootstrap import half_width
@@ -35,7 +35,7 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     Says the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. The rows
     in `out`, one a student, have seconds and device too. Rows that exist are not made again.
     """
-    scored, module, device = open_scored(path), load("student", student), best_device()
+    scored, module, device = open_ready(path), load("student", student), best_device()
     spec, task, name = scored.store.spec, scored.task, scored.submission.manifest.folder
     file = out / f"precision-{task}-{name}-{student}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []

@@ -17,7 +17,7 @@ from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import Hub, at, serving
 from vddbench import hub as door
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import Scored, evaluate, identity, measured, open_scored, tested_videos
+from vddbench.evaluation.evaluate import ReadySubmission, evaluate, identity, measured, open_ready, tested_videos
 from vddbench.hub import client
 from vddbench.leaderboard.exchange.rerun import begin, one
 from vddbench.leaderboard.exchange.submit import submit
@@ -32,8 +32,8 @@ RIGHT = (10, 10, 11)  # of 32 videos: what three students got right
 
 
 @functools.cache
-def scored(path: Path) -> Scored:
-    return open_scored(path)
+def scored(path: Path) -> ReadySubmission:
+    return open_ready(path)
 
 
 def claimed(results: Path, submission: Path, right: Sequence[int], first_seed: int = 0, **changes: Any) -> list[Path]:
@@ -47,7 +47,7 @@ def claimed(results: Path, submission: Path, right: Sequence[int], first_seed: i
     return paths
 
 
-def answered(found: Scored, right: int, seed: int) -> Predictions:
+def answered(found: ReadySubmission, right: int, seed: int) -> Predictions:
     """Right on so many videos, which ones goes by the seed."""
     told = tested_videos(found.store)
     labels = told["label"].astype(np.int32)

@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
-from vddbench.spec import DatasetSpec, Task
-from vddbench.submissions import submission
+from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.submissions.manifest import DATA, MANIFEST, UNMEASURED, readable_errors
+from vddbench.submissions.payload import chunks
+from vddbench.submissions.tensors import label_track
+from vddbench.submissions.write import write
 
 SPEC = DatasetSpec(
     class_names=("ant", "bee", "cat"),
@@ -40,15 +43,33 @@ def pixel_tensors() -> dict[str, torch.Tensor]:
     return {"clips": clips(), "labels": LABELS}
 
 
-def written(root: Path, tensors: Mapping[str, torch.Tensor] | None = None, method: str = "mine") -> Path:
-    """A valid submission in `root`."""
-    return submission.write(root, tensors or pixel_tensors(), method=method, task=str(TASK), decoder="pixels", spec=SPEC)
+def written(
+    root: Path,
+    tensors: Mapping[str, torch.Tensor] | None = None,
+    *,
+    spec: DatasetSpec = SPEC,
+    force: bool = False,
+    **fields: Any,
+) -> Path:
+    """A submission written to `root`. fields: of its manifest, where they are not those of a set of plain clips."""
+    tensors = pixel_tensors() if tensors is None else tensors
+    defaults = {"method": "mine", "task": str(TASK), "decoder": "pixels", "labels": label_track(tensors), "sha256": UNMEASURED}
+    with readable_errors():
+        draft = Manifest(**{**defaults, **fields})
+    return write(root, tensors, draft, spec=spec, force=force)
+
+
+def rewrite_payload(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Other tensors under an unchanged manifest."""
+    (folder / DATA).write_bytes(b"".join(chunks(tensors)))
 
 
 def edit_manifest(folder: Path, **fields: Any) -> None:
-    path = folder / "manifest.json"
+    """Changes fields of a manifest and checks nothing."""
+    path = folder / MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def all_files(root: Path) -> list[str]:
+    """The paths of all files below a folder."""
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.builders.stores import SIZE
-from tests.builders.submissions import SPEC, TASK
+from tests.builders.submissions import SPEC, TASK, written
 from vddbench.baselines import dm_sdd, frepo_sdd, mtt_sdd
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Store
@@ -108,10 +108,9 @@ def test_a_valid_payload_is_a_submission(tmp_path: Path) -> None:
     tensors = payload()
     tensors["dynamics"], scale, offset = eight_bits(tensors["dynamics"])
     tensors |= {"dynamic_scale": scale, "dynamic_offset": offset, "labels": tensors["labels"].to(torch.uint8)}
-    root = {"method": "mine", "decoder": "static_dynamic", "spec": SPEC}
     with pytest.raises(ValueError, match="over the budget"):  # clips of 4 frames: 2 stills and 2 motions are more than one
-        submission.write(tmp_path, tensors, task=str(TASK), **root)  # type: ignore[arg-type]
-    path = submission.write(tmp_path, tensors, task="tiny-ipc5", **root)  # type: ignore[arg-type]
+        written(tmp_path, tensors, decoder="static_dynamic")
+    path = written(tmp_path, tensors, decoder="static_dynamic", task="tiny-ipc5")
     assert len(submission.decode(submission.read(path, SPEC), SPEC)) == 12
 
 
@@ -130,9 +129,9 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("hallucinator_weight", lambda t: t * 1e9, f"decoded values reach from .* allowed: -{MAX_VALUE:g} to {MAX_VALUE:g}"),
     ("hallucinator_weight", lambda t: t * 3e38, "decoded values reach from"),
     ("hallucinator_bias", lambda t: t[:2], "'hallucinator_bias' has shape"),
-    ("labels", lambda t: t[::4], "'labels' has 3 rows; allowed: one a decoded clip, 3 slots x 2 statics x 2 dynamics = 12"),
+    ("labels", lambda t: t[::4], "'labels' has 3 rows; allowed: one per decoded clip, 3 slots x 2 statics x 2 dynamics = 12"),
     ("labels", lambda t: t + 1, "clip 8 has label 3; allowed: 0 to 2"),
-    ("labels", lambda t: t.float(), "float where int is due"),
+    ("labels", lambda t: t.float(), "expected int; allowed: class indices"),
 ]
 
 
@@ -154,7 +153,7 @@ def test_a_missing_tensor_and_an_unknown_one_are_named_at_once(name: str) -> Non
 @pytest.mark.parametrize(("name", "kind"), [("static_scale", "statics"), ("dynamic_offset", "dynamics")])
 def test_half_an_affine_and_values_far_out_are_refused_with_the_tensor(name: str, kind: str) -> None:
     one = torch.ones(3 if kind == "statics" else 1)
-    with pytest.raises(ValueError, match=f"tensor '{kind}': .* stands alone"):
+    with pytest.raises(ValueError, match=f"tensor '{kind}': .* is stored alone"):
         static_dynamic.decode({**payload(), name: one}, SPEC)
     prefix = name.partition("_")[0]
     far = {f"{prefix}_scale": one * 1e30, f"{prefix}_offset": one}
@@ -163,7 +162,7 @@ def test_half_an_affine_and_values_far_out_are_refused_with_the_tensor(name: str
 
 
 def test_a_slot_makes_a_bounded_number_of_clips() -> None:
-    with pytest.raises(ValueError, match="make 13 x 5 = 65 clips a slot; allowed: 64"):
+    with pytest.raises(ValueError, match="make 13 x 5 = 65 clips per slot; allowed: 64"):
         static_dynamic.decode({**payload(3, 13, 5)}, SPEC)
 
 

@@ -84,10 +84,10 @@ def test_labels_are_refused_when_out_of_range_or_float(decoder: str) -> None:
     for bad, message in (
         (torch.tensor([0, 3, 1]), "clip 1 has label 3; allowed: 0 to 2"),
         (torch.tensor([0, 1, -1], dtype=torch.int16), "clip 2 has label -1; allowed: 0 to 2"),
-        (torch.tensor([0.0, 1.0, 2.0]), "float where int is due"),
-        (torch.zeros((3, 3), dtype=torch.int64), "int where float is due"),
-        (torch.tensor([[1.0, 0, 0], [0.6, 0.6, 0], [0, 0, 1]]), r"row 1 is no distribution \(sum 1.2"),
-        (torch.tensor([[1.0, 0, 0], [1.5, -0.5, 0], [0, 0, 1]]), "row 1 is no distribution"),
+        (torch.tensor([0.0, 1.0, 2.0]), "expected int; allowed: class indices as uint8"),
+        (torch.zeros((3, 3), dtype=torch.int64), "expected float; allowed: class indices as"),
+        (torch.tensor([[1.0, 0, 0], [0.6, 0.6, 0], [0, 0, 1]]), r"row 1 is not a distribution \(sum 1.2"),
+        (torch.tensor([[1.0, 0, 0], [1.5, -0.5, 0], [0, 0, 1]]), "row 1 is not a distribution"),
         (torch.full((3, 3), float("nan")), "holds nan"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -124,7 +124,7 @@ def test_scale_and_offset_are_applied_per_channel_and_leave_the_payload_as_it_wa
 
 
 def test_half_an_affine_is_refused() -> None:
-    with pytest.raises(ValueError, match="'scale' stands alone; allowed: both 'scale' and 'offset', or neither"):
+    with pytest.raises(ValueError, match="'scale' is stored alone; allowed: both 'scale' and 'offset', or neither"):
         pixels.decode({**valid("pixels"), "scale": torch.ones(3)}, SPEC)
 
 
@@ -228,11 +228,11 @@ def bomb(width: int, height: int) -> bytes:
         (bomb(65_500, 65_500), "claims too many pixels; allowed: 16 x 16"),
         (bomb(12_000, 9_000), "claims too many pixels|is 12000 x 9000 pixels; allowed: 16 x 16"),
         (image_bytes(size=(16, 32)), "is 16 x 32 pixels; allowed: 16 x 16"),
-        (image_bytes()[:-200], "is no whole JPEG image"),
-        (image_bytes()[:20], "is no whole JPEG image"),
-        (image_bytes("PNG"), "is no whole JPEG image"),
+        (image_bytes()[:-200], "is not a whole JPEG image"),
+        (image_bytes()[:20], "is not a whole JPEG image"),
+        (image_bytes("PNG"), "is not a whole JPEG image"),
         (image_bytes(mode="CMYK"), r"is JPEG CMYK; allowed: one JPEG image, RGB or L \(grey\)"),
-        (b"\xff", "is no whole JPEG image"),
+        (b"\xff", "is not a whole JPEG image"),
     ],
 )
 def test_a_bad_jpeg_frame_is_refused_with_its_clip_and_frame_and_no_warning(data: bytes, message: str) -> None:
@@ -262,7 +262,7 @@ def test_flipped_bits_in_jpeg_bytes_never_crash() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda o: o[:-1], "has 12 entries; allowed: one a frame and one more, 13"),
+        (lambda o: o[:-1], "has 12 entries; allowed: one per frame and one more, 13"),
         (lambda o: o + 1, "goes from 1 to"),
         (lambda o: torch.cat([o[:-1], o[-1:] + 10**12]), "goes from 0 to 10000"),
         (lambda o: torch.cat([o[:3], o[2:3], o[4:]]), "at entry 2; allowed: strictly increasing"),

@@ -1,4 +1,4 @@
-"""`pack` turns research tensors into submissions, says what it took them for, and asks where it can't know."""
+"""`pack` turns research tensors into submissions, reports how it understood them, and asks if two readings are possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from tests.builders.submissions import LABELS, SPEC, TASK, all_files, clips
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSet, Task
 from vddbench.submissions import submission
-from vddbench.submissions.pack import pack
+from vddbench.submissions.pack import Conversion, Declaration, pack
 
 MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 LARGE = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})  # 8 classes: narrow labels pay for scale and offset
@@ -31,7 +31,9 @@ def save(root: Path, value: object, name: str = "syn.pt") -> Path:
 def packed(source: Path, root: Path, **options: Any) -> tuple[ClipSet, str]:
     """The decoded submission and the report."""
     spec = options.pop("spec", SPEC)
-    folder, report = pack(source, options.pop("task", TASK), "mine", out=root / "out", spec=spec, **options)
+    task, force = options.pop("task", TASK), options.pop("force", False)
+    conversion = Conversion(**options)
+    folder, report = pack(source, task, "mine", conversion=conversion, out=root / "out", spec=spec, force=force)
     return submission.decode(submission.read(folder, spec), spec), "\n".join(report)
 
 
@@ -99,7 +101,7 @@ def test_two_possible_layouts_are_asked_for(tmp_path: Path) -> None:
     assert len(packed(source, tmp_path, spec=spec, layout="NTCHW")[0]) == 3
 
 
-def test_stills_with_a_class_axis_are_told_from_clips_by_the_decoder_flag(tmp_path: Path) -> None:
+def test_the_decoder_flag_decides_between_clips_and_stills_with_a_class_axis(tmp_path: Path) -> None:
     source = save(tmp_path, clips())  # [3, 4, 16, 16, 3]: 3 clips of 4 frames, or 4 stills for each of 3 classes
     assert "for the decoder pixels" in packed(source, tmp_path)[1]
     clip_set, report = packed(source, tmp_path, decoder="still", force=True)
@@ -169,7 +171,7 @@ def test_nan_clips_are_refused(tmp_path: Path) -> None:
         packed(save(tmp_path, {"clips": bad, "labels": LABELS}), tmp_path)
 
 
-def test_missing_labels_are_assumed_class_sorted_only_for_a_whole_budget_and_said_loudly(tmp_path: Path) -> None:
+def test_missing_labels_are_assumed_class_sorted_only_for_a_whole_budget_and_reported_loudly(tmp_path: Path) -> None:
     clip_set, report = packed(save(tmp_path, clips()), tmp_path)
     assert clip_set.labels.tolist() == [0, 1, 2]
     assert "NONE GIVEN. ASSUMED: class-sorted, 1 clips of class 0 (ant) first" in report
@@ -206,13 +208,13 @@ def test_soft_labels_stay_soft(tmp_path: Path) -> None:
         (torch.tensor([0, 1, 3]), "clip 2 has label 3; allowed: 0 to 2"),
         (torch.tensor([0, 1, 256]), "clip 2 has label 256; allowed: 0 to 2"),  # 0 if it were narrowed first
         (torch.tensor([0, 1, -1]), "clip 2 has label -1"),
-        (torch.tensor([0.5, 1, 2]), "float where int is due"),
+        (torch.tensor([0.5, 1, 2]), "expected int; allowed: class indices as uint8"),
         (torch.tensor([0, 1]), r"\[2\] labels for 3 clips"),
         (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "apply a softmax to logits first"),
         (torch.full((3, 2), 0.5), "allowed: 3 probabilities a clip"),
     ],
 )
-def test_labels_that_cannot_be_meant_are_refused(tmp_path: Path, labels: torch.Tensor, message: str) -> None:
+def test_labels_that_cannot_be_right_are_refused(tmp_path: Path, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         packed(save(tmp_path, {"clips": clips(), "labels": labels}), tmp_path)
 
@@ -313,6 +315,17 @@ def test_a_missing_or_foreign_source_is_refused(tmp_path: Path) -> None:
         packed(tmp_path / "syn.mat", tmp_path)
 
 
+def test_what_the_author_declares_is_in_the_manifest(tmp_path: Path) -> None:
+    declaration = Declaration(seed=3, authors=("A", "B"), code="https://example.org", external_data="a teacher", holdout=True)
+    source = save(tmp_path, {"clips": clips(), "labels": LABELS})
+    path, _ = pack(str(source), str(TASK), "mine", declaration=declaration, out=str(tmp_path / "out"), spec=SPEC)
+    manifest = submission.read(path, SPEC).manifest
+    assert path.name == "mine-s3"
+    assert {name: getattr(manifest, name) for name in vars(declaration)} == vars(declaration)
+    with pytest.raises(ValueError, match=r"field 'paper': .*found 'mine.pdf'"):
+        pack(source, TASK, "mine", declaration=Declaration(paper="mine.pdf"), out=tmp_path / "out", spec=SPEC)
+
+
 def test_packing_again_changes_nothing_and_another_source_needs_force(tmp_path: Path) -> None:
     source = save(tmp_path, {"clips": clips(), "labels": LABELS})
     packed(source, tmp_path)
@@ -324,8 +337,8 @@ def test_packing_again_changes_nothing_and_another_source_needs_force(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["random", "dm", "dm_fast"])
-def test_the_names_of_bundled_baselines_are_not_to_be_had(name: str, tmp_path: Path) -> None:
-    """Tables measure others by `random` and `full`."""
+def test_the_names_of_bundled_baselines_are_refused(name: str, tmp_path: Path) -> None:
+    """Tables compare others with `random` and `full`."""
     source = save(tmp_path, {"clips": torch.zeros((3, 4, 16, 16, 3), dtype=torch.uint8), "labels": LABELS})
     with pytest.raises(ValueError, match=f"'{name}' is the name of a bundled baseline"):
         pack(source, TASK, name, out=tmp_path)

@@ -83,7 +83,7 @@ def run_cell(run: Run, index: int, halvings: int) -> None:
 
 def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     from vddbench.cluster.plan import RESULTS, wait_for
-    from vddbench.evaluation.evaluate import evaluate_cell, open_scored
+    from vddbench.evaluation.evaluate import evaluate_cell, open_ready
     from vddbench.records.files import cell_path
     from vddbench.submissions.manifest import MANIFEST
     from vddbench.system.device import best_device
@@ -91,7 +91,7 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     assert cell.student is not None
     folder, results = Path(cell.submission), run.path / RESULTS
     wait_for(folder / MANIFEST)
-    scored = open_scored(folder)
+    scored = open_ready(folder)
     manifest = scored.submission.manifest
     due = cell_path(results, manifest.cell, cell.student, cell.seed)
     if due != run.made(cell):

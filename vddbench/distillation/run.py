@@ -20,9 +20,10 @@ from vddbench.distillation.watch import Watch, watch_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import best_precision, exact_fp32
 from vddbench.lookup import load, missing_parts, named_in_tables, unknown
-from vddbench.spec import ConfigValue, Task, folder_of
-from vddbench.submissions import submission
-from vddbench.submissions.manifest import MANIFEST
+from vddbench.spec import ConfigValue, Manifest, Task, folder_of
+from vddbench.submissions.manifest import MANIFEST, UNMEASURED, readable_errors
+from vddbench.submissions.tensors import label_track
+from vddbench.submissions.write import write
 from vddbench.system.device import best_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
@@ -98,24 +99,24 @@ def distill(
         made = _made_in_steps(baseline, job, train, force)
     else:
         made = _made_at_once(baseline, job, train)
-    path = submission.write(
-        out,
-        made.distilled.tensors,
-        method=job.name,
-        task=task,
-        seed=seed,
-        decoder=baseline.DECODER,
-        config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},
-        paper=baseline.PAPER,
-        holdout=watch_every is not None,
-        distill_seconds=round(made.seconds, 3),
-        distill_hardware=device_name(job.device),
-        distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
-        distill_clips_read=made.clips_read,
-        store=train.id,
-        spec=train.spec,
-        force=force,
-    )
+    with readable_errors():
+        draft = Manifest(
+            method=job.name,
+            task=task,
+            seed=seed,
+            decoder=baseline.DECODER,
+            labels=label_track(made.distilled.tensors),
+            sha256=UNMEASURED,
+            config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},
+            paper=baseline.PAPER,
+            holdout=watch_every is not None,
+            distill_seconds=round(made.seconds, 3),
+            distill_hardware=device_name(job.device),
+            distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
+            distill_clips_read=made.clips_read,
+            **train.id._asdict(),
+        )
+    path = write(out, made.distilled.tensors, draft, spec=train.spec, force=force)
     resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
     return path

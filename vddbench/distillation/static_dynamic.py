@@ -89,7 +89,7 @@ class StaticDynamic:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         statics, motions, weight, bias = self._stored()
-        still = quantise(statics, torch.uint8, [])
+        still = quantise(statics)
         motion, scale, offset = eight_bits(motions)
         affine = {f"static_{name}": value for name, value in still.items() if name != "pixels"}
         return {

@@ -84,7 +84,7 @@ class Pixels:
         clips, labels = self.exact().clips, narrow_labels(self.labels, self.spec)
         if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # of so few clips no scale and offset fit the budget
             clips = clips.clamp(0, 255)
-        stored = quantise(clips, torch.uint8, [])
+        stored = quantise(clips)
         return {"clips": stored.pop("pixels"), **stored, "labels": labels}
 
 
@@ -111,7 +111,7 @@ class Stills:
         return ClipSet(clips=frames[:, None].expand(-1, self.spec.frames, -1, -1, -1), labels=self.labels.cpu())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        stored = quantise(self.frames.exact().clips[:, 0], torch.uint8, [])
+        stored = quantise(self.frames.exact().clips[:, 0])
         return {"frames": stored.pop("pixels"), **stored, "labels": narrow_labels(self.labels, self.spec)}
 
 

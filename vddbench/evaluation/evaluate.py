@@ -28,7 +28,7 @@ from vddbench.records.files import cell_path, read_record, set_aside, write_reco
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Environment, Record
 from vddbench.spec import ClipSet, Manifest, Submission, Task
-from vddbench.submissions import submission
+from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
 from vddbench.system.device import best_device, device_name, forget_peak_memory, git_commit, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
@@ -36,8 +36,8 @@ from vddbench.system.progress import bar, say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A submission ready to evaluate: checked, decoded, with the store it is tested on."""
+class ReadySubmission:
+    """A submission that passed every check, with its decoded clips and the store whose test videos score it."""
 
     task: Task
     store: Store
@@ -48,18 +48,31 @@ class Scored:
         return self.task.batch_size(self.store.spec, len(self.clipset), load("student", student).RECIPE)
 
 
-def open_scored(path: Path) -> Scored:
-    """Reads, checks and decodes. Raises ValueError or LookupError with every reason a submission can't be scored."""
-    task = submission.task_of(path)
-    store = Store.open(task.dataset)
+def open_ready(path: Path) -> ReadySubmission:
+    """Opens, checks and decodes a submission. Raises as `open_unread` and `ready` do."""
+    return ready(open_unread(path))
+
+
+def open_unread(path: Path) -> OpenedSubmission:
+    """Opens a submission and makes every check but decoding; what is wrong is reported by `ready`.
+
+    Raises FileNotFoundError if there is no such folder, LookupError or ValueError if its dataset is not prepared here.
+    """
+    store = Store.open(task_of(path).dataset)
     check_normalisation(store)
-    read = submission.read(path, store.spec)
-    submission.check_store(read.manifest, store.id)
-    return Scored(task=task, store=store, submission=read, clipset=submission.decode(read, store.spec))
+    return open_submission(path, store=store)
+
+
+def ready(opened: OpenedSubmission) -> ReadySubmission:
+    """Decodes a submission. Raises ValueError with every reason for which it is refused, OSError if a file cannot be read."""
+    clipset = opened.decode()
+    accepted = opened.accepted()
+    assert clipset is not None and opened.task is not None and opened.store is not None
+    return ReadySubmission(task=opened.task, store=opened.store, submission=accepted, clipset=clipset)
 
 
 def check_normalisation(store: Store) -> None:
-    """The protocol's constants, whatever a store's spec.json says. Raises ValueError."""
+    """Raises ValueError unless the store's spec.json has the normalisation of the protocol."""
     if (store.spec.mean, store.spec.std) != (V1.normalisation_mean, V1.normalisation_std):
         raise ValueError(
             f"store {store.path} normalises with {store.spec.mean}, {store.spec.std}; protocol {V1.name} fixes "
@@ -68,7 +81,7 @@ def check_normalisation(store: Store) -> None:
 
 
 def evaluate_seed(
-    scored: Scored,
+    scored: ReadySubmission,
     student: str,
     seed: int,
     device: torch.device,
@@ -102,7 +115,7 @@ def evaluate_seed(
 
 
 def make_record(
-    scored: Scored,
+    scored: ReadySubmission,
     student: str,
     seed: int,
     trained: Trained,
@@ -131,7 +144,7 @@ def make_record(
     )
 
 
-def measured(scored: Scored, student: str) -> dict[str, Any]:
+def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
     """The fields that follow from the submission and the prepared store, before anything is trained."""
     spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
     return {
@@ -204,26 +217,29 @@ def evaluate(
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet; returns all their paths.
 
-    Names are looked up, submissions checked and the results folder tried before anything is trained. An interrupted call
-    resumes: what is recorded stays and only missing seeds run. `force=True` runs all of them and writes beside what is there.
+    Before anything is trained, names are looked up, a file is written into the results folder, and every submission passes
+    every check: its payload is hashed once and decoded. The clips of one submission are in memory at a time, so those of
+    several are decoded again when their turn comes. An interrupted call resumes: what is recorded stays and only missing
+    seeds run. `force=True` runs all of them and writes beside what is there.
     """
     device = device or best_device()
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file shows here
     check_writable(results)
-    for path in paths:
-        open_scored(path)  # every one is refused before the first is trained; clips are decoded again one set at a time
-    written = []
-    for path in paths:
-        scored = open_scored(path)
-        for student in students:
-            for seed in seeds:
-                written.append(evaluate_cell(scored, student, seed, results, force, device))
+    submissions = [open_unread(path) for path in paths]
+    if len(submissions) > 1:
+        for opened in submissions:
+            ready(opened)  # refuses the submission; the clips are not kept
+    written: list[Path] = []
+    for opened in submissions:
+        scored = ready(opened)
+        written += [evaluate_cell(scored, student, seed, results, force, device) for student in students for seed in seeds]
+        del scored  # before the next one is decoded
     return written
 
 
 def evaluate_cell(
-    scored: Scored,
+    scored: ReadySubmission,
     student: str,
     seed: int,
     results: Path,

@@ -1,7 +1,7 @@
-"""`data.safetensors`: read with bounds before anything is mapped, written so that the same tensors give the same bytes.
+"""The file format of `data.safetensors`: read with bounds, written so that the same tensors give the same bytes.
 
-The header is read and bounded here before the safetensors library sees the file, so that a stranger's file can't claim
-more than it holds and every refusal says what to do. Nothing here is ever executed.
+A stranger's header is read and checked here before the safetensors library maps the file, so that it cannot claim more than
+the file holds and every refusal says what to do. Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vddbench.system.files import parse_json
 MAX_HEADER_BYTES = 1_000_000  # 64 tensors need about 6 kB
 MAX_TENSORS = 64
 MAX_DIMS = 8
-DTYPES = {  # in the safetensors library's order of alignment
+DTYPES = {  # in the order of alignment of the safetensors library
     "U8": torch.uint8,
     "I8": torch.int8,
     "I16": torch.int16,
@@ -36,7 +36,7 @@ DTYPES = {  # in the safetensors library's order of alignment
     "I64": torch.int64,
 }
 CODES = {dtype: code for code, dtype in DTYPES.items()}
-LOOKS_LIKE = (  # first bytes of what people rename to .safetensors
+LOOKS_LIKE = (  # first bytes of other formats that people rename to .safetensors
     (b"PK\x03\x04", "a zip archive (a PyTorch .pt/.pth or NumPy .npz file); convert it with `vddbench pack`"),
     (b"\x93NUMPY", "a NumPy .npy file; convert it with `vddbench pack`"),
     (
@@ -50,7 +50,7 @@ LOOKS_LIKE = (  # first bytes of what people rename to .safetensors
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One tensor as the file's header states it."""
+    """One tensor as the header of a file states it."""
 
     name: str
     dtype: torch.dtype
@@ -67,16 +67,16 @@ class Entry:
 
 
 def entries(path: Path) -> list[Entry]:
-    """The tensors of a file by their place in it, from its header alone.
+    """The tensors of a file in the order of their bytes; only the header is read.
 
-    Raises ValueError unless they fill the file exactly.
+    Raises ValueError unless the tensors fill the rest of the file exactly, OSError if it cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise ValueError(_no_safetensors(path, start + file.read(64), length, size))
+            raise ValueError(_other_format(path, start + file.read(64), length, size))
         text = file.read(length)
     try:
         header = parse_json(text, MAX_HEADER_BYTES)
@@ -87,17 +87,27 @@ def entries(path: Path) -> list[Entry]:
     header.pop("__metadata__", None)  # never read: no decoder may depend on bytes that aren't counted
     if not 1 <= len(header) <= MAX_TENSORS:
         raise ValueError(f"{path}: found {len(header):,} tensors; allowed: 1 to {MAX_TENSORS}")
-    found = sorted((_entry(path, name, value) for name, value in header.items()), key=lambda e: (e.begin, e.num_bytes))
-    _check_tiling(path, found, size - 8 - length)
-    return found
+    tensors = sorted((_entry(path, name, value) for name, value in header.items()), key=lambda e: (e.begin, e.num_bytes))
+    _check_tiling(path, tensors, size - 8 - length)
+    return tensors
 
 
 def described(tensors: Mapping[str, torch.Tensor]) -> list[Entry]:
-    """The same of tensors in memory."""
+    """The entries of tensors in memory. Where each begins in a file is not known yet and stated as 0."""
     return [Entry(name=n, dtype=t.dtype, shape=tuple(t.shape), begin=0) for n, t in tensors.items()]
 
 
-def _no_safetensors(path: Path, start: bytes, length: int, size: int) -> str:
+def num_bytes(tensors: Mapping[str, torch.Tensor]) -> int:
+    """The size of a payload: all bytes of all tensors, without the header."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`uint8` for torch.uint8."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _other_format(path: Path, start: bytes, length: int, size: int) -> str:
     for magic, what in LOOKS_LIKE:
         if start.startswith(magic) and (magic != b"\x80" or start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}):
             return f"{path} is not a safetensors file: it looks like {what}"
@@ -128,17 +138,20 @@ def _entry(path: Path, name: str, value: object) -> Entry:
 
 
 def _naturals(value: object) -> bool:
-    """A list of integers from 0 to 2^63 - 1; True and False are none."""
+    """Whether the value is a list of integers from 0 to 2^63 - 1; True and False do not count as integers."""
     return isinstance(value, list) and all(type(v) is int and 0 <= v < 2**63 for v in value)
 
 
-def _check_tiling(path: Path, found: list[Entry], data_bytes: int) -> None:
-    """Tensors follow each other without overlap or gap and end with the file, so every byte is counted once."""
+def _check_tiling(path: Path, tensors: list[Entry], data_bytes: int) -> None:
+    """Raises ValueError unless tensors follow each other without overlap or gap and end with the file.
+
+    So every byte of the file is counted once.
+    """
     at = 0
-    for entry in found:
+    for entry in tensors:
         if entry.begin != at:
             raise ValueError(
-                f"{path}: tensor {entry.name[:80]!r} begins at byte {entry.begin:,} where {at:,} is due: "
+                f"{path}: tensor {entry.name[:80]!r} begins at byte {entry.begin:,}, expected {at:,}: "
                 f"tensors must not overlap or leave gaps; write the file again"
             )
         at += entry.num_bytes
@@ -151,7 +164,7 @@ def _check_tiling(path: Path, found: list[Entry], data_bytes: int) -> None:
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file, memory-mapped: pages are read when used. Raises ValueError as `entries` does."""
+    """The tensors of a file, memory-mapped: pages are read when they are used. Raises as `entries` does."""
     entries(path)
     try:
         return load_file(path)
@@ -164,9 +177,9 @@ def _short(error: Exception) -> str:
 
 
 def chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[memoryview]:
-    """The bytes of a safetensors file: wide dtypes first, then by name; no metadata.
+    """The bytes of a safetensors file without metadata: tensors of wide dtypes first, then by name.
 
-    The same bytes as `safetensors.torch.save` (0.8), but streamed: no second copy of the tensors in memory.
+    The bytes are those of `safetensors.torch.save` (0.8), but streamed, without a second copy of the tensors in memory.
     """
     codes = list(DTYPES)
     order = sorted(tensors, key=lambda name: (-codes.index(CODES[tensors[name].dtype]), name))
@@ -190,7 +203,7 @@ def chunks(tensors: Mapping[str, torch.Tensor]) -> Iterator[memoryview]:
 
 
 def sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Of the file that `write` would make."""
+    """The SHA-256 of the file that `write` writes."""
     digest = hashlib.sha256()
     for chunk in chunks(tensors):
         digest.update(chunk)
@@ -198,5 +211,6 @@ def sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def write(file: BinaryIO, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Writes the file in chunks."""
     for chunk in chunks(tensors):
         file.write(chunk)

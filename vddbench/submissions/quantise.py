@@ -1,43 +1,41 @@
-"""Pixels as they are stored: uint8, with a scale and an offset per channel where values leave 0-255."""
+"""Stores pixels in 8 bits, with a scale and an offset per channel if values leave 0-255."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
-from vddbench.submissions.tensors import value_range as range_of
+from vddbench.submissions.tensors import value_range
 
 CHUNK = 64  # clips compared at a time
 
 
-def quantise(values: torch.Tensor, dtype: torch.dtype, report: list[str]) -> dict[str, torch.Tensor]:
-    """`pixels`, and `scale` and `offset` where uint8 has to reach outside 0-255, so that nothing is clipped."""
-    affine: dict[str, torch.Tensor] = {}
-    low, high = range_of(values)
+def quantise(values: torch.Tensor, dtype: torch.dtype = torch.uint8) -> dict[str, torch.Tensor]:
+    """Values [..., 3] on the 0-255 scale -> the tensor `pixels` of a dtype, and `scale` and `offset` if needed.
+
+    They are needed for uint8 if values leave 0-255, so that nothing is clipped: value = pixel * scale + offset.
+    """
+    low, high = value_range(values)
     if dtype != torch.uint8 or values.dtype == torch.uint8:
-        pixels = values.to(dtype)
-    elif low >= -0.5 and high <= 255.5:
-        pixels = values.round().clamp_(0, 255).to(torch.uint8)
-    else:
-        flat = values.reshape(-1, 3)
-        least, most = flat.amin(0), flat.amax(0)
-        affine = {"scale": (most - least) / 255, "offset": least}
-        steps = torch.where(affine["scale"] > 0, affine["scale"], 1.0)
-        pixels = ((values - least) / steps).round_().clamp_(0, 255).to(torch.uint8)
-    worst, mean = _errors(values, pixels, affine)
-    how = ", with a scale and offset per channel because values leave 0-255" if affine else ""
-    report.append(
-        f"stored: {str(dtype).removeprefix('torch.')}{how}; quantisation error at most {worst:.3g}, mean {mean:.3g} "
-        "of 255 grey levels"
-    )
-    return {"pixels": pixels.contiguous(), **affine}
+        return {"pixels": values.to(dtype).contiguous()}
+    if low >= -0.5 and high <= 255.5:
+        return {"pixels": values.round().clamp_(0, 255).to(torch.uint8).contiguous()}
+    flat = values.reshape(-1, 3)
+    least, most = flat.amin(0), flat.amax(0)
+    scale = (most - least) / 255
+    steps = torch.where(scale > 0, scale, 1.0)
+    pixels = ((values - least) / steps).round_().clamp_(0, 255).to(torch.uint8)
+    return {"pixels": pixels.contiguous(), "scale": scale, "offset": least}
 
 
-def _errors(values: torch.Tensor, pixels: torch.Tensor, affine: dict[str, torch.Tensor]) -> tuple[float, float]:
-    """Largest and mean absolute difference between what is decoded and what was given."""
+def quantisation_error(values: torch.Tensor, stored: Mapping[str, torch.Tensor]) -> tuple[float, float]:
+    """The largest and the mean absolute difference between values and what `quantise` made of them, in grey levels."""
     worst = total = 0.0
     for begin in range(0, len(values), CHUNK):
-        kept = pixels[begin : begin + CHUNK].float()
-        decoded = kept * affine["scale"] + affine["offset"] if affine else kept
+        decoded = stored["pixels"][begin : begin + CHUNK].float()
+        if "scale" in stored:
+            decoded = decoded * stored["scale"] + stored["offset"]
         error = (decoded - values[begin : begin + CHUNK].float()).abs()
         worst, total = max(worst, float(error.max())), total + float(error.sum(dtype=torch.float64))
     return worst, total / values.numel()

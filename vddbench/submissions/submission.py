@@ -1,58 +1,146 @@
-"""Reads, checks and writes submissions: `submissions/TASK/METHOD/{data.safetensors, manifest.json}`.
+"""Opens a submission, `submissions/TASK/METHOD/{data.safetensors, manifest.json}`, and makes all its checks in one order.
 
-The path is the identity: the manifest repeats it and reading refuses one that disagrees. A submission is a stranger's
-data: sizes are bounded before anything is read, bytes and hashes are measured, nothing is executed.
+`check`, `evaluate`, `submit`, `verify` and the site start here, so they accept and refuse the same submissions. A submission
+comes from a stranger: sizes are bounded before anything is read, bytes and hashes are measured, nothing is executed.
+`open_submission` makes checks 1 to 6 and `OpenedSubmission.decode` check 7; a failed check does not stop the later ones:
+
+1. `manifest.json` is a regular file of the folder and a valid Manifest (manifest.py)
+2. the folder is the manifest's TASK/METHOD[-sN], and the dataset is known
+3. the header of `data.safetensors` describes the file exactly (payload.py)
+4. the tensors are within the budget of the task
+5. the file has the manifest's SHA-256
+6. the set was distilled from the data in the prepared store, if there is one
+7. the decoder exists, the clips would fit into memory, the decoder accepts the tensors and labels, the label track matches
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ParamSpec, TypeVar
 
 import torch
-from pydantic import ValidationError
 
 from vddbench import lookup
-from vddbench.data.fingerprint import NO_STORE, StoreId, same_data
+from vddbench.data.fingerprint import StoreId, same_data
 from vddbench.data.store import Store, prepared_names, store_path
-from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Manifest, Submission, Task
+from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.submissions import payload
-from vddbench.submissions.manifest import DATA, MANIFEST, field_problems, inside, read_manifest
-from vddbench.system.files import replacing, sha256_file
+from vddbench.submissions.manifest import DATA, MANIFEST, inside, read_manifest
+from vddbench.system.files import sha256_file
 
-UNMEASURED = "0" * 64  # the sha256 of a draft, before `write` measures it
 MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a payload that is larger itself is not expanded further
 MAX_EXPANSION = 64  # decoded uint8 bytes over the budget; JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(kw_only=True)
+class OpenedSubmission:
+    """What could be read of a submission and everything that is wrong with it. A field is None if it could not be read."""
+
+    folder: Path  # links resolved
+    spec: DatasetSpec | None = None
+    store: Store | None = None  # also None if the dataset is not prepared here
+    manifest: Manifest | None = None
+    task: Task | None = None
+    entries: tuple[payload.Entry, ...] = ()  # the tensors as the payload's header lists them
+    tensors: Mapping[str, torch.Tensor] | None = None  # memory-mapped: pages are read when they are used
+    is_too_large: bool = False  # then the payload was neither hashed nor mapped
+    errors: list[Exception] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the submission is refused, one line each. Empty as long as no check failed."""
+        return tuple(dict.fromkeys(line for error in self.errors for line in str(error).splitlines()))
+
+    def attempt(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """The result of a check. Returns None if it fails, and keeps its error as a reason."""
+        try:
+            return step(*args, **kwargs)
+        except (ValueError, LookupError, OSError) as error:
+            if isinstance(error, KeyError | IndexError):  # a bug of ours, not a fault of the submission
+                raise
+            self.errors.append(error)
+            return None
+
+    def decode(self) -> ClipSet | None:
+        """The clips a student sees (check 7). Returns None if they cannot be decoded, and keeps the decoder's problems."""
+        if self.manifest is None or self.spec is None or self.tensors is None:
+            return None
+        return self.attempt(decode, Submission(path=self.folder, manifest=self.manifest, tensors=self.tensors), self.spec)
+
+    def accepted(self) -> Submission:
+        """The submission. Raises ValueError with every reason if a check failed, OSError if a file could not be read."""
+        for error in self.errors:
+            if isinstance(error, OSError):  # a fault of the disk or the folder; a cluster tries again later
+                raise error
+        if self.errors:
+            raise ValueError("\n".join([f"{self.folder} is refused:", *self.reasons])) from self.errors[0]
+        assert self.manifest is not None and self.tensors is not None
+        return Submission(path=self.folder, manifest=self.manifest, tensors=self.tensors)
+
+
+def open_submission(path: Path, spec: DatasetSpec | None = None, store: Store | None = None) -> OpenedSubmission:
+    """Opens a submission, given its folder or manifest file, and makes every check that needs no decoding.
+
+    The payload's file is hashed once and memory-mapped. store: the prepared store to compare with; if omitted, the one of
+    the submission's dataset. spec: the dataset, for a caller that wants no comparison with a store. Raises
+    FileNotFoundError if there is no such folder; whatever else is wrong is in `errors`.
+    """
+    opened = OpenedSubmission(folder=folder_of(path), spec=spec or (store.spec if store else None), store=store)
+    attempt, folder = opened.attempt, opened.folder
+    opened.manifest = manifest = attempt(read_manifest, folder)
+    if manifest:
+        attempt(check_place, folder, manifest)
+    opened.task = task = manifest.task if manifest else attempt(Task.parse, folder.parent.name)
+    if task and opened.spec is None:
+        if store_path(task.dataset).is_dir():
+            opened.store = attempt(Store.open, task.dataset)
+        opened.spec = opened.store.spec if opened.store else attempt(spec_of, task.dataset)
+    data = attempt(data_file, folder)
+    if data:
+        _open_payload(opened, data)
+    if manifest and opened.store:
+        attempt(check_store, manifest, opened.store.id)
+    return opened
+
+
+def _open_payload(opened: OpenedSubmission, data: Path) -> None:
+    """Checks 3 to 5. A file so large that it must fail one of the first two is not read any further."""
+    attempt, task, spec = opened.attempt, opened.task, opened.spec
+    opened.entries = tuple(attempt(payload.entries, data) or ())
+    if task and spec:
+        attempt(check_bytes, opened.entries, task, spec)
+        longest = max_file_bytes(task, spec)
+        opened.is_too_large = longest is not None and data.stat().st_size > longest
+    if opened.is_too_large:
+        return
+    if opened.manifest:
+        attempt(check_sha256, opened.folder, opened.manifest)
+    if opened.entries:
+        opened.tensors = attempt(payload.load, data)
+
+
+def read(path: Path, spec: DatasetSpec | None = None) -> Submission:
+    """A submission that passed every check which needs no decoding. Raises as `OpenedSubmission.accepted` does."""
+    return open_submission(path, spec).accepted()
+
 
 def spec_of(dataset: str) -> DatasetSpec:
-    """The spec of a prepared store; without one, of the dataset's file, so that `check` needs no videos."""
+    """The spec of the prepared store; without a store that of the dataset's file, so that `check` needs no videos."""
     if store_path(dataset).is_dir():
         return Store.open(dataset).spec
     if dataset in lookup.names("dataset"):
-        spec = lookup.load("dataset", dataset).SPEC
-        assert isinstance(spec, DatasetSpec)
-        return spec
+        return lookup.load("dataset", dataset).SPEC
     known = sorted({*lookup.names("dataset"), *prepared_names()})
     raise LookupError(lookup.unknown("dataset", dataset, known) + f"; your own: vddbench prepare {dataset} --folder DIR")
 
 
-def read(path: Path, spec: DatasetSpec | None = None) -> Submission:
-    """A submission from its folder or manifest file. Raises ValueError, LookupError or FileNotFoundError."""
-    folder = folder_of(path)
-    manifest = read_manifest(folder)
-    check_place(folder, manifest)
-    spec = spec or spec_of(manifest.task.dataset)
-    check_bytes(payload.entries(data_file(folder)), manifest.task, spec)
-    check_sha256(folder, manifest)
-    return Submission(path=folder, manifest=manifest, tensors=payload.load(data_file(folder)))
-
-
 def folder_of(path: Path) -> Path:
-    """The real folder, links followed, so that its name can be compared. Raises FileNotFoundError."""
+    """The folder of a submission, links resolved so that its name can be compared. Raises FileNotFoundError."""
     folder = (path.parent if path.name == MANIFEST else path).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"no submission at {path}: give a folder submissions/TASK/METHOD")
@@ -60,27 +148,30 @@ def folder_of(path: Path) -> Path:
 
 
 def task_of(path: Path) -> Task:
-    """The task that the folder's place says, before anything in it is read."""
+    """The task by the name of the folder that holds the submission; nothing in the submission is read."""
     return Task.parse(folder_of(path).parent.name)
 
 
 def data_file(folder: Path) -> Path:
+    """The payload of a submission. Raises as `manifest.inside` does."""
     return inside(folder, DATA)
 
 
 def check_place(folder: Path, manifest: Manifest) -> None:
     """Raises ValueError unless the folder is its manifest's TASK/METHOD, or TASK/METHOD-sN for seed N > 0."""
-    found, due = f"{folder.parent.name}/{folder.name}", f"{manifest.task}/{manifest.folder}"
-    if found != due:
+    actual, expected = f"{folder.parent.name}/{folder.name}", f"{manifest.task}/{manifest.folder}"
+    if actual != expected:
         raise ValueError(
-            f"the folder is {found} but its manifest says task '{manifest.task}', method {manifest.method!r}, seed "
-            f"{manifest.seed}: it must lie in {due}; move the folder or correct the manifest"
+            f"the folder is {actual} but its manifest says task '{manifest.task}', method {manifest.method!r}, seed "
+            f"{manifest.seed}: it must lie in {expected}; move the folder or correct the manifest"
         )
 
 
 def check_store(manifest: Manifest, store: StoreId) -> None:
-    """Raises ValueError for a set distilled from another preparation of the data: other videos, geometry or recipe. Other bytes
-    of the same videos, from another version of FFmpeg, are no other preparation."""
+    """Raises ValueError if the set was distilled from another preparation of the data: other videos, geometry or recipe.
+
+    The same videos decoded by another version of FFmpeg differ in bytes and still count as the same data.
+    """
     if manifest.store_digest is not None and not same_data(manifest, store):
         raise ValueError(
             f"{MANIFEST}: field 'store_digest' names the prepared store {str(manifest.store_digest)[:16]}, the one here is "
@@ -88,14 +179,20 @@ def check_store(manifest: Manifest, store: StoreId) -> None:
         )
 
 
-def check_bytes(found: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError with the byte table when the payload is over budget by one byte."""
+def max_file_bytes(task: Task, spec: DatasetSpec) -> int | None:
+    """The size of the largest `data.safetensors` that can be accepted. None if the task has no budget."""
     budget = task.budget_bytes(spec)
-    rows = sorted(((e.num_bytes, e) for e in found), key=lambda row: -row[0])
-    total = sum(size for size, _ in rows)
+    return None if budget is None else 8 + payload.MAX_HEADER_BYTES + budget  # 8: the length of the header
+
+
+def check_bytes(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> None:
+    """Raises ValueError with the size of every tensor if the payload is a byte or more over the budget."""
+    budget = task.budget_bytes(spec)
+    rows = sorted(entries, key=lambda entry: -entry.num_bytes)
+    total = sum(entry.num_bytes for entry in rows)
     if budget is None or total <= budget:
         return
-    table = "; ".join(f"{e.name[:40]!r} {list(e.shape)} {str(e.dtype).removeprefix('torch.')} {size:,}" for size, e in rows[:8])
+    table = "; ".join(f"{e.name[:40]!r} {list(e.shape)} {payload.dtype_name(e.dtype)} {e.num_bytes:,}" for e in rows[:8])
     raise ValueError(
         f"payload of {total:,} bytes is {total - budget:,} over the budget of {task}: {budget:,} bytes = {task.ipc} x "
         f"{spec.num_classes} classes x ({spec.clip_bytes:,} + 8). Every tensor counts: {table}. "
@@ -104,6 +201,7 @@ def check_bytes(found: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -
 
 
 def check_sha256(folder: Path, manifest: Manifest) -> None:
+    """Raises ValueError unless the payload has the hash that the manifest states."""
     measured = sha256_file(data_file(folder))
     if measured != manifest.sha256:
         raise ValueError(
@@ -117,7 +215,7 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
     manifest, tensors = submission.manifest, submission.tensors
     decoder = lookup.load("decoder", manifest.decoder)
     check_expansion(tensors, manifest.task, spec)
-    clip_set: ClipSet = decoder.decode(tensors, spec)
+    clip_set = decoder.decode(tensors, spec)
     track = "hard" if clip_set.labels.ndim == 1 else "soft"
     if track != manifest.labels:
         raise ValueError(f"{MANIFEST}: field 'labels' says {manifest.labels!r}, the tensors hold {track!r} labels; correct it")
@@ -130,134 +228,14 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
 
 
 def check_expansion(tensors: Mapping[str, torch.Tensor], task: Task, spec: DatasetSpec) -> None:
-    """Bounds the decoded clips before any is made: every decoder's `labels` have one row a clip."""
+    """Raises ValueError if the decoded clips would be too large, before any is made: `labels` have one row per clip."""
     if "labels" not in tensors or tensors["labels"].ndim == 0:
-        return  # the decoder names it
-    stored = sum(t.numel() * t.element_size() for t in tensors.values())
-    most = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
+        return  # the decoder refuses it and names the tensor
+    stored = payload.num_bytes(tensors)
+    limit = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
     num_clips = len(tensors["labels"])
-    if num_clips * spec.clip_bytes > most:
+    if num_clips * spec.clip_bytes > limit:
         raise ValueError(
             f"payload decodes to {num_clips:,} clips = {num_clips * spec.clip_bytes:,} bytes; allowed: "
-            f"{most // spec.clip_bytes:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
+            f"{limit // spec.clip_bytes:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
         )
-
-
-def write(
-    root: Path,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    method: str,
-    task: Task,
-    decoder: str,
-    seed: int = 0,
-    labels: Literal["hard", "soft"] | None = None,
-    config: Mapping[str, ConfigValue] | None = None,
-    authors: Sequence[str] = (),
-    paper: str = "",
-    code: str = "",
-    external_data: str = "",
-    holdout: bool = False,
-    distill_seconds: float | None = None,
-    distill_hardware: str = "",
-    distill_peak_memory_bytes: int | None = None,
-    distill_clips_read: int | None = None,
-    store: StoreId = NO_STORE,
-    spec: DatasetSpec | None = None,
-    force: bool = False,
-) -> Path:
-    """Writes `root/TASK/METHOD` (METHOD-sN for seed N > 0) and returns it. The keywords are the fields of `Manifest`;
-    `labels` comes from the tensors when not given, and the spec from the prepared store.
-
-    Everything is checked first, as `read` and `decode` will. The same submission again is left as it stands. Raises
-    ValueError when the tensors are refused or another submission stands there and not `force`, OSError when the disk is
-    full or not writable; a manifest never stands beside data that isn't its own.
-    """
-    try:
-        draft = Manifest(
-            method=method,
-            task=task,
-            seed=seed,
-            decoder=decoder,
-            labels=labels or ("soft" if "labels" in tensors and tensors["labels"].ndim == 2 else "hard"),
-            sha256=UNMEASURED,
-            config=dict(config or {}),
-            authors=tuple(authors),
-            paper=paper,
-            code=code,
-            external_data=external_data,
-            holdout=holdout,
-            distill_seconds=distill_seconds,
-            distill_hardware=distill_hardware,
-            distill_peak_memory_bytes=distill_peak_memory_bytes,
-            distill_clips_read=distill_clips_read,
-            store_digest=store.store_digest,
-            store_fingerprint=store.store_fingerprint,
-        )
-    except ValidationError as error:
-        raise ValueError("\n".join(field_problems(error))) from error
-    return _write_checked(root, draft, tensors, spec or spec_of(draft.task.dataset), force)
-
-
-def _write_checked(root: Path, draft: Manifest, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec, force: bool) -> Path:
-    check_bytes(payload.described(tensors), draft.task, spec)
-    folder = root / str(draft.task) / draft.folder
-    decode(Submission(path=folder, manifest=draft, tensors=tensors), spec)
-    manifest = draft.model_copy(update={"sha256": payload.sha256(tensors)})
-    if (folder / MANIFEST).exists():
-        if _same(folder, manifest):
-            return folder
-        if not force:
-            raise ValueError(
-                f"{folder} holds another submission; use another method name or distillation seed, or --force to replace it"
-            )
-    _write_files(folder, manifest, tensors)
-    return folder
-
-
-def _same(folder: Path, manifest: Manifest) -> bool:
-    """Is this submission already there, whole? What distilling took may differ."""
-    clock: dict[str, object] = {
-        "distill_seconds": None,
-        "distill_hardware": "",
-        "distill_peak_memory_bytes": None,
-        "distill_clips_read": None,
-    }
-    folder = folder.resolve()  # as reading does: a link out of a relative one could not be told
-    try:
-        there = read_manifest(folder)
-        same = there.model_copy(update=clock) == manifest.model_copy(update=clock)
-        return same and sha256_file(data_file(folder)) == manifest.sha256
-    except (ValueError, OSError):
-        return False
-
-
-def _write_files(folder: Path, manifest: Manifest, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Data first, manifest last. An old manifest goes when the new data is on disk, just before it takes its place."""
-    try:
-        with replacing(folder / DATA) as file:
-            payload.write(file, tensors)
-            file.flush()
-            os.fsync(file.fileno())  # a full disk shows here, while an old submission is still whole
-            (folder / MANIFEST).unlink(missing_ok=True)
-        with replacing(folder / MANIFEST) as file:
-            file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
-    except BaseException as error:
-        _clear(folder)
-        if isinstance(error, OSError):
-            size = sum(t.numel() * t.element_size() for t in tensors.values())
-            raise OSError(
-                error.errno,
-                f"cannot write the submission to {folder} ({error.strerror or error}): it needs {size:,} bytes in a "
-                "writable folder; nothing half-written was kept",
-            ) from error
-        raise
-
-
-def _clear(folder: Path) -> None:
-    """Removes data without a manifest and the folders that are empty then."""
-    with contextlib.suppress(OSError):
-        if not (folder / MANIFEST).exists():
-            (folder / DATA).unlink(missing_ok=True)
-        folder.rmdir()  # only when empty
-        folder.parent.rmdir()

@@ -1,7 +1,7 @@
-"""What a decoder accepts: tensors by name, with named dimensions, allowed dtypes and finite values.
+"""Checks of the tensors that a decoder accepts: names, shapes with named dimensions, dtypes, finite values, labels.
 
-A submission comes from a stranger, so every decoder states its tensors with `expect` before it computes anything. All
-problems are reported at once, one a line, each naming the tensor, what was found and what is allowed.
+A submission comes from a stranger, so every decoder calls `expect` before it computes anything. All problems are reported
+at once, one per line, each with the tensor, what was found and what is allowed.
 """
 
 from __future__ import annotations
@@ -9,34 +9,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from vddbench.spec import DatasetSpec
+from vddbench.submissions.payload import dtype_name
 
-MAX_VALUE = 65_504.0  # largest finite float16, 256 times the display range: beyond it a value is a mistake
+MAX_VALUE = 65_504.0  # largest finite float16, 256 times the display range: a larger value is a mistake
 SOFT_SUM_TOLERANCE = 1e-2  # rows of float16 probabilities over 400 classes stay well inside
 PIXEL_DTYPES = (torch.uint8, torch.float16, torch.float32)
 INDEX_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 SOFT_DTYPES = (torch.float16, torch.float32)
 
-Shape = tuple[int | str, ...]  # a string is a dimension that must be the same wherever it stands
+Shape = tuple[int | str, ...]  # a string names a dimension that must have one size in all tensors
 
 
 @dataclass(frozen=True)
 class Want:
-    """One tensor: the shapes it may have and the dtypes it may be stored in."""
+    """The shapes and dtypes that one tensor may have."""
 
     shapes: tuple[Shape, ...]
     dtypes: tuple[torch.dtype, ...]
 
 
 def pixel_want(*shape: int | str) -> Want:
+    """Pixels of one shape."""
     return Want((shape,), PIXEL_DTYPES)
 
 
 def label_want(spec: DatasetSpec) -> Want:
-    """[N] class indices or [N, K] probabilities."""
+    """Labels: [N] class indices or [N, K] probabilities."""
     return Want((("N",), ("N", spec.num_classes)), INDEX_DTYPES + SOFT_DTYPES)
 
 
@@ -46,8 +49,10 @@ AFFINE: Mapping[str, Want] = {name: Want(((3,),), (torch.float32,)) for name in 
 def expect(
     tensors: Mapping[str, torch.Tensor], required: Mapping[str, Want], optional: Mapping[str, Want] | None = None
 ) -> dict[str, int]:
-    """The sizes of the named dimensions. Raises ValueError with one line for every unknown, missing, misshapen,
-    wrongly typed or non-finite tensor."""
+    """The sizes of the named dimensions.
+
+    Raises ValueError with one line for each tensor that is unknown, missing, misshapen, wrongly typed or not finite.
+    """
     allowed = {**required, **(optional or {})}
     problems = [
         f"tensor {name[:80]!r} is unknown to this decoder: found {_what(tensors[name])}; allowed: {', '.join(allowed)}"
@@ -68,7 +73,7 @@ def expect(
 def _misfits(name: str, tensor: torch.Tensor, want: Want, sizes: dict[str, int]) -> list[str]:
     problems = []
     if tensor.dtype not in want.dtypes:
-        problems.append(f"tensor {name!r} has dtype {_dtype(tensor.dtype)}; allowed: {_dtypes(want)}")
+        problems.append(f"tensor {name!r} has dtype {dtype_name(tensor.dtype)}; allowed: {_dtypes(want)}")
     for shape in want.shapes:
         bound = _bind(shape, tuple(tensor.shape), sizes)
         if bound is not None:
@@ -86,16 +91,16 @@ def _misfits(name: str, tensor: torch.Tensor, want: Want, sizes: dict[str, int])
     return problems
 
 
-def _bind(shape: Shape, found: tuple[int, ...], sizes: Mapping[str, int]) -> dict[str, int] | None:
-    """The named dimensions if `found` fits, else None."""
-    if len(shape) != len(found) or 0 in found:
+def _bind(wanted: Shape, actual: tuple[int, ...], sizes: Mapping[str, int]) -> dict[str, int] | None:
+    """The sizes with the named dimensions of this tensor added. Returns None if its shape does not fit."""
+    if len(wanted) != len(actual) or 0 in actual:
         return None
     bound = dict(sizes)
-    for due, size in zip(shape, found, strict=True):
-        if isinstance(due, str):
-            if bound.setdefault(due, size) != size:
+    for dimension, size in zip(wanted, actual, strict=True):
+        if isinstance(dimension, str):
+            if bound.setdefault(dimension, size) != size:
                 return None
-        elif due != size:
+        elif dimension != size:
             return None
     return bound
 
@@ -107,45 +112,53 @@ def _not_finite(name: str, tensor: torch.Tensor) -> list[str]:
     rows = tensor.reshape(len(tensor), -1)
     first = next(i for i, row in enumerate(rows) if not row.isfinite().all())  # row by row: no copy of the whole
     column = int((~rows[first].isfinite()).nonzero()[0])
-    found = rows[first, column].item()
-    return [f"tensor {name!r} holds {found} (first in row {first}); allowed: finite numbers only"]
+    value = rows[first, column].item()
+    return [f"tensor {name!r} holds {value} (first in row {first}); allowed: finite numbers only"]
 
 
 def value_range(tensor: torch.Tensor) -> tuple[float, float]:
-    """Smallest and largest value; NaN when there is one. Allocates nothing."""
+    """The smallest and the largest value, or NaN if the tensor holds one. Allocates nothing."""
     low, high = torch.aminmax(tensor)
     return float(low), float(high)
 
 
+def label_track(tensors: Mapping[str, torch.Tensor]) -> Literal["hard", "soft"]:
+    """The track of a payload: soft if its labels are probabilities."""
+    return "soft" if "labels" in tensors and tensors["labels"].ndim == 2 else "hard"
+
+
 def labels(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> torch.Tensor:
-    """[N] int64 class indices, or [N, K] float32 rows that sum to 1. Raises ValueError naming the first bad row."""
-    found = tensors["labels"]
-    if found.ndim == 1:
-        return _hard(found, spec)
-    if not found.is_floating_point():
+    """The labels as [N] int64 class indices, or as [N, K] float32 rows that sum to 1.
+
+    Raises ValueError with the first wrong row.
+    """
+    stored = tensors["labels"]
+    if stored.ndim == 1:
+        return _hard(stored, spec)
+    if not stored.is_floating_point():
         raise ValueError(
-            f"tensor 'labels' is {_what(found)}: int where float is due; class indices are [N] int, "
-            f"probabilities [N, {spec.num_classes}] float16 or float32"
+            f"tensor 'labels' is {_what(stored)}, expected float; allowed: class indices as [N] int, "
+            f"probabilities as [N, {spec.num_classes}] float16 or float32"
         )
-    rows = found.to(torch.float32)
+    rows = stored.to(torch.float32)
     sums = rows.sum(1)
     bad = (rows < 0).any(1) | ((sums - 1).abs() > SOFT_SUM_TOLERANCE)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
-            f"tensor 'labels' row {first} is no distribution (sum {float(sums[first]):.4g}, smallest "
+            f"tensor 'labels' row {first} is not a distribution (sum {float(sums[first]):.4g}, smallest "
             f"{float(rows[first].min()):.4g}); allowed: values >= 0 that sum to 1; apply a softmax to logits first"
         )
     return rows / sums[:, None]
 
 
-def _hard(found: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
-    if found.is_floating_point():
+def _hard(stored: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
+    if stored.is_floating_point():
         raise ValueError(
-            f"tensor 'labels' is {_what(found)}: float where int is due; store class indices as "
-            f"{', '.join(_dtype(d) for d in INDEX_DTYPES)} or probabilities as [N, {spec.num_classes}]"
+            f"tensor 'labels' is {_what(stored)}, expected int; allowed: class indices as "
+            f"{', '.join(dtype_name(d) for d in INDEX_DTYPES)}, probabilities as [N, {spec.num_classes}]"
         )
-    indices = found.to(torch.int64)
+    indices = stored.to(torch.int64)
     bad = (indices < 0) | (indices >= spec.num_classes)
     if bad.any():
         first = int(bad.nonzero()[0])
@@ -157,18 +170,18 @@ def _hard(found: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
 
 
 def affine(tensors: Mapping[str, torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels [..., 3] on the 0-255 scale: `pixels * scale + offset` per channel where a submission stores them.
+    """Pixels [..., 3] on the 0-255 scale: `pixels * scale + offset` per channel if a submission stores these two tensors.
 
-    uint8 stays uint8 when nothing is stored; everything else becomes float32. Raises ValueError when only one of the
-    two is there or a value leaves +-MAX_VALUE.
+    Without them uint8 pixels stay uint8 and are not copied; everything else becomes float32. Raises ValueError if only one
+    of the two is stored or a value is beyond +-MAX_VALUE.
     """
-    stored = [name for name in AFFINE if name in tensors]
-    if len(stored) == 1:
-        raise ValueError(f"tensor {stored[0]!r} stands alone; allowed: both 'scale' and 'offset', or neither")
-    if not stored and pixels.dtype == torch.uint8:
+    given = [name for name in AFFINE if name in tensors]
+    if len(given) == 1:
+        raise ValueError(f"tensor {given[0]!r} is stored alone; allowed: both 'scale' and 'offset', or neither")
+    if not given and pixels.dtype == torch.uint8:
         return pixels
-    values = pixels.to(torch.float32, copy=bool(stored))
-    if stored:
+    values = pixels.to(torch.float32, copy=bool(given))
+    if given:
         values.mul_(tensors["scale"]).add_(tensors["offset"])
     low, high = value_range(values)
     if not (low >= -MAX_VALUE and high <= MAX_VALUE):
@@ -178,12 +191,8 @@ def affine(tensors: Mapping[str, torch.Tensor], pixels: torch.Tensor) -> torch.T
     return values
 
 
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _dtypes(want: Want) -> str:
-    return ", ".join(_dtype(d) for d in want.dtypes)
+    return ", ".join(dtype_name(d) for d in want.dtypes)
 
 
 def _shape(shape: Shape) -> str:
@@ -199,4 +208,4 @@ def _allowed(want: Want) -> str:
 
 
 def _what(tensor: torch.Tensor) -> str:
-    return f"{_shape(tuple(tensor.shape))} {_dtype(tensor.dtype)}"
+    return f"{_shape(tuple(tensor.shape))} {dtype_name(tensor.dtype)}"

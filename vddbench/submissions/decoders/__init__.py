@@ -1,4 +1,8 @@
-"""One file per decoder: `decode(tensors, spec) -> ClipSet`."""
+"""Decoders, one file each: `decode(tensors, spec) -> ClipSet` turns the tensors of a payload into clips.
+
+A file's docstring states its tensors (N clips, T frames of H x W pixels, K classes), its arithmetic and its errors. The
+arithmetic of a released decoder never changes, since scores depend on it; a better one is a new file.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
 
 
 class DecoderModule(Protocol):
-    """A file in vddbench/submissions/decoders/. Raises ValueError naming the tensor that is unknown, missing or misshapen."""
+    """A file in vddbench/submissions/decoders/, or in decoders/ of a plug-in folder."""
 
-    def decode(self, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet: ...
+    def decode(self, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
+        """Clips [N, T, H, W, 3], uint8 or float32 on the 0-255 scale, with labels [N] int64 or [N, K] float32.
+
+        The tensors come from a stranger: call `tensors.expect` first. A tensor `labels` has one row per decoded clip, which
+        bounds their number. Raises ValueError with one line for each tensor that is unknown, missing or wrong.
+        """
+        ...

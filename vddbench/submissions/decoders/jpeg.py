@@ -1,8 +1,13 @@
-"""Clips as JPEG frames, one after the other in one byte tensor.
+"""Decoder `jpeg`: every frame is a JPEG image; the images follow each other in one tensor of bytes.
 
-jpeg [B] uint8; offsets [N*T + 1] int32 or int64, from 0 to B, strictly increasing: frame t of clip n is
-jpeg[offsets[n*T + t] : offsets[n*T + t + 1]], a baseline or progressive JPEG of exactly W x H pixels, RGB or grey;
-labels [N] int or [N, K] float.
+| tensor | shape | dtype | |
+|---|---|---|---|
+| jpeg | [B] | uint8 | the bytes of N*T images |
+| offsets | [N*T + 1] | int32, int64 | strictly increasing from 0 to B |
+| labels | [N] or [N, K] | int, or float16, float32 | class indices, or probabilities |
+
+Frame t of clip n is jpeg[offsets[n*T + t] : offsets[n*T + t + 1]]: a baseline or progressive JPEG of exactly W x H pixels,
+RGB or grey, decoded by Pillow (libjpeg-turbo) to uint8 RGB.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ OFFSET_DTYPES = (torch.int32, torch.int64)
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
-    """Clips are uint8. Raises ValueError naming the tensor, or the clip and frame, that is at fault."""
+    """Clips as uint8. Raises ValueError with a line for each wrong tensor, or with the first wrong clip and frame."""
     wanted = {
         "jpeg": Want((("B",),), (torch.uint8,)),
         "offsets": Want((("N*T+1",),), OFFSET_DTYPES),
@@ -47,7 +52,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 
 def _check_offsets(offsets: torch.Tensor, num_frames: int, num_bytes: int) -> None:
     if len(offsets) != num_frames + 1:
-        raise ValueError(f"tensor 'offsets' has {len(offsets)} entries; allowed: one a frame and one more, {num_frames + 1}")
+        raise ValueError(f"tensor 'offsets' has {len(offsets)} entries; allowed: one per frame and one more, {num_frames + 1}")
     first, last = int(offsets[0]), int(offsets[-1])
     if first != 0 or last != num_bytes:
         raise ValueError(f"tensor 'offsets' goes from {first} to {last}; allowed: from 0 to {num_bytes}, the bytes of 'jpeg'")
@@ -60,10 +65,10 @@ def _check_offsets(offsets: torch.Tensor, num_frames: int, num_bytes: int) -> No
 
 
 def _frame(data: bytes, size: int, where: str) -> np.ndarray:
-    """[H, W, 3] uint8. The size in the header is compared before a pixel is decoded."""
+    """One frame as [H, W, 3] uint8. Raises ValueError; the size in the header is compared before a pixel is decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Pillow only warns about bombs and malformed files
+            warnings.simplefilter("error")  # Pillow only warns about decompression bombs and malformed files
             with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
                 if image.size != (size, size):
                     raise ValueError(f"is {image.width} x {image.height} pixels; allowed: {size} x {size}")
@@ -75,16 +80,16 @@ def _frame(data: bytes, size: int, where: str) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"{where} of tensor 'jpeg' {error}") from error
     except (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, Warning) as error:
-        reason = str(error).split("<")[0].strip() or type(error).__name__  # without the address of a BytesIO
+        reason = str(error).split("<")[0].strip() or type(error).__name__  # drops the memory address of a BytesIO
         raise ValueError(
-            f"{where} of tensor 'jpeg' ({len(data):,} bytes) is no whole JPEG image: {reason}; encode it again"
+            f"{where} of tensor 'jpeg' ({len(data):,} bytes) is not a whole JPEG image: {reason}; encode it again"
         ) from error
 
 
 def encode(clips: torch.Tensor, quality: int, subsampling: str = "4:2:0") -> dict[str, torch.Tensor]:
-    """The `jpeg` and `offsets` tensors of uint8 clips [N, T, H, W, 3]; quality 1-95 is Pillow's (libjpeg's) scale.
+    """The tensors `jpeg` and `offsets` for uint8 clips [N, T, H, W, 3]; quality is Pillow's scale of 1 to 95.
 
-    Offsets are int32 while they fit: they count towards the budget.
+    Offsets are int32 if they fit, since they count towards the budget.
     """
     frames = clips.reshape(-1, *clips.shape[2:]).numpy()
     parts = []

@@ -1,8 +1,14 @@
-"""A few frames a clip at stored times, linearly interpolated: motion as cross-fades.
+"""Decoder `keyframes`: F frames per clip at stored times, linearly interpolated, so that motion is a series of cross-fades.
 
-frames [N, F, H, W, 3] uint8, float16 or float32 on the 0-255 scale; times [N, F] float32 or float16, counted in frames
-from 0 to T - 1, strictly increasing in each row; labels [N] int or [N, K] float; optional scale [3] and offset [3]
-float32, per channel: value = stored * scale + offset. Before the first and after the last time the clip stands still.
+| tensor | shape | dtype | |
+|---|---|---|---|
+| frames | [N, F, H, W, 3] | uint8, float16, float32 | on the 0-255 scale |
+| times | [N, F] | float16, float32 | in frames from 0 to T - 1, strictly increasing in each row |
+| labels | [N] or [N, K] | int, or float16, float32 | class indices, or probabilities |
+| scale, offset | [3] each | float32 | optional: value = frames * scale + offset per channel |
+
+Frame t of a clip lies between the last keyframe at or before t and the next one, in proportion to time. Before the first
+and after the last time the nearest keyframe is repeated. The arithmetic is float32.
 """
 
 from __future__ import annotations
@@ -16,9 +22,9 @@ from vddbench.submissions.tensors import AFFINE, SOFT_DTYPES, Want, affine, expe
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
-    """Clips have the dtype of the frames: uint8 is rounded, for a quarter of the memory; everything else is float32.
+    """Clips: uint8 if the frames are plain uint8, rounded to nearest for a quarter of the memory; else float32.
 
-    Raises ValueError naming every tensor at fault, and the first row of times that is.
+    Raises ValueError with a line for each wrong tensor, or with the first wrong row of `times`.
     """
     wanted = {
         "frames": pixel_want("N", "F", *spec.clip_shape[1:]),
@@ -36,9 +42,9 @@ def _check_times(times: torch.Tensor, frames: int) -> None:
     bad = (times < 0).any(1) | (times > frames - 1).any(1) | (times.diff(dim=1) <= 0).any(1)
     if bad.any():
         row = int(bad.nonzero()[0])
-        found = ", ".join(f"{t:g}" for t in times[row, :8].tolist())
+        shown = ", ".join(f"{t:g}" for t in times[row, :8].tolist())
         raise ValueError(
-            f"tensor 'times' row {row} is [{found}{', ...' if times.shape[1] > 8 else ''}]; "
+            f"tensor 'times' row {row} is [{shown}{', ...' if times.shape[1] > 8 else ''}]; "
             f"allowed: strictly increasing from 0 to {frames - 1}"
         )
 
@@ -48,7 +54,7 @@ def _interpolate(frames: torch.Tensor, times: torch.Tensor, num_frames: int) -> 
     rows = torch.arange(len(frames))
     last = times.shape[1] - 1
     clips = torch.empty((len(frames), num_frames, *frames.shape[2:]), dtype=frames.dtype)
-    for t in range(num_frames):  # a frame at a time: the temporaries stay a T-th of the clips
+    for t in range(num_frames):  # one frame at a time, so that temporaries need 1/T of the memory of the clips
         after = torch.searchsorted(times, torch.full((len(frames), 1), float(t)), right=True)[:, 0]
         left, right = (after - 1).clamp(0, last), after.clamp(0, last)
         begin, end = times[rows, left], times[rows, right]

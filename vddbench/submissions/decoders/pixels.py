@@ -1,7 +1,12 @@
-"""Plain clips.
+"""Decoder `pixels`: clips stored as pixels.
 
-clips [N, T, H, W, 3] uint8, float16 or float32 on the 0-255 scale; labels [N] int or [N, K] float; optional scale [3]
-and offset [3] float32, per channel: value = stored * scale + offset.
+| tensor | shape | dtype | |
+|---|---|---|---|
+| clips | [N, T, H, W, 3] | uint8, float16, float32 | on the 0-255 scale |
+| labels | [N] or [N, K] | int, or float16, float32 | class indices, or probabilities |
+| scale, offset | [3] each | float32 | optional: value = clips * scale + offset per channel |
+
+Without scale and offset uint8 clips are used as they are; everything else becomes float32.
 """
 
 from __future__ import annotations
@@ -15,6 +20,6 @@ from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, lab
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
-    """Raises ValueError naming every tensor that is unknown, missing, misshapen or not finite."""
+    """The stored clips, not copied if they are plain uint8. Raises ValueError with a line for each wrong tensor."""
     expect(tensors, {"clips": pixel_want("N", *spec.clip_shape), "labels": label_want(spec)}, AFFINE)
     return ClipSet(clips=affine(tensors, tensors["clips"]), labels=labels(tensors, spec))

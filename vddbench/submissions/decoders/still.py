@@ -1,7 +1,12 @@
-"""One frame a clip, shown T times: appearance without motion.
+"""Decoder `still`: one frame per clip, repeated T times, so that a clip has appearance and no motion.
 
-frames [N, H, W, 3] uint8, float16 or float32 on the 0-255 scale; labels [N] int or [N, K] float; optional scale [3]
-and offset [3] float32, per channel: value = stored * scale + offset.
+| tensor | shape | dtype | |
+|---|---|---|---|
+| frames | [N, H, W, 3] | uint8, float16, float32 | on the 0-255 scale |
+| labels | [N] or [N, K] | int, or float16, float32 | class indices, or probabilities |
+| scale, offset | [3] each | float32 | optional: value = frames * scale + offset per channel |
+
+Without scale and offset uint8 frames are used as they are; everything else becomes float32.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, lab
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
-    """The clips are a view of the frames (stride 0 along T). Raises ValueError naming every tensor at fault."""
+    """Clips as a view of the frames (stride 0 along T). Raises ValueError with a line for each wrong tensor."""
     wanted = {"frames": pixel_want("N", *spec.clip_shape[1:]), "labels": label_want(spec)}
     expect(tensors, wanted, AFFINE)
     frames = affine(tensors, tensors["frames"])
