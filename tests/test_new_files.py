@@ -1,0 +1,105 @@
+"""A new dataset, decoder, student or baseline is one new file. No other file names it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders.commands import call
+from vddbench.distillation.run import distill
+from vddbench.lookup import PACKAGES, PLUGINS, load, names
+
+FILES = Path(__file__).parent / "plugins"
+METHODS = {"darkest": "hard", "drift_smoke": "soft"}
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of plug-ins that nothing is in yet; it is also the current folder."""
+    folder = tmp_path / "mine"
+    for kind in PACKAGES:
+        (folder / f"{kind}s").mkdir(parents=True)
+    monkeypatch.setenv(PLUGINS, str(folder))
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_new_files_run_from_raw_videos_to_a_ranked_table(plugins: Path) -> None:
+    before = {kind: names(kind) for kind in PACKAGES}
+    shutil.copytree(FILES, plugins, dirs_exist_ok=True)
+    new = {kind: sorted(set(names(kind)) - set(before[kind])) for kind in PACKAGES}
+    assert new == {
+        "dataset": ["blinks"], "decoder": ["negative"], "student": ["linear"], "baseline": ["darkest", "drift"]
+    }  # fmt: skip
+    assert call("prepare", "blinks")[0] == 0
+    assert call("distill", "darkest", "--task", "blinks-ipc1")[0] == 0
+    assert call("distill", "drift", "--preset", "smoke", "--task", "blinks-ipc1")[0] == 0
+    for method, kind in METHODS.items():
+        submission = Path("submissions/blinks-ipc1") / method
+        assert json.loads((submission / "manifest.json").read_bytes())["labels"] == kind
+        assert call("check", submission)[0] == 0
+        assert call("evaluate", submission, "--students", "linear", "--seeds", "2")[0] == 0
+    code, output = call("rank", "--task", "blinks-ipc1", "--student", "linear", "--format", "csv")
+    assert code == 0 and all(method in output for method in METHODS)
+
+
+def test_child_processes_find_the_files_that_the_option_names(plugins: Path) -> None:
+    shutil.copytree(FILES, plugins, dirs_exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != PLUGINS}
+    command = [sys.executable, "-m", "vddbench", "--plugins", str(plugins), "prepare", "blinks"]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_a_file_with_the_name_of_a_bundled_one_is_refused(kind: str, plugins: Path) -> None:
+    bundled = names(kind)[0]  # type: ignore[arg-type]
+    (plugins / f"{kind}s" / f"{bundled}.py").touch()
+    with pytest.raises(ValueError, match=rf"{bundled}.py has the name of another {kind}; rename the file"):
+        load(kind, bundled)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        ("dataset", "SPEC = None", "it lacks videos of DatasetModule"),
+        ("decoder", "", "it lacks decode of DecoderModule"),
+        ("student", "", "it lacks RECIPE, build of StudentModule"),
+        ("baseline", "DECODER = PAPER = ''", "it lacks Config, distill of BaselineModule, or Config, PRESETS, learner of Iter"),
+    ],
+)
+def test_a_file_that_lacks_a_part_is_refused_with_its_name(kind: str, text: str, says: str, plugins: Path) -> None:
+    (plugins / f"{kind}s" / f"broken_{kind}.py").write_text(text)
+    with pytest.raises(ValueError, match=rf"broken_{kind}\.py cannot be a {kind}: {says}"):
+        load(kind, f"broken_{kind}")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("    def exact", "    def inexact", r"the learner of baseline broken_drift \(Drift\) lacks exact; see Learner"),
+        ("memory_knob", "knob", r"\(Drift\) lacks memory_knob"),
+        ("iterations", "steps", "the Config of baseline broken_drift has no field `iterations`"),
+        (
+            "PRESETS = {",
+            "QUICK = {",
+            "broken_drift.py cannot be a baseline: it lacks distill of BaselineModule, or PRESETS of Iter",
+        ),
+    ],
+)
+def test_an_iterative_baseline_that_lacks_a_part_is_refused_with_its_name(
+    old: str, new: str, says: str, plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(FILES, plugins, dirs_exist_ok=True)
+    text = (FILES / "baselines" / "drift.py").read_text().replace(old, new)
+    (plugins / "baselines" / "broken_drift.py").write_text(text)
+    monkeypatch.delitem(sys.modules, "vddbench.baselines.broken_drift", raising=False)  # of the case before
+    assert call("prepare", "blinks")[0] == 0
+    with pytest.raises(ValueError, match=says):
+        distill("broken_drift", "blinks-ipc1")
