@@ -26,6 +26,7 @@ def checked(root: Path, tensors: Mapping[str, torch.Tensor], **fields: Any) -> R
 def test_a_full_budget_is_accepted_and_every_number_is_measured(tmp_path: Path) -> None:
     report = checked(tmp_path, pixel_tensors())
     assert report.accepted
+    assert check(str(report.path), SPEC) == report
     assert report.warnings == ()
     assert report.payload_bytes == report.budget_bytes == BUDGET_BYTES
     assert report.fp32_mib == pytest.approx((3 * 4 * 16 * 16 * 3 + 3) * 4 / 2**20)

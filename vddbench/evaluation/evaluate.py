@@ -217,10 +217,10 @@ def evaluate(
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet; returns all their paths.
 
-    Before anything is trained, names are looked up, a file is written into the results folder, and every submission passes
-    every check: its payload is hashed once and decoded. The clips of one submission are in memory at a time, so those of
-    several are decoded again when their turn comes. An interrupted call resumes: what is recorded stays and only missing
-    seeds run. `force=True` runs all of them and writes beside what is there.
+    Before anything is trained, names are looked up, the results folder is tried, and every submission passes every check:
+    its payload is hashed once and decoded. Only the clips of one submission are in memory at a time, so those of several are
+    decoded again when their turn comes: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. An interrupted call resumes:
+    what is recorded stays and only missing seeds run. `force=True` runs all of them and writes beside what is there.
     """
     device = device or best_device()
     for student in students:
