@@ -14,8 +14,8 @@ from pathlib import Path
 
 from vddbench import hub
 from vddbench.leaderboard.reruns import MAINTAINERS, MAX_MAINTAINERS_BYTES, parse_maintainers
-from vddbench.records.files import MAX_JSON_BYTES, all_record_files, published_path, read_record
-from vddbench.records.predictions import MAX_NPZ_BYTES
+from vddbench.records.files import MAX_JSON_BYTES, PREDICTIONS, all_record_files, published_path, read_record
+from vddbench.records.predictions import MAX_PREDICTIONS_BYTES
 from vddbench.records.record import Record
 from vddbench.submissions.manifest import MANIFEST, MAX_MANIFEST_BYTES
 from vddbench.system.files import replacing
@@ -26,7 +26,7 @@ CELL = r"[a-z0-9][a-z0-9_]{0,39}-(?:ipc[0-9]{1,3}|full)/[a-z0-9][a-z0-9_]{0,39}(
 STUDENT = r"[a-z0-9][a-z0-9_]{0,39}/seed[0-9]{1,10}\.[0-9a-f]{16}"
 FORMS = {  # files of a submission in a results repo, and their largest sizes
     re.compile(rf"{RECORDS}/{CELL}/{STUDENT}\.json"): MAX_JSON_BYTES,
-    re.compile(rf"{RECORDS}/{CELL}/{STUDENT}\.npz"): MAX_NPZ_BYTES,
+    re.compile(rf"{RECORDS}/{CELL}/{STUDENT}{re.escape(PREDICTIONS)}"): MAX_PREDICTIONS_BYTES,
     re.compile(rf"{SUBMISSIONS}/{CELL}/{re.escape(MANIFEST)}"): MAX_MANIFEST_BYTES,
 }
 THREADS = 8
@@ -108,7 +108,7 @@ def _fetch(repo: hub.Repo, path: str, head: hub.Listing, into: Path) -> None:
 def files_of(path: Path, record: Record) -> dict[str, Path]:
     """A record's file and its predictions, by their paths in a results repo; the record first."""
     published = f"{RECORDS}/{published_path(record, path.read_bytes()).as_posix()}"
-    return {published: path, published.removesuffix(".json") + ".npz": path.with_suffix(".npz")}
+    return {published: path, published.removesuffix(".json") + PREDICTIONS: path.with_suffix(PREDICTIONS)}
 
 
 def publishable(results: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:

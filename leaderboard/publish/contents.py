@@ -16,6 +16,7 @@ from vddbench.leaderboard.publish.local_files import tree_of
 from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site import inventory, local_submissions
 from vddbench.leaderboard.site.board import Board, board_of
+from vddbench.records.files import PREDICTIONS
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.system.progress import say
 
@@ -41,7 +42,7 @@ def made_from(
     tables and board alike."""
     with tree_of(files, target.cache) as tree, _alone(target.cache / "site") as out:
         records = tree / mirror.RECORDS
-        say(f"ranking {sum(path.endswith('.npz') for path in files)} records")
+        say(f"ranking {sum(path.endswith(PREDICTIONS) for path in files)} records")
         board = board_of([records], maintainers)
         for line in board.left_out:
             say(f"left out: {line.replace(f'{tree}/', '')}")

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish.destination import not_ours
 from vddbench.leaderboard.site import local_submissions
+from vddbench.records.files import PREDICTIONS
 from vddbench.submissions.manifest import DATA, MANIFEST
 from vddbench.system.files import replacing, sha256_file
 from vddbench.system.progress import bar, say
@@ -75,7 +76,7 @@ def copy(files: Mapping[str, Path], into: Path) -> int:
         for path, file in files.items()
         if not (into / path).is_file() or (is_content_named(path) and sha256_file(into / path) != sha256_file(file))
     ]
-    for path in sorted(missing, key=lambda path: (not path.endswith(".npz"), path)):
+    for path in sorted(missing, key=lambda path: (not path.endswith(PREDICTIONS), path)):
         with replacing(into / path) as target, files[path].open("rb") as source:
             shutil.copyfileobj(source, target)
     return len(missing)

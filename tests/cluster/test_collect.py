@@ -38,7 +38,7 @@ def test_records_are_copied_byte_for_byte_and_what_is_missing_is_exit_code_3(run
 
 def test_damaged_records_stay_behind(run: Run, tmp_path: Path) -> None:
     made = run.made(run.cells[0])
-    made.with_suffix(".npz").write_bytes(made.with_suffix(".npz").read_bytes()[:-10])
+    made.with_suffix(".safetensors").write_bytes(made.with_suffix(".safetensors").read_bytes()[:-10])
     found = collect(run, tmp_path / "results", tmp_path)
     assert list(found.damaged) == [0] and "is not valid" in found.damaged[0] and not (tmp_path / "results").exists()
 

@@ -69,7 +69,7 @@ def test_an_incomplete_store_is_refused(
 
 
 def test_a_full_disk_during_evaluate_leaves_no_half_record(home: Path, tiny_random: Path, tmp_path: Path) -> None:
-    """A file-size limit of 0.5 kB stands for the disk: npz files don't fit."""
+    """A file-size limit of 0.5 kB stands for the disk: predictions don't fit."""
     code = """import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))

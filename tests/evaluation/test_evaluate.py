@@ -111,7 +111,7 @@ def test_a_record_does_not_outlive_what_its_manifest_admits(tiny_random: Path, t
 def test_a_damaged_record_is_kept_aside_and_made_again(tiny_random: Path, tmp_path: Path) -> None:
     (path,) = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path)
     top1 = read_record(path)[0].top1
-    path.with_suffix(".npz").unlink()
+    path.with_suffix(".safetensors").unlink()
     damaged = path.read_bytes()
     assert evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path) == [path]
     assert read_record(path)[0].top1 == top1
@@ -132,7 +132,10 @@ def test_what_another_process_recorded_meanwhile_stays(
     monkeypatch.setattr(evaluating, "evaluate_seed", beaten)
     (path,) = evaluate([tiny_random], **call)
     assert read_record(path)[0].seed == 0
-    assert sorted(p.suffix for p in path.parent.glob("seed0*")) in ([".json", ".npz"], [".json", ".lock", ".npz"])
+    assert sorted(p.suffix for p in path.parent.glob("seed0*")) in (
+        [".json", ".safetensors"],
+        [".json", ".lock", ".safetensors"],
+    )
 
 
 def test_an_unwritable_results_folder_is_found_before_training(
@@ -238,7 +241,7 @@ def test_ctrl_c_leaves_no_half_record_and_the_next_call_goes_on(home: Path, tiny
     assert process.returncode == 130, stderr
     assert "run the same command again" in stderr and "Traceback" not in stderr
     left = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
-    assert left - {".lock", ".unfinished"} == {".json", ".npz"}  # the student under way goes on from .unfinished
+    assert left - {".lock", ".unfinished"} == {".json", ".safetensors"}  # the student under way goes on from .unfinished
     recorded = list(tmp_path.rglob("seed*.json"))
     for path in recorded:
         read_record(path)

@@ -115,8 +115,8 @@ def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed
     for seed in range(3):
         record(tmp_path, "random", [True, False], seed)
         record(tmp_path, "dm", [True, False], seed)
-    (npz,) = tmp_path.glob("toy-ipc1/random@*/convnet3d/seed2.npz")
-    npz.write_bytes(npz.read_bytes() + b" ")
+    (predictions,) = tmp_path.glob("toy-ipc1/random@*/convnet3d/seed2.safetensors")
+    predictions.write_bytes(predictions.read_bytes() + b" ")
     [row] = compare([tmp_path], "dm", "random").to_dict("records")
     assert np.isnan(row["low"]) and row["runs"] == (3, 2)
     assert "left out" in capfd.readouterr().err

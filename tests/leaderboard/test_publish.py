@@ -204,7 +204,7 @@ def test_a_record_is_whole_in_every_commit(hub: Hub, tmp_path: Path, monkeypatch
     assert len(history) > 4
     for commit in history:
         names = {path for path in commit.tree if path.startswith("records/")}
-        assert names == {f"{path.rsplit('.', 1)[0]}.{suffix}" for path in names for suffix in ("json", "npz")}
+        assert names == {f"{path.rsplit('.', 1)[0]}.{suffix}" for path in names for suffix in ("json", "safetensors")}
 
 
 def test_a_merged_record_of_another_store_is_named_and_left_out(
@@ -275,7 +275,7 @@ def test_a_strangers_record_that_does_not_verify_is_named_and_left_out(
         RESULTS,
         {
             lie: text.replace(b'"top1": 0.5', b'"top1": 0.9'),
-            lie.replace(".json", ".npz"): b"no npz",
+            lie.replace(".json", ".safetensors"): b"no tensors",
             "records/toy-ipc1/mine@6d696e65/convnet3d/seed9.0123456789abcdef.json": b"x" * 2_000_000,
             "records/../../../escaped.json": b"{}",
             "submissions/toy-ipc1/mine@6d696e65/manifest.json": b"[" * 1000,
@@ -291,7 +291,7 @@ def test_a_record_that_somebody_damaged_is_made_good(hub: Hub, tmp_path: Path) -
     root = recorded(tmp_path / "results")
     publishing(root)
     whole = hub.repo(RESULTS).files()
-    predictions = next(path for path in whole if path.endswith(".npz"))
+    predictions = next(path for path in whole if path.endswith(".safetensors"))
     hub.put(RESULTS, {predictions: b"something else"})
     (tmp_path / "home/hub/lab--vddbench-results" / predictions).write_bytes(b"something else")  # so is the copy here
     assert publishing(root) == ["Add 1 record of toy-ipc1"]

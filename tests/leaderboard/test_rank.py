@@ -319,7 +319,7 @@ def test_a_re_run_never_takes_the_place_of_the_authors_record_though_it_says_tha
         due = root / published_path(record, path.read_bytes())
         due.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, due)
-        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+        shutil.copy(path.with_suffix(".safetensors"), due.with_suffix(".safetensors"))
     loaded = load([root])
     assert [one.record.by for one in loaded.evaluated] == [None] and [one.record.by for one in loaded.reruns] == ["me"]
 
@@ -331,7 +331,7 @@ def test_a_set_whose_hash_begins_like_another_has_cells_of_its_own(tmp_path: Pat
         due = tmp_path / "records" / published_path(record, path.read_bytes())
         due.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, due)
-        shutil.copy(path.with_suffix(".npz"), due.with_suffix(".npz"))
+        shutil.copy(path.with_suffix(".safetensors"), due.with_suffix(".safetensors"))
     assert len(load([tmp_path / "records"]).evaluated) == 2
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vddbench.cluster.plan import RESULTS, SUBMISSIONS, Cell, Run
-from vddbench.records.files import read_record
+from vddbench.records.files import PREDICTIONS, read_record
 from vddbench.system.files import replacing, write_new
 from vddbench.system.progress import bar
 
@@ -48,8 +48,8 @@ def _record(run: Run, cell: Cell, results: Path, found: Collected) -> None:
     if target.exists():
         _found(cell, _same(made, target), f"{target} is of another evaluation; it stays", found)
         return
-    with replacing(target.with_suffix(".npz")) as file:  # JSON last: its presence means that the record is whole
-        file.write(made.with_suffix(".npz").read_bytes())
+    with replacing(target.with_suffix(PREDICTIONS)) as file:  # JSON last: its presence means that the record is whole
+        file.write(made.with_suffix(PREDICTIONS).read_bytes())
     write_new(target, lambda file: file.write(made.read_bytes()))
     found.copied.append(cell.index)
 

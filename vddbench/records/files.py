@@ -1,34 +1,34 @@
-"""Records on disk: `results/TASK/METHOD@SHA8/STUDENT/seedN.json` (METHOD-sN@SHA8 for distillation seed N > 0) and its
-predictions in `seedN.npz`. Published ones are `seedN.ADDRESS.json`, so that two labs' records of one cell keep out of each
-other's way. No torch.
+"""Records on disk: `results/TASK/METHOD[-sN]@SHA8/STUDENT/seedN.json`, with its predictions beside it in `seedN.safetensors`.
 
-A record is written once and never edited. The headline is never believed: reading recomputes it from the predictions and
-refuses a record that disagrees.
+A published record is `seedN.ADDRESS.json`: ADDRESS follows from its content, so that records of one cell by several people have
+different names. A record is written once and never edited. Its scores are never trusted: reading computes them again from the
+predictions and refuses a record that differs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from vddbench.records.predictions import MAX_NPZ_BYTES, Predictions, read_predictions
+from vddbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions, read_predictions
 from vddbench.records.record import Record
 from vddbench.system.files import parse_json, replacing, write_new
+from vddbench.system.locks import locked
 
 MAX_JSON_BYTES = 1_000_000
 PART_SECONDS = 3600  # a live writer finishes its temporary file within seconds
 ADDRESS_DIGITS = 16  # of the sha256 of a record's JSON, which holds the sha256 of its predictions
+PREDICTIONS = ".safetensors"
 PUBLISHED = re.compile(rf"seed[0-9]+\.[0-9a-f]{{{ADDRESS_DIGITS}}}")
 RERUN = re.compile(r"seed[0-9]+\.rerun[0-9]+")
-FIELDS_SHOWN = 5  # wrong fields named in one message
+FIELDS_SHOWN = 5  # invalid fields named in one message
 
 
 def cell_path(root: Path, cell: str, student: str, seed: int) -> Path:
@@ -37,95 +37,68 @@ def cell_path(root: Path, cell: str, student: str, seed: int) -> Path:
 
 
 def path_of(root: Path, record: Record) -> Path:
-    """Where a record stands below a results folder."""
+    """The path of a record below a results folder."""
     return cell_path(root, record.cell, record.student, record.seed)
 
 
 def address(data: bytes) -> str:
-    """What a record's file is called by when it is published; of its JSON's bytes."""
+    """The part of a published record's file name that follows from the bytes of its JSON."""
     return hashlib.sha256(data).hexdigest()[:ADDRESS_DIGITS]
 
 
 def published_path(record: Record, data: bytes) -> Path:
-    """Where the record with these bytes stands below the published records: the same for whoever publishes it."""
-    due = path_of(Path(), record)
-    return due.with_name(f"{due.stem}.{address(data)}.json")
+    """The path below the published records of the record whose JSON is `data`, whoever publishes it."""
+    path = path_of(Path(), record)
+    return path.with_name(f"{path.stem}.{address(data)}.json")
 
 
 def write_record(root: Path, record: Record, predictions: Predictions, *, beside: bool = False) -> Path:
-    """Writes npz, then JSON; both appear whole. Of processes that write one cell at the same time, exactly one wins.
+    """Writes the predictions, then the JSON; each file appears whole. Of several processes that write one cell, one succeeds.
 
-    `beside=True` writes `seedN.rerunK.json` for the first free K >= 1 instead, leaving the first record as it is. Raises
-    FileExistsError when the cell is recorded already, ValueError, before anything is written, when the record could not be
-    read again.
+    `beside=True` writes `seedN.rerunK.json` for the first free K >= 1 if the cell is already recorded. Raises FileExistsError
+    if the cell is already recorded, ValueError, before anything is written, if the record could not be read again.
     """
     path = path_of(root, record)
-    data = predictions.to_npz()
-    if len(data) > MAX_NPZ_BYTES:
-        raise ValueError(f"predictions take {len(data):,} bytes; at most {MAX_NPZ_BYTES:,} are read")
+    data = predictions.to_safetensors()
     record = record.model_copy(update={"predictions_sha256": hashlib.sha256(data).hexdigest()})
     _check_answers(path, record, read_predictions(data))
-    with _locked(path):
+    with _cell_locked(path):
         _remove_parts(path.parent)
         if beside and path.exists():
             reruns = (path.with_name(f"seed{record.seed}.rerun{k}.json") for k in count(1))
-            path = next(p for p in reruns if not p.exists())
+            path = next(rerun for rerun in reruns if not rerun.exists())
         if path.exists():
             raise FileExistsError(f"{path} was recorded already; records are never overwritten")
-        with replacing(path.with_suffix(".npz")) as file:  # one may be left of a process killed before it wrote the JSON
+        with replacing(path.with_suffix(PREDICTIONS)) as file:  # a process killed before it wrote the JSON may have left one
             file.write(data)
         write_new(path, lambda file: file.write(record.model_dump_json(indent=1).encode() + b"\n"))
     return path
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock of the cell of `path`, waiting for it. `seedN.lock` vanishes afterwards."""
-    import fcntl  # not on Windows, where records can still be read and ranked
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(path.name.split(".")[0] + ".lock")
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if not _is_file(handle, lock):
-                continue  # the holder before us removed the file we waited for: a newer one is the lock
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)  # while it is held: nobody else can hold a file of this name
-            return
-        finally:
-            os.close(handle)
-
-
-def _is_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+def _cell_locked(path: Path) -> AbstractContextManager[int]:
+    """Holds the lock `seedN.lock` of the cell of `path`, waiting for it."""
+    return locked(path.with_name(path.name.split(".")[0] + ".lock"), remove=True)
 
 
 def _remove_parts(folder: Path) -> None:
-    """Temporary files of writers that were killed."""
+    """Deletes temporary files that killed writers left."""
     for part in folder.glob(".*.part"):
         if part.is_file() and time.time() - part.stat().st_mtime > PART_SECONDS:
             part.unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged record and its predictions, whichever are there, to `seedN.brokenK.{json,npz}` for the first free
-    K >= 1, where nothing reads them; returns that JSON path. The cell can be evaluated again then. Raises FileNotFoundError
-    when there is neither."""
-    with _locked(path):
-        files = [file for file in (path, path.with_suffix(".npz")) if file.exists() or file.is_symlink()]
+    """Renames a damaged record and its predictions, whichever exist, to `seedN.brokenK.*` for the first free K >= 1.
+
+    Returns the new path of the JSON. Nothing reads files of that name, so the cell can be evaluated again. Raises
+    FileNotFoundError if neither file exists.
+    """
+    with _cell_locked(path):
+        files = [file for file in (path, path.with_suffix(PREDICTIONS)) if file.exists() or file.is_symlink()]
         if not files:
             raise FileNotFoundError(f"no record at {path} to set aside")
-        for k in count(1):
-            aside = path.with_name(f"{path.stem}.broken{k}.json")
-            if not aside.exists() and not aside.with_suffix(".npz").exists():
-                break
+        names = (path.with_name(f"{path.stem}.broken{k}.json") for k in count(1))
+        aside = next(name for name in names if not name.exists() and not name.with_suffix(PREDICTIONS).exists())
         for file in files:
             file.rename(aside.with_suffix(file.suffix))
     return aside
@@ -133,17 +106,10 @@ def set_aside(path: Path) -> Path:
 
 def read_record(path: Path) -> tuple[Record, Predictions]:
     """Reads and verifies one record. Raises ValueError naming the file and what disagrees."""
-    npz = path.with_suffix(".npz")
-    for file, limit in ((path, MAX_JSON_BYTES), (npz, MAX_NPZ_BYTES)):
-        if not file.is_file():
-            raise ValueError(f"record {path}: {file.name} is missing; evaluate this cell again")
-        if file.stat().st_size > limit:
-            raise ValueError(f"record {path}: {file.name} has {file.stat().st_size:,} bytes; at most {limit:,} are read")
+    predictions_path = path.with_suffix(PREDICTIONS)
+    text, data = _bytes(path, path, MAX_JSON_BYTES), _bytes(path, predictions_path, MAX_PREDICTIONS_BYTES)
     try:
-        text = path.read_bytes()
-        parse_json(text, MAX_JSON_BYTES)
-        record = Record.model_validate_json(text)
-        data = npz.read_bytes()
+        record = Record.model_validate(parse_json(text, MAX_JSON_BYTES))
         predictions = read_predictions(data)
     except ValidationError as error:
         raise ValueError(f"record {path} is not valid: {_problems(error)}") from error
@@ -151,33 +117,43 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
         raise ValueError(f"record {path} is not valid: {str(error)[:500]}") from error
     _check_place(path, record, address(text))
     if record.predictions_sha256 != hashlib.sha256(data).hexdigest():
-        raise ValueError(f"record {path}: {npz.name} is not the file it was written with (sha256 differs)")
+        raise ValueError(f"record {path}: {predictions_path.name} is not the file it was written with (sha256 differs)")
     _check_answers(path, record, predictions)
     return record, predictions
 
 
+def _bytes(record: Path, file: Path, max_bytes: int) -> bytes:
+    """The content of one of a record's two files, of which no more than max_bytes are read."""
+    if not file.is_file():
+        raise ValueError(f"record {record}: {file.name} is missing; evaluate this cell again")
+    if file.stat().st_size > max_bytes:
+        raise ValueError(f"record {record}: {file.name} has {file.stat().st_size:,} bytes; at most {max_bytes:,} are read")
+    return file.read_bytes()
+
+
 def _problems(error: ValidationError) -> str:
-    """One line: which fields, what is wrong. Names may be a stranger's."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{ascii('.'.join(map(str, e['loc'])))[:80]}: {e['msg'][:200]}" for e in found[:FIELDS_SHOWN]]
-    more = f"; and {len(found) - FIELDS_SHOWN} more" if len(found) > FIELDS_SHOWN else ""
+    """One line: which fields are invalid and why. Their names may come from a stranger."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{ascii('.'.join(map(str, e['loc'])))[:80]}: {e['msg'][:200]}" for e in errors[:FIELDS_SHOWN]]
+    more = f"; and {len(errors) - FIELDS_SHOWN} more" if len(errors) > FIELDS_SHOWN else ""
     return "; ".join(lines) + more
 
 
-def _check_place(path: Path, record: Record, of_text: str) -> None:
-    due = path_of(path.parents[3], record)
-    seed, _, more = path.stem.partition(".")
-    if path.parent != due.parent or seed != due.stem:
-        raise ValueError(f"record {path}: its path says something else than its fields, by which it belongs at {due}")
-    if PUBLISHED.fullmatch(path.stem) and more != of_text:
-        raise ValueError(f"record {path}: its content has the address {of_text}; it was changed after it was published")
+def _check_place(path: Path, record: Record, content_address: str) -> None:
+    """Raises ValueError unless the path says what the record's fields say."""
+    expected = path_of(path.parents[3], record)
+    seed, _, suffix = path.stem.partition(".")
+    if path.parent != expected.parent or seed != expected.stem:
+        raise ValueError(f"record {path}: its path differs from its fields; by them it belongs at {expected}")
+    if PUBLISHED.fullmatch(path.stem) and suffix != content_address:
+        raise ValueError(f"record {path}: its content has the address {content_address}; it was changed after it was published")
 
 
 def _check_answers(path: Path, record: Record, predictions: Predictions) -> None:
-    """Raises ValueError unless the record says what its predictions give, and keeps its budget."""
+    """Raises ValueError unless the record's scores follow from its predictions and its payload is within its budget."""
     classes, width = record.num_classes, predictions.top5.shape[1]
     if width != min(5, classes):
-        raise ValueError(f"record {path}: top5 has {width} columns; due for {classes} classes: {min(5, classes)}")
+        raise ValueError(f"record {path}: top5 has {width} columns; expected for {classes} classes: {min(5, classes)}")
     for name in ("label", "top5", "centre_top1"):
         if (highest := int(getattr(predictions, name).max())) >= classes:
             raise ValueError(f"record {path}: {name} holds {highest}; allowed for {classes} classes: up to {classes - 1}")
@@ -187,22 +163,24 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
     if record.checks.get("finite") != bool((predictions.top5 >= 0).all()):
         raise ValueError(f"record {path}: checks.finite disagrees with its predictions")
     budget = record.budget_bytes
-    if (budget is None) != (record.task.ipc is None):
-        raise ValueError(f"record {path} says budget_bytes = {budget}; a budget is due for every task but DATASET-full")
+    if (budget is None) != record.task.is_full:
+        raise ValueError(f"record {path} says budget_bytes = {budget}; every task but DATASET-full must have a budget")
     if budget is not None and record.payload_bytes > budget:
         raise ValueError(f"record {path}: payload_bytes = {record.payload_bytes:,} are over budget_bytes = {budget:,}")
 
 
 def record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
-    """All record files under a results folder, sorted; no reruns (`--force`), nothing that was set aside. cell: only those of
-    TASK/METHOD@SHA8."""
+    """All record files under a results folder, sorted, without the author's reruns (`evaluate --force`).
+
+    cell: only those of TASK/METHOD[-sN]@SHA8.
+    """
     for path in all_record_files(root, cell):
         if not RERUN.fullmatch(path.stem):
             yield path
 
 
 def all_record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
-    """With the reruns. cell: only those of TASK/METHOD@SHA8."""
+    """All record files under a results folder, reruns included. cell: only those of TASK/METHOD[-sN]@SHA8."""
     for path in sorted(root.glob(f"{cell}/*/seed*.json")):
         if "." not in path.stem or PUBLISHED.fullmatch(path.stem) or RERUN.fullmatch(path.stem):
             yield path

@@ -1,22 +1,25 @@
-"""Predictions: what a student answered on every test video; an npz of six arrays, read without trusting a byte. No torch."""
+"""Predictions: what a student answered on every test video, as a safetensors file that is read without trusting a byte."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
-import re
-import struct
-import sys
-import zipfile
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-MAX_TEXT_LETTERS = 512  # of a video's or a group's name
-MAX_NPZ_BYTES = 64_000_000  # Something-Something V2's 24,777 test videos take about 6 MB uncompressed
+from vddbench.system.files import parse_json
+
+MAX_PREDICTIONS_BYTES = 64_000_000  # Something-Something V2's 24,777 test videos take about 2 MB
+MAX_HEADER_BYTES = 10_000  # the eight tensors need about 700
+MAX_NAME_BYTES = 2048  # of a video or a group, in UTF-8
+TEXTS = ("video", "group")
+DTYPES = {  # of the file's tensors; names are UTF-8 text without separators and the length of each name in bytes
+    "video": "U8", "video_bytes": "I32", "group": "U8", "group_bytes": "I32", "label": "I32", "top5": "I32",
+    "true_probability": "F32", "centre_top1": "I32",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +27,14 @@ class Predictions:
     """What a student answered, one row per test video in the store's order (V videos)."""
 
     video: np.ndarray  # [V] str: ids, to pair entries by
-    group: np.ndarray  # [V] str: scene or person; "" where every video stands alone
+    group: np.ndarray  # [V] str: scene or person; "" if the video belongs to none
     label: np.ndarray  # [V] int32
     top5: np.ndarray  # [V, min(5, K)] int32, best first; -1: the student's output was not finite, which counts as wrong
     true_probability: np.ndarray  # [V] float32 of the true class, mean of softmax over views
     centre_top1: np.ndarray  # [V] int32: the answer from the centre clip alone
 
     def scores(self) -> dict[str, float]:
-        """top1, top5 and centre_top1 in [0, 1], recomputed."""
+        """top1, top5 and centre_top1 in [0, 1], computed from the answers."""
         hits = self.top5 == self.label[:, None]
         return {
             "top1": float(hits[:, 0].mean()),
@@ -40,91 +43,78 @@ class Predictions:
         }
 
     def videos_digest(self) -> str:
-        """Of the test videos in their order with labels and groups: the same for all records of a prepared store."""
+        """sha256 of the test videos in order, with labels and groups: the same for all records of a prepared store."""
         rows = json.dumps([values.tolist() for values in (self.video, self.label, self.group)])
         return hashlib.sha256(rows.encode()).hexdigest()
 
-    def to_npz(self) -> bytes:
-        """Bytes of a compressed npz without pickled objects."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **{k: np.ascontiguousarray(v) for k, v in vars(self).items()})
-        return buffer.getvalue()
-
-
-FIELDS = {"video": "U", "group": "U", "label": "i", "top5": "i", "true_probability": "f", "centre_top1": "i"}
-NPY_START = re.compile(  # as np.save writes it, and nothing else: no Python literal is evaluated
-    rb"\x93NUMPY\x01\x00..\{'descr': '([<>][Uif]\d{1,8})', 'fortran_order': False, 'shape': \((\d{1,9}), ?(\d{1,9})?\), \} *\n",
-    re.DOTALL,
-)
-BROKEN_ZIP = (
-    zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, OSError, LookupError,
-    MemoryError, OverflowError,
-)  # fmt: skip
+    def to_safetensors(self) -> bytes:
+        """The bytes of the file; the same predictions give the same bytes."""
+        tensors = {name: getattr(self, name).astype(np.int32) for name in ("label", "top5", "centre_top1")}
+        tensors["true_probability"] = self.true_probability.astype(np.float32)
+        for name in TEXTS:
+            names = [text.encode() for text in getattr(self, name).tolist()]
+            tensors[name] = np.frombuffer(b"".join(names), np.uint8)
+            tensors[f"{name}_bytes"] = np.array([len(text) for text in names], np.int32)
+        return save(tensors)
 
 
 def read_predictions(data: bytes) -> Predictions:
-    """Raises ValueError for anything but the six arrays, sane in size, kind, shape and values."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_members(archive.infolist())
-            found = {name: _read_array(archive, name) for name in FIELDS}
-    except BROKEN_ZIP as error:
-        raise ValueError(f"predictions are no readable npz: {str(error) or type(error).__name__}") from error
-    rows = len(found["label"])
-    for name, kind in FIELDS.items():
-        dims = 2 if name == "top5" else 1
-        array = found[name]
-        if array.dtype.kind != kind or array.ndim != dims or len(array) != rows or 0 in array.shape:
-            raise ValueError(f"predictions: array {name!r} has dtype {array.dtype} and shape {array.shape}")
-    predictions = Predictions(**found)
+    """Raises ValueError unless the file holds exactly the tensors of `Predictions`, with possible dtypes, shapes and values."""
+    tensors = _tensors(data)
+    rows = tensors["label"].shape[:1]
+    for name, tensor in tensors.items():
+        is_table = tensor.ndim == (2 if name == "top5" else 1)
+        if not is_table or (name not in TEXTS and (tensor.shape[:1] != rows or tensor.size == 0)):
+            raise ValueError(
+                f"predictions: tensor {name!r} has shape {list(tensor.shape)[:8]}; allowed: [V], for top5 [V, 1 or more], "
+                "with one row for each of V >= 1 test videos"
+            )
+    names = {name: _names(name, tensors.pop(name), tensors.pop(f"{name}_bytes")) for name in TEXTS}
+    predictions = Predictions(**names, **tensors)
     _check_values(predictions)
     return predictions
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Raises ValueError unless they are the six arrays, once each, and unpack to a sane size without a password."""
-    total = sum(member.file_size for member in members)
-    if total > MAX_NPZ_BYTES:
-        raise ValueError(f"predictions unpack to {total:,} bytes; at most {MAX_NPZ_BYTES:,} are read")
-    names = sorted(member.filename for member in members)
-    if names != sorted(f"{name}.npy" for name in FIELDS):
-        found = ascii(names[:10])[:300]
-        raise ValueError(f"predictions hold {len(names)} arrays {found}; allowed, once each: {sorted(FIELDS)}")
-    for member in members:
-        if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} or member.flag_bits & 1:
-            raise ValueError(
-                f"predictions: {member.filename} has compression method {member.compress_type} and flags "
-                f"{member.flag_bits:#x}; allowed: stored or deflated, not encrypted"
-            )
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array, whose header must account for every byte of its member before anything is made of it."""
-    data = archive.read(f"{name}.npy")
-    start = NPY_START.match(data)
-    if start is None or int.from_bytes(data[8:10], "little") + 10 != start.end():
-        raise ValueError(f"predictions: {name}.npy is no array of text, integers or floats as numpy.save writes it")
+def _tensors(data: bytes) -> dict[str, np.ndarray]:
+    """The tensors of a file whose header names the expected ones, once each. Raises ValueError."""
+    if len(data) > MAX_PREDICTIONS_BYTES:
+        raise ValueError(f"predictions take {len(data):,} bytes; at most {MAX_PREDICTIONS_BYTES:,} are read")
+    header_bytes = int.from_bytes(data[:8], "little")
+    if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, len(data) - 8):
+        raise ValueError(f"predictions are not a safetensors file: its header claims {header_bytes:,} of {len(data):,} bytes")
+    header = parse_json(data[8 : 8 + header_bytes], MAX_HEADER_BYTES)
+    if not isinstance(header, dict) or set(header) != set(DTYPES):
+        found = sorted(header) if isinstance(header, dict) else header
+        raise ValueError(f"predictions hold the tensors {ascii(found)[:300]}; allowed, once each: {sorted(DTYPES)}")
+    for name, tensor in header.items():
+        dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
+        if dtype != DTYPES[name]:
+            raise ValueError(f"predictions: tensor {name!r} has dtype {ascii(dtype)[:40]}; expected: {DTYPES[name]}")
     try:
-        dtype = np.dtype(start[1].decode())
-    except TypeError as error:
-        raise ValueError(f"predictions: array {name!r} has dtype {start[1]!a}") from error
-    shape = tuple(int(size) for size in start.groups()[1:] if size is not None)
-    if math.prod(shape) * dtype.itemsize != len(data) - start.end():
-        raise ValueError(f"predictions: array {name!r} claims {shape} {dtype}, its data has {len(data) - start.end():,} bytes")
-    if dtype.kind == "U" and dtype.itemsize > 4 * MAX_TEXT_LETTERS:
+        return load(data)
+    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(f"predictions are not a readable safetensors file: {str(error)[:200]}") from error
+
+
+def _names(kind: str, text: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """[V] str, from UTF-8 text and the length of each name in bytes. Raises ValueError."""
+    longest = int(lengths.max())
+    if lengths.min() < 0 or longest > MAX_NAME_BYTES or int(lengths.sum(dtype=np.int64)) != len(text):
         raise ValueError(
-            f"predictions: array {name!r} has names of {dtype.itemsize // 4:,} letters; allowed: {MAX_TEXT_LETTERS}"
+            f"predictions: {kind}_bytes holds {lengths.min():,} to {longest:,} bytes a name, of {len(text):,} bytes in all; "
+            f"allowed: 0 to {MAX_NAME_BYTES}, which add up to the bytes of {kind!r}"
         )
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    array = np.frombuffer(data, dtype, offset=start.end())
-    if dtype.kind == "U" and array.view(f"{dtype.byteorder}u4").max() > sys.maxunicode:  # NumPy reads it, Python stumbles
-        raise ValueError(f"predictions: array {name!r} holds a character that is no Unicode")
-    return array.reshape(shape)
+    if 4 * longest * len(lengths) > MAX_PREDICTIONS_BYTES:  # NumPy holds every name as wide as the longest
+        raise ValueError(f"predictions: {len(lengths):,} names of up to {longest} bytes in {kind!r} take too much memory")
+    data, ends = text.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
+    try:
+        return np.array([data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)])
+    except UnicodeDecodeError as error:
+        raise ValueError(f"predictions: a name in {kind!r} is not UTF-8 text") from error
 
 
 def _check_values(predictions: Predictions) -> None:
-    """What holds for any number of classes. Raises ValueError naming the first video at fault."""
+    """Checks what must hold for any number of classes. Raises ValueError naming the first wrong row."""
     top5, probability = predictions.top5, predictions.true_probability
     ordered = np.sort(top5, axis=1)
     wrong = {
@@ -135,8 +125,8 @@ def _check_values(predictions: Predictions) -> None:
         "label is negative": predictions.label < 0,
         "centre_top1 is below -1": predictions.centre_top1 < -1,
     }
-    for what, where in wrong.items():
-        if where.any():
-            raise ValueError(f"predictions: {what} (first in row {int(where.argmax())})")
+    for what, rows in wrong.items():
+        if rows.any():
+            raise ValueError(f"predictions: {what} (first in row {int(rows.argmax())})")
     if len(set(predictions.video.tolist())) != len(predictions.video):
-        raise ValueError("predictions: a video is there twice; allowed: one row for each test video")
+        raise ValueError("predictions: a video appears twice; allowed: one row for each test video")

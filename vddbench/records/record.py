@@ -49,7 +49,7 @@ Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 
 
 class Record(Frozen):
-    """One evaluation of one submission by one student and seed. Immutable; its predictions are in the npz beside it."""
+    """One evaluation of one submission by one student and seed. Its predictions are in the file beside it."""
 
     format: Literal[1] = 1
     protocol: Annotated[str, StringConstraints(max_length=20)]

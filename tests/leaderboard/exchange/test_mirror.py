@@ -74,7 +74,7 @@ def test_a_manifest_that_changed_is_fetched_again(board: Hub, tmp_path: Path) ->
         "records/toy-ipc1/mine@abababab/convnet3d/seed0.0123456789abcdef.json/x",
         "records/toy-ipc1/mine@abababab/convnet3d/seed0.0123456789abcdef.json\n",
         "submissions/toy-ipc1/mine@abababab/data.safetensors",
-        "reviews/toy-ipc1/mine@abababab/convnet3d/seed0.0123456789abcdef.npz",
+        "reviews/toy-ipc1/mine@abababab/convnet3d/seed0.0123456789abcdef.safetensors",
         "README.md",
         "tables/leaderboard.parquet",
     ],

@@ -69,7 +69,7 @@ def test_a_record_comes_out_again_to_the_bit_and_the_board_counts_it_once(
 def test_killed_before_the_review_the_same_rerun_is_gone_on_with_and_no_other(
     entry: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for suffix in (".json", ".npz"):  # somebody's evaluation of the same cell, from before
+    for suffix in (".json", ".safetensors"):  # somebody's evaluation of the same cell, from before
         shutil.copy(seed0(results).with_suffix(suffix), seed0(results).with_name(f"seed0.rerun1{suffix}"))
 
     def killed(*_: object) -> Path:
