@@ -41,7 +41,7 @@ def prepared_names() -> list[str]:
 
 
 def new_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """A uint8 array of zeros, in huge pages if the system has them: ordinary pages take four times as long to get as to fill."""
+    """A uint8 array of zeros, in huge pages if the system has them: ordinary pages take four times as long to get as fill."""
     num_bytes = math.prod(shape)
     if num_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, np.uint8)

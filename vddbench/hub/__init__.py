@@ -3,7 +3,7 @@ bounded size, errors in words. Where it is and who we are: HF_ENDPOINT, HF_TOKEN
 
  repo.py            what the Hub has, in our words
  client.py          asks again while it is busy, and explains failures
- files.py           reads; commits.py: writes
+ files.py           reads; remote_file.py: reads parts of a file; commits.py: writes
  pull_requests.py   proposes, and merges
 """
 
@@ -21,6 +21,7 @@ from vddbench.hub.commits import (
 )
 from vddbench.hub.files import check_size, copy, download, fetch, listing
 from vddbench.hub.pull_requests import discussed, merge, parting, pull_request
+from vddbench.hub.remote_file import read_remote
 from vddbench.hub.repo import SHA, Committed, Content, Listing, PullRequest, Remote, Repo, endpoint
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "merge",
     "parting",
     "pull_request",
+    "read_remote",
     "tag",
     "tagged",
     "untouched",
