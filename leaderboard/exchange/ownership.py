@@ -125,7 +125,7 @@ def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
     if names is None:
         yield f"commit {where.revision[:8]} is not on main of {where.repo}; allowed: a commit by its owner"
     elif author.casefold() not in names:
-        yield f"the set in {where.repo} was uploaded by {', '.join(sorted(names))}; the pull request is by {author}"
+        yield f"the set in {where.repo} belongs to {', '.join(sorted(names))}; the pull request is by {author}"
 
 
 def uploaders(manifest: Manifest) -> set[str] | None:

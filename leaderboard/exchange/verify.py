@@ -204,7 +204,7 @@ def verified(
     if wrong:
         raise ValueError(f"not verified: {'; '.join(wrong)}; nothing was pushed, own records are in {own}")
     if made:
-        echo(f"verified: {len(made)} students trained again; own records are in {own}")
+        echo(f"verified: {len(made)} trained again, own records are in {own}")
     return made
 
 

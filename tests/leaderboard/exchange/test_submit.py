@@ -49,7 +49,7 @@ def test_one_dataset_and_one_pull_request_with_everything(board: Hub, tiny_rando
     rows = list(csv.DictReader(io.StringIO(the_set["metadata.csv"].decode())))
     assert len(rows) == 8 and all(row["file_name"] in the_set for row in rows) and rows[0]["class_name"]
     proposed = board.repo(BOARD).files("refs/pr/1")
-    assert board.repo(BOARD).files() == {"README.md": b"# the board\n"}
+    assert board.repo(BOARD).files() == {"MAINTAINERS": b"owner\n", "README.md": b"# the board\n"}
     manifest = json.loads((tiny_random / "manifest.json").read_bytes())
     cell = f"tiny-ipc1/mine@{manifest['sha256'][:8]}"
     told = Manifest.model_validate_json(proposed[f"submissions/{cell}/manifest.json"])
