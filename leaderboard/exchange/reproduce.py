@@ -69,8 +69,8 @@ def submission_of(claim: VerifiedRecord, submissions: Path) -> Path:
     path = copy / mirror.SUBMISSIONS / record.cell / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(
-            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no {path} "
-            "that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
+            f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no "
+            f"{path} that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
         )
     manifest = payload_download.manifest_at(path)
     if manifest.sha256 != record.submission_sha256:

@@ -216,9 +216,9 @@ def test_a_record_whose_headline_disagrees_is_refused(board: Hub, entry: Path, r
     told = json.loads(board.repo(BOARD).files("refs/pr/1")[path])
     data = json.dumps({**told, "top1": 0.99}).encode()
     address = hashlib.sha256(data).hexdigest()[:16]
-    npz = board.repo(BOARD).files("refs/pr/1")[path[:-5] + ".safetensors"]
+    predictions = board.repo(BOARD).files("refs/pr/1")[path[:-5] + ".safetensors"]
     new = path.rpartition("/")[0] + f"/seed0.{address}"
-    pushed_by_stranger({f"{new}.json": data, f"{new}.safetensors": npz})
+    pushed_by_stranger({f"{new}.json": data, f"{new}.safetensors": predictions})
     with pytest.raises(ValueError, match=r"says top1 = 0\.99; its predictions give"):
         verified()
 
