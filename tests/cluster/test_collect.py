@@ -1,7 +1,8 @@
-"""What a run made is checked before it is copied, and copying twice does nothing twice."""
+"""Collecting checks what a run made before copying it, and replaces nothing."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,64 +15,58 @@ from vddbench.commands.batch import batch
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
 from vddbench.evaluation.evaluate import evaluate
-from vddbench.records.files import record_files
+from vddbench.records.files import PREDICTIONS, read_record, record_files
 from vddbench.spec import Task
+
+TINY = Task(dataset="tiny", ipc=1)
+
+
+@pytest.fixture(scope="module")
+def recorded(tiny: Store, tiny_random: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results with the record of seed 0."""
+    results = tmp_path_factory.mktemp("results")
+    evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=results)
+    return results
 
 
 @pytest.fixture
-def run(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> Run:
-    """Two cells of which one is recorded."""
-    run, _ = write_plan(tmp_path / "run", evaluations([tiny_random], ["convnet3d"], range(2)), home)
-    evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=run.path / "results")
+def run(recorded: Path, tiny_random: Path, home: Path, tmp_path: Path) -> Run:
+    """Two cells; the first one is recorded."""
+    run = write_plan(tmp_path / "run", evaluations([tiny_random], ["convnet3d"], range(2)), home).run
+    shutil.copytree(recorded, run.path / "results")
     return run
 
 
-def test_records_are_copied_byte_for_byte_and_what_is_missing_is_exit_code_3(run: Run, tmp_path: Path) -> None:
+def test_records_are_copied_byte_for_byte_and_missing_ones_give_exit_code_3(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "results"
     result = CliRunner().invoke(batch, ["collect", str(run.path), "--results", str(out)])
     assert result.exit_code == 3 and "1 copied" in result.output and "1 missing" in result.output
     (copy,) = record_files(out)
     assert copy.read_bytes() == run.made(run.cells[0]).read_bytes()
+    assert read_record(copy)[0] == read_record(run.made(run.cells[0]))[0]
     again = collect(run, out, tmp_path)
     assert (again.copied, again.there, again.missing) == ([], [0], [1])
+    copy.write_text("another record")
+    assert list(collect(run, out, tmp_path).other) == [0] and copy.read_text() == "another record"
 
 
-def test_damaged_records_stay_behind(run: Run, tmp_path: Path) -> None:
-    made = run.made(run.cells[0])
-    made.with_suffix(".safetensors").write_bytes(made.with_suffix(".safetensors").read_bytes()[:-10])
-    found = collect(run, tmp_path / "results", tmp_path)
-    assert list(found.damaged) == [0] and "is not valid" in found.damaged[0] and not (tmp_path / "results").exists()
+def test_damaged_records_are_not_copied(run: Run, tmp_path: Path) -> None:
+    predictions = run.made(run.cells[0]).with_suffix(PREDICTIONS)
+    predictions.write_bytes(predictions.read_bytes()[:-10])
+    collected = collect(run, tmp_path / "results", tmp_path)
+    assert list(collected.damaged) == [0] and "is not valid" in collected.damaged[0] and not (tmp_path / "results").exists()
 
 
-def test_a_record_that_is_there_is_never_replaced(run: Run, tmp_path: Path) -> None:
-    collect(run, tmp_path / "results", tmp_path)
-    (copy,) = record_files(tmp_path / "results")
-    copy.write_text("of somebody else")
-    found = collect(run, tmp_path / "results", tmp_path)
-    assert list(found.other) == [0] and copy.read_text() == "of somebody else"
-
-
-def test_of_a_distilled_set_only_what_belongs_to_it_is_taken(tiny: Store, home: Path, tmp_path: Path) -> None:
-    task = Task(dataset="tiny", ipc=1)
-    run, _ = write_plan(tmp_path / "run", distillations(["mean", "random"], task, [0], None), home)
+def test_of_a_distilled_set_only_manifest_and_payload_are_copied(tiny: Store, home: Path, tmp_path: Path) -> None:
+    run = write_plan(tmp_path / "run", distillations(["mean", "random"], TINY, range(2), None), home).run
     for method in ("mean", "random"):
-        distill(method, task, 0, run.path / SUBMISSIONS)
-    folder = run.path / SUBMISSIONS / "tiny-ipc1" / "mean"
-    (folder / "evil.sh").write_text("rm -rf /")
-    secret = tmp_path / "secret"
-    secret.write_text("of somebody else")
-    (run.path / SUBMISSIONS / "tiny-ipc1" / "random" / "data.safetensors").unlink()
-    (run.path / SUBMISSIONS / "tiny-ipc1" / "random" / "data.safetensors").symlink_to(secret)
-    found = collect(run, tmp_path, tmp_path / "taken")
-    assert found.copied == [0] and "leaves its folder" in found.damaged[1]
+        distill(method, TINY, 0, run.path / SUBMISSIONS)
+    mean, random = (run.path / SUBMISSIONS / "tiny-ipc1" / name for name in ("mean", "random"))
+    (mean / "evil.sh").write_text("rm -rf /")
+    (tmp_path / "secret").write_text("a file of somebody else")
+    (random / "data.safetensors").unlink()
+    (random / "data.safetensors").symlink_to(tmp_path / "secret")
+    collected = collect(run, tmp_path, tmp_path / "taken")
+    assert (collected.copied, collected.missing) == ([0], [1, 3]) and "leaves its folder" in collected.damaged[2]
     assert all_files(tmp_path / "taken") == ["tiny-ipc1/mean/data.safetensors", "tiny-ipc1/mean/manifest.json"]
-
-
-def test_distilled_sets_are_collected_too(tiny: Store, home: Path, tmp_path: Path) -> None:
-    task = Task(dataset="tiny", ipc=1)
-    run, _ = write_plan(tmp_path / "run", distillations(["mean"], task, range(2), None), home)
-    distill("mean", task, 0, run.path / SUBMISSIONS)
-    found = collect(run, tmp_path, tmp_path / "submissions")
-    assert (found.copied, found.missing) == ([0], [1])
-    assert all_files(tmp_path / "submissions") == ["tiny-ipc1/mean/data.safetensors", "tiny-ipc1/mean/manifest.json"]
-    assert collect(run, tmp_path, tmp_path / "submissions").there == [0]
+    assert collect(run, tmp_path, tmp_path / "taken").there == [0]

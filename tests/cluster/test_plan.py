@@ -1,18 +1,21 @@
-"""Planning writes down what there is to do, once, and believes nothing that it did not write."""
+"""Planning writes down what is missing, once, and refuses files that it did not write."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from tests.builders.cells import give, planned
 from tests.builders.submissions import written
-from vddbench.cluster import jobs
-from vddbench.cluster.jobs import Resources
-from vddbench.cluster.plan import MAX_CELLS, Run, distillations, evaluations, wait_for, write_plan
+from vddbench.cluster import slurm
+from vddbench.cluster.jobs import Attempts, add_job, job_file, new_job, read_attempts, read_jobs, write_attempts
+from vddbench.cluster.plan import MAX_CELLS, Planned, Run, distillations, evaluations, wait_for, write_plan
 from vddbench.cluster.planning import evaluate_plan
-from vddbench.cluster.planning import show as show_plan
+from vddbench.cluster.resources import Resources
+from vddbench.cluster.screen import show_plan
 from vddbench.cluster.submit import bundles, shares
 from vddbench.data.store import Store
 from vddbench.evaluation.speed import Speed
@@ -20,66 +23,60 @@ from vddbench.protocol import V1
 from vddbench.spec import Task
 
 
-def planned(tmp_path: Path, methods: tuple[str, ...] = ("mine",), seeds: int = 2) -> Run:
-    paths = [written(tmp_path / "submissions", method=method) for method in methods]
-    return write_plan(tmp_path / "run", evaluations(paths, ["convnet3d"], range(seeds)), tmp_path)[0]
-
-
 def test_cells_are_submissions_times_students_times_seeds(tmp_path: Path) -> None:
     paths = [written(tmp_path, method=method) for method in ("mine", "yours")]
-    run, new = write_plan(tmp_path / "run", evaluations(paths, ["convnet3d", "convnet_gru"], range(3)), tmp_path)
-    assert new == len(run.cells) == 2 * 2 * 3
-    assert [cell.index for cell in run.cells] == list(range(12))
-    assert len({cell.makes for cell in run.cells}) == 12
-    assert run.cells[0].makes.startswith("results/tiny-ipc1/mine@") and run.cells[0].makes.endswith("/convnet3d/seed0.json")
+    result = write_plan(tmp_path / "run", evaluations(paths, ["convnet3d", "convnet_gru"], range(3)), tmp_path)
+    cells = result.run.cells
+    assert result.new == len(cells) == 2 * 2 * 3
+    assert [cell.index for cell in cells] == list(range(12))
+    assert len({cell.makes for cell in cells}) == 12
+    assert cells[0].makes.startswith("results/tiny-ipc1/mine@") and cells[0].makes.endswith("/convnet3d/seed0.json")
 
 
-def test_planning_twice_changes_nothing_and_more_is_added_behind(tmp_path: Path) -> None:
+def test_planning_twice_changes_nothing_and_new_cells_are_appended(tmp_path: Path) -> None:
     first = planned(tmp_path)
     cells = first.cells
     before = (first.path / "cells.jsonl").read_bytes()
     assert planned(tmp_path).plan == first.plan and (first.path / "cells.jsonl").read_bytes() == before
     more = planned(tmp_path, ("mine", "yours"), seeds=3)
     assert more.cells[:2] == cells and len(more.cells) == 6 and more.plan == first.plan
+    slow = [cell.model_copy(update={"seconds": 7.0}) for cell in cells[:1]]  # a duration that is known by now
+    again = write_plan(first.path, slow, tmp_path)
+    assert again.new == 0 and [cell.seconds for cell in again.run.cells] == [7.0, *[None] * 5]
 
 
-def test_what_is_recorded_already_is_not_planned(tmp_path: Path) -> None:
+def test_recorded_cells_are_not_planned(tmp_path: Path) -> None:
     paths = [written(tmp_path / "submissions")]
-    run, _, _ = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "a")
-    there = tmp_path / run.cells[1].makes
-    there.parent.mkdir(parents=True)
-    there.write_text("{}")
-    run, new, recorded = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "b")
-    assert (new, recorded) == (2, 1) and [cell.seed for cell in run.cells] == [0, 2]
+    run = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "a").run
+    record = tmp_path / run.cells[1].makes
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    result = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "b")
+    assert (result.new, result.recorded) == (2, 1) and [cell.seed for cell in result.run.cells] == [0, 2]
 
 
-def test_estimates_come_from_records_of_the_same_task_and_student(tmp_path: Path) -> None:
+def test_durations_come_from_records_of_the_same_task_and_student(tmp_path: Path) -> None:
     paths = [written(tmp_path / "submissions")]
-    for seed, seconds in enumerate((10, 30, 50)):
-        file = tmp_path / f"results/tiny-ipc1/other@00000000/convnet3d/seed{seed}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"train_seconds": seconds, "test_seconds": 1, "environment": {"device": "H200"}}))
-    spoiled = (
-        "not JSON",
-        "[" * 50_000,
-        '{"train_seconds": -1e9, "test_seconds": 1}',
-        f'{{"train_seconds": {"9" * 400}, "test_seconds": 1}}',
-    )
-    for i, text in enumerate(spoiled):
-        (file.parent / f"seed{7 + i}.json").write_text(text)
-    run, _, _ = evaluate_plan(paths, ["convnet3d", "convnet_gru"], [0], tmp_path / "results", tmp_path / "run")
+    folder = tmp_path / "results/tiny-ipc1/other@00000000/convnet3d"
+    folder.mkdir(parents=True)
+    texts = [json.dumps({"train_seconds": seconds, "test_seconds": 1}) for seconds in (10, 30, 50)]
+    texts += ["not JSON", "[" * 50_000, "[]", '{"train_seconds": -1e9, "test_seconds": 1}']
+    texts += [f'{{"train_seconds": {"9" * 400}, "test_seconds": 1}}']
+    for seed, text in enumerate(texts):
+        (folder / f"seed{seed}.json").write_text(text)
+    run = evaluate_plan(paths, ["convnet3d", "convnet_gru"], [0], tmp_path / "results", tmp_path / "run").run
     assert [cell.seconds for cell in run.cells] == [31.0, None]
 
 
-def test_what_no_record_tells_is_measured_when_asked(
+def test_durations_without_a_record_are_measured_on_request(
     tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The machine's speed is made up here; what is made of it is not: 2 steps of 8 clips, and all views of 48 videos."""
+    """With a made-up speed of the machine: 2 steps of 8 clips, and all views of the test and validation videos."""
     speed = Speed(train=10.0, bare_train=0.0, test=1.0, bare_test=0.0, gflop=0.0)
-    monkeypatch.setattr("vddbench.leaderboard.studies.bench.students.measure", lambda *given: speed)
-    run, _, _ = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True)
-    tested = (len(tiny.test) + len(tiny.validation)) * V1.test_views
-    assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + tested] * 2
+    monkeypatch.setattr("vddbench.evaluation.speed.measure", lambda *arguments: speed)
+    run = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True).run
+    test_clips = (len(tiny.test) + len(tiny.validation)) * V1.test_views
+    assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + test_clips] * 2
 
 
 def test_unknown_students_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -101,45 +98,67 @@ def test_distillations_are_planned_where_distill_writes_them() -> None:
         '{"index":0,"kind":"evaluate","task":"a-ipc1","method":"m","seed":0,"makes":"../../etc/passwd"}',
         '{"index":0,"kind":"evaluate","task":"a-ipc1","method":"m","seed":0,"makes":"/etc/passwd"}',
         '{"index":5,"kind":"evaluate","task":"a-ipc1","method":"m","seed":0,"makes":"results/x"}',
+        '{"index":0,"index":0,"kind":"evaluate","task":"a-ipc1","method":"m","seed":0,"makes":"results/x"}',
         '{"index":0,"kind":"run this","task":"a-ipc1","method":"m","seed":0,"makes":"results/x"}',
         "x" * 30_000,
     ],
 )
-def test_cells_that_are_not_ours_are_refused(line: str, tmp_path: Path) -> None:
+def test_cells_that_this_program_did_not_write_are_refused(line: str, tmp_path: Path) -> None:
     run = planned(tmp_path)
     (run.path / "cells.jsonl").write_text(line + "\n")
     with pytest.raises(ValueError, match="line 1"):
         _ = Run.open(run.path).cells
 
 
-def test_a_folder_without_a_plan_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_plan_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="vddbench batch plan"):
         Run.open(tmp_path)
     (tmp_path / "plan.json").write_text('{"run_id": "../x"}')
-    with pytest.raises(ValueError, match="not the plan of a run"):
+    with pytest.raises(ValueError, match="not written by this program"):
         Run.open(tmp_path)
 
 
-def test_two_people_do_not_change_a_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_waits_until_another_has_changed_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = planned(tmp_path)
-    monkeypatch.setattr("vddbench.cluster.plan.LOCK_SECONDS", 0.3)
-    with run.locked(), pytest.raises(ValueError, match=r"being worked on by .* process \d+"), run.locked():
-        pass
-    with run.locked():  # free again
-        pass
+    order = []
+
+    def second() -> None:
+        with run.locked():
+            order.append(2)
+
+    thread = threading.Thread(target=second)
+    with run.locked():
+        thread.start()
+        thread.join(0.3)
+        order.append(1)
+    thread.join()
+    assert order == [1, 2] and "waiting for it" in capfd.readouterr().err
 
 
-def test_another_home_is_another_run(tmp_path: Path) -> None:
+def test_another_home_needs_another_run(tmp_path: Path) -> None:
     run = planned(tmp_path)
     with pytest.raises(ValueError, match="VDDBENCH_HOME"):
         write_plan(run.path, [], tmp_path / "elsewhere")
 
 
-def test_files_that_a_shared_disk_shows_late_are_waited_for(tmp_path: Path) -> None:
-    from threading import Timer
+@pytest.mark.parametrize("folder", ["", "slurm"])
+def test_a_folder_that_others_can_write_gets_no_pickles(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planned(tmp_path)
+    job = give(run)
+    assert slurm.private_folder(run, job).parent.stat().st_mode & 0o777 == 0o700
+    (run.path / folder).chmod(0o775)
+    with pytest.raises(ValueError, match="chmod go-w"):
+        slurm.submit(run, job)
+    (run.path / folder).chmod(0o755)
+    slurm.private_folder(run, job)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(ValueError, match="another user"):
+        slurm.private_folder(run, job)
 
+
+def test_files_that_a_shared_disk_shows_late_are_waited_for(tmp_path: Path) -> None:
     late = tmp_path / "late"
-    timer = Timer(0.5, late.touch)
+    timer = threading.Timer(0.5, late.touch)
     timer.start()
     wait_for(late, seconds=20)
     timer.join()
@@ -149,43 +168,44 @@ def test_files_that_a_shared_disk_shows_late_are_waited_for(tmp_path: Path) -> N
 
 def test_short_cells_share_a_task_of_ten_minutes(tmp_path: Path) -> None:
     cells = [cell.model_copy(update={"seconds": 100.0}) for cell in planned(tmp_path, ("mine", "yours"), seeds=8).cells]
-    assert bundles(cells, None) == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9, 10, 11, 12, 13], [14, 15]]  # never of two submissions
+    assert bundles(cells, None) == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9, 10, 11, 12, 13], [14, 15]]  # never two submissions
     assert bundles(cells, 3)[0] == [0, 1, 2]
     unknown = [cell.model_copy(update={"seconds": None}) for cell in cells]
     assert all(len(task) == 1 for task in bundles(unknown, None))
 
 
-def test_arrays_share_what_may_run_at_a_time() -> None:
+def test_arrays_share_the_tasks_that_may_run_at_a_time() -> None:
     assert shares(10, 3) == [4, 3, 3] and shares(None, 2) == [None, None]
     with pytest.raises(ValueError, match="larger --bundle"):
         shares(2, 3)
 
 
-def test_a_job_is_what_was_written_of_it(tmp_path: Path) -> None:
+def test_jobs_are_read_as_written_and_a_number_is_used_once(tmp_path: Path) -> None:
     run = planned(tmp_path)
-    job = jobs.next_job(run, "slurm", [[0], [1]], Resources(setup=("module load x",), mem=1.5), 1e9)
-    jobs.add_job(run, job)
-    assert jobs.read_jobs(run) == [job] and jobs.next_job(run, "slurm", [], Resources(), 0).number == 2
-    assert job.model_copy(update={"job_id": "7"}).task_id(1) == "7_1"
-    with pytest.raises(ValueError, match="just submitted"):  # somebody else's, which our disk shows late
-        jobs.add_job(run, job)
-    jobs.file_of(run, 1).write_text('{"number": 1, "tasks": "rm -rf"}')
-    with pytest.raises(ValueError, match="not from this program"):
-        jobs.read_jobs(run)
+    job = new_job(run, "slurm", [[0], [1]], Resources(setup=("module load x",), mem=1.5))
+    add_job(run, job)
+    assert read_jobs(run) == [job] and new_job(run, "slurm", [], Resources()).number == 2
+    with pytest.raises(ValueError, match="just submitted"):  # another command's job, which our disk shows late
+        add_job(run, job)
+    job_file(run, 1).write_text('{"number": 1, "tasks": "rm -rf"}')
+    with pytest.raises(ValueError, match="not written by this program"):
+        read_jobs(run)
 
 
-def test_what_is_known_later_of_how_long_cells_take_is_taken_up(tmp_path: Path) -> None:
+def test_attempts_are_read_as_written_and_damaged_ones_left_out(tmp_path: Path) -> None:
     run = planned(tmp_path)
-    slow = [cell.model_copy(update={"seconds": 7.0}) for cell in run.cells[:1]]
-    again, new = write_plan(run.path, slow, tmp_path)
-    assert new == 0 and [cell.seconds for cell in again.cells] == [7.0, None]
+    attempts = Attempts().start().end("oom", 2.0, tail="killed").start()
+    assert (attempts.started, attempts.ended, attempts.outcome, attempts.seconds) == (2, {"oom": 1}, None, 2.0)
+    write_attempts(run, 1, 0, attempts)
+    (run.path / "jobs/1/1.json").write_text('{"started": 1, "outc')
+    assert read_attempts(run, 1) == {0: attempts} and read_attempts(run, 2) == {}
 
 
-def test_names_of_strangers_cannot_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_from_files_cannot_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = planned(tmp_path)
     text = (run.path / "cells.jsonl").read_text().replace('"method":"mine"', '"method":"[/x]\\u001b]0;x\\u0007"')
     (run.path / "cells.jsonl").write_text(text)
-    show_plan(Run.open(run.path), 0, 0)
+    show_plan(Planned(Run.open(run.path), 0))
     assert "\x1b" not in capsys.readouterr().out
 
 
@@ -195,7 +215,7 @@ def test_names_of_partitions_are_one_word(word: str) -> None:
         Resources(partition=word)
 
 
-def test_a_run_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cells_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_CELLS >= 10_000
     monkeypatch.setattr("vddbench.cluster.plan.MAX_CELLS", 1)
     with pytest.raises(ValueError, match="plan several runs"):

@@ -1,6 +1,6 @@
-"""A cell's process ends in many ways; each is told apart, and answered.
+"""A cell's process can end in many ways; each has an outcome and an answer.
 
-Real cells on a tiny store; stand-ins for ways to end that can't be had otherwise, such as memory that runs out.
+Real cells on a tiny store; stand-ins for endings that cannot be had otherwise, such as memory that runs out.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders.cells import StandIn
-from vddbench.cluster import child, events, jobs
-from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, meaning
-from vddbench.cluster.events import Event
-from vddbench.cluster.jobs import Job, Resources
+from tests.builders.cells import StandIn, give, planned
+from vddbench.cluster import child
+from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, exit_code_of
+from vddbench.cluster.jobs import Attempts, Outcome, read_attempts, write_attempts
 from vddbench.cluster.plan import Run, evaluations, write_plan
 from vddbench.cluster.worker import GIVE_UP, Stop, Worker, command
 from vddbench.data.store import Store
@@ -27,32 +26,27 @@ from vddbench.evaluation.evaluate import evaluate
 from vddbench.records.files import read_record
 
 
-def planned(path: Path, submission: Path, home: Path, seeds: int = 2) -> tuple[Run, Job]:
-    run, _ = write_plan(path, evaluations([submission], ["convnet3d"], range(seeds)), home)
-    job = jobs.next_job(run, "local", [list(range(seeds))], Resources(), time.time())
-    jobs.add_job(run, job)
-    return run, job
+def real(path: Path, submission: Path, home: Path) -> Run:
+    """A run of one cell that can be evaluated."""
+    return write_plan(path / "run", evaluations([submission], ["convnet3d"], [0]), home).run
 
 
-def told(run: Run, job: Job) -> list[Event]:
-    return list(events.read(events.file_of(run, job.number, 0)))
-
-
-def outcomes(run: Run, job: Job) -> list[str]:
-    return [str(event.outcome) for event in told(run, job) if event.outcome]
+def work(run: Run, stop: Stop | None = None) -> list[Outcome]:
+    """Runs all cells as job 1."""
+    return Worker(run, 1, stop or Stop(), {}).work(run.cells)
 
 
 def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, home, seeds=1)
-    assert Worker(run, job, 0, Stop(), {}).work() == ["done"]
+    run = real(tmp_path, tiny_random, home)
+    assert work(run) == ["done"]
     bare = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / "bare")
     record, predictions = read_record(run.made(run.cells[0]))
     expected, same = read_record(bare[0])
     assert record.top1 == expected.top1 and (predictions.top5 == same.top5).all()
     assert record.environment == expected.environment
-    assert "top-1" in run.log(run.cells[0]).read_text()
-    again = Worker(run, job, 0, Stop(), {}).work()  # Slurm may run a task once more
-    assert again == ["done"] and outcomes(run, job) == ["done"]
+    log = run.log(run.cells[0]).read_text()
+    assert "job 1, attempt 1" in log and "top-1" in log and "--- done after" in log
+    assert work(run) == ["done"] and read_attempts(run, 1)[0].started == 1  # Slurm may run a task again
 
 
 @pytest.mark.parametrize(
@@ -65,13 +59,13 @@ def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: P
         ("raise KeyError('ours')", "bug", 1),
         (f"sys.exit({DISK})", "disk", 1),
         (f"sys.exit({NODE})", "node", 1),
-        ("sys.exit(0)", "bug", 1),  # says it is done and made nothing
+        ("sys.exit(0)", "bug", 1),  # exits as if it were done and has made nothing
     ],
 )
-def test_how_a_process_ends_says_what_to_do(
-    ending: str, outcome: str, tries: int, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_exit_of_a_process_decides_whether_it_is_repeated(
+    ending: str, outcome: Outcome, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, tmp_path)
+    run = planned(tmp_path)
     body = f"""
         if cell == 1:
             made.write_text("x")
@@ -79,22 +73,20 @@ def test_how_a_process_ends_says_what_to_do(
         {ending}
     """
     StandIn(monkeypatch, body)
-    assert Worker(run, job, 0, Stop(), {}).work() == [outcome, "done"]  # a cell that fails does not stop the next one
-    assert outcomes(run, job) == [outcome] * tries + ["done"]
-    assert Worker(run, job, 0, Stop(), {}).work() == [outcome, "done"]  # Slurm runs the task once more: no try more
-    assert outcomes(run, job) == [outcome] * tries + ["done"]
-    last = next(event for event in told(run, job) if event.outcome == outcome)
-    assert ("field x is missing" in last.tail) == (outcome == "bad")
+    for _ in range(2):  # the second time, Slurm runs the task again: nothing is repeated
+        assert work(run) == [outcome, "done"]  # a failed cell does not stop the next one
+        attempts = read_attempts(run, 1)
+        assert attempts[0].ended == {outcome: tries} and attempts[1].ended == {"done": 1}
+    assert ("field x is missing" in attempts[0].tail) == (outcome == "bad")
 
 
-def test_a_cell_that_was_retried_meanwhile_is_left_to_its_new_job(
-    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, tmp_path)
-    jobs.add_job(run, jobs.next_job(run, "local", [[0]], Resources(), 0.0))
+def test_a_cell_of_a_later_job_is_left_to_that_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planned(tmp_path)
+    give(run)
+    give(run, cells=[0])
     StandIn(monkeypatch, "made.write_text('x')")
-    assert Worker(run, job, 0, Stop(), {}).work() == ["done", "done"]
-    assert [event.cell for event in told(run, job)] == [1, 1]
+    assert work(run) == ["done", "done"]
+    assert list(read_attempts(run, 1)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -115,45 +107,43 @@ def test_a_cell_that_was_retried_meanwhile_is_left_to_its_new_job(
         (LookupError("no student"), BAD),
     ],
 )
-def test_what_a_cell_raises_is_told_apart(error: Exception, code: int | None) -> None:
-    assert meaning(error) == code
+def test_errors_of_a_cell_have_exit_codes(error: Exception, code: int | None) -> None:
+    assert exit_code_of(error) == code
 
 
-def test_a_gpu_that_was_asked_for_and_is_not_there_is_no_reason_to_train_on_the_cpu(
+def test_a_missing_gpu_fails_the_cell_instead_of_training_on_the_cpu(
     tiny: Store, tiny_random: Path, home: Path, tmp_path: Path
 ) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, home, seeds=1)
-    assert Worker(run, job, 0, Stop(), {"CUDA_VISIBLE_DEVICES": ""}, needs_gpu=True).work() == ["node"]
-    assert "sees none" in told(run, job)[-1].tail
+    run = real(tmp_path, tiny_random, home)
+    assert Worker(run, 1, Stop(), {"CUDA_VISIBLE_DEVICES": ""}, needs_gpu=True).work(run.cells) == ["node"]
+    assert "sees none" in read_attempts(run, 1)[0].tail
 
 
-def test_memory_that_runs_out_halves_the_micro_batch(
-    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, tmp_path, seeds=1)
+def test_memory_that_runs_out_halves_the_micro_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planned(tmp_path, seeds=1)
     StandIn(monkeypatch, f"if halvings < 2:\n    sys.exit({OUT_OF_MEMORY})\nmade.write_text('x')")
-    assert Worker(run, job, 0, Stop(), {}).work() == ["done"]
-    assert outcomes(run, job) == ["oom", "oom", "done"]
+    assert work(run) == ["done"]
+    assert read_attempts(run, 1)[0].ended == {"oom": 2, "done": 1}
 
 
-def test_a_task_that_is_told_to_stop_leaves_the_rest_and_gives_up_after_many_starts(
-    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_task_leaves_its_other_cells_and_many_starts_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, job = planned(tmp_path / "run", tiny_random, tmp_path)
+    run = planned(tmp_path)
     StandIn(monkeypatch, f"sys.stdin.read()\nsys.exit({INTERRUPTED})")  # waits for the end of its standard input
     for _ in range(2):
         stop = Stop()
         threading.Timer(0.3, lambda stop=stop: setattr(stop, "asked", True)).start()
-        assert Worker(run, job, 0, stop, {}).work() == ["interrupted"]
-    file = events.file_of(run, job.number, 0)
-    for attempt in range(GIVE_UP):  # nodes died: started, never ended
-        events.append(file, cell=0, attempt=attempt)
+        assert work(run, stop) == ["interrupted"]
+    attempts = read_attempts(run, 1)[0]
+    assert attempts.ended == {"interrupted": 2}
+    write_attempts(run, 1, 0, Attempts(started=GIVE_UP, ended=attempts.ended))  # nodes died: started, never ended
     StandIn(monkeypatch, "made.write_text('x')")
-    assert Worker(run, job, 0, Stop(), {}).work() == ["gave_up", "done"]
+    assert work(run) == ["gave_up", "done"]
 
 
 def test_a_cells_process_ends_when_its_parent_is_killed(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> None:
-    run, _ = planned(tmp_path / "run", tiny_random, home, seeds=1)
+    run = real(tmp_path, tiny_random, home)
     body = f"""
 import subprocess, sys, time
 child = subprocess.Popen({command(run, run.cells[0], 0, False)!r}, stdin=subprocess.PIPE)
@@ -169,7 +159,7 @@ time.sleep(600)
     parent.stdout.close()
     until = time.monotonic() + 60
     while _runs(orphan):
-        assert time.monotonic() < until, "an orphan"
+        assert time.monotonic() < until, "the process still runs"
         time.sleep(0.1)
 
 
@@ -181,20 +171,10 @@ def _runs(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_submission_that_changed_since_it_was_planned_is_refused_before_it_is_trained_on(
+def test_a_submission_that_changed_since_it_was_planned_is_refused_before_training(
     tiny: Store, tiny_random: Path, home: Path, tmp_path: Path
 ) -> None:
-    run, _ = planned(tmp_path / "run", tiny_random, home, seeds=1)
-    lines = (run.path / "cells.jsonl").read_text().replace("random@", "random@0000000")
-    (run.path / "cells.jsonl").write_text(lines)
+    run = real(tmp_path, tiny_random, home)
+    makes = run.cells[0].makes.replace("random@", "random@0000000")
     with pytest.raises(ValueError, match="changed since it was planned"):
-        child.run_cell(Run.open(run.path), 0, 0)
-
-
-def test_events_survive_a_line_cut_short(tmp_path: Path) -> None:
-    file = tmp_path / "1-0.jsonl"
-    events.append(file, cell=0, attempt=1)
-    with file.open("ab") as out:
-        out.write(b'{"time": 1, "cel')
-    events.append(file, cell=0, attempt=1, outcome="done", seconds=2.0)
-    assert [event.outcome for event in events.read(file)] == [None, "done"]
+        child.run_cell(run, run.cells[0].model_copy(update={"makes": makes}), 0)

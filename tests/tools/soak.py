@@ -1,8 +1,8 @@
-"""A run on a Slurm of two nodes while everything goes wrong: `python -m tests.tools.soak [MINUTES] [CELLS]`, as root.
+"""A run on a Slurm of two nodes with random faults: `python -m tests.tools.soak [MINUTES] [CELLS]`, as root.
 
-Every few seconds something is preempted, requeued, cancelled, killed or crashed, at random. What Slurm gives up is retried, as
-its owner would do in the morning. At the end every cell has to have one valid record, made once. Prints what was done, and
-exits with 1 when a cell was lost or made twice.
+Every few seconds something is preempted, requeued, cancelled, killed or crashed. Failed cells are retried, as their owner would
+do. At the end every cell needs one valid record that was made once. Prints the faults and exits with 1 if a cell was lost or
+made twice.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,13 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.tools.slurm import Cluster, available, processes
-from vddbench.cluster import events, jobs, slurm
+from vddbench.cluster import slurm
 from vddbench.cluster.collect import collect
-from vddbench.cluster.jobs import Resources
+from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.plan import Run, evaluations, write_plan
-from vddbench.cluster.retry import retry
+from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status
-from vddbench.cluster.submit import submit
+from vddbench.cluster.submit import Where, retry, submit
 from vddbench.data.build import build_store
 from vddbench.data.datasets import movingshapes
 from vddbench.distillation.run import distill
@@ -36,8 +37,8 @@ from vddbench.system.progress import say
 ASKED = Resources(gpus=0, cpus=1, mem=0.5, time=60)
 PAUSE_SECONDS = (8.0, 25.0)  # between faults
 STEPS = 20  # of a student
-BUNDLE = 3
-DEADLINE_SECONDS = 3600.0  # for what is left when nothing is done to it any more
+SLURM = Where("slurm", bundle=3)
+DEADLINE_SECONDS = 3600.0  # for the cells that are left after the last fault
 
 
 def submissions(folder: Path) -> list[Path]:
@@ -76,9 +77,9 @@ class Chaos:
         return self._on_one("scancel")
 
     def _on_one(self, command: str) -> bool:
-        if found := self.running():
-            self.cluster.sh(f"{command} {self.random.choice(found)}")
-        return bool(found)
+        if jobs := self.running():
+            self.cluster.sh(f"{command} {self.random.choice(jobs)}")
+        return bool(jobs)
 
     def crash(self) -> bool:
         node = self.random.choice(self.cluster.nodes)
@@ -100,51 +101,52 @@ class Chaos:
         return self._kill("submitit.core._submit")
 
     def _kill(self, word: str) -> bool:
-        found = [pid for pid, line in processes(self.cluster.config).items() if word in line and "srun" not in line]
-        if found:
+        pids = [pid for pid, line in processes(self.cluster.config).items() if word in line and "srun" not in line]
+        if pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.random.choice(found), signal.SIGKILL)
-        return bool(found)
+                os.kill(self.random.choice(pids), signal.SIGKILL)
+        return bool(pids)
 
 
 def soak(folder: Path, minutes: float, cells: int, seed: int) -> bool:
-    """True when nothing was lost or made twice."""
-    given = submissions(folder / "submissions")
-    seeds = -(-cells // len(given))
+    """Returns whether no cell was lost or made twice."""
+    paths, home = submissions(folder / "submissions"), Path(os.environ["VDDBENCH_HOME"])
+    seeds = -(-cells // len(paths))
     with Cluster(folder / "s") as cluster, cluster.kicking():
         os.environ.update({name: cluster.env[name] for name in ("SLURM_CONF", "PATH")})
-        run, _ = write_plan(folder / "run", evaluations(given, ["convnet3d"], range(seeds)), Path(os.environ["VDDBENCH_HOME"]))
-        submit(run, "slurm", ASKED, BUNDLE)
+        run = write_plan(folder / "run", evaluations(paths, ["convnet3d"], range(seeds)), home).run
+        submit(run, ASKED, SLURM)
         chaos, retries, end = Chaos(cluster, seed), 0, time.monotonic() + minutes * 60
-        while (found := status(run)).counts["done"] < len(run.cells) or time.monotonic() < end:
+        while (now := status(run)).counts["done"] < len(run.cells) or time.monotonic() < end:
             if time.monotonic() > end + DEADLINE_SECONDS:
-                break  # cells that are left are told as lost
-            if found.counts["done"] == len(run.cells):  # too quick: more of the same
+                break  # the report counts the cells that are left as lost
+            if now.counts["done"] == len(run.cells):  # before the time is over: more cells
                 seeds += 5
-                run, _ = write_plan(run.path, evaluations(given, ["convnet3d"], range(seeds)), Path(run.plan.home))
-                submit(run, "slurm", ASKED, BUNDLE)
+                run = write_plan(run.path, evaluations(paths, ["convnet3d"], range(seeds)), home).run
+                submit(run, ASKED, SLURM)
             if time.monotonic() < end:
                 time.sleep(chaos.random.uniform(*PAUSE_SECONDS))
                 chaos.once()
             else:
                 time.sleep(2)
-            with contextlib.suppress(ValueError):  # Slurm doesn't answer just now
-                retries += sum(len(task) for job in retry(run, "slurm", {}, BUNDLE, None, False) for task in job.tasks)
-            say(f"{found.counts}  {dict(chaos.done)}")
+            with contextlib.suppress(ValueError):  # Slurm does not answer at this moment
+                retries += sum(len(task) for job in retry(run, SLURM) for task in job.tasks)
+            say(f"{now.counts}  {dict(chaos.done)}")
         cluster.wait_for(
-            lambda: all(task.is_over for task in slurm.queue(jobs.read_jobs(run)).values()), 120, "the end of all tasks"
+            lambda: all(task.is_over for task in slurm.queue(read_jobs(run)).values()), 120, "the end of all tasks"
         )
         return report(run, chaos, retries, folder)
 
 
 def report(run: Run, chaos: Chaos, retries: int, folder: Path) -> bool:
     taken = collect(run, folder / "results", folder)
-    outcomes = Counter(str(event.outcome or "started") for _, _, event in events.read_all(run))
-    made = Counter(event.cell for _, _, event in events.read_all(run) if event.outcome == "done")
-    twice = [cell for cell, number in made.items() if number > 1]
-    log = "".join(run.log(cell).read_text() for cell in run.cells)
+    logs = [run.log(cell).read_text() for cell in run.cells]  # appended to by every worker, so that no attempt is missing
+    twice = [cell for cell, log in enumerate(logs) if log.count("--- done after ") > 1]
+    log = "".join(logs)
+    outcomes = Counter(re.findall(r"^--- (job|\w+ after)", log, re.MULTILINE))
     print(f"{len(run.cells)} cells, faults: {dict(chaos.done)}, {sum(chaos.done.values())} in all")
-    print(f"attempts: {dict(outcomes)}; cells retried by hand: {retries}; resumed students: {log.count('goes on after step')}")
+    print(f"attempts begun (job) and ended: {dict(outcomes)}; resumed students: {log.count('goes on after step')}")
+    print(f"cells retried by their owner: {retries}")
     lost = len(taken.missing) + len(taken.damaged) + len(taken.other)
     print(f"valid records: {len(taken.copied)}, lost: {lost}, made twice: {len(twice)}")
     return not lost and not twice

@@ -1,20 +1,14 @@
-"""Hundreds of cells on a cluster or on one machine: plan, submit, watch, retry, collect.
+"""Hundreds of cells on Slurm or on this machine: plan, submit, watch, retry, collect.
 
-A cell is one evaluation (submission x student x seed) or one distillation (baseline x task x seed). The state is files in the
-run's folder: a cell is done when what it makes is there; the scheduler only explains what isn't.
+A cell is one evaluation (submission x student x seed) or one distillation (baseline x task x seed). It is done when the file
+that it makes exists; Slurm and the attempts of jobs only explain why it does not. Everything here may change: scores are made
+by the evaluation room, and old runs need not be readable.
 
- plan.py       cells; what a run folder holds
- planning.py   what there is to do; estimates.py: how long it takes
- submit.py     pending cells to jobs; jobs.py: which job has which cells
- slurm.py      jobs through submitit, and what Slurm says of them
- local.py      the same on this machine's GPUs or cores
- worker.py     the cells of a task, one after the other: attempts, memory, signals
- child.py      one cell in a process of its own
- events.py     what happened to a cell: started, ended, and how
- status.py     done, running, pending, failed; screen.py: shown
- retry.py      failed cells again; cancelling
- collect.py    checks records and copies them to where they are ranked
- follow.py     all of it in one command: vddbench evaluate --cluster
- site.py       a cluster's settings; doctor.py: do they work?
- bench.py      how long planning and looking take
+plan.py       cells; the files of a run                   planning.py  which cells are missing, how long they take
+resources.py  what a task asks for: options, site         jobs.py      which job has which cells, attempts at them
+submit.py     cells to jobs: submit, retry, cancel        slurm.py     submitit and Slurm's commands
+local.py      this machine's GPUs or cores                worker.py    the cells of a task; child.py: the process of one cell
+status.py     done, running, pending, failed              screen.py    the plan and the status on the terminal
+collect.py    checks and copies records                   follow.py    all of it at once: vddbench evaluate --cluster
+doctor.py     checks a site
 """

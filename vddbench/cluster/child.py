@@ -1,7 +1,7 @@
 """`python -m vddbench.cluster.child`: one cell in a process of its own, so that a crash differs from running out of memory.
 
-Signals are the parent's business: this process stops when its standard input ends, which it also does when the parent is
-killed. The exit code says how it went.
+This process ignores signals: it stops when its standard input ends, which also happens when its parent is killed. The exit code
+is the outcome.
 """
 
 from __future__ import annotations
@@ -20,65 +20,63 @@ if TYPE_CHECKING:
 
 INTERRUPTED, OUT_OF_MEMORY, BAD, DISK, NODE = 75, 71, 65, 74, 69  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR, UNAVAILABLE
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
-STOP_SECONDS = 45.0  # for the step under way and saving it, before this process ends itself
-MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in what PyTorch, CUDA and cuBLAS raise
+STOP_SECONDS = 45.0  # to finish and save the current step, before this process ends itself
+MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in errors of PyTorch, CUDA and cuBLAS
 GPU = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "no CUDA-capable", "No CUDA GPUs")
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENOENT}
 
 
-def main(folder: str, index: str, halvings: str, needs_gpu: str) -> int:
-    """Runs cell `index` of the run in `folder`. Returns the exit code."""
+def main(folder: str, cell: str, halvings: str, needs_gpu: str) -> int:
+    """Runs a cell (JSON) of the run in `folder`. Returns the exit code."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=stop_when_told, daemon=True).start()
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
     import torch
 
-    from vddbench.cluster.plan import Run
+    from vddbench.cluster.plan import Cell, Run
 
     if needs_gpu == "1" and not torch.cuda.is_available():
-        asked = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={asked!r})", file=sys.stderr)
-        return NODE  # on the CPU it would take hours, and its record would not be of the same arithmetic
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={visible!r})", file=sys.stderr)
+        return NODE  # on the CPU it would take hours, under other arithmetic
     try:
-        run_cell(Run.open(Path(folder)), int(index), int(halvings))
+        run_cell(Run.open(Path(folder)), Cell.model_validate_json(cell), int(halvings))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (KeyError, IndexError):  # ours
+    except (KeyError, IndexError):  # a bug of this program
         raise
     except (MemoryError, OSError, ValueError, LookupError, RuntimeError) as error:
-        if (code := meaning(error)) is None:
+        if (code := exit_code_of(error)) is None:
             raise
         print(f"error: {error}", file=sys.stderr)
         return code
     return 0
 
 
-def meaning(error: Exception) -> int | None:
-    """The exit code for what a cell raised; None for a mistake of ours."""
-    said = f"{error} {error.__cause__ or ''}"
+def exit_code_of(error: Exception) -> int | None:
+    """The exit code for an error of a cell; None for a bug of this program."""
+    text = f"{error} {error.__cause__ or ''}"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return OUT_OF_MEMORY
     if isinstance(error, OSError):
         return DISK if error.errno in DISK_ERRORS or isinstance(error, FileNotFoundError) else BAD
     if isinstance(error, RuntimeError) or isinstance(error.__cause__, RuntimeError):
-        if any(words in said for words in MEMORY):
+        if any(words in text for words in MEMORY):
             return OUT_OF_MEMORY
-        if any(words in said for words in GPU):
+        if any(words in text for words in GPU):
             return NODE
     return None if isinstance(error, RuntimeError) else BAD
 
 
-def run_cell(run: Run, index: int, halvings: int) -> None:
-    """Raises what `evaluate` and `distill` raise, ValueError for a submission that is not the one that was planned."""
-    cell = run.cells[index]
+def run_cell(run: Run, cell: Cell, halvings: int) -> None:
+    """Raises what `evaluate` and `distill` raise, and ValueError if the submission is not the one that was planned."""
     if cell.kind == "evaluate":
         evaluate(run, cell, halvings)
     elif not run.made(cell).exists():
         from vddbench.cluster.plan import SUBMISSIONS
         from vddbench.distillation.run import distill
-        from vddbench.spec import Task
 
-        distill(cell.method, Task.parse(cell.task), cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
+        distill(cell.method, cell.task, cell.seed, run.path / SUBMISSIONS, preset=cell.preset)
 
 
 def evaluate(run: Run, cell: Cell, halvings: int) -> None:
@@ -93,16 +91,16 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     wait_for(folder / MANIFEST)
     scored = open_ready(folder)
     manifest = scored.submission.manifest
-    due = cell_path(results, manifest.cell, cell.student, cell.seed)
-    if due != run.made(cell):
+    expected = cell_path(results, manifest.cell, cell.student, cell.seed)
+    if expected != run.made(cell):
         raise ValueError(
-            f"{folder} was changed since it was planned: it would make {due}, planned is {run.made(cell)}; plan again"
+            f"{folder} was changed since it was planned: it would make {expected}, planned is {run.made(cell)}; plan again"
         )
     evaluate_cell(scored, cell.student, cell.seed, results, False, best_device(), halvings)
 
 
-def stop_when_told() -> None:
-    """Waits for the end of standard input; then the step under way is finished and saved, within STOP_SECONDS."""
+def stop_at_end_of_input() -> None:
+    """Waits for the end of standard input; then lets the current step finish and save, within STOP_SECONDS."""
     from vddbench.system.interrupt import ask_to_stop
 
     while os.read(0, 1024):
@@ -111,7 +109,7 @@ def stop_when_told() -> None:
     if ask_to_stop():
         while time.monotonic() < until:
             time.sleep(0.2)
-    os._exit(INTERRUPTED)  # nothing under way, or too slow: what was saved before is there
+    os._exit(INTERRUPTED)  # no step is running, or it is too slow: what was saved before remains
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Takes what a run made to where it is ranked: every record is checked first, none is ever replaced."""
+"""Copies what a run made to where it is ranked. Checks every record first and never replaces one."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,77 +15,65 @@ from vddbench.system.progress import bar
 
 @dataclass
 class Collected:
-    """Numbers of cells, and what is wrong with the damaged ones."""
+    """Numbers of cells, and problems by the cell's number."""
 
     copied: list[int] = field(default_factory=list)
-    there: list[int] = field(default_factory=list)
+    there: list[int] = field(default_factory=list)  # copied before
     missing: list[int] = field(default_factory=list)
     damaged: dict[int, str] = field(default_factory=dict)
-    other: dict[int, str] = field(default_factory=dict)  # another record stands at its place
+    other: dict[int, str] = field(default_factory=dict)  # another record or submission is in its place
 
 
 def collect(run: Run, results: Path, submissions: Path) -> Collected:
-    """Copies records to `results` and distilled sets to `submissions`. Twice does nothing twice."""
-    found = Collected()
+    """Copies records to `results` and distilled sets to `submissions`. Skips what is there, so it can be repeated."""
+    collected = Collected()
     with bar("collecting", len(run.cells)) as shown:
         for cell in run.cells:
-            take = _record if cell.kind == "evaluate" else _submission
-            take(run, cell, results if cell.kind == "evaluate" else submissions, found)
+            if cell.kind == "evaluate":
+                _collect(run, cell, results / Path(cell.makes).relative_to(RESULTS), collected)
+            else:
+                _collect(run, cell, submissions / Path(cell.makes).relative_to(SUBMISSIONS), collected)
             shown.advance()
-    return found
+    return collected
 
 
-def _record(run: Run, cell: Cell, results: Path, found: Collected) -> None:
+def _collect(run: Run, cell: Cell, target: Path, collected: Collected) -> None:
     made = run.made(cell)
     if not made.exists():
-        found.missing.append(cell.index)
+        collected.missing.append(cell.index)
         return
     try:
-        read_record(made)
-    except ValueError as error:
-        found.damaged[cell.index] = str(error)
+        files = _record(made) if cell.kind == "evaluate" else _submission(made)
+    except (ValueError, OSError) as error:
+        collected.damaged[cell.index] = str(error)
         return
-    target = results / Path(cell.makes).relative_to(RESULTS)
     if target.exists():
-        _found(cell, _same(made, target), f"{target} is of another evaluation; it stays", found)
+        if target.read_bytes() == made.read_bytes():
+            collected.there.append(cell.index)
+        else:
+            what = "evaluation" if cell.kind == "evaluate" else "distillation"
+            collected.other[cell.index] = f"{target} belongs to another {what}; it is kept"
         return
-    with replacing(target.with_suffix(PREDICTIONS)) as file:  # JSON last: its presence means that the record is whole
-        file.write(made.with_suffix(PREDICTIONS).read_bytes())
-    write_new(target, lambda file: file.write(made.read_bytes()))
-    found.copied.append(cell.index)
+    for source in files:
+        with source.open("rb") as file, replacing(target.with_name(source.name)) as copy:
+            shutil.copyfileobj(file, copy)
+    with made.open("rb") as file:  # last: its presence means that the record or submission is complete
+        write_new(target, lambda copy: shutil.copyfileobj(file, copy))
+    collected.copied.append(cell.index)
 
 
-def _found(cell: Cell, same: bool, otherwise: str, found: Collected) -> None:
-    if same:
-        found.there.append(cell.index)
-    else:
-        found.other[cell.index] = otherwise
+def _record(made: Path) -> Sequence[Path]:
+    """The files to copy before the record's JSON. Raises ValueError."""
+    read_record(made)
+    return [made.with_suffix(PREDICTIONS)]
 
 
-def _same(first: Path, second: Path) -> bool:
-    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
-
-
-def _submission(run: Run, cell: Cell, submissions: Path, found: Collected) -> None:
-    from vddbench.submissions.manifest import DATA, MANIFEST, inside, read_manifest
+def _submission(made: Path) -> Sequence[Path]:
+    """The files to copy before the manifest. Raises ValueError, OSError."""
+    from vddbench.submissions.manifest import DATA, inside, read_manifest
     from vddbench.submissions.submission import check_place, check_sha256
 
-    made = run.made(cell)
-    if not made.exists():
-        found.missing.append(cell.index)
-        return
-    try:
-        manifest = read_manifest(made.parent)
-        check_place(made.parent, manifest)
-        check_sha256(made.parent, manifest)
-    except (ValueError, OSError) as error:
-        found.damaged[cell.index] = str(error)
-        return
-    folder = submissions / Path(cell.makes).relative_to(SUBMISSIONS).parent
-    if (folder / made.name).exists():
-        _found(cell, _same(made, folder / made.name), f"{folder} is of another distillation; it stays", found)
-        return
-    for name in (DATA, MANIFEST):  # the manifest last: its presence means that the submission is whole
-        with inside(made.parent, name).open("rb") as file, replacing(folder / name) as target:
-            shutil.copyfileobj(file, target)
-    found.copied.append(cell.index)
+    manifest = read_manifest(made.parent)
+    check_place(made.parent, manifest)
+    check_sha256(made.parent, manifest)
+    return [inside(made.parent, DATA)]

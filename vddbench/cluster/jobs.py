@@ -1,38 +1,30 @@
-"""Which cells were given to which job: `jobs/N.json`, written before the job is submitted, again when its id is known."""
+"""Jobs: which cells each has, and its attempts at them.
+
+`jobs/N.json` is written once, before job N is submitted under a name of its own, and removed if it is refused. Whether Slurm
+has the job is asked by that name, so a submission that is killed at any moment needs no repair.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field
 
-from vddbench.cluster.plan import Run, Short
+from vddbench.cluster.plan import Count, Run, Short, read_model
+from vddbench.cluster.resources import Resources
 from vddbench.spec import Frozen
 from vddbench.system.files import replacing, write_new
+from vddbench.system.locks import is_locked
 
 Cluster = Literal["slurm", "local"]
-
-
-Word = Annotated[str, StringConstraints(pattern=r"^[\w.,:|&*()\[\]@/+-]{1,200}$")]  # one word of an #SBATCH line, not more
-MAX_MEM_GB = 10_000.0
+Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "node", "bad", "bug", "gave_up"]
 MAX_JOB_BYTES = 50_000_000  # 100,000 cells are a megabyte
-
-
-class Resources(Frozen):
-    """What one task of a job asks for."""
-
-    gpus: Annotated[int, Field(ge=0, le=16)] = 1  # GPUs a task; a cell uses one
-    cpus: Annotated[int, Field(ge=1, le=1024)] = 4
-    mem: Annotated[float, Field(gt=0, le=MAX_MEM_GB)] = 16.0  # GB = 2^30 bytes, as Slurm counts
-    time: Annotated[int, Field(ge=1, le=60 * 24 * 60)] = 60  # minutes
-    partition: Word | None = None
-    account: Word | None = None
-    qos: Word | None = None
-    constraint: Word | None = None
-    max_parallel: Annotated[int, Field(ge=1, le=100_000)] | None = None  # tasks at a time
-    setup: tuple[Short, ...] = ()  # shell lines before Python starts, e.g. "module load cuda"
+MAX_ATTEMPTS_BYTES = 50_000
 
 
 class Job(Frozen):
@@ -40,67 +32,96 @@ class Job(Frozen):
 
     number: Annotated[int, Field(ge=1)]
     cluster: Cluster
-    name: Short  # unique: by it a job is found whose id was not written down in time
+    name: Short  # unique: Slurm is asked for the job by it
     tasks: tuple[tuple[int, ...], ...]  # numbers of cells
     resources: Resources
     submitted: float  # seconds since 1970
-    job_id: Short | None = None  # None: not known to be submitted
-    refused: Short = ""  # why it was not submitted
-
-    def task_id(self, task: int) -> str:
-        """As Slurm and submitit name it: an array of one is no array."""
-        return str(self.job_id) if len(self.tasks) == 1 else f"{self.job_id}_{task}"
 
 
-def file_of(run: Run, number: int) -> Path:
+class Attempts(Frozen):
+    """The attempts of one job at one cell; `jobs/N/CELL.json` is replaced at each start and end."""
+
+    started: Count = 0
+    ended: Mapping[Outcome, Count] = {}  # number of attempts that ended so
+    outcome: Outcome | None = None  # of the last attempt; None: it runs, or its task died
+    time: Annotated[float, Field(ge=0, lt=1e11)] = 0.0  # of the last start or end, seconds since 1970
+    seconds: Annotated[float, Field(ge=0, lt=1e9)] = 0.0  # of all attempts that ended
+    num_bytes: Count | None = None  # of the file that the cell made
+    tail: Short = ""  # end of the log, for outcomes that somebody has to read
+
+    def start(self) -> Attempts:
+        return self.model_copy(update={"started": self.started + 1, "outcome": None, "time": time.time(), "tail": ""})
+
+    def end(self, outcome: Outcome, seconds: float = 0.0, num_bytes: int | None = None, tail: str = "") -> Attempts:
+        ended = {**self.ended, outcome: self.ended.get(outcome, 0) + 1}
+        update: dict[str, Any] = {"ended": ended, "outcome": outcome, "time": time.time(), "seconds": self.seconds + seconds}
+        return self.model_copy(update={**update, "num_bytes": num_bytes, "tail": tail})
+
+
+def job_file(run: Run, number: int) -> Path:
     return run.path / "jobs" / f"{number}.json"
 
 
+def lock_file(run: Run, job: Job) -> Path:
+    return run.path / "jobs" / f"{job.number}.lock"
+
+
+def is_alive(run: Run, job: Job) -> bool:
+    """Whether a pool on this machine, or a cell that outlives its pool, still works on a local job."""
+    return is_locked(lock_file(run, job))
+
+
+def new_job(run: Run, cluster: Cluster, tasks: Sequence[Sequence[int]], resources: Resources) -> Job:
+    """A job with the next number. Nothing is written."""
+    number = max(_numbers(run), default=0) + 1
+    name = f"vddbench-{run.plan.run_id}-{number}"
+    cells = tuple(tuple(task) for task in tasks)
+    return Job(number=number, cluster=cluster, name=name, tasks=cells, resources=resources, submitted=time.time())
+
+
 def add_job(run: Run, job: Job) -> None:
-    """Its number is its own: a shared disk may show another's file late. Raises ValueError when it is taken."""
+    """Raises ValueError if the number is taken, by a job that a shared disk showed late."""
     try:
-        write_new(file_of(run, job.number), lambda file: file.write(_bytes(job)))
+        write_new(job_file(run, job.number), lambda file: file.write(_bytes(job)))
     except FileExistsError:
         raise ValueError(f"another command has just submitted cells of {run.path}; try again") from None
 
 
-def change_job(run: Run, job: Job) -> None:
-    with replacing(file_of(run, job.number)) as file:
-        file.write(_bytes(job))
-
-
-def _bytes(job: Job) -> bytes:
-    return job.model_dump_json(exclude_none=True).encode() + b"\n"
-
-
-def read_job(run: Run, number: int) -> Job:
-    file = file_of(run, number)
-    if file.stat().st_size > MAX_JOB_BYTES:
-        raise ValueError(f"{file} has {file.stat().st_size:,} bytes; at most {MAX_JOB_BYTES:,} are read")
-    try:
-        return Job.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"{file} is not from this program: {str(error)[:300]}") from None
-
-
 def read_jobs(run: Run) -> list[Job]:
-    """All, in order."""
-    return [read_job(run, number) for number in _numbers(run)]
-
-
-def next_job(run: Run, cluster: Cluster, tasks: Sequence[Sequence[int]], resources: Resources, now: float) -> Job:
-    number = max(_numbers(run), default=0) + 1
-    return Job(
-        number=number,
-        cluster=cluster,
-        name=f"vddbench-{run.plan.run_id}-{number}",
-        tasks=tuple(tuple(task) for task in tasks),
-        resources=resources,
-        submitted=now,
-    )
+    """All jobs of a run, in order."""
+    jobs = []
+    for number in _numbers(run):
+        with suppress(FileNotFoundError):  # refused at this moment
+            jobs.append(read_model(Job, job_file(run, number), MAX_JOB_BYTES))
+    return jobs
 
 
 def _numbers(run: Run) -> Iterator[int]:
-    folder = run.path / "jobs"
-    if folder.is_dir():
-        yield from sorted(int(file.stem) for file in folder.glob("*.json") if file.stem.isdecimal())
+    yield from sorted(int(file.stem) for file in (run.path / "jobs").glob("*.json") if file.stem.isdecimal())
+
+
+def write_attempts(run: Run, number: int, cell: int, attempts: Attempts) -> None:
+    with replacing(run.path / "jobs" / str(number) / f"{cell}.json") as file:
+        file.write(_bytes(attempts))
+
+
+def read_attempts(run: Run, number: int) -> dict[int, Attempts]:
+    """The attempts of job `number`, by cell. Damaged files are left out, because what a cell makes decides."""
+    try:
+        with os.scandir(run.path / "jobs" / str(number)) as entries:
+            names = [entry.name for entry in entries]
+    except FileNotFoundError:
+        return {}
+    cells = [int(cell) for cell, _, suffix in (name.partition(".") for name in names) if suffix == "json" and cell.isdecimal()]
+    return {cell: attempts for cell in cells if (attempts := read_attempts_at(run, number, cell)) is not None}
+
+
+def read_attempts_at(run: Run, number: int, cell: int) -> Attempts | None:
+    try:
+        return read_model(Attempts, f"{run.path}/jobs/{number}/{cell}.json", MAX_ATTEMPTS_BYTES)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _bytes(model: Frozen) -> bytes:
+    return model.model_dump_json(exclude_defaults=True).encode() + b"\n"

@@ -1,25 +1,28 @@
-"""`vddbench batch plan`: what there is to do, what is recorded already, what it is expected to take."""
+"""`vddbench batch plan`: plans what is not recorded yet, with the duration to expect of each cell."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from statistics import median
 
 from vddbench import lookup
-from vddbench.cluster.estimates import measured, timings, with_estimates
-from vddbench.cluster.plan import RESULTS, Cell, Run, distillations, evaluations, write_plan
-from vddbench.cluster.screen import duration
-from vddbench.cluster.submit import bundles
+from vddbench.cluster.plan import RESULTS, Cell, Planned, distillations, evaluations, write_plan
+from vddbench.records.files import MAX_JSON_BYTES
 from vddbench.spec import Task
+from vddbench.system.files import read_json
 from vddbench.system.home import home
-from vddbench.system.progress import clean, say
+from vddbench.system.progress import say
 
-GROUPS_SHOWN = 30
+BATCH = 8  # clips a step when measuring, as in leaderboard/studies/bench
+MOST_RECORDS = 50  # read of a submission and student
+MAX_SECONDS = 1e7
+
+Durations = Mapping[tuple[Task, str | None], float]  # seconds a cell, by task and student
 
 
 def evaluate_plan(
@@ -29,51 +32,69 @@ def evaluate_plan(
     results: Path,
     out: Path,
     measure: bool = False,
-) -> tuple[Run, int, int]:
-    """(run, new cells, cells that `results` has already). Raises ValueError, LookupError before anything is written.
+) -> Planned:
+    """Plans the evaluations that `results` does not have. Raises ValueError, LookupError before anything is written.
 
-    measure: what takes how long is measured here where no record tells.
+    measure: time training and testing on this machine for tasks and students that have no record.
     """
     for student in students:
         if student not in (known := lookup.names("student")):
             raise LookupError(lookup.unknown("student", student, known))
     cells = list(evaluations(paths, students, seeds))
     left = [cell for cell in cells if not os.path.exists(f"{results}{cell.makes.removeprefix(RESULTS)}")]  # noqa: PTH110 - fast
-    left = with_estimates(left, timings([results, out / RESULTS]))
+    left = with_durations(left, recorded_durations([results, out / RESULTS]))
     if measure:
-        left = with_estimates(left, measured(left))
-    run, new = write_plan(out, left, home())
-    return run, new, len(cells) - len(left)
+        left = with_durations(left, measured_durations(left))
+    return replace(write_plan(out, left, home()), recorded=len(cells) - len(left))
 
 
-def distill_plan(
-    methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None, out: Path
-) -> tuple[Run, int, int]:
-    """(run, new cells, 0). Raises LookupError for unknown names."""
+def distill_plan(methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None, out: Path) -> Planned:
+    """Raises LookupError for unknown names."""
     for method in methods:
         if method not in (known := lookup.names("baseline")):
             raise LookupError(lookup.unknown("baseline", method, known))
-    run, new = write_plan(out, distillations(methods, task, seeds, preset), home())
-    return run, new, 0
+    return write_plan(out, distillations(methods, task, seeds, preset), home())
 
 
-def show(run: Run, new: int, recorded: int) -> None:
-    """On stdout: cells by task, method and student, and what they are expected to take."""
-    table = Table("task", "method", "student", "cells", "a cell", "hours", box=None)
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in run.cells:
-        groups.setdefault((cell.task, cell.method, cell.student or "distill"), []).append(cell)
-    for names, cells in list(groups.items())[:GROUPS_SHOWN]:
-        known = [cell.seconds for cell in cells if cell.seconds is not None]
-        each = duration(known[0]) if known else "?"
-        shown = [*names, f"{len(cells):,}", each, f"{sum(known) / 3600:,.2f}" if known else "?"]
-        table.add_row(*[Text(clean(text)) for text in shown])
-    Console().print(table)
-    if len(groups) > GROUPS_SHOWN:
-        say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")
-    known = [cell.seconds for cell in run.cells if cell.seconds is not None]
-    todo = [cell for cell in run.cells if not os.path.exists(f"{run.path}/{cell.makes}")]  # noqa: PTH110 - fast
-    hours = f"{sum(known) / 3600:,.2f} hours of one GPU or slot" if known else "no record tells how long a cell takes"
-    hours += f" ({len(run.cells) - len(known):,} cells unknown)" if known and len(known) < len(run.cells) else ""
-    say(f"{len(run.cells):,} cells, {new:,} of them new, {recorded:,} recorded already; {hours}")
-    say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks; next: vddbench batch submit {run.path}")
+def with_durations(cells: Iterable[Cell], durations: Durations) -> list[Cell]:
+    """The cells with `seconds` where it is known."""
+    return [
+        cell.model_copy(update={"seconds": round(durations[cell.task, cell.student], 1)})
+        if (cell.task, cell.student) in durations
+        else cell
+        for cell in cells
+    ]
+
+
+def recorded_durations(roots: Sequence[Path]) -> Durations:
+    """Median durations of records. Trusts their JSON: a wrong duration makes an estimate wrong and nothing else."""
+    durations: dict[tuple[Task, str | None], list[float]] = defaultdict(list)
+    for folder in (folder for root in roots for folder in root.glob("*/*@*/*")):
+        for file in islice(sorted(folder.glob("seed*.json")), MOST_RECORDS):
+            try:
+                task, record = Task.parse(folder.parts[-3]), read_json(file, MAX_JSON_BYTES)
+                seconds = float(record["train_seconds"]) + float(record["test_seconds"])
+            except (ValueError, KeyError, TypeError, OverflowError):
+                continue
+            if 0 < seconds < MAX_SECONDS:
+                durations[task, folder.name].append(seconds)
+    return {key: median(seconds) for key, seconds in durations.items()}
+
+
+def measured_durations(cells: Sequence[Cell]) -> Durations:
+    """Durations on this machine for evaluations without an expected one. Takes minutes a student on CPUs."""
+    from vddbench.data.store import Store
+    from vddbench.evaluation.speed import measure
+    from vddbench.protocol import V1
+    from vddbench.system.device import best_device
+
+    durations: dict[tuple[Task, str | None], float] = {}
+    for task, student in sorted({(c.task, c.student) for c in cells if c.student is not None and c.seconds is None}):
+        module, store = lookup.load("student", student), Store.open(task.dataset)
+        say(f"measuring {student} on clips of {task}")
+        speed = measure(module, store.spec, BATCH, best_device())
+        clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more clips, which its batches do not
+        train_clips = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
+        test_clips = int(((store.index["split"] == "test") | store.index["validation"]).sum()) * V1.test_views
+        durations[task, student] = train_clips * speed.train + test_clips * speed.test
+    return durations

@@ -1,51 +1,97 @@
-"""A run's status on one screen."""
+"""What the terminal shows of a run: its plan and its status."""
 
 from __future__ import annotations
 
+import os
+import time
+from typing import Any
+
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vddbench.cluster.status import Status
-from vddbench.system.progress import clean
+from vddbench.cluster.plan import Cell, Planned, Run
+from vddbench.cluster.status import Status, status
+from vddbench.cluster.submit import bundles
+from vddbench.system.progress import clean, console, say
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "yellow", "failed": "red", "planned": "dim"}
 BAR_WIDTH = 60
-FAILURES_SHOWN = 8
-TAIL_LINES = 2
+GROUPS_SHOWN, FAILURES_SHOWN, TAIL_LINES = 30, 8, 2
+WATCH_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    minutes, hours = round(seconds / 60), seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{hours:,.1f} h"
+
+
+def show_plan(planned: Planned) -> None:
+    """Prints the cells by task, method and student, and their expected durations, on stdout."""
+    run = planned.run
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in run.cells:
+        groups.setdefault((str(cell.task), cell.method, cell.student or "distill"), []).append(cell)
+    table = Table("task", "method", "student", "cells", "a cell", "hours", box=None)
+    for names, cells in list(groups.items())[:GROUPS_SHOWN]:
+        known = [cell.seconds for cell in cells if cell.seconds is not None]
+        of_a_cell, hours = (duration(known[0]), f"{sum(known) / 3600:,.2f}") if known else ("?", "?")
+        table.add_row(*[Text(clean(text)) for text in (*names, f"{len(cells):,}", of_a_cell, hours)])
+    Console().print(table)
+    if len(groups) > GROUPS_SHOWN:
+        say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")
+    known = [cell.seconds for cell in run.cells if cell.seconds is not None]
+    todo = [cell for cell in run.cells if not os.path.exists(f"{run.path}/{cell.makes}")]  # noqa: PTH110 - fast
+    total = f"{sum(known) / 3600:,.2f} hours of one GPU or slot" if known else "no record says how long a cell takes"
+    total += f" ({len(run.cells) - len(known):,} cells unknown)" if known and len(known) < len(run.cells) else ""
+    say(f"{len(run.cells):,} cells, {planned.new:,} of them new, {planned.recorded:,} recorded already; {total}")
+    say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks; next: vddbench batch submit {run.path}")
+
+
+def show(status: Status) -> None:
+    Console().print(screen(status))
+
+
+def watch(run: Run) -> Status:
+    """Shows the status until nothing runs or waits."""
+    now = status(run)
+    with Live(screen(now), console=console, auto_refresh=False) as live:
+        while now.counts["running"] + now.counts["pending"]:
+            time.sleep(WATCH_SECONDS)
+            now = status(run)
+            live.update(screen(now), refresh=True)
+    return now
 
 
 def screen(status: Status) -> RenderableType:
-    """Counts, speed, what waits and why, slowest cells, failures with the end of their logs."""
-    total = sum(status.counts.values())
+    """Counts, speed, reasons for pending, the slowest cells, and failures with the end of their logs."""
+    total = max(sum(status.counts.values()), 1)
     parts: list[RenderableType] = [
         Text(clean(status.run), style="bold"),
-        Text.assemble(*_bar(status.counts, max(total, 1))),
+        Text.assemble(*_bar(status.counts, total)),
         Text.assemble(*[(f"{n:,} {state}   ", COLOURS[state]) for state, n in status.counts.items() if n or state == "done"]),
         Text(_speed(status)),
     ]
     if status.scheduler:
-        parts.append(Text(status.scheduler, style="yellow"))
+        parts.append(Text(clean(status.scheduler), style="yellow"))
     for reason, number in status.waiting.items():
-        if reason in status.never:
-            parts.append(Text(f"{number:,} pending: {clean(reason)}: this does not pass by waiting", style="red"))
-        else:
-            parts.append(Text(f"{number:,} pending: {clean(reason)}", style="dim"))
+        forever = reason in status.never
+        note = ": this does not pass by waiting" if forever else ""
+        parts.append(Text(f"{number:,} pending: {clean(reason)}{note}", style="red" if forever else "dim"))
     if status.slowest:
-        parts.append(_table("slowest", ["cell", "", "seconds", "tries"], status.slowest))
-    parts += _failures(status)
-    return Group(*parts)
+        parts.append(_slowest(status.slowest))
+    return Group(*parts, *_failures(status))
 
 
 def _bar(counts: dict[str, int], total: int) -> list[tuple[str, str]]:
-    """Pieces of one line, as long as their shares of the cells."""
-    ends, done = [0], 0
-    for number in counts.values():
-        done += number
-        ends.append(round(done / total * BAR_WIDTH))
-    return [
-        ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (b - a), COLOURS[s]) for s, a, b in zip(counts, ends[:-1], ends[1:], strict=True)
-    ]
+    """A line in pieces as long as their shares of the cells."""
+    pieces, done, end = [], 0, 0
+    for state, number in counts.items():
+        done, start = done + number, end
+        end = round(done / total * BAR_WIDTH)
+        pieces.append(("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (end - start), COLOURS[state]))
+    return pieces
 
 
 def _speed(status: Status) -> str:
@@ -55,13 +101,8 @@ def _speed(status: Status) -> str:
     return f"{rate}{eta}; {status.hours_spent:,.2f} GPU- or slot-hours spent{planned}"
 
 
-def duration(seconds: float) -> str:
-    minutes, hours = round(seconds / 60), seconds / 3600
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{hours:,.1f} h"
-
-
-def _table(title: str, columns: list[str], rows: list[dict[str, object]]) -> Table:
-    table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _slowest(rows: list[dict[str, Any]]) -> Table:
+    table = Table("cell", "", "seconds", "tries", title="slowest", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*[Text(clean(str(row[name]))) for name in ("cell", "title", "seconds", "attempts")])
     return table
@@ -70,17 +111,13 @@ def _table(title: str, columns: list[str], rows: list[dict[str, object]]) -> Tab
 def _failures(status: Status) -> list[RenderableType]:
     if not status.failures:
         return []
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in status.failed.items())
-    parts: list[RenderableType] = [Text(f"failed: {kinds}", style="red")]
+    classes = ", ".join(f"{number:,} {name}" for name, number in status.failed.items())
+    parts: list[RenderableType] = [Text(f"failed: {classes}", style="red")]
     for row in status.failures[:FAILURES_SHOWN]:
         parts.append(Text(clean(f"  {row['cell']}  {row['title']}: {row['why']} after {row['attempts']} tries")))
         lines = [line for line in str(row["tail"]).splitlines() if line.strip()][-TAIL_LINES:]
         parts += [Text(clean(f"      {line[:200]}"), style="dim") for line in lines]
     if len(status.failures) > FAILURES_SHOWN:
         parts.append(Text(f"  and {len(status.failures) - FAILURES_SHOWN:,} more: --format json"))
-    parts.append(Text("vddbench batch logs CELL shows a log; vddbench batch retry takes up what another try can help"))
+    parts.append(Text("vddbench batch logs CELL shows a log; vddbench batch retry repeats what another try can help"))
     return parts
-
-
-def show(status: Status) -> None:
-    Console().print(screen(status))

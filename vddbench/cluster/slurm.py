@@ -1,7 +1,7 @@
-"""Slurm: arrays are submitted through submitit, which this file alone knows; what became of them is asked of Slurm's commands.
+"""Slurm: submits arrays through submitit, which only this file knows, and asks Slurm's commands about them.
 
-submitit writes the script and the pickles of a module-level function and two numbers. Its own ways of waiting, requeueing and
-returning results are not used: signals are taken over in `entry`, and what a cell made is a file.
+submitit writes the script and pickles of a module-level function and its arguments. Its ways of waiting, requeueing and
+returning results are not used: `entry` takes over the signals, and what a cell makes is a file.
 """
 
 from __future__ import annotations
@@ -18,32 +18,39 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from vddbench.cluster.jobs import Job, Resources
-from vddbench.cluster.plan import Run, wait_for
+from vddbench.cluster.jobs import Job
+from vddbench.cluster.plan import Cell, Run, wait_for
+from vddbench.cluster.resources import Resources
 from vddbench.cluster.worker import Stop, Worker
 from vddbench.system.progress import say
 
-ASK_SECONDS = 20.0  # for an answer of Slurm's commands
-SUBMIT_SECONDS = 300.0  # a controller that is being restarted is waited for
+ASK_SECONDS = 20.0  # for an answer of a Slurm command
+SUBMIT_SECONDS = 300.0  # for a controller that is being restarted
 SIGNAL_SECONDS = 90  # before the time limit, to save and requeue
-DEFAULT_ARRAY = 1001  # Slurm's default MaxArraySize: indices stay below it
-NOT_THERE = re.compile(r"[Uu]nable to contact|Socket timed out|Connection refused|Transport endpoint|Zero Bytes|not responding")
-NEVER = re.compile(  # reasons that no waiting changes, unless somebody changes the cluster or the request
+DEFAULT_ARRAY = 1001  # Slurm's default MaxArraySize; indices stay below it
+NO_ANSWER = re.compile(r"[Uu]nable to contact|Socket timed out|Connection refused|Transport endpoint|Zero Bytes|not responding")
+NEVER = re.compile(  # reasons for pending that do not pass unless somebody changes the cluster or the request
     r"Partition(NodeLimit|TimeLimit|Inactive|Down)|BadConstraints|Invalid(Account|QOS)|NotAllowed|[Hh]eld|Hold|"
     r"DependencyNeverSatisfied|Max\w+Per(Job|Node)|QOSMinGRES"
 )
 OVER = re.compile(r"COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|PREEMPTED|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE|REVOKED")
-OURS = re.compile(r"(SLURM|SBATCH|SQUEUE|SCANCEL|SINFO)_")  # of a job around us, or a profile: they change what commands do
-KEPT = {"SLURM_CONF", "SLURM_CLUSTERS"}
+INHERITED = re.compile(
+    r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SQUEUE|SCANCEL|SINFO)_"
+)  # they change what Slurm's commands do
 
 
 @dataclass(frozen=True)
 class Queued:
-    """One task as `squeue` shows it, for some minutes also after its end."""
+    """A task as `squeue` shows it, also for some minutes after its end."""
 
     state: str  # PENDING, RUNNING, COMPLETING, TIMEOUT, ...
     reason: str = ""
     ended: float = 0.0  # seconds since 1970, of tasks that are over
+    job_id: str = ""  # "12_3"; "12" for an array of one
+
+    @property
+    def number(self) -> int:
+        return int(self.job_id.partition("_")[0] or 0)
 
     @property
     def is_over(self) -> bool:
@@ -61,43 +68,36 @@ class Unanswered(ValueError):
 # --- on the node ------------------------------------------------------------------------------------------------------
 
 
-def entry(folder: str, number: int, task: int) -> str:
-    """What a task of an array runs. Ends with SystemExit when a cell failed, so that Slurm's own records say so too."""
-    from vddbench.cluster.jobs import file_of, read_job
-
+def entry(folder: str, number: int, cells: Sequence[Cell], resources: Resources) -> str:
+    """Runs one task of job `number`. Raises SystemExit if a cell failed, so that Slurm's own records show it too."""
     stop = Stop()
 
-    def note(signum: int, frame: FrameType | None) -> None:
+    def ask_to_stop(signum: int, frame: FrameType | None) -> None:
         stop.asked = True
 
-    for each in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):  # also those that submitit took before
-        signal.signal(each, note)
-    path = Path(folder)
-    wait_for(path / "plan.json")
-    run = Run.open(path)
-    wait_for(file_of(run, number))
-    job = read_job(run, number)
-    run.wait_for_cells(max(job.tasks[task]))
-    environment = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", str(job.resources.cpus))}
-    if not job.resources.gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ""  # none was given to us
-    outcomes = Worker(run, job, task, stop, environment, needs_gpu=job.resources.gpus > 0).work()
-    if stop.asked and (len(outcomes) < len(job.tasks[task]) or "interrupted" in outcomes):
+    for signum in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):  # submitit has set handlers for some of them
+        signal.signal(signum, ask_to_stop)
+    wait_for(Path(folder) / "plan.json")
+    environment = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", str(resources.cpus))}
+    if not resources.gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    worker = Worker(Run.open(Path(folder)), number, stop, environment, needs_gpu=resources.gpus > 0)
+    outcomes = worker.work(cells)
+    if stop.asked and (len(outcomes) < len(cells) or "interrupted" in outcomes):
         requeue_self()
-    if any(outcome != "done" for outcome in outcomes) or len(outcomes) < len(job.tasks[task]):
+    if len(outcomes) < len(cells) or set(outcomes) != {"done"}:
         raise SystemExit(1)
     return "done"
 
 
 def requeue_self() -> None:
-    """Back to the queue, unless Slurm already does that (preemption, scontrol requeue), or the job was cancelled."""
+    """Returns this job to the queue, unless Slurm already does (preemption, scontrol requeue) or the job was cancelled."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job_id = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
     try:
-        shown = ask(["scontrol", "show", "job", "-o", job_id])
-        if "JobState=RUNNING" in shown:
+        if "JobState=RUNNING" in ask(["scontrol", "show", "job", "-o", job_id]):
             ask(["scontrol", "requeue", job_id])
-    except ValueError:  # it doesn't answer: the cell is told as interrupted, and `retry` takes it up
+    except ValueError:  # no answer: the cell is `interrupted`, and `retry` resumes it
         return
     time.sleep(60)  # Slurm ends this process
 
@@ -106,133 +106,135 @@ def requeue_self() -> None:
 
 
 def submit(run: Run, job: Job) -> str:
-    """Submits the array of `job`; returns its id. Raises ValueError with Slurm's reason, Unanswered."""
+    """Submits the array of `job`. Returns its id. Raises Unanswered, ValueError with Slurm's reason or for an unsafe folder.
+
+    If Slurm accepts an array and its answer is lost, submitit has not named the files that the tasks read: that array is
+    cancelled and submitted again under the same name.
+    """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    numbers = range(len(job.tasks))
+    folder = private_folder(run, job)
+    cells = [[run.cells[index] for index in task] for task in job.tasks]
     until = time.monotonic() + SUBMIT_SECONDS
     while True:
         try:
             with clean_environment():
-                executor = SlurmExecutor(run.path / "slurm")
+                executor = SlurmExecutor(folder)
                 executor.update_parameters(**parameters(job))
-                if len(numbers) == 1:
-                    return str(executor.submit(entry, str(run.path), job.number, 0).job_id)
-                tasks = executor.map_array(entry, [str(run.path)] * len(numbers), [job.number] * len(numbers), numbers)
-            return str(tasks[0].job_id).partition("_")[0]
+                columns = zip(*((str(run.path), job.number, task, job.resources) for task in cells), strict=True)
+                return str(executor.map_array(entry, *columns)[0].job_id).partition("_")[0]
         except (FailedJobError, FailedSubmissionError) as error:
             message = last_line(str(error))
-            if not NOT_THERE.search(str(error)):
+            if not NO_ANSWER.search(str(error)):
                 raise ValueError(f"Slurm refused {job.name}: {message}") from None
-            say(f"Slurm does not answer ({message}): trying on", style="yellow")
+            if time.monotonic() > until:
+                raise Unanswered(f"Slurm did not answer for {SUBMIT_SECONDS:.0f} s: {message}; later: batch retry") from None
+            say(f"Slurm does not answer ({message}): trying again", style="yellow")
             time.sleep(5)
             with suppress(Unanswered):
-                if (found := adopted(run, job)) is not None:  # it was accepted, only the answer was lost
-                    return found
-            if time.monotonic() > until:
-                raise Unanswered(f"Slurm did not answer for {SUBMIT_SECONDS:.0f} s: {message}") from None
+                ask(["scancel", "--name", job.name])
 
 
-def adopted(run: Run, job: Job) -> str | None:
-    """The id of the job of this name, whose submission was cut short; None when Slurm has none that can run.
+def private_folder(run: Run, job: Job) -> Path:
+    """Creates the folder of the job's pickles. Raises ValueError if others could put theirs there, which nodes would run."""
+    folder = run.path / "slurm"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for path in (run.path, folder):
+        status = path.stat()
+        if status.st_uid != os.geteuid():
+            raise ValueError(f"{path} belongs to another user, whose files your jobs would run: plan a run of your own")
+        if status.st_mode & 0o022:
+            raise ValueError(f"other users can write to {path}, and your jobs would run their files: chmod go-w {path}")
+    return folder / str(job.number)
 
-    A task reads what it is to do from a file that submitit names after Slurm's answer: a job without them is cancelled.
-    Raises Unanswered.
-    """
-    shown = ask(["squeue", "-h", "-o", "%F|%T", "--name", job.name, "--states=all"])
-    rows = [line.split("|") for line in shown.splitlines() if "|" in line]
-    alive = [job_id for job_id, state in rows if not state.startswith("CANCELLED")]
-    for job_id in dict.fromkeys(alive):
-        named = job.model_copy(update={"job_id": job_id})
-        if all((run.path / "slurm" / f"{named.task_id(t)}_submitted.pkl").exists() for t in range(len(job.tasks))):
-            return job_id
-        cancel([job_id])
-    return None
+
+def log_of(run: Run, job: Job, task: int) -> Path | None:
+    """What a task printed before and between its cells, when it last ran."""
+    pattern = f"*_{task}_0_log.err" if len(job.tasks) > 1 else "*_0_log.err"
+    return max((run.path / "slurm" / str(job.number)).glob(pattern), key=lambda log: log.stat().st_mtime, default=None)
 
 
 def parameters(job: Job) -> dict[str, object]:
-    """submitit's names of what a job asks for."""
-    asked = job.resources
-    found: dict[str, object] = {
+    """The job's resources under submitit's names."""
+    resources = job.resources
+    return {
         "job_name": job.name,
-        "time": asked.time,
-        "mem": f"{int(asked.mem * 1024)}M",
-        "cpus_per_task": asked.cpus,
-        "signal_delay_s": min(SIGNAL_SECONDS, asked.time * 60 // 4),
-        "array_parallelism": asked.max_parallel or len(job.tasks),
-        "wckey": None,  # submitit's own is refused where wckeys are tracked
-        "setup": list(asked.setup) or None,
+        "time": resources.time,
+        "mem": resources.mem_mb,
+        "cpus_per_task": resources.cpus,
+        "signal_delay_s": min(SIGNAL_SECONDS, resources.time * 60 // 4),
+        "array_parallelism": resources.max_parallel or len(job.tasks),
+        "wckey": None,  # submitit's default is refused where wckeys are tracked
+        "setup": list(resources.setup) or None,
         "additional_parameters": {"requeue": True},
+        **({"gpus_per_node": resources.gpus} if resources.gpus else {}),
+        **resources.names(),
     }
-    if asked.gpus:
-        found["gpus_per_node"] = asked.gpus
-    for name in ("partition", "account", "qos", "constraint"):
-        if (value := getattr(asked, name)) is not None:
-            found[name] = value
-    return found
 
 
 def max_array() -> int:
-    """Most tasks of one array."""
+    """The largest number of tasks of one array."""
     try:
-        shown = ask(["scontrol", "show", "config"])
+        match = re.search(r"MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]))
     except Unanswered:
-        return DEFAULT_ARRAY - 1
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", shown)
-    return max(1, (int(found[1]) if found else DEFAULT_ARRAY) - 1)
-
-
-def cancel(job_ids: Sequence[str]) -> None:
-    """Raises Unanswered; ids that are gone are no error."""
-    if job_ids:
-        ask(["scancel", *job_ids], allowed=("Invalid job id", "already completing or completed"))
+        match = None
+    return max(1, (int(match[1]) if match else DEFAULT_ARRAY) - 1)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def queue(jobs: Sequence[Job]) -> dict[str, Queued]:
-    """Tasks by id ("12_3"; "12" for an array of one) as Slurm knows them, in one call. Raises ValueError, Unanswered."""
+def queue(jobs: Sequence[Job]) -> dict[tuple[str, int], Queued]:
+    """Tasks that Slurm knows, by the job's name and the task's number. Asks once. Raises ValueError, Unanswered."""
     if not jobs:
         return {}
     names = ",".join(job.name for job in jobs)
-    found = {}
-    for line in ask(["squeue", "-h", "-r", "-o", "%i|%T|%r|%e", "--name", names, "--states=all"]).splitlines():
-        job_id, state, reason, ended = [*line.split("|"), "", "", ""][:4]
-        found[job_id] = Queued(state, "" if reason == "None" else reason, _time(ended))
-    return found
+    lines = ask(["squeue", "-h", "-r", "-o", "%j|%i|%T|%e|%r", "--name", names, "--states=all"]).splitlines()
+    tasks: dict[tuple[str, int], Queued] = {}
+    for name, job_id, state, ended, reason in (line.split("|", 4) for line in lines):
+        task = int(job_id.partition("_")[2] or 0)
+        queued = Queued(state, "" if reason == "None" else reason, _seconds(ended), job_id)
+        if (name, task) not in tasks or tasks[name, task].number < queued.number:  # the newest of a name counts
+            tasks[name, task] = queued
+    return tasks
 
 
-def _time(text: str) -> float:
+def _seconds(text: str) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return 0.0
 
 
+def cancel(job_ids: Sequence[str]) -> None:
+    """Raises Unanswered. Ignores ids that Slurm has forgotten."""
+    if job_ids:
+        ask(["scancel", *job_ids], allowed=("Invalid job id", "already completing or completed"))
+
+
 @contextmanager
 def clean_environment() -> Iterator[None]:
-    """Without what a job around us or a profile tells Slurm's commands: it would win over what is asked for here."""
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if OURS.match(name) and name not in KEPT}
+    """Removes variables of a surrounding job or a profile, which Slurm's commands would prefer to our options."""
+    removed = {name: os.environ.pop(name) for name in list(os.environ) if INHERITED.match(name)}
     try:
         yield
     finally:
-        os.environ.update(taken)
+        os.environ.update(removed)
 
 
 def ask(command: Sequence[str], allowed: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
-    """What a command of Slurm's prints. Raises Unanswered when the controller doesn't, ValueError with its complaint."""
-    env = {name: value for name, value in os.environ.items() if not OURS.match(name) or name in KEPT} | dict(environment or {})
+    """Returns what a Slurm command prints. Raises Unanswered if the controller does not answer, ValueError if it complains."""
+    env = {name: value for name, value in os.environ.items() if not INHERITED.match(name)} | dict(environment or {})
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False, env=env)
     except FileNotFoundError:
-        raise ValueError(f"{command[0]} is not here: run this where Slurm's commands are, or use --cluster local") from None
+        raise ValueError(f"{command[0]} is not installed here: run this where Slurm is, or use --cluster local") from None
     except subprocess.TimeoutExpired:
         raise Unanswered(f"{command[0]} did not answer within {ASK_SECONDS:.0f} s") from None
     if done.returncode and not any(text in done.stderr for text in allowed):
         complaint = last_line(done.stderr)
-        raise Unanswered(complaint) if NOT_THERE.search(done.stderr) else ValueError(f"{command[0]}: {complaint}")
+        raise Unanswered(complaint) if NO_ANSWER.search(done.stderr) else ValueError(f"{command[0]}: {complaint}")
     return done.stdout
 
 
@@ -241,15 +243,17 @@ def last_line(text: str) -> str:
     return lines[-1][:500] if lines else "no reason given"
 
 
-def asked_too_much(resources: Resources) -> str:
-    """What Slurm says against a job of these resources; "" when it would take it. Nothing is submitted."""
-    wanted = ["--mem", f"{int(resources.mem * 1024)}M", "--cpus-per-task", str(resources.cpus), "--time", str(resources.time)]
-    wanted += ["--gpus-per-node", str(resources.gpus)] if resources.gpus else []
-    for name in ("partition", "account", "qos", "constraint"):
-        if (value := getattr(resources, name)) is not None:
-            wanted += [f"--{name}", value]
+def options(resources: Resources) -> list[str]:
+    """The resources as options of sbatch, without memory and time."""
+    gpus = [f"--gpus-per-node={resources.gpus}"] if resources.gpus else []
+    return [f"--cpus-per-task={resources.cpus}", *gpus, *(f"--{name}={value}" for name, value in resources.names().items())]
+
+
+def refusal(resources: Resources) -> str:
+    """Slurm's reason to refuse a job of these resources; "" if it accepts. Nothing is submitted."""
+    limits = [f"--mem={resources.mem_mb}", f"--time={resources.time}"]
     try:
-        ask(["sbatch", "--test-only", *wanted, "--wrap", "true"])
+        ask(["sbatch", "--test-only", *limits, *options(resources), "--wrap", "true"])
     except Unanswered:
         raise
     except ValueError as error:

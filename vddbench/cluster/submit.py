@@ -1,95 +1,126 @@
-"""Pending cells to jobs: bundled, chunked, written down before and after they are submitted: twice does nothing twice."""
+"""Gives cells to jobs: pending ones (`submit`) or failed ones (`retry`); cancels jobs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
-from vddbench.cluster import events, jobs, slurm
-from vddbench.cluster.jobs import Cluster, Job, Resources
+from vddbench.cluster import slurm
+from vddbench.cluster.jobs import Cluster, Job, add_job, job_file, new_job, read_jobs
 from vddbench.cluster.local import Holding
 from vddbench.cluster.plan import Cell, Run
+from vddbench.cluster.resources import MAX_MEM_GB, Resources, resources, validated
+from vddbench.cluster.status import Status, status
 from vddbench.cluster.worker import is_made
 from vddbench.system.progress import say
 
-BUNDLE_SECONDS = 600.0  # a task should be worth what scheduling it costs
+BUNDLE_SECONDS = 600.0  # expected duration of a task, which should exceed the cost of scheduling it
+NO_START = 3  # jobs in which a cell was lost before it started: another try cannot help
+RETRIED = {"lost", "interrupted", "gave_up", "disk", "node", "oom", "crash"}  # failures that another try can help
 
 
-def submit(run: Run, cluster: Cluster, resources: Resources, bundle: int | None, taken: Holding | None = None) -> list[Job]:
-    """Gives every cell that is neither made nor given to a job yet to jobs. Raises ValueError with Slurm's reason.
+@dataclass(frozen=True)
+class Where:
+    """Where and how cells are submitted."""
 
-    bundle: cells a task; None: as many as are expected to take BUNDLE_SECONDS (on this machine: one). taken: what keeps a
-    job of this machine alive, until it is closed.
+    cluster: Cluster
+    bundle: int | None = None  # cells a task; None: as many as should take BUNDLE_SECONDS; here always one
+    holding: Holding = field(default_factory=Holding)  # locks the jobs of this machine
+
+
+def submit(run: Run, asked: Resources, where: Where) -> list[Job]:
+    """Gives every cell to a job that is neither made nor in a job yet. Raises ValueError with Slurm's reason."""
+    with run.locked():
+        in_jobs = {index for job in read_jobs(run) for task in job.tasks for index in task}
+        cells = [cell for cell in run.cells if cell.index not in in_jobs and not is_made(run, cell)]
+        return _submit(run, cells, asked, where)
+
+
+def retry(
+    run: Run, where: Where, changes: Mapping[str, object] | None = None, kind: str | None = None, failed: bool = False
+) -> list[Job]:
+    """Gives failed cells to new jobs: those of class `kind`, all (`failed`), or those that another try can help.
+
+    A new job asks for the resources of the cell's last job, for twice the memory if that ran out, and for `changes`; its setup
+    lines come from the site's settings. Raises ValueError if Slurm does not answer, LookupError for an unknown class.
     """
     with run.locked():
-        settle(run)
-        given = {index for job in jobs.read_jobs(run) if not job.refused for task in job.tasks for index in task}
-        cells = [cell for cell in run.cells if cell.index not in given and not is_made(run, cell)]
-        return submit_cells(run, cells, cluster, resources, bundle, taken)
+        now = status(run)
+        if now.scheduler:
+            raise ValueError(f"{now.scheduler}; a cell that still runs must not be submitted again: try later")
+        if kind is not None and kind not in now.failed:
+            present = ", ".join(sorted(now.failed)) or "none"
+            raise LookupError(f"--class {kind[:40]!r}: no cell failed in this way; these classes exist: {present}")
+        last = {index: job.resources for job in read_jobs(run) for task in job.tasks for index in task}
+        fixed = {"setup": resources().setup, **(changes or {})}
+        groups: dict[Resources, list[Cell]] = defaultdict(list)
+        for index in retryable(now, {kind} if kind is not None else set(now.failed) if failed else None):
+            doubled = now.cells[index].why == "oom" and where.cluster == "slurm"
+            mem = min(last[index].mem * (2 if doubled else 1), MAX_MEM_GB)
+            if not is_made(run, run.cells[index]):
+                groups[validated({**last[index].model_dump(), "mem": mem, **fixed})].append(run.cells[index])
+        jobs = [job for asked, cells in groups.items() for job in _submit(run, cells, asked, where)]
+        say(f"{sum(map(len, groups.values())):,} cells submitted again of {sum(now.failed.values()):,} that failed")
+        return jobs
 
 
-def submit_cells(
-    run: Run,
-    cells: Sequence[Cell],
-    cluster: Cluster,
-    resources: Resources,
-    bundle: int | None,
-    taken: Holding | None = None,
-) -> list[Job]:
+def retryable(now: Status, classes: set[str] | None) -> Iterator[int]:
+    """Numbers of failed cells of these classes; None: of those that another try can help."""
+    for index, cell in enumerate(now.cells):
+        hopeless = classes is None and not cell.attempts and cell.jobs >= NO_START
+        if cell.state == "failed" and cell.why in (RETRIED if classes is None else classes) and not hopeless:
+            yield index
+
+
+def cancel(run: Run) -> None:
+    """Cancels all jobs that Slurm has of the run. A pool on this machine is stopped by Ctrl-C where it runs."""
+    with run.locked():
+        tasks = slurm.queue([job for job in read_jobs(run) if job.cluster == "slurm"]).values()
+        alive = [task for task in tasks if not task.is_over]
+        slurm.cancel(sorted({str(task.number) for task in alive}))
+        say(f"cancelled {len(alive):,} tasks; vddbench batch retry resumes them")
+
+
+def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> list[Job]:
     """Jobs for these cells; the run is locked."""
-    tasks = bundles(cells, 1 if cluster == "local" else bundle)
-    most = slurm.max_array() if cluster == "slurm" else len(tasks) or 1
+    tasks = bundles(cells, 1 if where.cluster == "local" else where.bundle)
+    most = slurm.max_array() if where.cluster == "slurm" else len(tasks) or 1
     chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]
-    written = []
-    for share, chunk in zip(shares(resources.max_parallel, len(chunks)), chunks, strict=True):
-        asked = resources.model_copy(update={"max_parallel": share})
-        job = jobs.next_job(run, cluster, chunk, asked, time.time())
-        if cluster == "local" and taken is not None:
-            taken.hold(run, job)  # before anybody can see it and take it for lost
-        jobs.add_job(run, job)  # before it is submitted: whoever finds it without an id looks for its name
-        if cluster == "slurm":
-            job = _submitted(run, job)
-        written.append(job)
-    return written
+    jobs = []
+    for share, chunk in zip(shares(asked.max_parallel, len(chunks)), chunks, strict=True):
+        job = new_job(run, where.cluster, chunk, asked.model_copy(update={"max_parallel": share}))
+        if where.cluster == "local":
+            where.holding.hold(run, job)  # before others can see the job and take it for lost
+        add_job(run, job)  # before it is submitted: whoever finds it asks Slurm for its name
+        if where.cluster == "slurm":
+            _send(run, job)
+        jobs.append(job)
+    return jobs
 
 
-def _submitted(run: Run, job: Job) -> Job:
+def _send(run: Run, job: Job) -> None:
     try:
-        job = job.model_copy(update={"job_id": slurm.submit(run, job)})
+        job_id = slurm.submit(run, job)
     except slurm.Unanswered:
-        raise  # it may have been accepted: settled when Slurm answers again
-    except ValueError as error:
-        jobs.change_job(run, job.model_copy(update={"refused": str(error)[:1000]}))
+        raise  # Slurm may have accepted it: its name will tell
+    except ValueError:
+        job_file(run, job.number).unlink()  # refused: its cells have no job
         raise
-    jobs.change_job(run, job)
-    say(f"job {job.job_id}: {len(job.tasks)} tasks, {sum(map(len, job.tasks))} cells")
-    return job
-
-
-def settle(run: Run) -> None:
-    """Finds out about jobs whose submission was cut short: by name at Slurm, or by what they wrote."""
-    for job in jobs.read_jobs(run):
-        if job.cluster != "slurm" or job.job_id is not None or job.refused:
-            continue
-        found = slurm.adopted(run, job)
-        if found is None and any(events.file_of(run, job.number, task).exists() for task in range(len(job.tasks))):
-            found = "gone"  # it ran, and Slurm has forgotten it
-        update = {"job_id": found} if found else {"refused": "interrupted while it was submitted"}
-        jobs.change_job(run, job.model_copy(update=update))
-        say(f"{job.name}: its submission was interrupted; {f'it is job {found}' if found else 'Slurm has no such job'}")
+    say(f"job {job_id}: {len(job.tasks)} tasks, {sum(map(len, job.tasks))} cells")
 
 
 def bundles(cells: Sequence[Cell], size: int | None) -> list[list[int]]:
-    """Numbers of cells, task by task; only cells of one submission and student share a task."""
-    found: list[list[int]] = []
+    """Numbers of cells, task by task; cells of different submissions or students never share a task."""
+    tasks: list[list[int]] = []
     for _, same in groupby(cells, key=lambda cell: (cell.kind, cell.task, cell.method, cell.student)):
-        found += _filled(list(same), size)
-    return found
+        tasks += _filled(list(same), size)
+    return tasks
 
 
 def _filled(cells: Sequence[Cell], size: int | None) -> Iterable[list[int]]:
-    full: Callable[[list[Cell]], bool] = (
+    is_full: Callable[[list[Cell]], bool] = (
         (lambda task: len(task) >= size)
         if size is not None
         else (lambda task: task[-1].seconds is None or sum(cell.seconds or 0 for cell in task) >= BUNDLE_SECONDS)
@@ -97,19 +128,19 @@ def _filled(cells: Sequence[Cell], size: int | None) -> Iterable[list[int]]:
     task: list[Cell] = []
     for cell in cells:
         task.append(cell)
-        if full(task):
-            yield [each.index for each in task]
+        if is_full(task):
+            yield [cell.index for cell in task]
             task = []
     if task:
-        yield [each.index for each in task]
+        yield [cell.index for cell in task]
 
 
 def shares(max_parallel: int | None, chunks: int) -> list[int | None]:
-    """What each array may run at a time, so that all together run no more than `max_parallel`. Raises ValueError."""
+    """How many tasks each array may run at a time, so that together they run at most `max_parallel`. Raises ValueError."""
     if max_parallel is None:
         return [None] * chunks
     if chunks > max_parallel:
         raise ValueError(
-            f"{chunks} arrays and --max-parallel {max_parallel}: each runs one task at least; take a larger --bundle"
+            f"{chunks} arrays and --max-parallel {max_parallel}: each array runs at least one task; use a larger --bundle"
         )
     return [max_parallel // chunks + (i < max_parallel % chunks) for i in range(chunks)]

@@ -1,136 +1,120 @@
-"""The cells of one task, one after the other: each in a process of its own, again when that helps.
+"""Runs the cells of one task, one after the other, each in a process of its own, and repeats those that another try can help.
 
-| outcome | how it is known | then |
+| outcome | detected by | then |
 |---|---|---|
-| done | exit 0 and the file is there | next cell |
-| interrupted | we were told to stop, the student is saved | goes on when the task starts again |
-| oom | memory ran out, or SIGKILL, which the kernel sends then | a student again with half the micro-batch, twice |
+| done | exit code 0 and the file exists | next cell |
+| interrupted | the task was asked to stop; the student is saved | resumes when the task starts again |
+| oom | memory ran out, or SIGKILL, which the kernel sends in that case | a student again with half the micro-batch, twice |
 | crash | another signal: SIGSEGV, SIGBUS, SIGABRT | again, once |
-| disk, node | the disk is full or away, the GPU can't be used | left to `retry` |
-| bad, bug | a submission that is refused; a traceback | never again by itself: the log's end is shown |
+| disk, node | the disk is full or missing, the GPU is unusable | left to `retry` |
+| bad, bug | a refused submission; a traceback | not repeated automatically; the end of the log is shown |
 | gave_up | started GIVE_UP times and never ended | left to `retry` |
 
-A student that collapses (NaN) is a result. A failing cell does not stop the next one, and is not tried again when Slurm runs
-the task once more.
+A student that collapses (NaN) is a result. A failed cell does not stop the next one, and stays failed when Slurm runs the task
+again.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from vddbench.cluster import events
 from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, STOP_SECONDS
-from vddbench.cluster.events import Event, Outcome
-from vddbench.cluster.jobs import Job, read_jobs
+from vddbench.cluster.jobs import Attempts, Outcome, read_attempts_at, read_jobs, write_attempts
 from vddbench.cluster.plan import Cell, Run
 
-AGAIN = {"oom": 2, "crash": 1}  # at once, in the same task
+AGAIN: dict[Outcome, int] = {"oom": 2, "crash": 1}  # repetitions at once, in the same task
 FINAL = {"bad", "bug", "disk", "node", "gave_up"}
-GIVE_UP = 30  # preemptions, dead nodes and time limits are no fault of a cell's, but not for ever
+GIVE_UP = 30  # preemptions, dead nodes and time limits are not the cell's fault, but there must be an end
 TAIL_CHARS = 2000
-FOR_PEOPLE = {"oom", "crash", "disk", "node", "bad", "bug"}  # outcomes whose log's end is kept
+FOR_PEOPLE = {"oom", "crash", "disk", "node", "bad", "bug"}  # outcomes for which the end of the log is kept
 POLL_SECONDS = 0.1
 
 
+@dataclass
 class Stop:
-    """Set once the task should end; a process that runs is then told to save."""
+    """Asks a worker to end its task; a running cell saves its student first."""
 
-    def __init__(self) -> None:
-        self.asked = False
+    asked: bool = False
 
 
 class Worker:
-    """Runs the cells of one task."""
+    """Runs cells of a job, one at a time."""
 
     def __init__(
         self,
         run: Run,
-        job: Job,
-        task: int,
+        job_number: int,
         stop: Stop,
         environment: Mapping[str, str],
         needs_gpu: bool = False,
         locks: Sequence[int] = (),
     ) -> None:
-        """locks: file descriptors that the cells' processes hold, too: what they lock stays locked while they live."""
-        self.run, self.job, self.task, self.stop = run, job, task, stop
+        """locks: file descriptors that the cells' processes inherit, so that the locks last as long as the processes."""
+        self.run, self.job_number, self.stop = run, job_number, stop
         self.environment, self.needs_gpu, self.locks = environment, needs_gpu, locks
-        self.file = events.file_of(run, job.number, task)
 
-    def work(self) -> list[Outcome]:
-        """Outcomes of the task's cells; fewer when it was told to stop. Cells that a later job has are left to it."""
+    def work(self, cells: Sequence[Cell]) -> list[Outcome]:
+        """Returns the cells' outcomes, fewer if it was asked to stop. Skips cells that a later job has."""
         outcomes: list[Outcome] = []
-        for index in self.job.tasks[self.task]:
+        for cell in cells:
             if self.stop.asked:
                 break
-            if index in self._retried():
-                outcomes.append("done")
-                continue
-            outcomes.append(self.cell(self.run.cells[index]))
+            later = (job for job in read_jobs(self.run) if job.number > self.job_number)
+            is_left = any(cell.index in task for job in later for task in job.tasks)
+            outcomes.append("done" if is_left else self.work_on(cell))
         return outcomes
 
-    def _retried(self) -> set[int]:
-        later = (job for job in read_jobs(self.run) if job.number > self.job.number and not job.refused)
-        return {index for job in later for task in job.tasks for index in task}
-
-    def cell(self, cell: Cell) -> Outcome:
-        """One cell, until it is done or nothing more helps."""
-        before = [event for event in events.read(self.file) if event.cell == cell.index]
-        started = sum(event.outcome is None for event in before)
-        ended = sum(event.outcome not in {None, "interrupted"} for event in before)
-        last = before[-1].outcome if before else None
-        if last == "done" and is_made(self.run, cell):
+    def work_on(self, cell: Cell) -> Outcome:
+        """Runs one cell until it is done or another try cannot help."""
+        attempts = read_attempts_at(self.run, self.job_number, cell.index) or Attempts()
+        if attempts.outcome is not None and is_final(cell, attempts):
+            return attempts.outcome
+        if attempts.outcome == "done" and is_made(self.run, cell):
             return "done"
-        if last is not None and self.is_final(cell, last, before):
-            return last
-        if started - ended >= GIVE_UP:
-            self.append(cell, started, outcome="gave_up")
+        if attempts.started - sum(n for outcome, n in attempts.ended.items() if outcome != "interrupted") >= GIVE_UP:
+            self._write(cell, attempts.end("gave_up"))
             return "gave_up"
         while True:
-            started += 1
-            before.append(self.attempt(cell, started, sum(event.outcome == "oom" for event in before)))
-            outcome = before[-1].outcome
-            assert outcome is not None
-            if outcome in {"done", "interrupted"} or self.stop.asked or self.is_final(cell, outcome, before):
-                return outcome
+            attempts = self.attempt(cell, attempts)
+            assert attempts.outcome is not None
+            if attempts.outcome in {"done", "interrupted"} or self.stop.asked or is_final(cell, attempts):
+                return attempts.outcome
 
-    def is_final(self, cell: Cell, outcome: Outcome, events: Sequence[Event]) -> bool:
-        """Does another try in this task not help?"""
-        nothing_to_halve = outcome == "oom" and cell.kind == "distill"
-        tries = 0 if nothing_to_halve else AGAIN.get(outcome, 0)
-        return outcome in FINAL or (outcome in AGAIN and sum(event.outcome == outcome for event in events) > tries)
-
-    def attempt(self, cell: Cell, number: int, halvings: int) -> Event:
-        """How it ended."""
-        self.append(cell, number)
-        began = monotonic()
-        log = self.run.log(cell)
+    def attempt(self, cell: Cell, attempts: Attempts) -> Attempts:
+        """Runs the cell's process once."""
+        attempts = attempts.start()
+        self._write(cell, attempts)
+        began, log = monotonic(), self.run.log(cell)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("ab", buffering=0) as output:
+            output.write(f"--- job {self.job_number}, attempt {attempts.started}, on {socket.gethostname()}\n".encode())
             child = subprocess.Popen(
-                command(self.run, cell, halvings, self.needs_gpu),
+                command(self.run, cell, attempts.ended.get("oom", 0), self.needs_gpu),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
                 pass_fds=self.locks,
             )
-            code = self._wait(child)
-        outcome = told(code, self.stop.asked)
-        if outcome == "done" and not is_made(self.run, cell):
-            outcome = "bug"
-        seconds = monotonic() - began
+            outcome = outcome_of(self._wait(child), self.stop.asked)
+            if outcome == "done" and not is_made(self.run, cell):
+                outcome = "bug"
+            seconds, tail = monotonic() - began, end_of(log) if outcome in FOR_PEOPLE else ""
+            output.write(f"--- {outcome} after {seconds:.0f} s\n".encode())
         size = self.run.made(cell).stat().st_size if outcome == "done" else None
-        tail = end_of(log) if outcome in FOR_PEOPLE else ""
-        return self.append(cell, number, outcome=outcome, seconds=seconds, code=code, num_bytes=size, tail=tail)
+        attempts = attempts.end(outcome, seconds, size, tail)
+        self._write(cell, attempts)
+        return attempts
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """The exit code. Told to stop, the child's standard input is closed: it saves and ends."""
+        """Returns the exit code. On a stop, closes the child's standard input, upon which it saves its student and ends."""
         assert child.stdin is not None
         until = None
         try:
@@ -146,21 +130,31 @@ class Worker:
         return code
 
     def _environment(self) -> dict[str, str]:
-        here = str(Path(__file__).parents[2])  # also where vddbench is not installed but checked out
+        here = str(Path(__file__).parents[2])  # for a clone that is not installed
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
         return {**os.environ, "PYTHONPATH": path, "VDDBENCH_HOME": self.run.plan.home, **self.environment}
 
-    def append(self, cell: Cell, attempt: int, **fields: object) -> Event:
-        return events.append(self.file, cell=cell.index, attempt=attempt, **fields)
+    def _write(self, cell: Cell, attempts: Attempts) -> None:
+        write_attempts(self.run, self.job_number, cell.index, attempts)
 
 
 def command(run: Run, cell: Cell, halvings: int, needs_gpu: bool) -> list[str]:
-    given = [str(run.path), str(cell.index), str(halvings), str(int(needs_gpu))]
-    return [sys.executable, "-m", "vddbench.cluster.child", *given]
+    """The command of a cell's process."""
+    arguments = [str(run.path), cell.model_dump_json(exclude_none=True), str(halvings), str(int(needs_gpu))]
+    return [sys.executable, "-m", "vddbench.cluster.child", *arguments]
 
 
-def told(code: int, stopped: bool) -> Outcome:
-    """What an exit code means."""
+def is_final(cell: Cell, attempts: Attempts) -> bool:
+    """Whether another try in this task cannot help."""
+    outcome = attempts.outcome
+    if outcome not in AGAIN:
+        return outcome in FINAL
+    repetitions = 0 if outcome == "oom" and cell.kind == "distill" else AGAIN[outcome]  # distilling has nothing to halve
+    return attempts.ended.get(outcome, 0) > repetitions
+
+
+def outcome_of(code: int, stopped: bool) -> Outcome:
+    """The meaning of a process's exit code; negative: the signal that ended it."""
     if code == 0:
         return "done"
     if code == INTERRUPTED or (stopped and code < 0):
@@ -170,7 +164,7 @@ def told(code: int, stopped: bool) -> Outcome:
 
 
 def is_made(run: Run, cell: Cell) -> bool:
-    """Whole, as far as can be seen without torch: a record agrees with its predictions, a manifest can be read."""
+    """Whether the file that the cell makes exists and is valid: a record that agrees with its predictions, a manifest."""
     from vddbench.records.files import read_record
     from vddbench.submissions.manifest import read_manifest
 

@@ -1,34 +1,63 @@
-"""`vddbench batch ...`."""
+"""`vddbench batch ...` and `vddbench doctor`."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from vddbench.cluster.jobs import Cluster, Job, Resources
-from vddbench.cluster.local import Holding
+from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.plan import Run
 from vddbench.commands.options import Results, Students, friendly, parse_task
 from vddbench.protocol import V1
 from vddbench.system.progress import clean, say
 
+if TYPE_CHECKING:
+    from vddbench.cluster.submit import Where
+
 batch = typer.Typer(
     no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
 )
 MAX_LINE = 10_000
-Runs = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
-Where = Annotated[str, typer.Option(help="slurm, or local: this machine")]
-Partition = Annotated[str | None, typer.Option(help="of Slurm")]
-Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs a task (default 1)")]
-Cpus = Annotated[int | None, typer.Option(min=1, help="cores a task (default 4)")]
-Mem = Annotated[float | None, typer.Option(help="GB a task (default 16)")]
-Minutes = Annotated[int | None, typer.Option("--time", min=1, help="minutes a task (default 60)")]
-Parallel = Annotated[int | None, typer.Option(min=1, help="tasks at a time")]
-Setup = Annotated[list[str] | None, typer.Option(help='shell line before Python starts, e.g. "module load cuda"; repeatable')]
-Bundle = Annotated[str, typer.Option(help="cells a task; auto: as many as are expected to take 10 minutes")]
+RunFolder = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
+ClusterName = Annotated[str, typer.Option(help="slurm, or local: this machine")]
+Bundle = Annotated[str, typer.Option(help="cells a task; auto: as many as should take 10 minutes")]
+PerGpu = Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")]
+RESOURCES: dict[str, Any] = {  # options that override the site's settings
+    "partition": Annotated[str | None, typer.Option(help="Slurm's partition")],
+    "account": Annotated[str | None, typer.Option(help="Slurm's account")],
+    "qos": Annotated[str | None, typer.Option(help="Slurm's QOS")],
+    "constraint": Annotated[str | None, typer.Option(help="features of the nodes")],
+    "gpus": Annotated[int | None, typer.Option(min=0, help="GPUs a task (default 1)")],
+    "cpus": Annotated[int | None, typer.Option(min=1, help="cores a task (default 4)")],
+    "mem": Annotated[float | None, typer.Option(help="GB a task (default 16)")],
+    "time": Annotated[int | None, typer.Option(min=1, help="minutes a task (default 60)")],
+    "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks at a time")],
+    "setup": Annotated[
+        list[str] | None, typer.Option(help='shell line before Python starts, e.g. "module load cuda"; repeatable')
+    ],
+}
+
+
+def with_resources(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of RESOURCES. It receives those that the user gave as a dict, `asked`."""
+
+    @functools.wraps(command)
+    def wrapped(**options: Any) -> None:
+        given = {name: options.pop(name) for name in RESOURCES}
+        command(**options, asked={name: value for name, value in given.items() if value is not None and value != []})
+
+    parameters = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters += [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in RESOURCES.items()]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 @batch.command()
@@ -38,104 +67,90 @@ def plan(
     out: Annotated[Path, typer.Option(help="folder of the run, runs/NAME")] = Path("runs/run"),
     students: Students = "convnet3d",
     seeds: Annotated[
-        int, typer.Option(min=1, max=1000, help="seeds 0..N-1, of students or of distillations")
+        int, typer.Option(min=1, max=1000, help="seeds 0..N-1 of the students or of the distillations")
     ] = V1.default_seeds,
     results: Results = Path("results"),
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
     task: Annotated[str | None, typer.Option(help="with --distill: the task")] = None,
     preset: Annotated[str | None, typer.Option(help="with --distill, e.g. fast")] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="time students here where no record tells how long they take")
+        bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
     ] = False,
 ) -> None:
-    """Write down the cells of a run. Nothing is submitted; planning again adds what is new."""
-    from vddbench.cluster.planning import evaluate_plan, show
+    """Write down the cells of a run. Submits nothing; planning again adds new cells."""
+    from vddbench.cluster.planning import distill_plan, evaluate_plan
+    from vddbench.cluster.screen import show_plan
 
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
     if distill is None:
-        run, new, recorded = evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure)
+        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure))
+    elif task is None:
+        raise LookupError("--distill needs --task")
     else:
-        from vddbench.cluster.planning import distill_plan
-
-        if task is None:
-            raise LookupError("--distill needs --task")
-        run, new, recorded = distill_plan(distill.split(","), parse_task(task), range(seeds), preset, out)
-    show(run, new, recorded)
+        show_plan(distill_plan(distill.split(","), parse_task(task), range(seeds), preset, out))
 
 
 @batch.command()
 @friendly
+@with_resources
 def submit(
-    path: Runs,
-    cluster: Where = "slurm",
-    partition: Partition = None,
-    account: Partition = None,
-    qos: Partition = None,
-    constraint: Partition = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    mem: Mem = None,
-    minutes: Minutes = None,
-    max_parallel: Parallel = None,
-    setup: Setup = None,
+    path: RunFolder,
+    cluster: ClusterName = "slurm",
     bundle: Bundle = "auto",
-    per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
+    per_gpu: PerGpu = 1,
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Give all cells that are not done and not submitted to jobs. With --cluster local, runs them here until done."""
+    """Give all cells to jobs that are neither done nor submitted. With --cluster local, run them here until they are done."""
     from vddbench.cluster.follow import work
+    from vddbench.cluster.resources import resources
     from vddbench.cluster.submit import submit as run_submit
 
-    asked = _resources(partition, account, qos, constraint, gpus, cpus, mem, minutes, max_parallel, setup)
-    run, kind = Run.open(path), cluster_named(cluster)
+    run, wanted = Run.open(path), resources(asked)
 
-    def give(taken: Holding | None = None) -> list[Job]:
-        jobs = run_submit(run, kind, asked, _bundle(bundle), taken)
+    def give(where: Where) -> list[Job]:
+        jobs = run_submit(run, wanted, where)
         if not jobs:
             say("nothing to submit: every cell is done or has a job; see vddbench batch status, or retry")
         return jobs
 
-    if kind == "local":
-        work(run, asked.max_parallel, per_gpu, give)
-    else:
-        give()
+    work(run, cluster_named(cluster), give, _bundle(bundle), wanted.max_parallel, per_gpu)
 
 
 @batch.command()
 @friendly
 def status(
-    path: Runs,
+    path: RunFolder,
     watch: Annotated[bool, typer.Option("--watch", help="refresh until nothing runs or waits")] = False,
     form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
 ) -> None:
-    """What is done, runs, waits and failed; speed and time left."""
-    from vddbench.cluster.screen import show
-    from vddbench.cluster.status import status as look
+    """Show which cells are done, running, pending or failed, the speed and the time left."""
+    from vddbench.cluster import screen
+    from vddbench.cluster.status import status as status_of
 
     if form not in {"table", "json"}:
         raise LookupError(f"--format {form[:40]!r}: table or json")
     run = Run.open(path)
     if form == "json":
-        typer.echo(json.dumps(look(run).to_json(), indent=1))
-    elif not watch:
-        show(look(run))
+        typer.echo(json.dumps(status_of(run).to_json(), indent=1))
+    elif watch:
+        screen.watch(run)
     else:
-        from vddbench.cluster.follow import watch as follow
-
-        follow(run)
+        screen.show(status_of(run))
 
 
 @batch.command()
 @friendly
-def logs(path: Runs, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, see status")]) -> None:
-    """Print what a cell printed."""
+def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, see status")]) -> None:
+    """Print the output of a cell."""
     run = Run.open(path)
     if cell >= len(run.cells):
         raise LookupError(f"cell {cell}: {path} has cells 0 to {len(run.cells) - 1}")
     log = run.log(run.cells[cell])
     if not log.exists():
         title = run.cells[cell].title
-        raise FileNotFoundError(f"cell {cell} ({title}) has printed nothing; what its task printed: {run.path / 'slurm'}")
+        raise FileNotFoundError(f"cell {cell} ({title}) has no output; the output of its task is in {run.path / 'slurm'}")
     with log.open(errors="replace") as text:
         for line in iter(lambda: text.readline(MAX_LINE), ""):
             typer.echo(clean(line.rstrip("\n")))
@@ -143,40 +158,34 @@ def logs(path: Runs, cell: Annotated[int, typer.Argument(min=0, help="number of 
 
 @batch.command()
 @friendly
+@with_resources
 def retry(
-    path: Runs,
-    cluster: Where = "slurm",
+    path: RunFolder,
+    cluster: ClusterName = "slurm",
     kind: Annotated[str | None, typer.Option("--class", help="only this class of failure, e.g. oom")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="all failed cells, also refused submissions and bugs")] = False,
-    partition: Partition = None,
-    mem: Mem = None,
-    minutes: Minutes = None,
-    max_parallel: Parallel = None,
     bundle: Bundle = "auto",
-    per_gpu: Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")] = 1,
+    per_gpu: PerGpu = 1,
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Submit failed cells again: those that another try can help. Memory doubles for those that ran out of it."""
+    """Submit failed cells again that another try can help, with their last job's resources; memory doubles if it ran out."""
     from vddbench.cluster.follow import work
-    from vddbench.cluster.retry import retry as run_retry
+    from vddbench.cluster.submit import retry as run_retry
 
-    given: dict[str, object] = {"partition": partition, "mem": mem, "time": minutes, "max_parallel": max_parallel}
-    changes = {name: value for name, value in given.items() if value is not None}
-    run, where = Run.open(path), cluster_named(cluster)
+    run = Run.open(path)
 
-    def give(taken: Holding | None = None) -> list[Job]:
-        return run_retry(run, where, changes, _bundle(bundle), kind, failed, taken)
+    def give(where: Where) -> list[Job]:
+        return run_retry(run, where, asked, kind, failed)
 
-    if where == "local":
-        work(run, max_parallel, per_gpu, give)
-    else:
-        give()
+    work(run, cluster_named(cluster), give, _bundle(bundle), asked.get("max_parallel"), per_gpu)
 
 
 @batch.command()
 @friendly
-def cancel(path: Runs) -> None:
-    """Cancel all jobs of a run; students in training are saved, `retry` goes on with them."""
-    from vddbench.cluster.retry import cancel as run_cancel
+def cancel(path: RunFolder) -> None:
+    """Cancel all jobs of a run. Students in training are saved; `retry` resumes them."""
+    from vddbench.cluster.submit import cancel as run_cancel
 
     run_cancel(Run.open(path))
 
@@ -184,68 +193,35 @@ def cancel(path: Runs) -> None:
 @batch.command()
 @friendly
 def collect(
-    path: Runs,
+    path: RunFolder,
     results: Results = Path("results"),
     submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
 ) -> None:
-    """Check what the cells made and copy it to where it is ranked. Exit code 3 when cells are missing or damaged."""
+    """Check what the cells made and copy it to where it is ranked. Exit code 3 if cells are missing or damaged."""
     from vddbench.cluster.collect import collect as run_collect
 
-    run = Run.open(path)
-    found = run_collect(run, results, submissions)
-    say(f"{len(found.copied):,} copied, {len(found.there):,} were there, {len(found.missing):,} missing")
-    for problems in (found.damaged, found.other):
-        for index, problem in problems.items():
-            say(f"cell {index}: {problem}", style="red")
-    if found.missing or found.damaged or found.other:
+    collected = run_collect(Run.open(path), results, submissions)
+    say(f"{len(collected.copied):,} copied, {len(collected.there):,} were there, {len(collected.missing):,} missing")
+    problems = {**collected.damaged, **collected.other}
+    for index, problem in problems.items():
+        say(f"cell {index}: {problem}", style="red")
+    if collected.missing or problems:
         raise typer.Exit(3)
 
 
 @friendly
+@with_resources
 def doctor(
-    folder: Annotated[Path, typer.Option(help="on the file system that nodes share")] = Path("runs"),
-    partition: Partition = None,
-    account: Partition = None,
-    qos: Partition = None,
-    constraint: Partition = None,
-    gpus: Gpus = None,
-    cpus: Cpus = None,
-    setup: Setup = None,
+    folder: Annotated[Path, typer.Option(help="a folder on the file system that nodes share")] = Path("runs"),
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Try this site's Slurm and its settings: a few questions, and a job of at most a minute."""
+    """Check this site's Slurm and settings: a few questions, and a job of at most a minute."""
     from vddbench.cluster.doctor import doctor as examine
+    from vddbench.cluster.resources import resources
     from vddbench.system.home import home
 
-    asked = _resources(partition, account, qos, constraint, gpus, cpus, None, None, None, setup)
-    raise typer.Exit(0 if examine(asked, folder.resolve(), home()) else 1)
-
-
-def _resources(
-    partition: str | None,
-    account: str | None,
-    qos: str | None,
-    constraint: str | None,
-    gpus: int | None,
-    cpus: int | None,
-    mem: float | None,
-    minutes: int | None,
-    max_parallel: int | None,
-    setup: list[str] | None,
-) -> Resources:
-    from vddbench.cluster.site import resources
-
-    return resources(
-        partition=partition,
-        account=account,
-        qos=qos,
-        constraint=constraint,
-        gpus=gpus,
-        cpus=cpus,
-        mem=mem,
-        time=minutes,
-        max_parallel=max_parallel,
-        setup=tuple(setup) if setup else None,
-    )
+    raise typer.Exit(0 if examine(resources(asked), folder.resolve(), home()) else 1)
 
 
 def cluster_named(name: str) -> Cluster:

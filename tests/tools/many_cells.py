@@ -1,7 +1,7 @@
-"""How long planning and looking at a large run takes: `python -m vddbench.cluster.bench [CELLS]`.
+"""Measures `batch plan` and `batch status` of a large run: `python -m tests.tools.many_cells [CELLS]`.
 
-Half of the cells are done, a tenth failed, the rest is in the queue of a stand-in `squeue`, each cell a task of its own: the
-most files there can be. The commands run as users run them; page cache warm.
+Half of the cells are done, a tenth failed, the others are in the queue of a stand-in `squeue`; each cell is a task of its own.
+The commands run as users run them, with a warm page cache.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from vddbench.cluster import events, jobs
-from vddbench.cluster.jobs import Resources
+from tests.builders.cells import attempt, give, make
+from vddbench.cluster.jobs import Job
 from vddbench.cluster.plan import Run
 from vddbench.spec import Manifest, Task
 from vddbench.submissions.manifest import MANIFEST
@@ -25,40 +25,34 @@ ROUNDS = 3
 
 
 def submissions(folder: Path) -> list[str]:
-    """Manifests are all that planning reads."""
-    found = []
+    """Folders with manifests, which are all that planning reads."""
+    paths = []
     for i in range(SUBMISSIONS):
-        place = folder / "tiny-ipc1" / f"method{i}"
-        place.mkdir(parents=True)
+        path = folder / "tiny-ipc1" / f"method{i}"
+        path.mkdir(parents=True)
         task = Task.parse("tiny-ipc1")
-        manifest = Manifest(method=place.name, task=task, decoder="pixels", labels="hard", sha256=f"{i:064x}")
-        (place / MANIFEST).write_text(manifest.model_dump_json())
-        found.append(str(place))
-    return found
+        manifest = Manifest(method=path.name, task=task, decoder="pixels", labels="hard", sha256=f"{i:064x}")
+        (path / MANIFEST).write_text(manifest.model_dump_json())
+        paths.append(str(path))
+    return paths
 
 
-def happened(run: Run) -> None:
+def half_done(run: Run) -> Job:
     """Half of the cells are done, a tenth failed; one array holds them all."""
-    job = jobs.next_job(run, "slurm", [[cell.index] for cell in run.cells], Resources(), time.time())
-    jobs.add_job(run, job.model_copy(update={"job_id": "1"}))
-    for cell in run.cells:
-        if cell.index % 2 and cell.index % 10 != 1:
-            continue
-        file = events.file_of(run, job.number, cell.index)
-        events.append(file, cell=cell.index, attempt=1)
-        if cell.index % 2:
-            events.append(file, cell=cell.index, attempt=1, outcome="bug", seconds=60.0, tail="x" * 2000)
-            continue
-        made = run.made(cell)
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.write_text("x" * 1000)
-        events.append(file, cell=cell.index, attempt=1, outcome="done", seconds=600.0, num_bytes=1000)
+    job = give(run)
+    for cell in range(len(run.cells)):
+        if cell % 2 == 0:
+            make(run, cell, 1000)
+            attempt(run, job, cell, "done", num_bytes=1000)
+        elif cell % 10 == 1:
+            attempt(run, job, cell, "bug", tail="x" * 2000)
+    return job
 
 
-def stand_in(folder: Path, cells: int) -> None:
+def stand_in(folder: Path, job: Job) -> None:
     """A `squeue` that answers at once."""
-    folder.mkdir()
-    rows = "\n".join(f"1_{i}|PENDING|Priority|0:00|" for i in range(cells) if i % 2)
+    folder.mkdir(exist_ok=True)
+    rows = "\n".join(f"{job.name}|1_{i}|PENDING|N/A|Priority" for i in range(len(job.tasks)) if i % 2)
     (folder / "rows").write_text(rows + "\n")
     (folder / "squeue").write_text(f"#!/bin/sh\nexec cat {folder}/rows\n")
     (folder / "squeue").chmod(0o755)
@@ -80,14 +74,13 @@ def timed(command: list[str], env: dict[str, str]) -> tuple[float, int]:
 def main(cells: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stand_in(folder / "bin", cells)
         env = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "VDDBENCH_HOME": str(folder)}
         given = submissions(folder / "submissions")
         seeds = str(max(1, cells // (SUBMISSIONS * 2)))
         for i in range(ROUNDS):
             out = str(folder / f"run{i}")
             plan = timed(["batch", "plan", *given, "--students", STUDENTS, "--seeds", seeds, "--out", out], env)
-            happened(Run.open(Path(out)))
+            stand_in(folder / "bin", half_done(Run.open(Path(out))))
             look = timed(["batch", "status", out, "--format", "json"], env)
             number = len(Run.open(Path(out)).cells)
             for what, (seconds, size) in (("plan", plan), ("status", look)):
