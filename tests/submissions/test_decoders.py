@@ -1,4 +1,4 @@
-"""Decoders turn tensors into clips, exactly, and refuse by name everything else."""
+"""Decoders turn tensors into clips exactly, and refuse everything else by the name of the tensor."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_learned_clips_that_leave_0_255_come_back_within_half_a_step(tmp_path: P
     assert "scale and offset per channel because values leave 0-255" in report
 
 
-def test_float_dtypes_are_kept_when_asked_for_and_must_fit(tmp_path: Path) -> None:
+def test_float_dtypes_are_stored_on_request_and_must_fit(tmp_path: Path) -> None:
     source = save(tmp_path, {"clips": normalised(clips(1)), "labels": LABELS[:1]})
     clip_set, _ = packed(source, tmp_path, dtype="float16")
     torch.testing.assert_close(clip_set.clips, clips(1).float(), atol=0.1, rtol=0)
@@ -93,7 +93,7 @@ def test_a_class_axis_before_the_clips_gives_the_labels(tmp_path: Path) -> None:
     assert "KNTHWC" in report
 
 
-def test_two_possible_layouts_are_asked_for(tmp_path: Path) -> None:
+def test_of_two_possible_layouts_one_must_be_stated(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"frames": 3})
     source = save(tmp_path, {"clips": torch.zeros((3, 3, 3, 16, 16), dtype=torch.uint8), "labels": LABELS})
     with pytest.raises(ValueError, match=r"could be NCTHW or NTCHW.* say which with --layout"):
@@ -157,7 +157,7 @@ def test_every_range_is_detected_and_undone_exactly(tmp_path: Path, name: str, c
         lambda x: x.to(torch.int64) * 3,  # 0 to 765
     ],
 )
-def test_a_doubtful_range_is_asked_for(tmp_path: Path, values: Any) -> None:
+def test_a_range_that_is_not_clear_must_be_stated(tmp_path: Path, values: Any) -> None:
     source = save(tmp_path, {"clips": values(clips(8)), "labels": torch.arange(8)})
     with pytest.raises(ValueError, match=r"could be on more than one scale; say which with --range: 0-255, 0-1"):
         packed(source, tmp_path, spec=LARGE)
@@ -253,7 +253,7 @@ def test_parameters_that_want_gradients_are_read(tmp_path: Path) -> None:
     assert torch.equal(packed(source, tmp_path)[0].clips, clips())
 
 
-def test_two_candidates_are_asked_for_by_name(tmp_path: Path) -> None:
+def test_of_two_candidates_one_must_be_named(tmp_path: Path) -> None:
     source = save(tmp_path, {"epoch1": clips(), "epoch2": clips(seed=1), "a_labels": LABELS, "labels": LABELS})
     with pytest.raises(ValueError, match=r"--clips-key; found: 'epoch1' \[3, 4, 16, 16, 3\], 'epoch2'"):
         packed(source, tmp_path)

@@ -63,7 +63,7 @@ def test_same_tensors_give_the_same_bytes_as_the_safetensors_library(tmp_path: P
         (b"\xff\xff\xff", b"", "not valid JSON"),
     ],
 )
-def test_a_header_that_lies_is_refused_before_anything_is_mapped(
+def test_a_header_with_false_claims_is_refused_before_the_file_is_mapped(
     tmp_path: Path, header: object, data: bytes, message: str
 ) -> None:
     header_file(tmp_path / "x.safetensors", header, data)

@@ -112,7 +112,7 @@ def test_a_small_payload_may_not_decode_to_a_huge_set(tmp_path: Path) -> None:
         ({"code": "javascript:alert(1)"}, "field 'code'"),
     ],
 )
-def test_a_manifest_that_is_wrong_is_refused_by_field(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+def test_a_wrong_manifest_is_refused_by_field(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     folder = written(tmp_path)
     edit_manifest(folder, **fields)
     with pytest.raises(ValueError, match=message):
@@ -217,7 +217,7 @@ def test_a_folder_in_place_of_the_data_is_refused(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"1234567"), "not a safetensors file, or a truncated one"),
     ],
 )
-def test_another_format_renamed_is_named(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+def test_a_renamed_file_of_another_format_is_recognised(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
     folder = written(tmp_path)
     make(folder / DATA)
     rehash(folder)

@@ -23,7 +23,7 @@ from vddbench.system.progress import clean
 def distill(
     method: Annotated[str, typer.Argument(help="name of a file in baselines/")],
     task: TaskName,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
     preset: Annotated[
         str | None, typer.Option(help="named settings instead of the published ones, e.g. fast: minutes on 2 cores")
     ] = None,
@@ -89,7 +89,7 @@ def pack(
 
 
 @friendly
-def check(path: Annotated[Path, typer.Argument(help="submissions/TASK/METHOD")]) -> None:
+def check(path: Annotated[Path, typer.Argument(help="folder of a submission, submissions/TASK/METHOD")]) -> None:
     """Report what a submission holds and costs, and every reason for refusal. Exit code 0: accepted, 1: refused."""
     from rich.console import Console
 

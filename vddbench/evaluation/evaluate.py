@@ -49,12 +49,12 @@ class ReadySubmission:
 
 
 def open_ready(path: Path) -> ReadySubmission:
-    """Opens, checks and decodes a submission. Raises as `open_unread` and `ready` do."""
-    return ready(open_unread(path))
+    """Opens, checks and decodes a submission. Raises as `open_with_store` and `decoded` do."""
+    return decoded(open_with_store(path))
 
 
-def open_unread(path: Path) -> OpenedSubmission:
-    """Opens a submission and makes every check but decoding; what is wrong is reported by `ready`.
+def open_with_store(path: Path) -> OpenedSubmission:
+    """Opens a submission and makes every check but decoding; what is wrong is reported by `decoded`.
 
     Raises FileNotFoundError if there is no such folder, LookupError or ValueError if its dataset is not prepared here.
     """
@@ -63,7 +63,7 @@ def open_unread(path: Path) -> OpenedSubmission:
     return open_submission(path, store=store)
 
 
-def ready(opened: OpenedSubmission) -> ReadySubmission:
+def decoded(opened: OpenedSubmission) -> ReadySubmission:
     """Decodes a submission. Raises ValueError with every reason for which it is refused, OSError if a file cannot be read."""
     clipset = opened.decode()
     accepted = opened.accepted()
@@ -226,13 +226,13 @@ def evaluate(
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file shows here
     check_writable(results)
-    submissions = [open_unread(path) for path in paths]
+    submissions = [open_with_store(path) for path in paths]
     if len(submissions) > 1:
         for opened in submissions:
-            ready(opened)  # refuses the submission; the clips are not kept
+            decoded(opened)  # refuses the submission; the clips are not kept
     written: list[Path] = []
     for opened in submissions:
-        scored = ready(opened)
+        scored = decoded(opened)
         written += [evaluate_cell(scored, student, seed, results, force, device) for student in students for seed in seeds]
         del scored  # before the next one is decoded
     return written
