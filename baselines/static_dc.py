@@ -40,8 +40,9 @@ from vddbench.distillation.synthetic_clips import (
     restore,
     saved,
 )
+from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import best_precision, to_input
+from vddbench.evaluation.train import to_input
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
 from vddbench.system.cache import cached
 from vddbench.system.files import canonical_json

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from vddbench.data.fingerprint import same_data
-from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell, identity, measured, tested_videos
+from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
+from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import Apart
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import difference, is_user_name

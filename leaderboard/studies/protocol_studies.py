@@ -16,8 +16,10 @@ import pandas as pd
 from vddbench.baselines import random
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import open_ready
+from vddbench.evaluation.hardware import Precision, hardware_for
 from vddbench.evaluation.predict import predict
-from vddbench.evaluation.train import Precision, train
+from vddbench.evaluation.session import Session
+from vddbench.evaluation.train import train
 from vddbench.leaderboard.bootstrap import half_width
 from vddbench.lookup import load
 from vddbench.spec import Task
@@ -44,8 +46,9 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
         if any(row["seed"] == seed and row["precision"] == kind for row in rows):
             continue
         with bar(f"{task} {student} {kind} seed {seed}", steps) as progress:
+            hardware, session = hardware_for(module, precision=kind), Session(on_step=progress.advance)
             trained = train(
-                scored.clipset, spec, module, steps=steps, batch=batch, seed=seed, precision=kind, on_step=progress.advance
+                scored.clipset, spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
             )
         top1 = predict(trained.model, scored.store.test, device).scores()["top1"]
         about: dict[Hashable, object] = {
@@ -84,7 +87,8 @@ def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], o
         clips = pixels.decode(distilled.tensors, spec)
         batch = task.batch_size(spec, len(clips), variant.RECIPE)
         with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
-            trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, on_step=progress.advance)
+            session = Session(on_step=progress.advance)
+            trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, session=session)
         top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
         rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
         _write(file, rows)

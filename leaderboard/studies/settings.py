@@ -22,8 +22,8 @@ from vddbench.distillation.contract import IterativeBaselineModule
 from vddbench.distillation.learn import learn
 from vddbench.distillation.run import Job, config_for, make_learner
 from vddbench.distillation.watch import watch_for
+from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import best_precision
 from vddbench.lookup import load, unknown
 from vddbench.spec import Task
 from vddbench.system.device import device_name

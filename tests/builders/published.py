@@ -17,7 +17,8 @@ from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import Hub, at, serving
 from vddbench import hub as door
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import ReadySubmission, evaluate, identity, measured, open_ready, tested_videos
+from vddbench.evaluation.evaluate import ReadySubmission, evaluate, open_ready
+from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.hub import client
 from vddbench.leaderboard.exchange.rerun import read_one
 from vddbench.leaderboard.exchange.submit import submit

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from vddbench.data.datasets import movingshapes
+from vddbench.evaluation import hardware
 from vddbench.evaluation import train as training
+from vddbench.evaluation.hardware import Hardware, hardware_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, names
 from vddbench.spec import ClipSet, Recipe
 
 SPEC = movingshapes.SPEC
 CPU = torch.device("cpu")
+FP32 = Hardware(device=CPU, precision="fp32")
 
 
 def random_clips(count: int) -> ClipSet:
@@ -69,7 +72,7 @@ def by_hand(target: np.ndarray, rates: tuple[float, ...]) -> float:
 
 def test_sgd_takes_exactly_the_steps_and_drops_its_rate_at_half() -> None:
     student = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
-    trained = training.train(random_clips(8), SPEC, student, steps=4, batch=8, seed=0, precision="fp32")
+    trained = training.train(random_clips(8), SPEC, student, steps=4, batch=8, seed=0, hardware=FP32)
     expected = by_hand(np.full(8, 1 / 8), (0.1, 0.1, 0.01, 0.01))  # labels are 0..7, once each
     assert trained.model.state_dict()["w"].item() == pytest.approx(expected, abs=1e-5)
 
@@ -88,7 +91,7 @@ def test_soft_labels_are_the_distribution_the_loss_is_taken_against() -> None:
     student = one_number(lr=0.1, momentum=0.0, weight_decay=0.0)
     target = np.array([0.5, 0.1, 0.1, 0.3, 0, 0, 0, 0])
     soft = ClipSet(clips=random_clips(8).clips, labels=torch.tensor(target, dtype=torch.float32).expand(8, 8))
-    trained = training.train(soft, SPEC, student, steps=2, batch=8, seed=0, precision="fp32")
+    trained = training.train(soft, SPEC, student, steps=2, batch=8, seed=0, hardware=FP32)
     assert trained.model.state_dict()["w"].item() == pytest.approx(by_hand(target, (0.1, 0.01)), abs=1e-5)
 
 
@@ -107,26 +110,25 @@ def test_the_same_seed_gives_the_same_student_to_the_bit_and_another_seed_anothe
 def test_micro_batches_keep_the_effective_batch() -> None:
     model = convnet3d.build(SPEC.clip_shape, 8).eval()  # eval: dropout draws differently in parts
     clipset = random_clips(6)
-    found = []
-    for micro in (6, 4, 1):
-        model.zero_grad()
-        loss = training.gradients(model, clipset.clips, clipset.labels, SPEC, micro, "fp32")
-        found.append((float(loss), model.head.weight.grad.clone()))  # type: ignore[union-attr]
-    for loss_in_parts, gradient in found[1:]:
-        assert loss_in_parts == pytest.approx(found[0][0], rel=1e-5)
-        torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-6)
+    whole, *split = [
+        (float(training.BatchGradient(model, SPEC, FP32, micro)(clipset.clips, clipset.labels)), model.head.weight.grad)
+        for micro in (6, 4, 1)
+    ]
+    for loss, gradient in split:
+        assert loss == pytest.approx(whole[0], rel=1e-5)
+        torch.testing.assert_close(gradient, whole[1], rtol=1e-4, atol=1e-6)
 
 
 def test_when_memory_runs_out_the_same_batch_is_taken_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, tried = training.gradients, []
+    add_gradients, tried = training.BatchGradient._add_gradients, []
 
-    def short_of_memory(model: Any, clips: Any, labels: Any, spec: Any, micro: int, precision: Any) -> torch.Tensor:
-        tried.append(micro)
-        if micro > 2:  # a GPU's memory can't be filled on a machine without one
+    def short_of_memory(self: training.BatchGradient, clips: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        tried.append(self.micro_batch)
+        if self.micro_batch > 2:  # stands for a full GPU
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, clips, labels, spec, micro, precision)
+        return add_gradients(self, clips, labels)
 
-    monkeypatch.setattr(training, "gradients", short_of_memory)
+    monkeypatch.setattr(training.BatchGradient, "_add_gradients", short_of_memory)
     trained = training.train(random_clips(8), SPEC, convnet3d, steps=2, batch=8, seed=0)
     assert tried == [8, 4, 2, 2]
     assert trained.micro_batch == 2
@@ -134,8 +136,10 @@ def test_when_memory_runs_out_the_same_batch_is_taken_in_halves(monkeypatch: pyt
 
 @pytest.mark.parametrize("name", names("student"))
 def test_every_student_trains_in_both_precisions(name: str) -> None:
+    student = load("student", name)
     for precision in ("fp32", "bf16"):
-        trained = training.train(random_clips(2), SPEC, load("student", name), steps=1, batch=2, seed=0, precision=precision)
+        arithmetic = Hardware(device=CPU, precision=precision)
+        trained = training.train(random_clips(2), SPEC, student, steps=1, batch=2, seed=0, hardware=arithmetic)
         assert trained.finite and trained.precision == precision
         assert all(p.dtype == torch.float32 for p in trained.model.parameters())  # master weights
 
@@ -149,7 +153,7 @@ def test_networks_with_batch_norm_are_not_split_when_memory_runs_out(monkeypatch
     def short_of_memory(*args: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(training, "gradients", short_of_memory)
+    monkeypatch.setattr(training.BatchGradient, "_add_gradients", short_of_memory)
     with pytest.raises(torch.OutOfMemoryError):
         training.train(random_clips(8), SPEC, load("student", "r2plus1d_18"), steps=1, batch=8, seed=0)
 
@@ -165,21 +169,21 @@ def test_fp32_is_not_tf32_while_students_are_trained_and_tested() -> None:
     before = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
     student: Any = SimpleNamespace(RECIPE=Recipe(lr=0.1), build=lambda shape, classes: Looks())
     training.train(random_clips(8), SPEC, student, steps=1, batch=8, seed=0)
-    with training.exact_fp32():
+    with hardware.exact_fp32():
         Looks()(torch.zeros(1))
     assert seen == [("ieee", "ieee")] * 2
     assert torch.backends.cudnn.conv.fp32_precision == before  # type: ignore[attr-defined]
 
 
-def test_networks_with_batch_norm_are_never_split_on_the_cpu() -> None:
-    assert training.default_micro_batch(torch.nn.BatchNorm3d(2), 200, CPU) == 200
-    assert training.default_micro_batch(torch.nn.Linear(2, 2), 200, CPU) == training.CPU_MICRO_BATCH
+def test_the_cpu_and_earlier_kills_for_memory_split_batches_but_never_those_of_networks_with_batch_norm() -> None:
+    killed_twice = Hardware(device=CPU, precision="fp32", halvings=2)
+    for arithmetic, micro_batch in ((FP32, 64), (killed_twice, 16)):
+        assert hardware.default_micro_batch(torch.nn.BatchNorm3d(2), 200, arithmetic) == 200
+        assert hardware.default_micro_batch(torch.nn.Linear(2, 2), 200, arithmetic) == micro_batch
+    assert hardware.default_micro_batch(torch.nn.Linear(2, 2), 3, killed_twice) == 1
 
 
 @pytest.mark.parametrize("name", names("student"))
 def test_only_students_with_a_parity_study_are_trained_in_bf16(name: str) -> None:
     studies = list((Path(__file__).parents[2] / "leaderboard" / "studies").glob(f"precision-*-{name}.csv"))
-    if training.best_precision(CPU, load("student", name)) == "bf16":
-        assert studies
-    if not studies:
-        assert training.best_precision(CPU, load("student", name)) == "fp32"
+    assert studies or hardware_for(load("student", name), CPU).precision == "fp32"

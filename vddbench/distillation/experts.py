@@ -21,8 +21,9 @@ from safetensors.torch import save
 
 from vddbench.data.store import Split
 from vddbench.distillation.real_clips import RealClips, stream
+from vddbench.evaluation.hardware import best_precision, default_micro_batch, exact_fp32, hardware_for
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import best_precision, build, default_micro_batch, exact_fp32, step_gradients
+from vddbench.evaluation.train import BatchGradient, build
 from vddbench.spec import ConfigValue
 from vddbench.system.cache import cached
 from vddbench.system.files import canonical_json
@@ -136,8 +137,8 @@ def _epochs(split: Split, settings: Experts, number: int, device: torch.device, 
     sgd = torch.optim.SGD(net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     order = _order(len(split), settings.batch, number)
     real = RealClips(split, lambda _: next(order), number, device)
-    precision = best_precision(device, convnet3d)
-    micro = default_micro_batch(net, settings.batch, device)
+    hardware = hardware_for(convnet3d, device)
+    gradient = BatchGradient(net, split.spec, hardware, default_micro_batch(net, settings.batch, hardware))
     steps = -(-len(split) // settings.batch)  # an epoch; its last batch may be smaller
     yield flatten(net).cpu()
     for epoch in range(settings.epochs):
@@ -145,7 +146,7 @@ def _epochs(split: Split, settings: Experts, number: int, device: torch.device, 
         for step in range(steps):
             clips, labels = real.get(epoch * steps + step)
             with exact_fp32():
-                loss, micro = step_gradients(net, sgd, clips, labels, split.spec, micro, precision)
+                loss = gradient(clips, labels)
             sgd.step()
             total += loss
         yield flatten(net).cpu()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import best_precision, build, to_input
+from vddbench.evaluation.train import build, to_input
 from vddbench.spec import DatasetSpec
 
 BATCH = {"cpu": 32, "cuda": 512}  # clips a forward pass without gradients

@@ -20,7 +20,7 @@ from vddbench.distillation import resume as checkpoint
 from vddbench.distillation.contract import Distilled, Learner
 from vddbench.distillation.resume import Progress, Settings
 from vddbench.distillation.watch import Watch
-from vddbench.evaluation.train import exact_fp32
+from vddbench.evaluation.hardware import exact_fp32
 from vddbench.system.device import peak_memory_bytes
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say

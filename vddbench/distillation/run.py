@@ -17,8 +17,8 @@ from vddbench.distillation.contract import BaselineModule, Distilled, IterativeB
 from vddbench.distillation.curves import write_curves
 from vddbench.distillation.learn import enough_memory, learn
 from vddbench.distillation.watch import Watch, watch_for
+from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import best_precision, exact_fp32
 from vddbench.lookup import load, missing_parts, named_in_tables, unknown
 from vddbench.spec import ConfigValue, Manifest, Task, folder_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, readable_errors

@@ -16,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vddbench.data.store import Split
+from vddbench.evaluation.hardware import exact_fp32
+from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import exact_fp32, to_input, train
+from vddbench.evaluation.train import to_input, train
 from vddbench.spec import FULL, ClipSet, ConfigValue
 from vddbench.system.cache import cached
 from vddbench.system.device import best_device
@@ -79,7 +81,7 @@ def _trained(split: Split) -> torch.nn.Module:
             steps=steps,
             batch=min(BATCH, len(split)),
             seed=SEED,
-            on_step=progress.advance,
+            session=Session(on_step=progress.advance),
         ).model
 
 

@@ -8,6 +8,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.distillation.contract import Distilled
+from vddbench.evaluation.hardware import hardware_for
 from vddbench.evaluation.predict import predict
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import train
@@ -39,7 +40,8 @@ class Watch:
         batch = self.task.batch_size(spec, len(clipset), convnet3d.RECIPE)
         scores = []
         for seed in self.seeds:
-            trained = train(clipset, spec, convnet3d, steps=steps, batch=batch, seed=seed, device=self.device)
+            hardware = hardware_for(convnet3d, self.device)
+            trained = train(clipset, spec, convnet3d, steps=steps, batch=batch, seed=seed, hardware=hardware)
             scores.append(predict(trained.model, self.validation, self.device).scores()["top1"])
         return sum(scores) / len(scores)
 

@@ -1,38 +1,39 @@
-"""Scores a submission: trains fresh students on its decoded clips, reads out once on the test videos, writes records.
+"""Scores a submission: trains new students on its decoded clips, tests them once on the test videos, writes records.
 
-Beside the precision study this is the only file that opens the test split.
+Besides the precision study this is the only file that opens the test split.
 """
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from vddbench import __version__
 from vddbench.data.store import Store
+from vddbench.evaluation.hardware import Hardware, hardware_for
 from vddbench.evaluation.predict import num_clips, predict
-from vddbench.evaluation.resume import UNFINISHED, Unfinished
-from vddbench.evaluation.train import Trained, best_precision, train
+from vddbench.evaluation.record_fields import arithmetic, check_same, environment, identity, measured
+from vddbench.evaluation.resume import Checkpoint
+from vddbench.evaluation.session import Session
+from vddbench.evaluation.train import train
 from vddbench.lookup import load
 from vddbench.protocol import V1
 from vddbench.records.files import cell_path, read_record, set_aside, write_record
 from vddbench.records.predictions import Predictions
-from vddbench.records.record import Environment, Record
-from vddbench.spec import ClipSet, Manifest, Submission, Task
+from vddbench.records.record import Record
+from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
-from vddbench.system.device import best_device, device_name, forget_peak_memory, git_commit, peak_memory_bytes
+from vddbench.system.device import best_device, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
+
+UNFINISHED = ".unfinished"  # a student's checkpoint: in place of its record's .json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,162 +81,43 @@ def check_normalisation(store: Store) -> None:
         )
 
 
-def evaluate_seed(
-    scored: ReadySubmission,
-    student: str,
-    seed: int,
-    device: torch.device,
-    unfinished: Unfinished | None = None,
-    halvings: int = 0,
-) -> tuple[Record, Predictions]:
-    """Trains and tests one student. Shows progress; writes nothing but what `unfinished` keeps."""
-    spec, store = scored.store.spec, scored.store
-    steps = scored.task.student_steps(spec)
-    forget_peak_memory(device)
-    with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
-        trained = train(
-            scored.clipset,
-            spec,
-            load("student", student),
-            steps=steps,
-            batch=scored.batch_size(student),
-            seed=seed,
-            device=device,
-            halvings=halvings,
-            on_step=progress.advance,
-            unfinished=unfinished,
-        )
-    started = time.monotonic()
-    with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
-        predictions = predict(trained.model, store.test, device, progress.advance)
-        held_out = predict(trained.model, store.validation, device, progress.advance) if len(store.validation) else None
-    seconds = time.monotonic() - started
-    validation_top1 = held_out.scores()["top1"] if held_out else None
-    return make_record(scored, student, seed, trained, predictions, validation_top1, seconds, device), predictions
-
-
-def make_record(
-    scored: ReadySubmission,
-    student: str,
-    seed: int,
-    trained: Trained,
-    predictions: Predictions,
-    validation_top1: float | None,
-    test_seconds: float,
-    device: torch.device,
-) -> Record:
-    """Everything here was measured or computed, except what is the manifest's to say: track, external, holdout."""
-    scores = predictions.scores()
-    return Record(
-        **identity(scored.submission.manifest, scored.store.digest, student, seed),
-        **measured(scored, student),
-        store_fingerprint=scored.store.fingerprint,
-        top1=scores["top1"],
-        top5=scores["top5"],
-        centre_top1=scores["centre_top1"],
-        validation_top1=validation_top1,
-        train_seconds=trained.seconds,
-        test_seconds=test_seconds,
-        peak_memory_bytes=max(trained.peak_memory_bytes, peak_memory_bytes(device)),
-        predictions_sha256="0" * 64,  # write_record measures it
-        environment=environment(trained, device),
-        checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
-        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
-
-
-def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
-    """The fields that follow from the submission and the prepared store, before anything is trained."""
-    spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
-    return {
-        "num_test": len(scored.store.test),
-        "num_missing": scored.store.num_missing,
-        "student_steps": steps,
-        "num_classes": spec.num_classes,
-        "payload_bytes": scored.submission.payload_bytes,
-        "budget_bytes": scored.task.budget_bytes(spec),
-        "clips_per_class": len(scored.clipset) / spec.num_classes,
-        "clip_steps": steps * scored.batch_size(student),
-    }
-
-
-def tested_videos(store: Store) -> dict[str, np.ndarray]:
-    """What predictions on this store say of its test videos, whatever was answered."""
-    test = store.test
-    return {"video": test.index["video"].to_numpy(str), "group": test.index["group"].to_numpy(str), "label": test.labels}
-
-
-def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
-    """The fields that say what was evaluated under what: two records of one cell must agree in all of them."""
-    return {
-        "protocol": V1.name,
-        "protocol_hash": V1.hash(load("student", student).RECIPE),
-        "task": manifest.task,
-        "method": manifest.method,
-        "distill_seed": manifest.seed,
-        "track": manifest.labels,
-        "external": bool(manifest.external_data),
-        "holdout": manifest.holdout,
-        "submission_sha256": manifest.sha256,
-        "store_digest": store_digest,
-        "student": student,
-        "seed": seed,
-    }
-
-
-def kept_as(manifest: Manifest, store_digest: str, student: str, seed: int, device: torch.device) -> dict[str, Any]:
-    """What an unfinished student must be of to be gone on with: the cell, and arithmetic that gives the same student."""
-    here = {"device": device_name(device), "precision": best_precision(device, load("student", student))}
-    here |= {"torch": torch.__version__, "vddbench": __version__, "git_commit": git_commit()}
-    if device.type == "cpu":
-        here["num_threads"] = str(torch.get_num_threads())
-    return {**identity(manifest, store_digest, student, seed), "task": str(manifest.task), **here}
-
-
-def environment(trained: Trained, device: torch.device) -> Environment:
-    return Environment(
-        vddbench=__version__,
-        git_commit=git_commit(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        cuda=(torch.version.cuda or "") if device.type == "cuda" else "",
-        device=device_name(device),
-        num_threads=torch.get_num_threads(),
-        precision=trained.precision,
-        micro_batch=trained.micro_batch,
-    )
-
-
 def evaluate(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     *,
-    students: Sequence[str],
-    seeds: Sequence[int],
-    results: Path,
+    students: str | Sequence[str],
+    seeds: int | Sequence[int],
+    results: str | Path,
     force: bool = False,
     device: torch.device | None = None,
 ) -> list[Path]:
-    """Records every (submission, student, seed) that is not recorded yet; returns all their paths.
+    """Records every (submission, student, seed) that is not recorded yet, and returns the paths of all their records.
 
-    Before anything is trained, names are looked up, the results folder is tried, and every submission passes every check:
-    its payload is hashed once and decoded. Only the clips of one submission are in memory at a time, so those of several are
-    decoded again when their turn comes: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. An interrupted call resumes:
-    what is recorded stays and only missing seeds run. `force=True` runs all of them and writes beside what is there.
+    paths, students: one or several. seeds: how many, from 0 on, or which ones. force: evaluate again what is recorded already,
+    and write the new records beside the old ones.
+
+    Names, submissions and the results folder are checked before anything is trained. Only the clips of one submission are in
+    memory at a time, so those of several are decoded twice: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. A repeated
+    call resumes an interrupted one: records stay, and an unfinished student's training continues.
     """
-    device = device or best_device()
+    folders = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    students = [students] if isinstance(students, str) else students
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
     for student in students:
-        load("student", student).build  # noqa: B018 - an unknown name or a broken file shows here
-    check_writable(results)
-    submissions = [open_with_store(path) for path in paths]
+        load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
+    check_writable(Path(results))
+    device = device or best_device()
+    submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
         for opened in submissions:
             decoded(opened)  # refuses the submission; the clips are not kept
-    written: list[Path] = []
+    records: list[Path] = []
     for opened in submissions:
         scored = decoded(opened)
-        written += [evaluate_cell(scored, student, seed, results, force, device) for student in students for seed in seeds]
+        records += [
+            evaluate_cell(scored, student, seed, Path(results), force, device) for student in students for seed in seeds
+        ]
         del scored  # before the next one is decoded
-    return written
+    return records
 
 
 def evaluate_cell(
@@ -248,58 +130,93 @@ def evaluate_cell(
     halvings: int = 0,
     by: str | None = None,
 ) -> Path:
-    """One record: the one that is there, or a new one. A damaged one is set aside, never deleted, and made again.
+    """Returns the path of the cell's record, which is made if it does not exist.
 
-    halvings: of the clips a forward pass, after memory ran out; the gradient stays that of the whole batch. by: who runs the
-    cell again, for a re-run.
+    A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: who runs
+    the cell again, for a re-run.
     """
     manifest = scored.submission.manifest
+    cell = identity(manifest, scored.store.digest, student, seed)
     path = cell_path(results, manifest.cell, student, seed)
-    if path.exists() and not force and (found := readable(path)):
-        check_same(path, found, identity(manifest, scored.store.digest, student, seed))
-        say(f"{path}: recorded already, top-1 {found.top1:.1%}")
-        path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # of a process that was not the first
+    if not force and (record := existing(path)):
+        check_same(path, record, cell)
+        say(f"{path}: recorded already, top-1 {record.top1:.1%}")
+        path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # of a process that another one overtook
         return path
-    kept = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun owes nothing to another training
-    about = kept_as(manifest, scored.store.digest, student, seed, device)
+    hardware = hardware_for(load("student", student), device, halvings=halvings)
+    unfinished = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun shares nothing with the first run
+    checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), **arithmetic(hardware)})
     with interruptible() as stop:
-        unfinished = Unfinished(kept, about, stop)
-        record, predictions = evaluate_seed(scored, student, seed, device, unfinished, halvings)
-        path = _written(results, record.model_copy(update={"by": by}), predictions, path, force)
-        unfinished.drop()
-    if stop:  # while it was tested
+        record, predictions = evaluate_seed(scored, student, seed, hardware, checkpoint, stop)
+        path = save_record(results, record.model_copy(update={"by": by}), predictions, path, force)
+        checkpoint.remove()
+    if stop:  # the signal came during the test
         raise KeyboardInterrupt
     return path
 
 
-def _written(results: Path, record: Record, predictions: Predictions, path: Path, force: bool) -> Path:
-    """Of processes at one cell the first one's record stays."""
+def evaluate_seed(
+    scored: ReadySubmission,
+    student: str,
+    seed: int,
+    hardware: Hardware,
+    checkpoint: Checkpoint | None = None,
+    stop: Sequence[int] = (),
+) -> tuple[Record, Predictions]:
+    """Trains one student and tests it once. Writes nothing but the checkpoint. stop: see Session."""
+    store, module, device = scored.store, load("student", student), hardware.device
+    steps, batch = scored.task.student_steps(store.spec), scored.batch_size(student)
+    forget_peak_memory(device)
+    with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
+        session = Session(checkpoint, on_step=progress.advance, stop=stop)
+        trained = train(
+            scored.clipset, store.spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
+        )  # fmt: skip
+    started = time.monotonic()
+    with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
+        predictions = predict(trained.model, store.test, device, progress.advance)
+        held_out = predict(trained.model, store.validation, device, progress.advance) if len(store.validation) else None
+    test_seconds = time.monotonic() - started
+    scores = predictions.scores()
+    record = Record(
+        **identity(scored.submission.manifest, store.digest, student, seed),
+        **measured(scored, student),
+        top1=scores["top1"],
+        top5=scores["top5"],
+        centre_top1=scores["centre_top1"],
+        store_fingerprint=store.fingerprint,
+        validation_top1=held_out.scores()["top1"] if held_out else None,
+        train_seconds=trained.seconds,
+        test_seconds=test_seconds,
+        peak_memory_bytes=max(trained.peak_memory_bytes, peak_memory_bytes(device)),
+        predictions_sha256="0" * 64,  # write_record measures it
+        environment=environment(trained, device),
+        checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
+        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    return record, predictions
+
+
+def existing(path: Path) -> Record | None:
+    """The record at `path`. None if it does not exist or is damaged; then a message says so and its files are moved aside."""
+    if not path.exists():
+        return None
+    try:
+        return read_record(path)[0]
+    except ValueError as error:
+        with suppress(FileNotFoundError):  # another process moved it aside first
+            say(f"{error}; moved to {set_aside(path).name}, evaluating again", style="yellow")
+        return None
+
+
+def save_record(results: Path, record: Record, predictions: Predictions, path: Path, force: bool) -> Path:
+    """Writes the record and returns its path. If another process recorded the cell meanwhile, that record stays."""
     try:
         written = write_record(results, record, predictions, beside=force)
     except FileExistsError:
         say(f"{path}: another process recorded it meanwhile; its record stays")
         return path
-    flag = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
-    flag += "  (beside the first record, which stays the one that is ranked)" if written != path else ""
-    say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{flag}")
+    notes = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
+    notes += "  (beside the first record, which stays the ranked one)" if written != path else ""
+    say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{notes}")
     return written
-
-
-def readable(path: Path) -> Record | None:
-    """The record at `path`; None when it is damaged, which is said, and its files are kept under another name."""
-    try:
-        return read_record(path)[0]
-    except ValueError as error:
-        with suppress(FileNotFoundError):  # another process was first to set it aside
-            say(f"{error}; kept as {set_aside(path).name}, evaluating again", style="yellow")
-        return None
-
-
-def check_same(path: Path, record: Record, expected: dict[str, Any]) -> None:
-    """Raises ValueError when the record that is there is of something else."""
-    differ = [name for name, value in expected.items() if getattr(record, name) != value]
-    if differ:
-        found = ", ".join(f"{name} {str(getattr(record, name))[:16]} (now {str(expected[name])[:16]})" for name in differ)
-        raise ValueError(
-            f"{path} was made under other conditions: {found}; use another --results folder, or put back what it was made with"
-        )

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.evaluation.hardware import exact_fp32, hardware_for
 from vddbench.evaluation.students import StudentModule
-from vddbench.evaluation.train import exact_fp32, to_input, train
+from vddbench.evaluation.train import to_input, train
 from vddbench.protocol import V1
 from vddbench.records.predictions import Predictions
 from vddbench.spec import ClipSet, Task
-from vddbench.system.device import best_device
 
 TEST_BATCH = 64  # clips; the last batch is padded to it, so the arithmetic is the same for every clip
 
@@ -98,6 +98,6 @@ def predict(
 def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
     """Top-1 on `split` of one student trained on `clipset` as the protocol says: for tuning a method on validation videos."""
     steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
-    device = best_device()
-    trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, device=device)
-    return predict(trained.model, split, device).scores()["top1"]
+    hardware = hardware_for(student)
+    trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, hardware=hardware)
+    return predict(trained.model, split, hardware.device).scores()["top1"]

@@ -1,128 +1,102 @@
-"""A student in training, kept beside where its record will stand: `seedN.unfinished`, one safetensors file, replaced whole.
+"""The checkpoint file from which an interrupted student or distillation resumes.
 
-An interrupted student goes on from it; on one CPU it is then the student it would have been, to the bit.
+A checkpoint is one safetensors file, replaced whole. Its metadata holds two JSON objects: `identity`, what must match to
+resume, and `progress`. It is read without pickle, so resuming runs no code from the file.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from vddbench.system.files import replacing
-from vddbench.system.progress import say
+from vddbench.system.files import parse_json, replacing
 
-UNFINISHED = ".unfinished"  # in place of a record's .json
-FORMAT = 1  # of the file and of what training keeps in it
-EVERY_SECONDS = 60.0  # of training are lost at most
-MOMENTUM = "momentum_buffer"  # PyTorch's name for it in SGD's state
-
-
-@dataclass
-class Position:
-    """How far a student is."""
-
-    step: int = 0  # SGD steps done
-    micro_batch: int = 0  # clips a forward pass, after halving; 0: not known yet
-    finite: bool = True  # were all losses?
-    seconds: float = 0.0  # of all processes that trained it
-    peak_memory_bytes: int = 0  # of those before this one
+FORMAT = 3  # of the file, and of what students and distillers keep in it
+MAX_BYTES = 64 * 10**9  # ipc 10 on UCF101 with Adam's two moments takes 7.3 GB
+MAX_METADATA_BYTES = 5 * 10**7  # of each JSON object; a loss and a score after each of 100,000 iterations take 6 MB
+DIFFERENCES_SHOWN = 5
+P = TypeVar("P", bound=BaseModel)
 
 
-class Unfinished:
-    """The file of one student. `about` says what it is of: a file of anything else is not gone on with."""
+class DamagedCheckpoint(ValueError):
+    """The file is not a whole checkpoint of this format."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any], stop: Sequence[int] = ()) -> None:
-        """stop: not empty once a signal was caught."""
-        self.path, self.about, self.stop = path, {"format": FORMAT, **about}, stop
-        self.begun = self.saved_at = time.monotonic()
 
-    def load(self, model: torch.nn.Module, sgd: torch.optim.Optimizer) -> Position:
-        """Puts model, SGD and random numbers where the file left them; a fresh Position when there is none of this student.
+class OtherCheckpoint(ValueError):
+    """The file is a checkpoint of something else: its identity differs."""
 
-        A damaged file is said, and the student begins again.
+
+class Saved(NamedTuple, Generic[P]):
+    """What a checkpoint holds."""
+
+    progress: P
+    tensors: dict[str, torch.Tensor]
+
+
+class Checkpoint:
+    """The file at `path`, for whatever `identity` describes."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """identity: values that JSON can hold."""
+        self.path = path
+        self.identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **identity}))  # as it is read from a file
+
+    def write(self, progress: BaseModel, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Replaces the file. Raises OSError, and leaves the file as it was, if it cannot be written."""
+        metadata = {"identity": json.dumps(self.identity), "progress": progress.model_dump_json()}
+        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+        with replacing(self.path) as file:
+            file.write(content)
+
+    def read(self, kind: type[P]) -> Saved[P] | None:
+        """The progress, as an object of `kind`, and the tensors that were saved; None if the file does not exist.
+
+        Raises DamagedCheckpoint, OtherCheckpoint, OSError.
         """
         try:
-            with safe_open(self.path, "pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            if json.loads(metadata["about"]) != self.about:
-                say(f"{self.path} is of a student under other conditions: beginning again", style="yellow")
-                return Position()
-            position = Position(**json.loads(metadata["position"]))
-            _restore(model, sgd, tensors)
+            metadata, tensors = _contents(self.path)
+            identity = parse_json(metadata["identity"].encode(), MAX_METADATA_BYTES)
+            if not isinstance(identity, dict):
+                raise TypeError("its identity is not a JSON object")
+            self._check(identity)
+            return Saved(kind.model_validate(parse_json(metadata["progress"].encode(), MAX_METADATA_BYTES)), tensors)
         except FileNotFoundError:
-            return Position()
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            say(f"{self.path} is damaged ({str(error)[:200]}): beginning again", style="yellow")
-            return Position()
-        say(f"  goes on after step {position.step} ({position.seconds:.0f} s so far)")
-        return position
+            return None
+        except OtherCheckpoint:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DamagedCheckpoint(f"{self.path} is damaged ({reason})") from error
 
-    def due(self, last: bool) -> bool:
-        """Time to save? Once a minute, when a signal came, and after the last step of a long training, before its testing."""
-        now = time.monotonic()
-        return bool(self.stop) or now - self.saved_at > EVERY_SECONDS or (last and now - self.begun > EVERY_SECONDS)
+    def remove(self) -> None:
+        """Deletes the file, and what killed processes left of writing it."""
+        for path in [self.path, *self.path.parent.glob(f".{self.path.name}.*.part")]:
+            path.unlink(missing_ok=True)
 
-    def save(self, model: torch.nn.Module, sgd: torch.optim.Optimizer, position: Position) -> None:
-        """Raises KeyboardInterrupt, after saving, when a signal came. A full disk is said, and training goes on."""
-        metadata = {"about": json.dumps(self.about), "position": json.dumps(vars(position))}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in _state(model, sgd).items()}
-        self.saved_at = time.monotonic()
-        done = f"stopped after step {position.step}; the same command goes on from there"
-        try:
-            with replacing(self.path) as file:
-                file.write(save(tensors, metadata))
-        except OSError as error:
-            done = "stopped; the same command goes on from what was saved before"
-            say(f"cannot save {self.path} ({error.strerror})", style="yellow")
-        if self.stop:
-            say(done, style="yellow")
-            raise KeyboardInterrupt
-
-    def drop(self) -> None:
-        """With what killed processes left of their writing."""
-        for left in [self.path, *self.path.parent.glob(f".{self.path.name}.*.part")]:
-            left.unlink(missing_ok=True)
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        differences = [
+            f"{name} {_shown(identity.get(name))} (now {_shown(self.identity.get(name))})"
+            for name in sorted({**identity, **self.identity})
+            if identity.get(name) != self.identity.get(name)
+        ]
+        if differences:
+            raise OtherCheckpoint(f"{self.path} was saved under other settings: {'; '.join(differences[:DIFFERENCES_SHOWN])}")
 
 
-def _state(model: torch.nn.Module, sgd: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Everything the next step depends on, by name."""
-    device = next(model.parameters()).device
-    found = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        if (momentum := sgd.state[parameter].get(MOMENTUM)) is not None:
-            found[f"{MOMENTUM}.{name}"] = momentum
-    found["random"] = torch.get_rng_state()
-    if device.type == "cuda":
-        found["random_cuda"] = torch.cuda.get_rng_state(device)
-    return found
+def _contents(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """The metadata and the tensors of a safetensors file."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
 
-@torch.no_grad()
-def _restore(model: torch.nn.Module, sgd: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raises ValueError, before anything is changed, for tensors that are not of this student."""
-    momentum = {f"{MOMENTUM}.{name}": parameter for name, parameter in model.named_parameters()}
-    due = {name: value.shape for name, value in _state(model, sgd).items()}
-    allowed = {name: value.shape for name, value in momentum.items()}  # of a parameter without a gradient there is none
-    found = {name: value.shape for name, value in tensors.items()}
-    if not due.items() <= found.items() <= {**due, **allowed}.items():
-        raise ValueError("its tensors are not those of this student")
-    try:
-        torch.Generator().set_state(tensors["random"])
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"its random numbers are not to be read: {error}") from error
-    for name, parameter in momentum.items():
-        if name in tensors:
-            sgd.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(tensors[name])
-    model.load_state_dict({k.removeprefix("model."): value for k, value in tensors.items() if k.startswith("model.")})
-    torch.set_rng_state(tensors["random"])
-    if "random_cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random_cuda"], next(model.parameters()).device)
+def _shown(value: object) -> str:
+    return repr(value)[:40]  # enough of a sha256 to differ

@@ -15,51 +15,48 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.utils.flop_counter import FlopCounterMode
 
 from vddbench.data.store import Split
+from vddbench.evaluation.hardware import hardware_for
 from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.students import StudentModule
-from vddbench.evaluation.train import best_precision, build, optimiser, to_input, train
+from vddbench.evaluation.train import build, optimiser, to_input, train
 from vddbench.spec import ClipSet, DatasetSpec
 
 ROUNDS = 5
-
-
-ROUND_SECONDS = 1.0  # a round is at least this long, so that a fast GPU is measured too, and not the call
-
-
-MIN_STEPS = 4  # of a round
+ROUND_SECONDS = 1.0  # a round lasts at least this long, so that on a fast GPU it is not the call that is measured
+MIN_STEPS = 4  # in a round
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Seconds a clip: the referee's and the bare network's; GFLOP a clip of one training step."""
+    """Seconds per clip, for the referee's code and for the bare network alone."""
 
     train: float
     bare_train: float
     test: float
     bare_test: float
-    gflop: float
+    gflop: float  # per clip, of one training step
 
 
 def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:
-    """Times one student at one clip shape on random clips."""
+    """Times one student on random clips of one shape. Rounds alternate the referee's code with the bare network."""
     clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
     model = build(student, spec, 0, device)
     x = to_input(clipset.clips, spec, device)
     labels = clipset.labels.to(device)
-    precision = best_precision(device, student)
+    hardware = hardware_for(student, device)
     sgd = optimiser(model, student.RECIPE)
 
     def bare_train(steps: int) -> None:
         model.train()
         for _ in range(steps):
             sgd.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=hardware.precision == "bf16"):
                 logits = model(x)
             F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
             sgd.step()
 
     def referee_train(steps: int) -> None:
-        train(clipset, spec, student, steps=steps, batch=batch, seed=0, device=device, micro_batch=batch)
+        train(clipset, spec, student, steps=steps, batch=batch, seed=0, hardware=hardware)
 
     def bare_test() -> None:
         model.eval()
@@ -93,7 +90,7 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
 
 
 def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Seconds a step, without what a call costs once (building the network)."""
+    """Seconds per step, without what a call costs once, such as building the network."""
     short = timed(lambda: run(1), device)
     return (timed(lambda: run(1 + steps), device) - short) / steps
 
@@ -113,7 +110,7 @@ def random_clips(spec: DatasetSpec, count: int) -> ClipSet:
 
 
 def random_split(spec: DatasetSpec, count: int) -> Split:
-    """`count` videos of exactly one clip each, in memory."""
+    """`count` random videos in memory, each exactly one clip long."""
     frames = random_clips(spec, count).clips.flatten(0, 1).numpy()
     index = pd.DataFrame(
         {

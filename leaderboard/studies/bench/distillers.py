@@ -20,8 +20,8 @@ from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Split
 from vddbench.distillation.contract import Learner
 from vddbench.distillation.features import autocast, embed, random_net
+from vddbench.evaluation.hardware import exact_fp32
 from vddbench.evaluation.speed import random_split, timed
-from vddbench.evaluation.train import exact_fp32
 from vddbench.leaderboard.studies.bench import naive
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.device import best_device, device_name

@@ -10,9 +10,9 @@ import torch
 from tabulate import tabulate
 
 from vddbench.data.datasets import miniucf, movingshapes
+from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.speed import ROUNDS, Speed, measure
 from vddbench.evaluation.students import StudentModule, convnet3d
-from vddbench.evaluation.train import best_precision
 from vddbench.lookup import load
 from vddbench.protocol import V1
 from vddbench.spec import DatasetSpec, Task

@@ -1,0 +1,83 @@
+"""Where and in which arithmetic a student is computed: device, precision, clips in one forward pass. Records name all three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from vddbench.evaluation.students import StudentModule
+from vddbench.system.device import best_device
+
+Precision = Literal["fp32", "bf16"]
+NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+CPU_MICRO_BATCH = 64  # clips in a forward pass on the CPU, where running out of memory ends the process without an error
+RESIDENT_SHARE = 0.5  # clips stay on the GPU if they fit into this share of its free memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """A device and the arithmetic that is used on it."""
+
+    device: torch.device
+    precision: Precision
+    halvings: int = 0  # how often earlier processes were killed for their memory: each halves the clips of a forward pass
+
+
+def hardware_for(
+    student: StudentModule, device: torch.device | None = None, *, precision: Precision | None = None, halvings: int = 0
+) -> Hardware:
+    """The hardware to train `student` on. By default the best device and the best precision there."""
+    device = device or best_device()
+    return Hardware(device=device, precision=precision or best_precision(device, student), halvings=halvings)
+
+
+def best_precision(device: torch.device, student: StudentModule) -> Precision:
+    """bf16 autocast if the student's file sets `BF16 = True` and the hardware multiplies bf16 natively, else fp32."""
+    if not getattr(student, "BF16", False):
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+@contextmanager
+def exact_fp32() -> Iterator[None]:
+    """Makes fp32 exact: by default PyTorch lets GPUs round the inputs of convolutions to TF32 (10 bits of mantissa)."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+def has_batch_norm(model: torch.nn.Module) -> bool:
+    return any(isinstance(module, NORMS_OVER_BATCH) for module in model.modules())
+
+
+def default_micro_batch(model: torch.nn.Module, batch: int, hardware: Hardware) -> int:
+    """Clips in the first forward pass: the batch on a GPU, at most CPU_MICRO_BATCH of them on the CPU, halved `halvings` times.
+
+    Networks with batch norm always get the whole batch: statistics over fewer clips would make it another network.
+    """
+    if has_batch_norm(model):
+        return batch
+    whole = batch if hardware.device.type == "cuda" else min(batch, CPU_MICRO_BATCH)
+    return max(1, whole >> hardware.halvings)
+
+
+def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The clips on the device if they fit comfortably, else where they are; then each batch is copied to the device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:
+            return clips.to(device)
+    return clips

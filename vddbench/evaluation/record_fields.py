@@ -1,0 +1,103 @@
+"""What a record states besides its scores: which submission was evaluated, under which conditions, and where."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vddbench import __version__
+from vddbench.data.store import Store
+from vddbench.evaluation.hardware import Hardware
+from vddbench.evaluation.train import Trained
+from vddbench.lookup import load
+from vddbench.protocol import V1
+from vddbench.records.record import Environment, Record
+from vddbench.spec import Manifest
+from vddbench.system.device import device_name, git_commit
+
+if TYPE_CHECKING:
+    from vddbench.evaluation.evaluate import ReadySubmission
+
+
+def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
+    """What was evaluated under which protocol: the fields in which all records of one cell agree."""
+    return {
+        "protocol": V1.name,
+        "protocol_hash": V1.hash(load("student", student).RECIPE),
+        "task": manifest.task,
+        "method": manifest.method,
+        "distill_seed": manifest.seed,
+        "track": manifest.labels,
+        "external": bool(manifest.external_data),
+        "holdout": manifest.holdout,
+        "submission_sha256": manifest.sha256,
+        "store_digest": store_digest,
+        "student": student,
+        "seed": seed,
+    }
+
+
+def check_same(path: Path, record: Record, expected: dict[str, Any]) -> None:
+    """Raises ValueError if the record at `path` has another `identity` than expected."""
+    different = [
+        f"{name} {str(getattr(record, name))[:16]} (now {str(value)[:16]})"
+        for name, value in expected.items()
+        if getattr(record, name) != value
+    ]
+    if different:
+        raise ValueError(
+            f"{path} was made under other conditions: {', '.join(different)}; use another --results folder, or restore the "
+            "submission, the prepared store and the version of vddbench that it was made with"
+        )
+
+
+def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
+    """The fields that follow from the submission and the prepared store alone, before anything is trained."""
+    spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
+    return {
+        "num_test": len(scored.store.test),
+        "num_missing": scored.store.num_missing,
+        "student_steps": steps,
+        "num_classes": spec.num_classes,
+        "payload_bytes": scored.submission.payload_bytes,
+        "budget_bytes": scored.task.budget_bytes(spec),
+        "clips_per_class": len(scored.clipset) / spec.num_classes,
+        "clip_steps": steps * scored.batch_size(student),
+    }
+
+
+def tested_videos(store: Store) -> dict[str, np.ndarray]:
+    """The fields of predictions that follow from the store alone, whatever a student answers."""
+    test = store.test
+    return {"video": test.index["video"].to_numpy(str), "group": test.index["group"].to_numpy(str), "label": test.labels}
+
+
+def environment(trained: Trained, device: torch.device) -> Environment:
+    return Environment(
+        vddbench=__version__,
+        git_commit=git_commit(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=(torch.version.cuda or "") if device.type == "cuda" else "",
+        device=device_name(device),
+        num_threads=torch.get_num_threads(),
+        precision=trained.precision,
+        micro_batch=trained.micro_batch,
+    )
+
+
+def arithmetic(hardware: Hardware) -> dict[str, str]:
+    """What must match, besides the identity, for a resumed student to be the one that an uninterrupted training gives."""
+    threads = {"num_threads": str(torch.get_num_threads())} if hardware.device.type == "cpu" else {}
+    return {
+        "device": device_name(hardware.device),
+        "precision": hardware.precision,
+        "torch": torch.__version__,
+        "vddbench": __version__,
+        "git_commit": git_commit(),
+        **threads,
+    }
