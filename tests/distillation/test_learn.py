@@ -191,7 +191,7 @@ def test_a_run_of_other_settings_is_refused_before_a_step(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         run(Walk(at={4: press_ctrl_c}), tmp_path, lr=0.1)
     other = Walk()
-    with pytest.raises(ValueError, match=r"other settings: lr 0.1 there, 0.2 asked\."):
+    with pytest.raises(ValueError, match=r"other settings: lr 0.1 \(now 0.2\)\."):
         run(other, tmp_path, lr=0.2)
     assert other.steps == []
 
