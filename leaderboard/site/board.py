@@ -1,4 +1,4 @@
-"""What the site shows: ranked tables task by task, with the records and re-runs behind every row. No torch."""
+"""The data of the board: ranked tables by task, with the records behind every entry. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import pandas as pd
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
 from vddbench.leaderboard.rank import TABLE, rank
-from vddbench.leaderboard.reruns import Rerun, local_maintainers, reruns
-from vddbench.leaderboard.site.entries import Line, Table, page_of
+from vddbench.leaderboard.reviews import Reviewed, reviews
+from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.spec import FULL, Task
 
-Cell = tuple[str, str, str, str]  # task, student, track, method
+TableKey = tuple[str, str, str]  # task, student, track
 
 
 @dataclass(frozen=True)
-class Overall:
-    """All tables of a student and track in one."""
+class Aggregate:
+    """All tables of a student and track combined."""
 
     student: str
     track: str
-    rows: tuple[Mapping[str, Any], ...]  # of `aggregate`
+    rows: tuple[Mapping[str, Any], ...]  # columns of `aggregate`
 
     @property
     def of_tables(self) -> int:
@@ -36,128 +36,122 @@ class Overall:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything measured."""
+    """Everything that was measured."""
 
     rows: pd.DataFrame  # of `rank`, all tables
-    together: pd.DataFrame  # of `aggregate`, all students
+    aggregated: pd.DataFrame  # of `aggregate`, all students
     tables: tuple[Table, ...]
     evaluated: tuple[Evaluated, ...]
-    reruns: Mapping[str, Sequence[Rerun]]  # by the submission's sha256
-    left_out: tuple[str, ...]  # records that were refused, tables that can't be made
+    reviewed: Mapping[str, Sequence[Reviewed]]  # by the submission's sha256
+    left_out: tuple[str, ...]  # one line for each refused record and each table that could not be made
 
     @cached_property
-    def overall(self) -> tuple[Overall, ...]:
-        """Of each student and track where two methods or more are in all tables."""
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """One for each student and track in which at least two methods are in all tables."""
         parts: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-        for row in self.together.to_dict("records"):
+        for row in self.aggregated.to_dict("records"):
             parts[str(row["student"]), str(row["track"])].append({str(name): value for name, value in row.items()})
         return tuple(
-            Overall(student, track, tuple(rows))
+            Aggregate(student, track, tuple(rows))
             for (student, track), rows in parts.items()
             if sum(not pd.isna(row["rank"]) for row in rows) > 1
         )
 
-    def tasks(self) -> dict[str, list[Table]]:
-        """By task, those with most lines first."""
-        found: dict[str, list[Table]] = defaultdict(list)
+    def tables_by_task(self) -> dict[str, list[Table]]:
+        """Tasks with the longest tables first."""
+        tables: dict[str, list[Table]] = defaultdict(list)
         for table in self.tables:
-            found[table.task].append(table)
-        return dict(sorted(found.items(), key=lambda item: (-max(len(table.lines) for table in item[1]), item[0])))
+            tables[table.task].append(table)
+        return dict(sorted(tables.items(), key=lambda item: (-max(len(table.entries) for table in item[1]), item[0])))
 
     def submissions(self) -> dict[str, list[Evaluated]]:
-        """Records by the page of their submission. Of two payloads whose hashes begin alike, the one evaluated first has it."""
-        found: dict[str, list[Evaluated]] = defaultdict(list)
+        """Records by the page of their submission. If two payloads' hashes begin alike, the one evaluated first has the page."""
+        pages: dict[str, list[Evaluated]] = defaultdict(list)
         for one in sorted(self.evaluated, key=lambda one: one.record.date):
-            of_page = found[page_of(one.record)]
-            if not of_page or of_page[0].record.submission_sha256 == one.record.submission_sha256:
-                of_page.append(one)
-        return dict(sorted(found.items()))
+            on_page = pages[page_of(one.record)]
+            if not on_page or on_page[0].record.submission_sha256 == one.record.submission_sha256:
+                on_page.append(one)
+        return dict(sorted(pages.items()))
 
 
-def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
-    """The board of all records under results folders. Raises FileNotFoundError when none is valid.
-
-    maintainers: user names whose re-runs verify an entry, beside those in MAINTAINERS files beside the folders.
-    """
+def board_of(roots: Sequence[Path]) -> Board:
+    """The board of all records under results folders. Raises FileNotFoundError if no record is valid."""
     loaded = load(roots)
     if not loaded.evaluated:
         raise FileNotFoundError(
             f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`, or name a folder with "
             f"--results{''.join(f'; left out: {line}' for line in loaded.refused[:5])}"
         )
-    again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
-    found, others = majority(loaded.evaluated)
-    rows, problems = ranked(found)
-    together, more = aggregated(found)
-    return assembled(rows, found, again, together, [*loaded.refused, *others, *refused, *problems, *more])
+    reviewed, refused = reviews(roots)
+    evaluated, others = majority(loaded.evaluated)
+    rows, problems = ranked(evaluated)
+    together, more = aggregated(evaluated)
+    return assembled(rows, evaluated, reviewed, together, [*loaded.refused, *others, *refused, *problems, *more])
 
 
-def aggregated(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
-    """All tables of each student in one, and one line for each student whose records can't share one."""
+def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
+    """All tables of each student combined, and one line for each student whose records cannot be combined."""
     parts, problems = [], []
-    for student in sorted({one.record.student for one in found}):
+    for student in sorted({one.record.student for one in evaluated}):
         try:
-            parts.append(aggregate([one for one in found if one.record.student == student]))
+            parts.append(aggregate([one for one in evaluated if one.record.student == student]))
         except ValueError as error:  # two payloads of one reference
             problems.append(f"no table over all tasks of student {student}: {error}")
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=COLUMNS), problems
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS), problems
 
 
-def ranked(found: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of all tables that can be made, and one line for each that can't."""
+def ranked(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all tables, and one line for each table that cannot be ranked."""
     parts, problems = [], []
-    for evaluated in tables_of(found):
+    for of_table in tables_of(evaluated):
         try:
-            parts.append(rank(evaluated))
+            parts.append(rank(of_table))
         except ValueError as error:
-            one = evaluated[0].record
-            problems.append(f"no table of {one.task}, student {one.student}: {error}")
+            first = of_table[0].record
+            problems.append(f"no table of {first.task}, student {first.student}: {error}")
     if not parts:
         return rank([]), problems
-    rows = pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True)
-    return rows, problems
+    return pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), problems
 
 
 def assembled(
     rows: pd.DataFrame,
-    found: Sequence[Evaluated],
-    again: Mapping[str, Sequence[Rerun]],
+    evaluated: Sequence[Evaluated],
+    reviewed: Mapping[str, Sequence[Reviewed]],
     together: pd.DataFrame | None = None,
     left_out: Sequence[str] = (),
 ) -> Board:
-    """Rows with the records they are of."""
-    together = pd.DataFrame(columns=COLUMNS) if together is None else together
-    of_cell: dict[Cell, dict[str, list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
+    """The board of ranked rows and the records that they were computed from."""
+    records: dict[tuple[TableKey, str, str], list[Evaluated]] = defaultdict(list)  # by table, method and sha256
     students: dict[str, set[str]] = defaultdict(set)
-    for one in found:
+    for one in evaluated:
         r = one.record
-        of_cell[str(r.task), r.student, r.track, r.method][r.submission_sha256].append(one)
+        records[(r.task, r.student, r.track), r.method, r.submission_sha256].append(one)
         students[r.submission_sha256].add(r.student)
-    groups: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
+    entries: dict[TableKey, list[Entry]] = defaultdict(list)
     for row in rows.to_dict("records"):
-        hashes = str(row["sha256"]).split()
-        of_line = of_cell[row["task"], row["student"], row["track"], row["method"]]
-        line = Line(
+        key, hashes = (row["task"], row["student"], row["track"]), str(row["sha256"]).split()
+        entry = Entry(
             row={str(name): value for name, value in row.items()},
-            evaluated=tuple(one for sha in hashes for one in of_line[sha]),
+            evaluated=tuple(one for sha in hashes for one in records[key, row["method"], sha]),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
             reruns=tuple(each for sha in hashes for each in again.get(sha, ()) if each.student == row["student"]),
         )
-        groups[row["task"], row["student"], row["track"]].append(line)
-    return Board(rows, together, tuple(_tables(groups)), tuple(found), again, tuple(left_out))
+        entries[key].append(entry)
+    together = pd.DataFrame(columns=COLUMNS) if together is None else together
+    return Board(rows, together, tuple(_tables(entries)), tuple(evaluated), reviewed, tuple(left_out))
 
 
-def _tables(groups: Mapping[tuple[str, str, str], list[Line]]) -> list[Table]:
-    """DATASET-full has a table of its own only when it stands alone or holds more than the reference."""
-    made = []
-    datasets = {(Task.parse(task).dataset, student) for task, student, _ in groups if not Task.parse(task).is_full}
-    for (task, student, track), lines in sorted(groups.items()):
+def _tables(entries: Mapping[TableKey, Sequence[Entry]]) -> list[Table]:
+    """One table for each key. DATASET-full has its own only if it has other methods, or if no budgeted table shows it."""
+    tables = []
+    budgeted = {(Task.parse(task).dataset, student) for task, student, _ in entries if not is_full(task)}
+    for (task, student, track), of_table in sorted(entries.items()):
         dataset = Task.parse(task).dataset
-        references = groups.get((f"{dataset}-{FULL}", student, "hard"), [])
-        full = tuple(line for line in references if line.method == FULL)
-        if not Task.parse(task).is_full:
-            made.append(Table(task, student, track, tuple(lines), full))
-        elif (dataset, student) not in datasets or tuple(lines) != full:
-            made.append(Table(task, student, track, tuple(lines), ()))
-    return made
+        full = tuple(e for e in entries.get((f"{dataset}-{FULL}", student, "hard"), ()) if e.method == FULL)
+        if not is_full(task):
+            tables.append(Table(task, student, track, tuple(of_table), full))
+        elif (dataset, student) not in budgeted or tuple(of_table) != full:
+            tables.append(Table(task, student, track, tuple(of_table), ()))
+    return tables

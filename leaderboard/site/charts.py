@@ -1,6 +1,6 @@
-"""Charts of the site, drawn once when it is built: Altair to SVG, so that pages need no JavaScript to show them. No torch.
+"""Charts of the site, drawn by Altair as SVG when the site is built, so that pages show them without JavaScript.
 
-Colours are the page's own variables (`var(--ink)`), so that a chart follows the page into the dark.
+Colours are the page's CSS variables (`var(--ink)`), so charts follow the page's light or dark theme. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import vl_convert
 from altair import Chart
 
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.site.entries import Line, Table
+from vddbench.leaderboard.site.entries import Entry, Table
 
-WIDTH, HEIGHT = 350, 230  # pixels of the plot; pages scale a chart up to 1.5 times
-MAX_INTERVALS = 60  # in one chart; more are a smear
-MAX_DOTTED = 24  # lines of the chart of seeds
-NAME_PIXELS, NAME_HEIGHT, NAME_GAP = 5.6, 12, 7  # of a letter, of a line of text, between a point and its name
+WIDTH, HEIGHT = 350, 230  # pixels of the plot; a page scales it by up to 1.5
+MAX_INTERVALS = 60  # in one chart; more would cover each other
+MAX_STUDENT_ROWS = 24  # entries in the chart of students
+NAME_PIXELS, NAME_HEIGHT, NAME_GAP = 5.6, 12, 7  # pixels: width of a letter, height of a name, from a point to its name
 INK, MUTED, RULE, ACCENT, SECOND = "var(--ink)", "var(--muted)", "var(--rule)", "var(--accent)", "var(--second)"
-HERE = "https://here.invalid/"  # vl-convert completes relative links; this marks them until the chart is drawn
+SITE_ROOT = "https://here.invalid/"  # vl-convert makes links absolute; `svg` removes this prefix again
 CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -42,36 +42,33 @@ CONFIG: dict[str, Any] = {
 
 
 def svg(layers: Sequence[Chart], width: int, height: int) -> str:
-    """As text of an `<svg>` element. Vega escapes what it writes."""
+    """The chart as the text of an `<svg>` element. Vega escapes all text in it."""
     chart = alt.LayerChart(layer=list(layers), width=width, height=height).configure(**CONFIG)
     text = vl_convert.vegalite_to_svg(json.loads(chart.to_json()))
-    return text.replace(
-        f'xlink:href="{HERE}', 'tabindex="-1" href="'
-    )  # the table beside it has the same links for the keyboard
+    return text.replace(f'xlink:href="{SITE_ROOT}', 'tabindex="-1" href="')  # the table has the same links for the keyboard
 
 
 def bytes_chart(table: Table) -> str:
-    """Accuracy against bytes (log) with the Pareto front; naive baselines as lines besides. Links are from the site's root."""
-    lines = [line for line in (*table.lines, *table.full) if line.is_line]
-    data = pd.DataFrame([_point(line) for line in table.lines])
+    """Accuracy against bytes (log scale) with the Pareto front; baselines are lines across. Links start at the site's root."""
+    baselines = [entry for entry in (*table.entries, *table.full) if entry.is_baseline]
+    data = pd.DataFrame([_point(entry) for entry in table.entries])
     low, high = float(data["mb"].min()) / 1.25, float(data["mb"].max()) * 1.25
-    top = _top([*data["high"], *data["top1"], *(line.top1 for line in lines)])
+    top = _top([*data["high"], *data["top1"], *(entry.top1 for entry in baselines)])
     data["x"] = [WIDTH * math.log(mb / low) / math.log(high / low) for mb in data["mb"]]
     data["y"] = HEIGHT * (1 - data["top1"] / top)
-    x = alt.X("mb:Q").title("MB of the payload, log scale").scale(type="log", domain=[low, high], nice=False)
+    x = alt.X("mb:Q").title("MB of the distilled set, log scale").scale(type="log", domain=[low, high], nice=False)
     x = x.axis(format="~g", tickCount=4, grid=False)
-    y = _accuracy("top1:Q", top)
+    y = _accuracy_axis("top1:Q", top)
     front = alt.Chart(_front(data)).mark_line(interpolate="step-after", color=RULE, strokeWidth=6, aria=False)
-    layers: list[Chart] = [front.encode(x, y), *_references(lines)]
+    layers: list[Chart] = [front.encode(x, y), *_baseline_layers(baselines)]
     if len(data) <= MAX_INTERVALS:
-        ends = alt.Chart(data.dropna(subset=["low"])).mark_rule(color=MUTED, opacity=0.55, strokeWidth=1, aria=False)
-        layers.append(ends.encode(x, y=alt.Y("low:Q"), y2="high:Q"))
-    kinds = alt.Scale(domain=["ranked", "unranked", "line"], range=[ACCENT, MUTED, SECOND])
+        intervals = alt.Chart(data.dropna(subset=["low"])).mark_rule(color=MUTED, opacity=0.55, strokeWidth=1, aria=False)
+        layers.append(intervals.encode(x, y=alt.Y("low:Q"), y2="high:Q"))
+    kinds = alt.Scale(domain=["ranked", "unranked", "baseline"], range=[ACCENT, MUTED, SECOND])
     colour = alt.Color("kind:N", scale=kinds, legend=None)
     size, opacity = (48, 1.0) if len(data) <= MAX_INTERVALS else (22, 0.6)
-    layers.append(
-        alt.Chart(data).mark_circle(size=size, opacity=opacity).encode(x, y, colour, href="page:N", description="says:N")
-    )
+    points = alt.Chart(data).mark_circle(size=size, opacity=opacity)
+    layers.append(points.encode(x, y, colour, href="page:N", description="description:N"))
     named = _named(data)
     for side, shift in (("left", NAME_GAP), ("right", -NAME_GAP)):
         text = alt.Chart(named[named["side"] == side]).mark_text(align=side, dx=shift, fontSize=10.5, color=INK, aria=False)  # type: ignore[arg-type]
@@ -79,41 +76,42 @@ def bytes_chart(table: Table) -> str:
     return svg(layers, WIDTH, HEIGHT)
 
 
-def _point(line: Line) -> dict[str, object]:
-    row = line.row
+def _point(entry: Entry) -> dict[str, object]:
+    row = entry.row
     interval = "" if pd.isna(row["low"]) else f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
     return {
-        "method": line.method,
+        "method": entry.method,
         "mb": row["payload_bytes"] / 1e6,
-        "top1": line.top1,
+        "top1": entry.top1,
         "low": row["low"],
         "high": row["high"],
-        "kind": "line" if line.is_line else "ranked" if line.is_ranked else "unranked",
-        "page": f"{HERE}{line.pages[0]}/index.html",
-        "says": f"{line.method}: {100 * line.top1:.1f} %{interval}, {row['payload_bytes']:,} bytes",
+        "kind": "baseline" if entry.is_baseline else "ranked" if entry.is_ranked else "unranked",
+        "page": f"{SITE_ROOT}{entry.pages[0]}/index.html",
+        "description": f"{entry.method}: {100 * entry.top1:.1f} %{interval}, {row['payload_bytes']:,} bytes",
     }
 
 
 def _front(data: pd.DataFrame) -> pd.DataFrame:
-    """The entries that no other one beats with as few bytes, by bytes."""
+    """The Pareto front, by bytes: points that no other point beats with as few bytes."""
     by_bytes = data.sort_values(["mb", "top1"], ascending=[True, False])
     best = by_bytes["top1"].cummax()
     return by_bytes[(by_bytes["top1"] == best) & (best > best.shift(fill_value=-1.0))]
 
 
 def _named(data: pd.DataFrame) -> pd.DataFrame:
-    """The points whose names fit beside them, those of the front first, then by score; the others are told on hovering."""
-    first = data.index.isin(_front(data).index)
-    points = data.assign(first=first).sort_values(["first", "top1"], ascending=False)
+    """The points that have room for a name beside them: first those of the front, then by score. Pointing at the others shows
+    their names."""
+    on_front = data.index.isin(_front(data).index)
+    points = data.assign(on_front=on_front).sort_values(["on_front", "top1"], ascending=False)
     taken = [(x - 4, x + 4, y) for x, y in zip(data["x"], data["y"], strict=True)]
     kept = []
-    for index, point in points[points["kind"] != "line"].iterrows():
-        wide = len(point["method"]) * NAME_PIXELS
-        right = (point["x"] + NAME_GAP, point["x"] + NAME_GAP + wide, point["y"])
-        left = (point["x"] - NAME_GAP - wide, point["x"] - NAME_GAP, point["y"])
+    for index, point in points[points["kind"] != "baseline"].iterrows():
+        width = len(point["method"]) * NAME_PIXELS
+        right = (point["x"] + NAME_GAP, point["x"] + NAME_GAP + width, point["y"])
+        left = (point["x"] - NAME_GAP - width, point["x"] - NAME_GAP, point["y"])
         for side, box in (("left", right), ("right", left)):
-            inside = box[0] >= 0 and box[1] <= WIDTH + 10
-            if inside and not any(box[0] < b and a < box[1] and abs(box[2] - at) < NAME_HEIGHT for a, b, at in taken):
+            is_inside = box[0] >= 0 and box[1] <= WIDTH + 10
+            if is_inside and not any(box[0] < b and a < box[1] and abs(box[2] - at) < NAME_HEIGHT for a, b, at in taken):
                 taken.append(box)
                 kept.append((index, side))
                 break
@@ -121,54 +119,54 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _top(values: Sequence[float]) -> float:
-    """The upper end of an axis of accuracies, a little above the largest that is known."""
+    """The upper end of an axis of accuracies, a little above the largest known value."""
     largest = max(value for value in values if not pd.isna(value))
     return min(1.0, 1.05 * largest) or 1.0
 
 
-def _accuracy(field: str, top: float) -> alt.Y:
+def _accuracy_axis(field: str, top: float) -> alt.Y:
     return alt.Y(field).title(None).scale(domain=[0, top], nice=False).axis(format="%", tickCount=5, ticks=False, domain=False)
 
 
-def _references(lines: Sequence[Line]) -> list[Chart]:
-    """Level lines of the naive baselines, each with its name at the left edge, below the line where another is close."""
-    data = pd.DataFrame([{"top1": line.top1, "name": line.method} for line in lines], columns=["top1", "name"])
+def _baseline_layers(baselines: Sequence[Entry]) -> list[Chart]:
+    """A dotted line for each baseline with its name at the left edge: above the line, or below if another line is close above."""
+    data = pd.DataFrame([{"top1": entry.top1, "name": entry.method} for entry in baselines], columns=["top1", "name"])
     rules = alt.Chart(data).mark_rule(color=SECOND, strokeDash=[2, 3], aria=False).encode(y="top1:Q")
     ordered = data.sort_values("top1", ascending=False)
-    close = (-ordered["top1"].diff()).lt(0.06 * float(ordered["top1"].max()))  # to the one above it
+    is_close = (-ordered["top1"].diff()).lt(0.06 * float(ordered["top1"].max()))  # to the line above it
     layers: list[Chart] = [rules]
-    for names, shift in ((ordered[~close], -6), (ordered[close], 8)):
+    for names, shift in ((ordered[~is_close], -6), (ordered[is_close], 8)):
         text = alt.Chart(names).mark_text(align="left", dx=3, dy=shift, fontSize=10.5, color=SECOND, aria=False)
         layers.append(text.encode(y="top1:Q", x=alt.value(0), text="name:N"))
     return layers
 
 
-def seeds_chart(table: Table) -> str:
-    """Every trained student as a dot, method by method, and the score with its interval."""
-    lines = [*table.lines[:MAX_DOTTED], *table.full]
-    names = [_unique(line, lines) for line in lines]
-    dots = pd.DataFrame([_dot(name, one) for name, line in zip(names, lines, strict=True) for one in line.evaluated])
-    means = pd.DataFrame([{"name": n, **_point(line)} for n, line in zip(names, lines, strict=True)])
+def students_chart(table: Table) -> str:
+    """A row for each entry: a dot for every trained student, a tick for the score, a bar for its interval."""
+    entries = [*table.entries[:MAX_STUDENT_ROWS], *table.full]
+    names = [_unique_name(entry, entries) for entry in entries]
+    dots = pd.DataFrame([_dot(name, one) for name, entry in zip(names, entries, strict=True) for one in entry.evaluated])
+    scores = pd.DataFrame([{"name": name, **_point(entry)} for name, entry in zip(names, entries, strict=True)])
     y = alt.Y("name:N").sort(names).title(None)
     y = y.axis(labelLimit=150, labelColor=INK, ticks=False, domain=False, labelPadding=8)
-    top = _top([*dots["top1"], *means["high"]])
-    x = alt.X("top1:Q").title("top-1").scale(domain=[0, top], nice=False).axis(format="%", tickCount=5)
-    bars = alt.Chart(means.dropna(subset=["low"])).mark_rule(color=RULE, strokeWidth=7, aria=False)
+    top = _top([*dots["top1"], *scores["high"]])
+    x = alt.X("top1:Q").title("top-1 accuracy").scale(domain=[0, top], nice=False).axis(format="%", tickCount=5)
+    bars = alt.Chart(scores.dropna(subset=["low"])).mark_rule(color=RULE, strokeWidth=7, aria=False)
     layers: list[Chart] = [
         bars.encode(y=y, x=alt.X("low:Q"), x2="high:Q"),
-        alt.Chart(dots).mark_circle(size=34, opacity=0.55, color=ACCENT).encode(x, y, description="says:N"),
-        alt.Chart(means).mark_tick(color=INK, thickness=1.5, height=13, aria=False).encode(x, y),
+        alt.Chart(dots).mark_circle(size=34, opacity=0.55, color=ACCENT).encode(x, y, description="description:N"),
+        alt.Chart(scores).mark_tick(color=INK, thickness=1.5, height=13, aria=False).encode(x, y),
     ]
-    return svg(layers, WIDTH - 80, max(40, 20 * len(lines)))
+    return svg(layers, WIDTH - 80, max(40, 20 * len(entries)))
 
 
 def _dot(name: str, one: Evaluated) -> dict[str, object]:
     r = one.record
-    says = f"{name}, seed {r.seed} of distillation {r.distill_seed}: {100 * r.top1:.1f} %"
-    return {"name": name, "top1": r.top1, "says": says}
+    description = f"{name}, student seed {r.seed}, distillation seed {r.distill_seed}: {100 * r.top1:.1f} %"
+    return {"name": name, "top1": r.top1, "description": description}
 
 
-def _unique(line: Line, lines: Sequence[Line]) -> str:
-    """The method's name; with the payload's hash where two entries claim it."""
-    twice = sum(other.method == line.method for other in lines) > 1
-    return f"{line.method} {str(line.row['sha256'])[:4]}" if twice else line.method
+def _unique_name(entry: Entry, entries: Sequence[Entry]) -> str:
+    """The method's name, with the beginning of the payload's hash if several entries have this name."""
+    is_shared = sum(other.method == entry.method for other in entries) > 1
+    return f"{entry.method} {str(entry.row['sha256'])[:4]}" if is_shared else entry.method

@@ -1,7 +1,8 @@
-"""A row of a table and a table of the board, with the records and re-runs they stand on. No torch."""
+"""An entry (a row of a table: one method with all its distilled sets) and a table of the board. Imports no torch."""
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,23 +13,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.reruns import Rerun
+from vddbench import lookup
+from vddbench.leaderboard.evidence import Evaluated, is_full
+from vddbench.leaderboard.reviews import Reviewed
 from vddbench.records.files import path_of
 from vddbench.records.record import Record
 from vddbench.spec import Task
 
-BASELINES_AS_LINES = ("random", "random_jpeg", "random_still", "noise")  # what clever methods are held against at equal bytes
+
+@functools.cache
+def naive_baselines() -> frozenset[str]:
+    """Bundled one-shot baselines that follow no paper, such as `random`: what other methods must beat at equal bytes."""
+    baselines = {name: lookup.load("baseline", name) for name in lookup.names("baseline")}
+    return frozenset(name for name, module in baselines.items() if not module.PAPER and hasattr(module, "distill"))
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of a table and what it stands on."""
+class Entry:
+    """A row of a table, and the records that it was computed from."""
 
-    row: Mapping[str, Any]  # of `rank`
+    row: Mapping[str, Any]  # columns of `rank`
     evaluated: tuple[Evaluated, ...]
-    students: tuple[str, ...]  # networks with records of the same distilled sets
-    reruns: tuple[Rerun, ...]
+    students: tuple[str, ...]  # networks that were trained on the same distilled sets
+    reviewed: tuple[Reviewed, ...]
 
     @property
     def method(self) -> str:
@@ -47,18 +54,18 @@ class Line:
         return Task.parse(str(self.row["task"])).is_full
 
     @property
-    def is_line(self) -> bool:
-        """Drawn as a line across charts: a naive baseline or all data."""
-        return self.is_full or (self.method in BASELINES_AS_LINES and self.row["track"] == "hard")
+    def is_baseline(self) -> bool:
+        """Whether charts draw it as a line across: all training data, or a naive baseline."""
+        return self.is_full or (self.row["track"] == "hard" and self.method in naive_baselines())
 
     @cached_property
     def pages(self) -> tuple[str, ...]:
-        """Folders of its submissions' pages."""
+        """Folders of the pages of its submissions."""
         return tuple(dict.fromkeys(page_of(one.record) for one in self.evaluated))
 
     @property
     def more_pages(self) -> list[tuple[str, int]]:
-        """Those of its later distillations, with their seeds."""
+        """Pages and seeds of its distilled sets, without the first set."""
         seeds = {page_of(one.record): one.record.distill_seed for one in self.evaluated}
         return list(seeds.items())[1:]
 
@@ -75,48 +82,44 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """One student and one track of a task: its lines, best first, and the dataset's `full` below them."""
+    """One task, student and track: its entries, best first, and the dataset's `full` below them."""
 
     task: str
     student: str
     track: str
-    lines: tuple[Line, ...]
-    full: tuple[Line, ...]
+    entries: tuple[Entry, ...]
+    full: tuple[Entry, ...]
 
     @property
-    def ranked(self) -> list[Line]:
-        return [line for line in self.lines if line.is_ranked]
+    def ranked(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.is_ranked]
 
     @property
-    def unranked(self) -> list[Line]:
-        return [line for line in self.lines if not line.is_ranked]
+    def unranked(self) -> list[Entry]:
+        return [entry for entry in self.entries if not entry.is_ranked]
 
     @cached_property
     def scale(self) -> float:
         """The upper end of the small bars beside scores: the next tenth above every interval."""
-        ends = [line.row["high"] if not pd.isna(line.row["high"]) else line.top1 for line in (*self.lines, *self.full)]
+        ends = [e.top1 if pd.isna(e.row["high"]) else e.row["high"] for e in (*self.entries, *self.full)]
         return min(1.0, float(np.ceil(max(ends) * 10 + 1e-9)) / 10)
-
-    @property
-    def id(self) -> str:
-        return f"{self.task}.{self.student}.{self.track}"
 
 
 def page_of(record: Record) -> str:
-    """`s/TASK/METHOD@SHA8`: where the page of a record's submission stands."""
+    """`s/TASK/METHOD@SHA8`: the folder of the page of a record's submission."""
     return f"s/{path_of(Path(), record).parents[1].as_posix()}"
 
 
-def class_accuracy(line: Line, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """[K] share of each class's test videos answered right, mean over distillations of means over students; NaN for a class
+def class_accuracy(entry: Entry, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """[K] top-1 accuracy on the test videos of each class: mean over distilled sets of means over students. NaN for a class
     without test videos.
 
     labels: [V] of the test videos in the store's order.
     """
-    of_sets: dict[str, list[np.ndarray]] = defaultdict(list)
-    for one in line.evaluated:
-        of_sets[one.record.submission_sha256].append(one.hits)
-    hits = np.mean([np.mean(of_set, axis=0) for of_set in of_sets.values()], axis=0)
+    hits_by_set: dict[str, list[np.ndarray]] = defaultdict(list)
+    for one in entry.evaluated:
+        hits_by_set[one.record.submission_sha256].append(one.hits)
+    hits = np.mean([np.mean(hits, axis=0) for hits in hits_by_set.values()], axis=0)
     counts = np.bincount(labels, minlength=num_classes)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(labels, weights=hits, minlength=num_classes) / counts)

@@ -1,4 +1,4 @@
-"""How values are written on the pages: numbers, addresses, shades, small bars. Text of strangers goes through `shown`."""
+"""How pages write values: numbers, addresses, shades, small bars. All text of strangers goes through `printable`."""
 
 from __future__ import annotations
 
@@ -10,61 +10,64 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from vddbench.leaderboard.site.entries import Line
+from vddbench.leaderboard.site.entries import Entry
 from vddbench.system.progress import clean
 
+DASH = "–"  # for a value that is not known
 
-def shown(value: object) -> object:
-    """What an expression of a template puts into a page: text without what would turn its direction or hide."""
+
+def printable(value: object) -> object:
+    """The value of a template's expression, without invisible characters and those that reverse the text around them."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def pct(value: float | None, digits: int = 1) -> str:
-    """A share in percent; a dash when it is not known."""
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.{digits}f}".replace("-", "−")
+    """A share as a number of percent."""
+    return DASH if value is None or pd.isna(value) else f"{100 * value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None or pd.isna(value) else f"{100 * value:+.{digits}f}".replace("-", "−")
+    """A difference of shares as a number of points with its sign."""
+    return DASH if value is None or pd.isna(value) else f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
 def mb(value: float) -> str:
-    """Bytes in MB of 10^6."""
+    """Bytes as a number of MB (10^6 bytes)."""
     return f"{value / 1e6:.3f}"
 
 
-def place(row: Mapping[str, Any]) -> str:
-    """` (1–4)`: where the entry comes in 95 % of the draws; empty where that is always its rank."""
+def rank_range(row: Mapping[str, Any]) -> str:
+    """`1–4`: the entry's places in 95 % of the resampled test sets. Empty if it always has its rank."""
     rank, low, high = row["rank"], row["rank_low"], row["rank_high"]
     return "" if pd.isna(rank) or rank == low == high else f"{low:.0f}–{high:.0f}"
 
 
 def link(url: str) -> str:
-    """The address itself when it is https; empty for anything else, whatever let it through."""
+    """The address if it is plain https, else an empty string."""
     return url if re.fullmatch(r"https://[^\s\"'<>\\]{1,500}", url) else ""
 
 
 def heat(value: float, top: float = 1.0) -> str:
-    """Class of a cell's shade, h0 to h10."""
+    """The CSS class of a heat map's cell, h0 to h10."""
     return "" if pd.isna(value) else f"h{min(10, int(np.floor(10 * value / top + 0.5)))}"
 
 
-def interval_svg(line: Line, scale: float) -> Markup:
-    """The score as a dot and its interval as a bar, on a scale that the rows of a table share."""
-    x = [100 * min(1.0, max(0.0, value / scale)) for value in (line.row["low"], line.top1, line.row["high"])]
-    known = not pd.isna(line.row["low"])
-    interval = Markup('<path d="M{} 5H{}"/>').format(f"{x[0]:.0f}", f"{x[2]:.0f}") if known else ""
-    whole = Markup('<svg class="iv" viewBox="-3 0 106 10" aria-hidden="true">{}<circle cx="{}" cy="5" r="3"/></svg>')
-    return whole.format(interval, f"{x[1]:.0f}")
+def interval_svg(entry: Entry, scale: float) -> Markup:
+    """The score as a dot on its interval as a bar. `scale` is the accuracy at the right end."""
+    x = [100 * min(1.0, max(0.0, value / scale)) for value in (entry.row["low"], entry.top1, entry.row["high"])]
+    has_interval = not pd.isna(entry.row["low"])
+    bar = Markup('<path d="M{} 5H{}"/>').format(f"{x[0]:.0f}", f"{x[2]:.0f}") if has_interval else ""
+    svg = Markup('<svg class="iv" viewBox="-3 0 106 10" aria-hidden="true">{}<circle cx="{}" cy="5" r="3"/></svg>')
+    return svg.format(bar, f"{x[1]:.0f}")
 
 
 FILTERS: dict[str, Callable[..., object]] = {  # by their names in the templates
     "pct": pct,
     "signed": signed,
     "mb": mb,
-    "place": place,
+    "rank_range": rank_range,
     "link": link,
     "heat": heat,
     "missing": pd.isna,
-    "svg": Markup,  # for our own charts only
+    "svg": Markup,  # for charts that this package drew
 }

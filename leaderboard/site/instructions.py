@@ -1,4 +1,4 @@
-"""How to make a submission and its records again, as commands, and how to cite it. No torch."""
+"""Commands that reproduce a submission and its records, and a BibTeX entry to cite it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,90 +13,88 @@ from vddbench.records.files import published_path
 from vddbench.records.record import Record
 from vddbench.spec import DatasetSpec, Manifest
 
-PUBLISHED, A_REPO = "published", "ORG/vddbench-results"  # where `vddbench pull` puts its copy; a name for examples
-STRIDE, STEPS = 4, {"1": 500, "5": 500, "10": 1000, "full": 500}  # what `prepare --folder` does when it isn't told
+PULLED = "published"  # the folder that `vddbench pull` writes
+EXAMPLE_REPO = "ORG/vddbench-results"
+MAX_CLASSES = 60  # that a command names
 
 
 def commands(
     evaluated: Sequence[Evaluated], manifest: Manifest | None, spec: DatasetSpec | None, results_repo: str
 ) -> list[tuple[str, str]]:
-    """(what it does, command line), in order. evaluated: of one submission; results_repo: where it is published, or ""."""
-    records = [each.record for each in evaluated]
-    one = records[0]
-    digest = one.store_digest[:16]
-    made = [(f"prepare the data (the store's digest must begin with {digest})", prepare(one.task.dataset, spec))]
-    where = f"submissions/{one.task}/{one.folder}"
+    """(what it does, command line), in order.
+
+    evaluated: the records of one submission. results_repo: where it is published, or "".
+    """
+    records = [one.record for one in evaluated]
+    first = records[0]
+    folder = f"submissions/{first.task}/{first.folder}"
+    dataset = Task.parse(first.task).dataset
+    steps = [(f"prepare the data; the digest it prints begins with {first.store_digest[:16]}", prepare(dataset, spec))]
     if results_repo:
-        first = min(evaluated, key=lambda each: (each.record.student, each.record.seed))
-        place = Path(PUBLISHED, "records", published_path(first.record, first.path.read_bytes())).as_posix()
-        where = f"{PUBLISHED}/sets/{one.submission_sha256[:8]}/{one.task}/{one.folder}"
-        made.append(
-            ("fetch the set and its records", f"vddbench pull --task {one.task} --submissions --results-repo {results_repo}")
-        )
-        made.append(("train one of its students again: does its number come out?", f"vddbench reproduce {place}"))
-    if manifest is not None and (distill := distilling(manifest)):
-        made.append(("what distills such a set", distill))
-    made.append((f"check it: {manifest_line(one)}", f"vddbench check {where}"))
+        lowest = min(evaluated, key=lambda one: (one.record.student, one.record.seed))
+        record_file = Path(PULLED, "records", published_path(lowest.record, lowest.path.read_bytes())).as_posix()
+        folder = f"{PULLED}/sets/{first.submission_sha256[:8]}/{first.task}/{first.folder}"
+        pull = f"vddbench pull --task {first.task} --submissions --results-repo {results_repo}"
+        steps.append(("download the distilled set and its records", pull))
+        steps.append(("train one of its students again and compare the scores", f"vddbench reproduce {record_file}"))
+    if manifest is not None and (distill := distill_command(manifest)):
+        steps.append(("distill such a set yourself", distill))
+    size = f"sha256 {first.submission_sha256[:16]}..., {first.payload_bytes:,} bytes"
+    steps.append((f"check the distilled set: {size}", f"vddbench check {folder}"))
     seeds = max(record.seed for record in records) + 1
     students = ",".join(sorted({record.student for record in records}))
-    made.append(("train and test all its students", f"vddbench evaluate {where} --students {students} --seeds {seeds}"))
-    made.append(("compare", f"vddbench rank --task {one.task}{f' --results {PUBLISHED}/records' if results_repo else ''}"))
-    return made
-
-
-def manifest_line(record: Record) -> str:
-    return f"the payload's sha256 is {record.submission_sha256[:16]}..., {record.payload_bytes:,} bytes"
+    steps.append(("train and test all its students", f"vddbench evaluate {folder} --students {students} --seeds {seeds}"))
+    rank = f"vddbench rank --task {first.task}{f' --results {PULLED}/records' if results_repo else ''}"
+    return [*steps, ("compare it with the other methods", rank)]
 
 
 def prepare(dataset: str, spec: DatasetSpec | None) -> str:
-    """The command that makes the store, as far as its spec tells."""
+    """The command that prepares a dataset, as far as its spec determines it."""
     if dataset in lookup.names("dataset"):
-        procedural = hasattr(lookup.load("dataset", dataset), "render")
-        return f"vddbench prepare {dataset}" + ("" if procedural else " --raw DIR")
+        is_procedural = hasattr(lookup.load("dataset", dataset), "render")
+        return f"vddbench prepare {dataset}" + ("" if is_procedural else " --raw DIR")
     parts = ["vddbench", "prepare", dataset, "--folder", "DIR"]
     if spec is not None:
-        parts += ["--frames", str(spec.frames), "--size", str(spec.size)]
-        if spec.stride != STRIDE:
-            parts += ["--stride", str(spec.stride)]
-        if len(spec.class_names) <= 60:
+        parts += ["--frames", str(spec.frames), "--size", str(spec.size), "--stride", str(spec.stride)]
+        if len(spec.class_names) <= MAX_CLASSES:
             parts += ["--classes", ",".join(spec.class_names)]
-        if spec.student_steps != STEPS:
-            parts += ["--student-steps", str(spec.student_steps["1"])]
+        parts += ["--student-steps", str(spec.student_steps["1"])]
     return shlex.join(parts)
 
 
-def distilling(manifest: Manifest) -> str | None:
-    """The bundled baseline's command, when the manifest reads like one of its sets: `dm`, or `dm_fast` of the preset fast."""
+def distill_command(manifest: Manifest) -> str | None:
+    """The bundled baseline's command, if the manifest looks like one of its sets: `dm`, or `dm_fast` with the preset fast."""
     preset = manifest.config.get("preset")
-    suffix = f"_{preset}" if isinstance(preset, str) and re.fullmatch(r"[a-z]{1,20}", preset) else ""
-    method = manifest.method.removesuffix(suffix) if suffix else manifest.method
+    has_preset = isinstance(preset, str) and re.fullmatch(r"[a-z]{1,20}", preset) is not None
+    suffix = f"_{preset}" if has_preset else ""
+    method = manifest.method.removesuffix(suffix)
     if method not in lookup.names("baseline") or manifest.method != method + suffix:
         return None
-    return f"vddbench distill {method} --task {manifest.task} --seed {manifest.seed}" + (
-        f" --preset {preset}" if suffix else ""
-    )
+    options = f" --preset {preset}" if has_preset else ""
+    return f"vddbench distill {method} --task {manifest.task} --seed {manifest.seed}{options}"
 
 
 def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
-    """An entry for the distilled set with its hash, as safe as text of strangers can be made."""
-    one = min(records, key=lambda record: record.date)
-    title = f"{one.method} on {one.task}, a distilled set"
+    """An entry that names the distilled set by its hash. Authors and links of strangers cannot contain TeX commands."""
+    earliest = min(records, key=lambda record: record.date)
+    title = f"{earliest.method} on {earliest.task}, a distilled set"
     fields = {
-        "title": f"{{{_plain(title)}}}",
-        "author": " and ".join(_plain(author) for author in manifest.authors) if manifest is not None else "",
-        "year": one.date[:4],
-        "howpublished": f"\\url{{{_address(manifest.paper)}}}" if manifest is not None and manifest.paper else "",
-        "note": f"vddbench protocol {_plain(one.protocol)}, sha256 {one.submission_sha256[:16]}",
+        "title": f"{{{_without_tex(title)}}}",
+        "author": " and ".join(_without_tex(author) for author in manifest.authors) if manifest is not None else "",
+        "year": earliest.date[:4],
+        "howpublished": f"\\url{{{_url(manifest.paper)}}}" if manifest is not None and manifest.paper else "",
+        "note": f"vddbench protocol {_without_tex(earliest.protocol)}, sha256 {earliest.submission_sha256[:16]}",
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@misc{{{one.method}_{str(one.task).replace('-', '_')}_{one.submission_sha256[:8]},", *lines, "}"])
+    key = f"{earliest.method}_{earliest.task.replace('-', '_')}_{earliest.submission_sha256[:8]}"
+    return "\n".join([f"@misc{{{key},", *lines, "}"])
 
 
-def _plain(text: str) -> str:
-    """Without what BibTeX and TeX would obey; underscores escaped."""
+def _without_tex(text: str) -> str:
+    """The text without characters that BibTeX and TeX interpret; underscores are escaped."""
     return re.sub(r"[{}\\%$#&~^\"\x00-\x1f]", "", text).replace("_", r"\_")
 
 
-def _address(url: str) -> str:
-    r"""As \url takes it: everything but what would end it, or a comment in a file of BibTeX."""
+def _url(url: str) -> str:
+    r"""The address without characters that would end \url, or start a comment in a BibTeX file."""
     return re.sub(r"[{}\\\s\x00-\x1f]", "", url)

@@ -1,5 +1,8 @@
-"""What a build of the site left in its folder or Space, `built.json`: so that the next build removes pages that are no more,
-makes no preview twice, and shows what it can't make where the payload is not at hand. No torch."""
+"""`built.json`: what a build of the site wrote into a folder or a Space.
+
+The next build uses it to remove pages that no longer exist, to reuse previews whose payload did not change, and to show
+previews of payloads that are not on this machine. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from vddbench.spec import DatasetSpec, Frozen, Sha256
-from vddbench.system.files import replacing
+from vddbench.system.files import parse_json, read_json, replacing
 
-NOTE = "built.json"
-MAX_BYTES = 50_000_000
-PLACE = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
-FILE = re.compile(rf"(?:{PLACE}/)?[a-z0-9]{{1,40}}\.(?:html|webp)")  # what a build may have written, hence remove
+INVENTORY = "built.json"
+MAX_INVENTORY_BYTES = 50_000_000
+PAGE_FOLDER = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
+BUILT_FILE = re.compile(rf"(?:{PAGE_FOLDER}/)?[a-z0-9]{{1,40}}\.(?:html|webp)")  # what a build writes, and may remove
 
 
 class PreviewFile(Frozen):
-    """A preview that was made."""
+    """One preview beside a submission's page."""
 
     file: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
     label: int
@@ -28,14 +31,14 @@ class PreviewFile(Frozen):
 
 
 class Previews(Frozen):
-    """Those of a submission's page, and what they follow from."""
+    """All previews of a submission's page."""
 
-    of: str
-    shown: tuple[PreviewFile, ...]
+    source_digest: str  # of the payload's hash, decoder, dataset spec and preview format: equal digests mean equal previews
+    files: tuple[PreviewFile, ...]
 
 
-class Tensor(Frozen):
-    """A row of the storage table."""
+class TensorSize(Frozen):
+    """A row of the storage table of a submission's page."""
 
     name: str
     dtype: str
@@ -44,54 +47,52 @@ class Tensor(Frozen):
 
 
 class PayloadView(Frozen):
-    """What a payload shows; `missing` says why there are no previews."""
+    """What a submission's page shows of its payload; `missing` says why it has no previews."""
 
-    tensors: tuple[Tensor, ...] = ()
+    tensors: tuple[TensorSize, ...] = ()
     previews: Previews | None = None
     missing: str = ""
 
 
 class Inventory(Frozen):
-    """Paths below the site's folder; what was read of payloads and prepared stores."""
+    """Files below the site's folder, and what was read from payloads and prepared stores to write them."""
 
     files: Annotated[tuple[str, ...], Field(max_length=1_000_000)] = ()
-    pages: dict[str, PayloadView] = Field(default_factory=dict)  # by the page's folder; those with tensors
-    specs: dict[Sha256, DatasetSpec] = Field(default_factory=dict)  # by the store's digest
+    pages: dict[str, PayloadView] = Field(default_factory=dict)  # by the page's folder; only pages that list tensors
+    specs: dict[Sha256, DatasetSpec] = Field(default_factory=dict)  # by the prepared store's digest
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def write(self, folder: Path) -> None:
+        with replacing(folder / INVENTORY) as file:
+            file.write(self.to_bytes())
 
 
-def parsed(text: bytes) -> Inventory | None:
-    """None for what no build wrote."""
+def parse_inventory(data: bytes) -> Inventory | None:
+    """Returns None if no build of this site wrote the data."""
     try:
-        return Inventory.model_validate_json(text) if len(text) <= MAX_BYTES else None
-    except ValidationError:
+        return Inventory.model_validate(parse_json(data, MAX_INVENTORY_BYTES))
+    except ValueError:  # pydantic's ValidationError is one
         return None
 
 
-def read(out: Path) -> Inventory:
-    """Of an earlier build; an empty one where there is none that can be read."""
-    note = out / NOTE
-    if not note.is_file() or note.stat().st_size > MAX_BYTES:
+def read_inventory(folder: Path) -> Inventory:
+    """The inventory of an earlier build. Returns an empty one if the file is missing or unreadable."""
+    try:
+        return Inventory.model_validate(read_json(folder / INVENTORY, MAX_INVENTORY_BYTES))
+    except (OSError, ValueError):
         return Inventory()
-    return parsed(note.read_bytes()) or Inventory()
 
 
-def text_of(built: Inventory) -> bytes:
-    return built.model_dump_json(indent=1).encode() + b"\n"
-
-
-def write(out: Path, built: Inventory) -> None:
-    with replacing(out / NOTE) as file:
-        file.write(text_of(built))
-
-
-def remove(out: Path, files: Iterable[str]) -> None:
-    """Files of an earlier build and the folders that are empty then. Anything that no build writes is left alone."""
+def remove_built_files(folder: Path, files: Iterable[str]) -> None:
+    """Removes files of an earlier build, and folders that become empty. Ignores paths that no build writes."""
     for name in files:
-        if not FILE.fullmatch(name):
+        if not BUILT_FILE.fullmatch(name):
             continue
-        path = out / name
+        path = folder / name
         path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if folder == out or not folder.is_dir() or any(folder.iterdir()):
+        for parent in path.parents:
+            if parent == folder or not parent.is_dir() or any(parent.iterdir()):
                 break
-            folder.rmdir()
+            parent.rmdir()

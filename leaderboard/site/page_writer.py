@@ -1,4 +1,4 @@
-"""Pages on their way to a folder: rendered with what strangers wrote as text, under a policy that lets nothing else run."""
+"""Renders pages and writes them into a folder. Text of strangers stays text, and a content security policy blocks all else."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from vddbench.leaderboard.site import filters, inventory
-from vddbench.spec import DatasetSpec
+from vddbench.leaderboard.site import filters
+from vddbench.leaderboard.site.dataset_specs import DatasetSpecs
+from vddbench.leaderboard.site.inventory import Inventory, PayloadView, read_inventory, remove_built_files
 from vddbench.system.files import replacing
 
 PAGES = Path(__file__).with_name("pages")
 
 
-def without(text: str, roots: Sequence[Path]) -> str:
-    """A message without where folders lie on this machine: pages are for others."""
+def without_folders(text: str, roots: Sequence[Path]) -> str:
+    """The text without paths of this machine, because pages are for others."""
     for root in roots:
         for prefix in (str(root.resolve()), str(root)):
             if prefix not in {".", "/"}:
@@ -29,39 +30,37 @@ def without(text: str, roots: Sequence[Path]) -> str:
 
 
 @dataclass
-class Site:
-    """Pages on their way to a folder."""
+class PageWriter:
+    """One build of the site into the folder `out`."""
 
     out: Path
-    newest: str  # date of the newest record: the same records make the same pages on any day
-    hidden: Sequence[Path] = ()  # folders whose place on this machine is nobody's business
-    there: inventory.Inventory | None = None  # what is shown where it will be published; None: it stays here
-    results_repo: str = ""  # where its records are published; "": they are not
+    newest: str  # date of the newest record; pages show no other date, so the same records make the same pages on any day
+    hidden: Sequence[Path] = ()  # folders whose paths must not appear on a page
+    published: Inventory | None = None  # of the Space that the site will replace; None: the site is not published
+    results_repo: str = ""  # where the records are published; "": nowhere
     written: set[str] = field(default_factory=set)  # paths below `out`
-    pages: dict[str, inventory.PayloadView] = field(default_factory=dict)  # by page; those with tensors
-    specs: dict[str, DatasetSpec] = field(default_factory=dict)  # by the store's digest
+    views: dict[str, PayloadView] = field(default_factory=dict)  # by page; only pages that list tensors
 
     def __post_init__(self) -> None:
-        self.before = inventory.read(self.out)
-        loader = jinja2.FileSystemLoader(PAGES)
+        self.previous = read_inventory(self.out)
+        self.specs = DatasetSpecs(self.published)
         self.jinja = jinja2.Environment(
-            loader=loader,
+            loader=jinja2.FileSystemLoader(PAGES),
             autoescape=True,
-            finalize=filters.shown,
+            finalize=filters.printable,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
         self.jinja.filters |= filters.FILTERS
         self.jinja.globals["interval_svg"] = filters.interval_svg
-        self.css = (PAGES / "board.css").read_text()
-        self.script = (PAGES / "board.js").read_text()
-        self.theme = (PAGES / "theme.js").read_text()
+        self.css, self.script, self.theme = ((PAGES / name).read_text() for name in ("board.css", "board.js", "theme.js"))
 
     def page(self, path: str, template: str, **content: Any) -> Path:
         """Renders one page and writes it."""
         policy = (
-            f"default-src 'none'; style-src {_hash(self.css)}; script-src {_hash(self.theme)} {_hash(self.script)}; "
+            f"default-src 'none'; style-src {_policy_hash(self.css)}; "
+            f"script-src {_policy_hash(self.theme)} {_policy_hash(self.script)}; "
             "img-src 'self' file: data:; base-uri 'none'; form-action 'none'"
         )
         text = self.jinja.get_template(f"{template}.html.j2").render(
@@ -78,17 +77,17 @@ class Site:
         self.written.add(path)
         return target
 
-    def without(self, line: str, more: Sequence[Path] = ()) -> str:
-        return without(line, (*more, *self.hidden))
+    def without_folders(self, text: str, *more: Path) -> str:
+        return without_folders(text, (*more, *self.hidden))
 
-    def finish(self) -> inventory.Inventory:
-        """Removes what an earlier build wrote and this one didn't, then says what this one wrote."""
-        done = inventory.Inventory(files=tuple(sorted(self.written)), pages=self.pages, specs=self.specs)
-        inventory.remove(self.out, set(self.before.files) - self.written)
-        inventory.write(self.out, done)
-        return done
+    def finish(self) -> Inventory:
+        """Removes files of the previous build that this one did not write, and writes the new inventory."""
+        inventory = Inventory(files=tuple(sorted(self.written)), pages=self.views, specs=self.specs.exact)
+        remove_built_files(self.out, set(self.previous.files) - self.written)
+        inventory.write(self.out)
+        return inventory
 
 
-def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
+def _policy_hash(text: str) -> str:
+    """How a content security policy names an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

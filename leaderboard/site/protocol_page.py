@@ -1,64 +1,79 @@
-"""What the protocol fixes and why, generated from the frozen object and the students' recipes."""
+"""Rows of the protocol page: what the protocol fixes and why, from the protocol object and the students' recipes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vddbench import lookup
 from vddbench.protocol import V1, ProtocolV1
 from vddbench.spec import Recipe
 
-WHY = {  # of every field of the protocol; tests hold the two together
-    "name": "Any change that can move a score raises it; tables never mix protocols.",
-    "ipcs": "The budgets of the field: clips a class that uint8 clips of full size would fill.",
-    "budget": "Counted over every tensor: float32 pixels, soft labels and decoder weights used to be free.",
-    "normalisation_mean": "Fixed: statistics of class-sorted test batches leak the label.",
-    "normalisation_std": "Fixed, for the same reason.",
-    "batch": "A fixed number of steps of this many clips: more clips may buy diversity, never more training.",
-    "loss": "One loss for every method; soft labels are a track of their own.",
-    "augmentation": "What is learned must come from the distilled set.",
-    "read_out": "Released code picks the best of many looks at the test set; here there is one look.",
-    "test_views": "The same clips of every test video, evenly spaced: random ones at every look make scores noise.",
-    "test_precision": "A score must not depend on order or batch size.",
-    "init": "Seeds are 0, 1, 2, ...; elsewhere they came from the clock.",
-    "default_seeds": "Fewer than 3 trained students are shown, and not ranked.",
+WHY = {  # by field of the protocol; a test checks that none is missing
+    "name": "Any change that can move a score gives the protocol a new name. Tables never mix protocols.",
+    "ipcs": "The budgets of the literature: a set may take as many bytes as this many uncompressed clips per class.",
+    "budget": "Every tensor counts. Elsewhere, float32 pixels, soft labels and decoder weights were often free.",
+    "normalisation_mean": "Constants: statistics of test batches that are sorted by class would reveal the labels.",
+    "normalisation_std": "Constants, for the same reason.",
+    "batch": "The number of steps is fixed too: more clips can add variety, but never more training.",
+    "loss": "The same for every method. Sets with soft labels are ranked in tables of their own.",
+    "augmentation": "All that a student learns must come from the distilled set.",
+    "read_out": "Released code often reports the best of many evaluations on the test set. Here there is one evaluation.",
+    "test_views": "The same evenly spaced clips of every test video. Random clips would add noise to every score.",
+    "test_precision": "A score must not depend on the order or the batch size of the test videos.",
+    "init": "Seeds are 0, 1, 2, ...; code that takes them from the clock cannot be repeated.",
+    "default_seeds": "Trained students per distilled set. Entries with fewer than 3 are shown but not ranked.",
 }
 ALSO_FIXED = (
     (
         "data",
-        "Pinned videos, decoded once into a store that every record names by its digest; tables mix decoder versions only.",
+        "A pinned list of videos, decoded once into a “prepared store”. Every record names its store by a digest; a table mixes "
+        "only stores that differ in nothing but the decoder's version.",
     ),
-    ("validation", "A part of train, apart by group where there are groups. Nothing may be chosen on test videos."),
-    ("collapsed students", "Count as wrong on every video and are flagged. Dropping failed seeds would flatter."),
+    (
+        "validation",
+        "A part of the training videos; whole scenes or persons where the dataset names them. Nothing may be chosen on test "
+        "videos.",
+    ),
+    (
+        "collapsed students",
+        "A student whose training diverged counts as wrong on every test video, and its entry is flagged. Leaving it out would "
+        "raise the score.",
+    ),
     (
         "predictions",
-        "Every answer on every test video is kept; headlines are recomputed from them and refused when they differ.",
+        "Every record keeps its student's answer to every test video. Scores are recomputed from these answers, and a record "
+        "that states another score is refused.",
     ),
-    ("tracks", "Hard labels and soft labels are ranked apart; data from outside the train split is flagged."),
+    (
+        "tracks",
+        "Sets with hard and with soft labels are ranked in separate tables. Entries that used data from outside the training "
+        "split are flagged.",
+    ),
 )
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """One row of the page."""
+class ProtocolRow:
+    """A field of the protocol, its value, and the reason for it."""
 
     name: str
     value: str
     why: str
 
 
-def protocol_rows(protocol: ProtocolV1 = V1) -> list[Fixed]:
+def protocol_rows(protocol: ProtocolV1 = V1) -> list[ProtocolRow]:
     """A row for every field."""
-    return [Fixed(name.replace("_", " "), _shown(value), WHY[name]) for name, value in protocol.model_dump().items()]
+    return [ProtocolRow(name.replace("_", " "), _as_text(value), WHY[name]) for name, value in protocol.model_dump().items()]
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 
 @dataclass(frozen=True)
-class Student:
-    """A network and how it is trained."""
+class StudentRow:
+    """A student network and its training recipe."""
 
     name: str
     what: str  # first line of its file
@@ -67,14 +82,12 @@ class Student:
     bf16: bool
 
 
-def students() -> list[Student]:
-    """Every student of the package. Imports torch."""
-    from vddbench import lookup
-
-    found = []
+def students() -> list[StudentRow]:
+    """Every student that has a file here. Imports torch."""
+    rows = []
     for name in lookup.names("student"):
         module = lookup.load("student", name)
         recipe: Recipe = module.RECIPE
-        what = (module.__doc__ or "").strip().splitlines()[0]
-        found.append(Student(name, what, recipe, V1.hash(recipe), bool(getattr(module, "BF16", False))))
-    return found
+        what = (module.__doc__ or "").strip().partition("\n")[0]
+        rows.append(StudentRow(name, what, recipe, V1.hash(recipe), bool(getattr(module, "BF16", False))))
+    return rows

@@ -1,4 +1,4 @@
-"""The parts of a task's section that are computed: facts, charts, heat maps of classes and of students. No torch."""
+"""The section of a task on the front page: facts, charts, heat maps of classes and of students. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,140 +11,143 @@ import pandas as pd
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.power import note
 from vddbench.leaderboard.site import charts
-from vddbench.leaderboard.site.entries import Line, Table, class_accuracy
+from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
 
-MAX_HEAT_LINES = 14  # rows of the map of classes, best first
-MAX_TRANSFER_LINES = 60
-MAX_PAIRED = 200  # lines of a table
+MAX_HEAT_ROWS = 14  # of the map of classes, best first
+MAX_TRANSFER_ROWS = 60
+MAX_PAIRED = 200  # entries of a table whose differences are compared in pairs
 
 
 @dataclass(frozen=True)
 class HeatRow:
-    """A line of a heat map: shares in [0, 1], NaN where nothing was measured."""
+    """An entry's row of a heat map: accuracies in [0, 1], NaN where nothing was measured."""
 
-    line: Line
+    entry: Entry
     values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Heat:
-    """A heat map as a table: a method a row."""
+class HeatMap:
+    """A table of shaded cells with a method in each row."""
 
     columns: tuple[str, ...]
     rows: tuple[HeatRow, ...]
-    hidden: int  # lines left out
+    num_hidden: int  # rows left out
 
 
 @dataclass(frozen=True)
-class TableView:
-    """A ranked table with what is drawn from it."""
+class TableSection:
+    """A ranked table and its charts."""
 
     table: Table
     bytes_chart: str
-    seeds_chart: str
-    classes: Heat
-    note: str  # what can't be told apart here
+    students_chart: str
+    classes: HeatMap
+    resolution: str  # a sentence: which difference the table can detect
 
     @property
-    def dotted(self) -> int:
-        """Lines of the chart of students, beside `full`."""
-        return min(len(self.table.lines), charts.MAX_DOTTED)
+    def num_charted(self) -> int:
+        """Entries in the chart of students, without `full`."""
+        return min(len(self.table.entries), charts.MAX_STUDENT_ROWS)
 
 
 @dataclass(frozen=True)
-class TaskView:
-    """A section of the board."""
+class TaskSection:
+    """All that the front page shows of a task."""
 
     task: Task
-    tables: tuple[TableView, ...]
+    about: str
+    tables: tuple[TableSection, ...]
     facts: tuple[tuple[str, str], ...]
-    transfer: Mapping[str, Heat]  # by track
+    transfer: Mapping[str, HeatMap]  # by track
     reported: tuple[dict[str, object], ...]
 
     @property
     def name(self) -> str:
         return str(self.task)
 
-    @property
-    def students(self) -> list[str]:
-        return sorted({view.table.student for view in self.tables})
 
-    @property
-    def tracks(self) -> list[str]:
-        return sorted({view.table.track for view in self.tables})
-
-
-def task_view(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskView:
+def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskSection:
     task = Task.parse(name)
-    views = tuple(
-        TableView(table, charts.bytes_chart(table), charts.seeds_chart(table), class_heat(table, spec), not_told(table))
+    sections = tuple(
+        TableSection(
+            table, charts.bytes_chart(table), charts.students_chart(table), class_map(table, spec), resolution(table)
+        )
         for table in tables
     )
-    return TaskView(task, views, facts(task, tables[0], spec), transfers(tables), paper_rows(task))
+    return TaskSection(task, about(task), sections, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))
 
 
-def facts(task: Task, table: Table, spec: DatasetSpec | None) -> tuple[tuple[str, str], ...]:
-    """What every entry of the task shares, from a record and, where it is at hand, the dataset's spec."""
-    one = table.lines[0].evaluated[0].record
-    found = [
-        ("classes", f"{one.num_classes}"),
-        ("test videos", f"{one.num_test:,}"),
-        ("chance, 1/classes", f"{100 / one.num_classes:.1f} %"),
-        ("budget", f"{one.budget_bytes:,} bytes" if one.budget_bytes else "none"),
-        ("student steps", f"{one.student_steps:,}"),
-    ]
-    if spec is not None:
-        found.insert(2, ("clips", f"{spec.frames} frames of {spec.size} x {spec.size}"))
-    return (*found, ("protocol", one.protocol), ("prepared store", one.store_digest[:8]))
+def about(task: Task) -> str:
+    """What the task's name means."""
+    if task.ipc is None:
+        return f"Dataset {task.dataset} without a budget: students are trained on the real training videos."
+    clips = f"{task.ipc} uncompressed {'clip' if task.ipc == 1 else 'clips'}"
+    return f"Dataset {task.dataset}; a distilled set may take as many bytes as {clips} per class."
 
 
-def not_told(table: Table) -> str:
-    """Which differences its students and test videos are too few for; every pair of entries is looked at."""
-    if len(table.lines) > MAX_PAIRED:
+def facts(table: Table, spec: DatasetSpec | None) -> tuple[tuple[str, str], ...]:
+    """What all entries of a task share, from a record and, if available, the dataset's spec."""
+    record = table.entries[0].evaluated[0].record
+    clips = [] if spec is None else [("clips", f"{spec.frames} frames of {spec.size} × {spec.size} pixels")]
+    return (
+        ("classes", f"{record.num_classes}"),
+        ("test videos", f"{record.num_test:,}"),
+        *clips,
+        ("accuracy of guessing", f"{100 / record.num_classes:.1f} %"),
+        ("budget", f"{record.budget_bytes:,} bytes" if record.budget_bytes else "none"),
+        ("training steps", f"{record.student_steps:,}"),
+        ("protocol", record.protocol),
+        ("prepared data", record.store_digest[:8]),
+    )
+
+
+def resolution(table: Table) -> str:
+    """Which differences the students and test videos of a table can detect. Empty for very long tables."""
+    if len(table.entries) > MAX_PAIRED:
         return ""
-    return note([one for line in table.lines for one in line.evaluated], [line.row["seeds"] for line in table.ranked])
+    return note([one for entry in table.entries for one in entry.evaluated], [entry.row["seeds"] for entry in table.ranked])
 
 
-def class_heat(table: Table, spec: DatasetSpec | None) -> Heat:
-    """Method x class, of the best lines and `full`."""
-    lines = [*table.lines[:MAX_HEAT_LINES], *table.full]
-    one = lines[0].evaluated[0]
-    num_classes = one.record.num_classes
-    labels = one.labels
+def class_map(table: Table, spec: DatasetSpec | None) -> HeatMap:
+    """Accuracy of the best entries and of `full` on each class."""
+    entries = [*table.entries[:MAX_HEAT_ROWS], *table.full]
+    first = entries[0].evaluated[0]
+    num_classes = first.record.num_classes
     names = spec.class_names if spec is not None else tuple(str(label) for label in range(num_classes))
-    rows = tuple(HeatRow(line, tuple(class_accuracy(line, labels, num_classes).tolist())) for line in lines)
-    return Heat(names, rows, max(0, len(table.lines) - MAX_HEAT_LINES))
+    rows = tuple(HeatRow(entry, tuple(class_accuracy(entry, first.labels, num_classes).tolist())) for entry in entries)
+    return HeatMap(names, rows, max(0, len(table.entries) - MAX_HEAT_ROWS))
 
 
-def transfers(tables: Sequence[Table]) -> dict[str, Heat]:
-    """Method x student of each track with several students; a method by its best score, best first."""
-    found = {}
+def transfer_maps(tables: Sequence[Table]) -> dict[str, HeatMap]:
+    """Accuracy of every method with every student, for tracks with several students; methods by their best score."""
+    maps = {}
     for track in sorted({table.track for table in tables}):
         of_track = [table for table in tables if table.track == track]
         students = tuple(table.student for table in of_track)
-        scores: dict[str, dict[str, Line]] = {}
+        methods: dict[str, dict[str, Entry]] = {}
         for table in of_track:
-            for line in table.lines:  # of two payloads of one name, the better one
-                scores.setdefault(line.method, {}).setdefault(table.student, line)
+            for entry in table.entries:  # if two payloads have one name, the better one comes first
+                methods.setdefault(entry.method, {}).setdefault(table.student, entry)
         if len(students) < 2:
             continue
-        ordered = sorted(scores.values(), key=lambda row: -max(line.top1 for line in row.values()))
+        ordered = sorted(methods.values(), key=lambda row: -max(entry.top1 for entry in row.values()))
         rows = tuple(
             HeatRow(next(iter(row.values())), tuple(row[s].top1 if s in row else np.nan for s in students)) for row in ordered
         )
-        found[track] = Heat(students, rows[:MAX_TRANSFER_LINES], max(0, len(rows) - MAX_TRANSFER_LINES))
-    return found
+        maps[track] = HeatMap(students, rows[:MAX_TRANSFER_ROWS], max(0, len(rows) - MAX_TRANSFER_ROWS))
+    return maps
 
 
 def paper_rows(task: Task) -> tuple[dict[str, object], ...]:
-    """What papers report for the task, best first; None where a paper says nothing."""
+    """What papers report for the task, best first; None for values that a paper does not give."""
     rows = reported.reported(task).to_dict("records")
     return tuple({str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows)
 
 
 def only_reported(measured: Sequence[str]) -> list[tuple[str, tuple[dict[str, object], ...]]]:
-    """(task, rows) of tasks that papers report on and no record is of."""
+    """(task, rows) of tasks that papers report but that have no records here."""
     rows = pd.read_csv(reported.FILE)
     rows = rows[rows["top1_mean"].notna() & rows["ipc"].notna()]
     tasks = sorted({(str(row["dataset"]), int(row["ipc"])) for row in rows.to_dict("records")})
