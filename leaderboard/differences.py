@@ -11,7 +11,7 @@ from tabulate import tabulate
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.paired import Difference, Pair, pairs
 from vddbench.leaderboard.rank import MIN_SEEDS
-from vddbench.leaderboard.site import local_submissions
+from vddbench.leaderboard.site.dataset_specs import bundled_spec, prepared_spec
 from vddbench.spec import Manifest
 from vddbench.submissions.manifest import read_manifest
 from vddbench.system.progress import clean
@@ -65,9 +65,7 @@ def counted(n: int, what: str) -> str:
 def per_class(pair: Pair, first: str, second: str) -> str:
     """The classes that differ most, with intervals of their own: of many classes one in twenty leaves 0 out by luck."""
     table = pair.per_class()
-    spec = local_submissions.prepared(pair.first[0]) or local_submissions.bundled(
-        pair.first[0]
-    )  # of the store that both were evaluated on
+    spec = prepared_spec(pair.first[0]) or bundled_spec(pair.first[0])  # of the store that both were evaluated on
     order = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
     lines = []
     for row in table.loc[order.sort_values()].to_dict("records"):

@@ -1,4 +1,4 @@
-"""What the published repositories say of themselves: README.md of the results repo and of the Space, eval.yaml. No torch."""
+"""Texts for visitors of the Hub: README.md of the results repo and of the Space, eval.yaml."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from vddbench.spec import PROTOCOL
 TOP_ROWS = 10  # of each table; the parquet has them all
 MAX_TABLES = 30
 DEFAULT = "leaderboard.parquet"
-MARK = "vddbench-results"  # a tag: `publish` replaces tables and README only where it stands
-SAYS = {
-    "leaderboard.parquet": "a row for each entry: rank, rank interval, score and its interval, bytes, who ran it again",
-    "aggregate.parquet": "all tables of a student in one: the mean share of the gap from `random` to `full` that is closed",
+MARK = "vddbench-results"  # a tag in README.md: `publish` replaces tables and README only in a repo that has it
+TABLE_DESCRIPTIONS = {
+    "leaderboard.parquet": "a row for each entry: rank and its range, score and its interval, bytes, who ran it again",
+    "aggregate.parquet": "all tables of a student network combined: the mean share of the gap from `random` to `full` that is "
+    "closed",
     "records.parquet": "a row for each record: one student, trained once on one distilled set",
-    "reported.parquet": "what papers report, with sources; other students, tests and choices, never ranked",
+    "reported.parquet": "what papers report, with sources: other students, tests and choices, never ranked",
 }
 
 
 def results_card(board: Board, names: Sequence[str], repo_id: str, space_id: str, space_url: str) -> str:
-    """README.md of the results repo. `names`: files of tables/; a config each, the leaderboard is the default."""
+    """README.md of the results repo. Every file of tables/ in `names` becomes a config of the dataset."""
     tags = [f"- {tag}" for tag in (MARK, "leaderboard", "dataset-distillation", "video")]
     front = ["---", "pretty_name: vddbench results", "tags:", *tags, "configs:"]
     for name in names:
         front += [f"- config_name: {name.removesuffix('.parquet')}", *(["  default: true"] if name == DEFAULT else [])]
         front += ["  data_files:", "  - split: train", f"    path: tables/{name}"]
-    told = "\n".join(f"| `{name.removesuffix('.parquet')}` | {SAYS[name]} |" for name in names)
+    descriptions = "\n".join(f"| `{name.removesuffix('.parquet')}` | {TABLE_DESCRIPTIONS[name]} |" for name in names)
     newest = max(one.record.date for one in board.evaluated)[:10]
     return (
         "\n".join(front)
@@ -40,9 +41,10 @@ def results_card(board: Board, names: Sequence[str], repo_id: str, space_id: str
 
 # vddbench results
 
-Records of distilled video datasets, each of one student trained on one of them, and the tables made of them:
-{len(board.evaluated)} records that count, the newest of {newest}, protocol {PROTOCOL}. The board with charts and previews:
-[{space_id}]({space_url}).
+How good are distilled video datasets? A distilled set is a small set of training clips that replaces a whole video dataset. A
+record is the result of one student network that was trained on one distilled set alone. This repository contains
+{len(board.evaluated)} records that count (protocol {PROTOCOL}, the newest of {newest}) and the tables computed from them. The
+board with charts and previews: [{space_id}]({space_url}).
 
 ```python
 import datasets
@@ -51,15 +53,15 @@ datasets.load_dataset("{repo_id}")  # the leaderboard
 datasets.load_dataset("{repo_id}", "records")
 ```
 
-| config | |
+| config | contents |
 |---|---|
-{told}
+{descriptions}
 
-Ranks are honest: entries that the records don't tell apart share one, and the interval beside it says where an entry comes in
-95 % of the draws. `records/` contains every record with its predictions, never changed. A record with the field `by` is a
-re-run: by a maintainer (`MAINTAINERS` lists them) it verifies the entry, by anybody else it reproduces it. `submissions/`
-contains the manifests of the distilled sets. `vddbench pull` fetches all of it,
-`vddbench submit` adds to it by a pull request.
+Entries that do not differ significantly share a rank. The range beside a rank covers the entry's place in 95 % of resampled
+test sets. `records/` contains every record with its student's answer to every test video, and is only ever added to. A record
+with the field `by` is a re-run: by a maintainer (`MAINTAINERS` lists them) it verifies the entry, by anybody else it reproduces
+it. `submissions/` contains the manifests of the distilled sets. `vddbench pull` downloads all of this, `vddbench submit` adds
+to it by a pull request.
 
 ## The best of each table
 
@@ -71,9 +73,9 @@ contains the manifests of the distilled sets. `vddbench pull` fetches all of it,
 def best(board: Board) -> str:
     """The first rows of each table, as Markdown."""
     rows = board.rows.groupby(TABLE, sort=False).head(TOP_ROWS)
-    drawn = [f"### {title}\n\n{text}" for title, text in tables(pd.DataFrame(rows), "github")]
-    more = [f"... and {len(drawn) - MAX_TABLES} more tables in `tables/leaderboard.parquet`"] if len(drawn) > MAX_TABLES else []
-    return "\n\n".join([*drawn[:MAX_TABLES], *more])
+    parts = [f"### {title}\n\n{text}" for title, text in tables(pd.DataFrame(rows), "github")]
+    more = [f"... and {len(parts) - MAX_TABLES} more tables in `tables/leaderboard.parquet`"] if len(parts) > MAX_TABLES else []
+    return "\n\n".join([*parts[:MAX_TABLES], *more])
 
 
 def space_card(results_id: str) -> str:
@@ -89,16 +91,16 @@ tags:
 - leaderboard
 datasets:
 - {results_id}
-short_description: Honest ranks of distilled video datasets
+short_description: Distilled video datasets, ranked
 ---
 
-The board of [vddbench](https://huggingface.co/datasets/{results_id}), the referee for video dataset distillation. One static
-page, made by `vddbench publish` from the records of that repository.
+The board of vddbench, the referee for video dataset distillation: static pages that `vddbench publish` makes from the records
+in [{results_id}](https://huggingface.co/datasets/{results_id}).
 """
 
 
 def eval_yaml(board: Board) -> str:
-    """The Hub's description of a benchmark. It is allowed for listed benchmarks only, which is why pushing it is a choice."""
+    """The Hub's description of a benchmark. Optional, because the Hub accepts it only from benchmarks on its list."""
     tasks = sorted({str(one.record.task) for one in board.evaluated})
     lines = [
         "name: vddbench",

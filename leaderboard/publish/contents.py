@@ -1,104 +1,121 @@
-"""Tables, cards and the board, made of exactly the records and manifests that a results repo contains. No torch."""
+"""Tables, cards and the board, generated from the records and manifests of a results repo."""
 
 from __future__ import annotations
 
-import fcntl
+import os
+import shutil
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish import cards, parquet
 from vddbench.leaderboard.publish.destination import CARD, EVAL, TABLES, Destination
-from vddbench.leaderboard.publish.local_files import tree_of
 from vddbench.leaderboard.reruns import MAINTAINERS
-from vddbench.leaderboard.site import inventory, local_submissions
 from vddbench.leaderboard.site.board import Board, board_of
+from vddbench.leaderboard.site.inventory import Inventory
+from vddbench.leaderboard.site.local_submissions import find_submissions
 from vddbench.records.files import PREDICTIONS
 from vddbench.submissions.manifest import MANIFEST
+from vddbench.system.locks import locked
 from vddbench.system.progress import say
+
+ABANDONED_SECONDS = 86_400  # a temporary folder older than this belongs to a killed process
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Contents by path in the two repos; the note of the board may have files beside them that are in the Space already."""
+    """Generated files of the two repos, by path."""
 
     tables: Mapping[str, hub.Content]
     board: Mapping[str, hub.Content]
-    note: inventory.Inventory
+    inventory: Inventory  # of the board; it may list files that only the Space has
 
 
 @contextmanager
-def made_from(
-    target: Destination,
+def generated(
+    destination: Destination,
     files: Mapping[str, Path],
     submissions: Sequence[Path],
-    there: inventory.Inventory | None = None,
+    published: Inventory | None = None,
     maintainers: Collection[str] = (),
 ) -> Iterator[Contents]:
-    """there: the note of the board that is published. maintainers: user names, see `reruns`. The records are ranked once, for
-    tables and board alike."""
-    with tree_of(files, target.cache) as tree, _alone(target.cache / "site") as out:
+    """Tables and board of a results repo with these files. The records are ranked once, for both.
+
+    submissions: folders that may have payloads. published: the inventory of the Space as it is now. maintainers: user names,
+    see `reruns`. The contents' files exist until the block ends.
+    """
+    site_folder = destination.cache / "site"  # keeps previews for the next time
+    lock = locked(site_folder.with_suffix(".lock"), on_wait=lambda: say("another process publishes from here; waiting for it"))
+    with linked_tree(files, destination.cache) as tree, lock:
         records = tree / mirror.RECORDS
         say(f"ranking {sum(path.endswith(PREDICTIONS) for path in files)} records")
         board = board_of([records], maintainers)
         for line in board.left_out:
             say(f"left out: {line.replace(f'{tree}/', '')}")
-        sets = fetched_sets(target.cache, files) if target.with_sets else []
-        pages, note = site_files(target, board, tree, [*submissions, *sets], out, there or inventory.Inventory())
-        pages[CARD] = cards.space_card(target.results.id).encode()
-        made = table_files(target, board, records)
+        sets = downloaded_sets(destination.cache, files) if destination.with_sets else []
+        pages, inventory = site_files(destination, board, tree, [*submissions, *sets], site_folder, published or Inventory())
+        pages[CARD] = cards.space_card(destination.results.id).encode()
+        tables = table_files(destination, board, records)
         if maintainers:
-            made[MAINTAINERS] = "".join(f"{name}\n" for name in sorted(maintainers)).encode()
-        yield Contents(made, pages, note)
+            tables[MAINTAINERS] = "".join(f"{name}\n" for name in sorted(maintainers)).encode()
+        yield Contents(tables, pages, inventory)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """The folder that the board is built in, where previews are kept for the next time; one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process publishes from here; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+def linked_tree(files: Mapping[str, Path], parent: Path) -> Iterator[Path]:
+    """A temporary folder of exactly these files, as hard links if the file system supports them."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(".tree.*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=".tree.", dir=parent) as name:
+        for path, file in files.items():
+            target = Path(name, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.resolve(), target)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(file, target)
+        yield Path(name)
 
 
-def fetched_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
+def downloaded_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
     """Folders of submissions with the payloads that published manifests point to."""
     from vddbench.leaderboard.exchange import payload_download
 
-    found, _ = local_submissions.find([cache / mirror.SUBMISSIONS])
-    pointing = [each.folder / MANIFEST for each in found.values() if each.manifest.payload is not None]
+    submissions, _ = find_submissions([cache / mirror.SUBMISSIONS])
+    pointing = [s.folder / MANIFEST for s in submissions.values() if s.manifest.payload is not None]
     payload_download.fetch_all(cache, sorted({path.relative_to(cache).as_posix() for path in pointing} & set(paths)))
     return sorted((cache / payload_download.SETS).glob("*"))
 
 
-def table_files(target: Destination, board: Board, records: Path) -> dict[str, hub.Content]:
-    made = parquet.tables(board, records)
-    card = cards.results_card(board, list(made), target.results.id, target.space.id, target.space.url)
-    files: dict[str, hub.Content] = {f"{TABLES}/{name}": data for name, data in made.items()}
+def table_files(destination: Destination, board: Board, records: Path) -> dict[str, hub.Content]:
+    """README and tables of the results repo."""
+    tables = parquet.tables(board, records)
+    card = cards.results_card(board, list(tables), destination.results.id, destination.space.id, destination.space.url)
+    files: dict[str, hub.Content] = {f"{TABLES}/{name}": data for name, data in tables.items()}
     files[CARD] = card.encode()
-    if target.with_eval:
+    if destination.with_eval:
         files[EVAL] = cards.eval_yaml(board).encode()
     return files
 
 
 def site_files(
-    target: Destination, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: inventory.Inventory
-) -> tuple[dict[str, hub.Content], inventory.Inventory]:
-    """(files of the board that are made here, the note of all its files). tree: a copy of the results repo."""
-    from vddbench.leaderboard.site import build as site
+    destination: Destination, board: Board, tree: Path, payloads: Sequence[Path], out: Path, published: Inventory
+) -> tuple[dict[str, hub.Content], Inventory]:
+    """The files of the board that were made here, and the inventory of all its files. tree: a copy of the results repo."""
+    from vddbench.leaderboard.site.build import build_published
 
-    note = site.build_published(board, tree, payloads, out, there, target.results.id)
-    stay = {
-        f"{page}/{each.file}"
-        for page, looked in note.pages.items()
-        if looked.previews is not None and page in there.pages and looked.previews == there.pages[page].previews
-        for each in looked.previews.shown
+    inventory = build_published(board, tree, payloads, out, published, destination.results.id)
+    unchanged = {
+        f"{page}/{preview.file}"
+        for page, view in inventory.pages.items()
+        if view.previews is not None and page in published.pages and view.previews == published.pages[page].previews
+        for preview in view.previews.files
     }
-    return {path: out / path for path in note.files if path not in stay}, note
+    return {path: out / path for path in inventory.files if path not in unchanged}, inventory

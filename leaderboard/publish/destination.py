@@ -1,4 +1,7 @@
-"""Where to publish, and whether it is ours: what somebody else has put there is neither replaced nor deleted. No torch."""
+"""The two repositories to publish to, and the check that they are new or were written by `publish`.
+
+Nothing that somebody else put there is ever replaced or deleted.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,27 @@ import yaml
 
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.publish.cards import MARK, SAYS
+from vddbench.leaderboard.publish.cards import MARK, TABLE_DESCRIPTIONS
 from vddbench.leaderboard.reruns import MAINTAINERS
-from vddbench.leaderboard.site import inventory
+from vddbench.leaderboard.site.inventory import INVENTORY, MAX_INVENTORY_BYTES, Inventory, parse_inventory
 from vddbench.system.home import home
 
 CARD, EVAL, TABLES = "README.md", "eval.yaml", "tables"
-TABLE_FILES = [f"{TABLES}/{name}" for name in SAYS]
-GIT = ".gitattributes"  # the Hub's
-NEW = {GIT, CARD, "index.html", "style.css"}  # what the Hub puts into a new repo; the last two into a static Space
+TABLE_FILES = [f"{TABLES}/{name}" for name in TABLE_DESCRIPTIONS]
+GIT_ATTRIBUTES = ".gitattributes"  # the Hub writes it
+HUB_FILES = {GIT_ATTRIBUTES, CARD, "index.html", "style.css"}  # in a repo that the Hub just made; the last two in a Space
 MAX_CARD_BYTES = 10_000_000
-NAMED = 3  # files in a message
+MAX_NAMED = 3  # files in a message
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Two repos, or two folders below the one of `--local`."""
+    """Two repos on the Hub; with `--local`, two folders."""
 
     results: hub.Repo
     space: hub.Repo
-    with_eval: bool = False  # also eval.yaml, which the Hub takes from benchmarks on its list only
-    with_sets: bool = False  # fetch the distilled sets that are published, so that the board shows their clips
+    with_eval: bool = False  # also eval.yaml, which the Hub accepts only from benchmarks on its list
+    with_sets: bool = False  # download the published distilled sets, so that the board shows previews of their clips
 
     @property
     def cache(self) -> Path:
@@ -38,43 +41,43 @@ class Destination:
         return home() / "hub" / self.results.id.replace("/", "--")
 
 
-def check_results(repo: hub.Repo, there: hub.Listing) -> None:
-    """Raises ValueError unless the repo is new, holds records alone, or has a README that `publish` wrote."""
-    others = [path for path in there.files if path not in {GIT, MAINTAINERS} and mirror.most_bytes(path) is None]
-    if not others or _is_new(repo, there):
+def check_results(repo: hub.Repo, listing: hub.Listing) -> None:
+    """Raises ValueError unless the repo is new, contains only records, or has a README that `publish` wrote."""
+    others = [path for path in listing.files if path not in {GIT_ATTRIBUTES, MAINTAINERS} and mirror.most_bytes(path) is None]
+    if not others or _is_new(repo, listing):
         return
-    if CARD in there.files and is_marked(hub.fetch(repo, CARD, there.sha, MAX_CARD_BYTES).read_bytes()):
+    if CARD in listing.files and is_results_card(hub.fetch(repo, CARD, listing.sha, MAX_CARD_BYTES).read_bytes()):
         return
-    raise not_ours(str(repo), others)
+    raise foreign_files(str(repo), others)
 
 
-def board_there(repo: hub.Repo, there: hub.Listing) -> inventory.Inventory:
-    """What the Space's board consists of, empty when it is new. Raises ValueError when it holds something else."""
-    if inventory.NOTE in there.files:
-        note = inventory.parsed(hub.fetch(repo, inventory.NOTE, there.sha, inventory.MAX_BYTES).read_bytes())
-        if note is not None:
-            return whole(note, there)
-    elif set(there.files) <= {GIT} or _is_new(repo, there):
-        return inventory.Inventory()
-    raise not_ours(str(repo), [path for path in there.files if path != GIT])
+def published_inventory(repo: hub.Repo, listing: hub.Listing) -> Inventory:
+    """The inventory of the board in the Space, empty if the Space is new. Raises ValueError if it contains something else."""
+    if INVENTORY in listing.files:
+        inventory = parse_inventory(hub.fetch(repo, INVENTORY, listing.sha, MAX_INVENTORY_BYTES).read_bytes())
+        if inventory is not None:
+            return without_deleted_previews(inventory, listing)
+    elif set(listing.files) <= {GIT_ATTRIBUTES} or _is_new(repo, listing):
+        return Inventory()
+    raise foreign_files(str(repo), [path for path in listing.files if path != GIT_ATTRIBUTES])
 
 
-def whole(note: inventory.Inventory, there: hub.Listing) -> inventory.Inventory:
-    """Without previews that somebody has deleted."""
+def without_deleted_previews(inventory: Inventory, listing: hub.Listing) -> Inventory:
+    """The inventory without pages of which somebody deleted a preview."""
     pages = {
-        page: looked
-        for page, looked in note.pages.items()
-        if looked.previews is None or all(f"{page}/{each.file}" in there.files for each in looked.previews.shown)
+        page: view
+        for page, view in inventory.pages.items()
+        if view.previews is None or all(f"{page}/{preview.file}" in listing.files for preview in view.previews.files)
     }
-    return note.model_copy(update={"pages": pages})
+    return inventory.model_copy(update={"pages": pages})
 
 
-def _is_new(repo: hub.Repo, there: hub.Listing) -> bool:
-    return set(there.files) <= NEW and hub.untouched(repo, there.sha)
+def _is_new(repo: hub.Repo, listing: hub.Listing) -> bool:
+    return set(listing.files) <= HUB_FILES and hub.untouched(repo, listing.sha)
 
 
-def is_marked(card: bytes) -> bool:
-    """Is it the README of a results repo of ours? Its front matter has the tag."""
+def is_results_card(card: bytes) -> bool:
+    """Whether a README belongs to a results repo that `publish` wrote: its front matter has the tag."""
     _, begin, rest = card.decode(errors="replace").partition("---\n")
     try:
         front = yaml.safe_load(rest.partition("\n---\n")[0]) if begin else None
@@ -85,29 +88,28 @@ def is_marked(card: bytes) -> bool:
 
 
 def check_folder(folder: Path, kind: str) -> None:
-    """Raises ValueError unless it is absent, empty, or holds what `publish --local` wrote and nothing else."""
+    """Raises ValueError unless the folder is missing or empty, or contains only what `publish --local` wrote."""
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir() or folder.is_symlink():
-        raise not_ours(str(folder), [folder.name])
+        raise foreign_files(str(folder), [folder.name])
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    own: set[str] = set()
     if kind == "space":
-        mine = inventory.parsed((folder / inventory.NOTE).read_bytes()) if inventory.NOTE in paths else None
-        others = paths - ({CARD, inventory.NOTE, *mine.files} if mine is not None else set())
-    else:
-        marked = CARD in paths and is_marked((folder / CARD).read_bytes())
-        known = {
-            path for path in paths if mirror.most_bytes(path) is not None or path in {CARD, EVAL, MAINTAINERS, *TABLE_FILES}
-        }
-        others = paths - (known if marked else set())
-    if others:
-        raise not_ours(str(folder), others)
+        inventory = parse_inventory((folder / INVENTORY).read_bytes()) if INVENTORY in paths else None
+        if inventory is not None:
+            own = {CARD, INVENTORY, *inventory.files}
+    elif CARD in paths and is_results_card((folder / CARD).read_bytes()):
+        own = {CARD, EVAL, MAINTAINERS, *TABLE_FILES, *(path for path in paths if mirror.most_bytes(path) is not None)}
+    if others := paths - own:
+        raise foreign_files(str(folder), others)
 
 
-def not_ours(where: str, files: Iterable[str]) -> ValueError:
-    found = sorted(files)
-    more = f" and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+def foreign_files(place: str, files: Iterable[str]) -> ValueError:
+    """The error for a repo or folder that contains files of somebody else."""
+    names = sorted(files)
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
     return ValueError(
-        f"{where} holds what `vddbench publish` did not put there: {', '.join(found[:NAMED])}{more}; nothing was changed. "
-        "Take another name, or one that is empty"
+        f"{place} contains files that `vddbench publish` did not put there: {', '.join(names[:MAX_NAMED])}{more}; nothing was "
+        "changed. Take another name, or one that is empty"
     )

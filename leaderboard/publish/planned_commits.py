@@ -1,4 +1,4 @@
-"""Commits to the Hub before they are made: what a repo lacks, what has changed, in parts that a commit may have. No torch."""
+"""Commits to the Hub before they are made: what a repo lacks and what changed, in parts of a commit's size."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from vddbench import hub
 from vddbench.hub import commits
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish.destination import CARD, TABLE_FILES
-from vddbench.leaderboard.publish.local_files import LocalFiles, is_content_named, whole_records_first
-from vddbench.leaderboard.site import inventory
+from vddbench.leaderboard.publish.local_files import LocalFiles, is_content_named
+from vddbench.leaderboard.site.inventory import BUILT_FILE, INVENTORY, Inventory
 
-LAST = {"index.html", CARD}  # they point to other files, so they come after them
+LINKING = {"index.html", CARD}  # link to other files, so they are added after them
 
 
 @dataclass(frozen=True)
 class PlannedCommit:
-    """A commit."""
+    """A commit that was not made yet."""
 
     repo: hub.Repo
     message: str
     add: Mapping[str, hub.Content]
     delete: Sequence[str] = ()
 
-    def shown(self) -> str:
-        """As `--dry-run` prints it."""
+    def description(self) -> str:
+        """The text that `--dry-run` prints."""
         sizes = {path: len(data) if isinstance(data, bytes) else data.stat().st_size for path, data in self.add.items()}
         lines = [f"  + {path}  {size:,} bytes" for path, size in sizes.items()] + [f"  - {path}" for path in self.delete]
         return "\n".join([f'{self.repo}: "{self.message}", {sum(sizes.values()):,} bytes', *lines])
 
 
-def additions(repo: hub.Repo, gathered: LocalFiles, there: hub.Listing) -> list[PlannedCommit]:
-    """Commits of what the repo lacks; a record and its predictions are never in two. What is called by its content and holds
-    something else than ours, which verified, is damaged and made good; a manifest that is there stays."""
+def additions(repo: hub.Repo, local: LocalFiles, listing: hub.Listing) -> list[PlannedCommit]:
+    """Commits of local records and manifests that the repo lacks. A record and its predictions share a commit.
+
+    If a file in the repo differs from the hash in its name, it is damaged, and the local file replaces it. A manifest in the
+    repo is never replaced.
+    """
     lacking = [
         path
-        for path, file in gathered.files.items()
-        if path not in there.files or (is_content_named(path) and not there.holds(path, file))
+        for path, file in local.files.items()
+        if path not in listing.files or (is_content_named(path) and not listing.holds(path, file))
     ]
-    groups = whole_records_first(lacking)
-    made: list[PlannedCommit] = []
-    batch: dict[str, hub.Content] = {}
-    for group in [*groups, []]:
-        if batch and (not group or len(batch) + len(group) > commits.COMMIT_FILES):
-            made.append(PlannedCommit(repo, told(batch), batch))
-            batch = {}
-        batch |= {path: gathered.files[path] for path in group}
-    return made
+    records: dict[str, list[str]] = {}  # a record's two files, or one manifest
+    for path in sorted(lacking):
+        records.setdefault(path.rsplit(".", 1)[0], []).append(path)
+    batches: list[dict[str, hub.Content]] = [{}]
+    for paths in records.values():
+        if batches[-1] and len(batches[-1]) + len(paths) > commits.COMMIT_FILES:
+            batches.append({})
+        batches[-1] |= {path: local.files[path] for path in paths}
+    return [PlannedCommit(repo, _addition_message(batch), batch) for batch in batches if batch]
 
 
-def told(paths: Mapping[str, hub.Content]) -> str:
-    """The message of a commit that adds these."""
+def _addition_message(paths: Mapping[str, hub.Content]) -> str:
     stems = {path.rsplit(".", 1)[0] for path in paths}
     counts = {
         name: sum(stem.startswith(f"{folder}/") for stem in stems)
@@ -62,42 +64,51 @@ def told(paths: Mapping[str, hub.Content]) -> str:
     return f"Add {what} of {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more tasks' if len(tasks) > 3 else ''}"
 
 
-def tables_due(repo: hub.Repo, files: Mapping[str, hub.Content], there: hub.Listing) -> list[PlannedCommit]:
-    """Commits that make the results repo hold these; a table that is no longer made goes."""
-    gone = [path for path in TABLE_FILES if path in there.files and path not in files]
-    return changed(repo, "Regenerate the tables", files, there, gone)
+def table_commits(repo: hub.Repo, files: Mapping[str, hub.Content], listing: hub.Listing) -> list[PlannedCommit]:
+    """Commits after which the results repo contains these tables. Deletes tables that `publish` no longer makes."""
+    obsolete = [path for path in TABLE_FILES if path in listing.files and path not in files]
+    return changes(repo, "Regenerate the tables", files, listing, obsolete)
 
 
-def board_due(
-    repo: hub.Repo, files: Mapping[str, hub.Content], now: inventory.Inventory, there: hub.Listing, before: inventory.Inventory
+def board_commits(
+    repo: hub.Repo, files: Mapping[str, hub.Content], inventory: Inventory, listing: hub.Listing, published: Inventory
 ) -> list[PlannedCommit]:
-    """Commits that make the Space hold these pages and the note `now` of them. Files of the note of the board `before` go where
-    `now` has them no more; others are left alone. `now` may have previews that are there already."""
-    gone = [path for path in before.files if path in there.files and path not in now.files and inventory.FILE.fullmatch(path)]
-    made = changed(repo, "Regenerate the board", {**files, inventory.NOTE: inventory.text_of(now)}, there, gone)
-    if len(made) > 1:  # broken off between two of them, what is there then is ours all the same
-        both = inventory.Inventory(
-            files=tuple(sorted({*now.files, *(path for path in before.files if path in there.files)})),
-            pages={**before.pages, **now.pages},
-            specs={**before.specs, **now.specs},
+    """Commits after which the Space contains these pages and their inventory.
+
+    Deletes pages of the `published` inventory that the new one does not list, and no other file. The new one may list previews
+    that only the Space has.
+    """
+    obsolete = [
+        path for path in published.files if path in listing.files and path not in inventory.files and BUILT_FILE.fullmatch(path)
+    ]
+    planned = changes(repo, "Regenerate the board", {**files, INVENTORY: inventory.to_bytes()}, listing, obsolete)
+    if len(planned) > 1:  # an interruption between two of them must not leave files that no inventory lists
+        union = Inventory(
+            files=tuple(sorted({*inventory.files, *(path for path in published.files if path in listing.files)})),
+            pages={**published.pages, **inventory.pages},
+            specs={**published.specs, **inventory.specs},
         )
-        made[0] = replace(made[0], add={inventory.NOTE: inventory.text_of(both), **made[0].add})
-    return made
+        planned[0] = replace(planned[0], add={INVENTORY: union.to_bytes(), **planned[0].add})
+    return planned
 
 
-def changed(
-    repo: hub.Repo, message: str, files: Mapping[str, hub.Content], there: hub.Listing, gone: Sequence[str]
+def changes(
+    repo: hub.Repo, message: str, files: Mapping[str, hub.Content], listing: hub.Listing, obsolete: Sequence[str]
 ) -> list[PlannedCommit]:
-    """Commits that make the repo hold these files and none of `gone`. One, unless there are too many files: then the pages that
-    point to others come after them, what goes goes after those, and the note of what is there is last."""
-    add = [path for path, content in files.items() if not there.holds(path, content)]
-    add.sort(key=lambda path: (path in LAST, path))
-    note = [path for path in add if path == inventory.NOTE]
-    steps = [(path, True) for path in add if path not in note]
-    steps += [(path, False) for path in sorted(gone)] + [(path, True) for path in note]
-    made = []
+    """Commits after which the repo contains these files and none of the obsolete ones.
+
+    One commit if possible. Otherwise files that link to others are added after them, then obsolete files are deleted, and the
+    inventory comes last.
+    """
+    add = [path for path, content in files.items() if not listing.holds(path, content)]
+    add.sort(key=lambda path: (path in LINKING, path))
+    pages, inventory = [path for path in add if path != INVENTORY], [path for path in add if path == INVENTORY]
+    steps = (
+        [(path, True) for path in pages] + [(path, False) for path in sorted(obsolete)] + [(path, True) for path in inventory]
+    )
+    planned = []
     for first in range(0, len(steps), commits.COMMIT_FILES):
         part = steps[first : first + commits.COMMIT_FILES]
-        adding = {path: files[path] for path, is_added in part if is_added}
-        made.append(PlannedCommit(repo, message, adding, [path for path, is_added in part if not is_added]))
-    return made
+        added = {path: files[path] for path, is_added in part if is_added}
+        planned.append(PlannedCommit(repo, message, added, [path for path, is_added in part if not is_added]))
+    return planned

@@ -1,8 +1,8 @@
-"""`vddbench publish`: records, tables and the board to the Hub. No torch, but for the previews of payloads that are here.
+"""`vddbench publish`: records, tables and the board to the Hub. Imports torch only to make previews of local payloads.
 
-Records and manifests are only ever added, at paths that their content gives, so publishers never conflict. Tables and
-board are made from all that the results repo holds at one commit and replace what was there; when somebody else has published
-in between, they are made again. Every step can be killed and repeated.
+Records and manifests are only ever added, at paths that their content determines, so publishers never conflict. Tables and
+board are generated from everything that the results repo contains at one commit, and replace the previous ones. If somebody
+else published in the meantime, they are generated again. Every step can be interrupted and repeated.
 """
 
 from __future__ import annotations
@@ -12,129 +12,151 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from vddbench import hub
 from vddbench.hub import client
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.publish.contents import made_from
-from vddbench.leaderboard.publish.destination import Destination, board_there, check_folder, check_results
-from vddbench.leaderboard.publish.local_files import copy, gather
-from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_due, tables_due
+from vddbench.leaderboard.publish.contents import generated
+from vddbench.leaderboard.publish.destination import Destination, check_folder, check_results, published_inventory
+from vddbench.leaderboard.publish.local_files import gather_files
+from vddbench.leaderboard.publish.outbox import copy_missing
+from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_commits, table_commits
 from vddbench.leaderboard.reruns import MAINTAINERS, parse_maintainers
-from vddbench.leaderboard.site import inventory
+from vddbench.leaderboard.site.inventory import INVENTORY, Inventory
 from vddbench.system.progress import bar, say
 
-ROUNDS = 10  # of making tables and board again because others published meanwhile
-NOTHING = hub.Listing("", {})  # of a repo that isn't there yet
+ROUNDS = 10  # attempts at tables and board while others publish
+EMPTY = hub.Listing("", {})  # of a repo that does not exist yet
 
 
 def publish(
-    target: Destination, results: Sequence[Path], submissions: Sequence[Path], tag: str | None = None
+    destination: Destination, results: Sequence[Path], submissions: Sequence[Path], tag: str | None = None
 ) -> list[PlannedCommit]:
-    """The commits that were made, none when all was there. `tag` names the state of the results repo afterwards.
+    """Publishes and returns the commits that were made, none if nothing changed. `tag` names the resulting state of the results
+    repo.
 
-    Raises ValueError when one of the repos holds what isn't ours, FileNotFoundError when there are no records at all,
+    Raises ValueError if one of the repos contains files of somebody else, FileNotFoundError if there are no records at all,
     PermissionError, ConnectionError and other OSErrors of the Hub.
     """
-    gathered = gather(results, submissions)
-    missing = [repo for repo in (target.results, target.space) if not hub.exists(repo)]
-    look(target, missing)
+    local = gather_files(results, submissions)
+    missing = [repo for repo in (destination.results, destination.space) if not hub.exists(repo)]
+    inspect_repos(destination, missing)
     for repo in missing:
         hub.create(repo)
-    there = hub.listing(target.results)
-    made = additions(target.results, gathered, there)
-    taken = hub.tagged(target.results, tag) if tag is not None else None
-    if taken is not None and (made or taken != there.sha):
+    listing = hub.listing(destination.results)
+    made = additions(destination.results, local, listing)
+    tagged = hub.tagged(destination.results, tag) if tag is not None else None
+    if tagged is not None and (made or tagged != listing.sha):
         raise ValueError(
-            f"nothing was published: {target.results} has a tag {tag!r} on {taken[:8]}, and releases don't move: take a new "
-            "name"
+            f"nothing was published: {destination.results} has a tag {tag!r} on {tagged[:8]}, and releases don't move: take a "
+            "new name"
         )
     with bar("records", len(made)) as progress:
-        for planned in made:
-            hub.commit(planned.repo, planned.add, planned.message)
+        for commit in made:
+            hub.commit(commit.repo, commit.add, commit.message)
             progress.advance()
-    copy(gathered.files, target.cache)  # so that they needn't be fetched
+    copy_missing(local.files, destination.cache)  # saves downloading them again
     for _ in range(ROUNDS):
         try:
-            sha = regenerate(target, submissions, made)
+            sha = regenerate(destination, submissions, made)
         except hub.StaleParentError:
-            say("somebody else has published meanwhile; making the tables again from all there is now")
+            say("somebody else has published in the meantime; generating the tables again")
             time.sleep(client.FIRST_WAIT_SECONDS * random.uniform(0, 1))
         else:
             if tag is not None:
-                hub.tag(target.results, tag, sha)
+                hub.tag(destination.results, tag, sha)
             return made
     raise ConnectionError(
-        f"others published {ROUNDS} times while the tables were made; your records are in {target.results}, run the same "
-        "command again later for the tables"
+        f"others published {ROUNDS} times while the tables were generated; your records are in {destination.results}, run the "
+        "same command again later for the tables"
     )
 
 
-def look(target: Destination, missing: Sequence[hub.Repo]) -> tuple[hub.Listing, hub.Listing, inventory.Inventory]:
-    """Listings of results repo and Space, and the note of the board there. Raises ValueError when one holds what isn't ours."""
-    results, space = (NOTHING if repo in missing else hub.listing(repo) for repo in (target.results, target.space))
-    check_results(target.results, results)
-    return results, space, board_there(target.space, space)
+class RepoStates(NamedTuple):
+    """What the two repos contain before publishing."""
+
+    results: hub.Listing
+    space: hub.Listing
+    board: Inventory
 
 
-def regenerate(target: Destination, submissions: Sequence[Path], made: list[PlannedCommit]) -> str:
-    """The results repo's commit with the tables; the commits that it took are added to `made`. Raises StaleParentError when a
-    repo moved since it was listed: the Space is listed before the records it shows, so that no older board replaces a newer."""
-    space = hub.listing(target.space)
-    before = board_there(target.space, space)
-    pulled = mirror.pull(target.results, target.cache)
-    files = {path: target.cache / path for path in pulled.paths}
-    with made_from(target, files, submissions, before, maintainers_in(files)) as found:
-        sha = send(tables_due(target.results, found.tables, hub.listing(target.results, pulled.sha)), pulled.sha, made)
-        send(board_due(target.space, found.board, found.note, space, before), space.sha, made)
+def inspect_repos(destination: Destination, missing: Sequence[hub.Repo]) -> RepoStates:
+    """Raises ValueError if one of the repos contains files of somebody else."""
+    repos = (destination.results, destination.space)
+    results, space = (EMPTY if repo in missing else hub.listing(repo) for repo in repos)
+    check_results(destination.results, results)
+    return RepoStates(results, space, published_inventory(destination.space, space))
+
+
+def regenerate(destination: Destination, submissions: Sequence[Path], made: list[PlannedCommit]) -> str:
+    """Commits tables and board; appends the commits to `made` and returns the results repo's commit with the tables.
+
+    Raises StaleParentError if a repo changed since it was listed. The Space is listed before the records that it will show, so
+    that no older board replaces a newer one.
+    """
+    space = hub.listing(destination.space)
+    published = published_inventory(destination.space, space)
+    pulled = mirror.pull(destination.results, destination.cache)
+    files = {path: destination.cache / path for path in pulled.paths}
+    with generated(destination, files, submissions, published, maintainers_in(files)) as contents:
+        tables = table_commits(destination.results, contents.tables, hub.listing(destination.results, pulled.sha))
+        sha = send(tables, pulled.sha, made)
+        send(board_commits(destination.space, contents.board, contents.inventory, space, published), space.sha, made)
     return sha
 
 
 def maintainers_in(files: Mapping[str, Path]) -> frozenset[str]:
-    """The maintainers of a results repo with these files, and who publishes now."""
+    """The maintainers that a results repo with these files lists, and the user who publishes now."""
     names = parse_maintainers(files[MAINTAINERS].read_bytes()) if MAINTAINERS in files else frozenset()
     return names | {hub.whoami()}
 
 
-def send(due: Sequence[PlannedCommit], parent: str, made: list[PlannedCommit]) -> str:
-    """Commits each on the one before, the first on `parent`; the last one's sha."""
-    with bar(due[0].message if due else "", len(due)) as progress:
-        for each in due:
-            parent = hub.commit(each.repo, each.add, each.message, delete=each.delete, parent=parent).sha
-            made.append(each)
+def send(planned: Sequence[PlannedCommit], parent: str, made: list[PlannedCommit]) -> str:
+    """Makes the commits, each on top of the one before, the first on `parent`. Returns the hash of the last one."""
+    with bar(planned[0].message if planned else "", len(planned)) as progress:
+        for commit in planned:
+            parent = hub.commit(commit.repo, commit.add, commit.message, delete=commit.delete, parent=parent).sha
+            made.append(commit)
             progress.advance()
     return parent
 
 
-def plan(target: Destination, results: Sequence[Path], submissions: Sequence[Path]) -> Iterator[PlannedCommit]:
-    """The commits that `publish` would make now, each while its files are there to be looked at. Changes nothing on the Hub."""
-    gathered = gather(results, submissions)
-    there, space, before = look(target, [repo for repo in (target.results, target.space) if not hub.exists(repo)])
-    yield from additions(target.results, gathered, there)
+def plan(destination: Destination, results: Sequence[Path], submissions: Sequence[Path]) -> Iterator[PlannedCommit]:
+    """The commits that `publish` would make now. Changes nothing on the Hub.
+
+    The files of a commit exist until the next one is asked for.
+    """
+    local = gather_files(results, submissions)
+    missing = [repo for repo in (destination.results, destination.space) if not hub.exists(repo)]
+    states = inspect_repos(destination, missing)
+    yield from additions(destination.results, local, states.results)
     files: dict[str, Path] = {}
-    if there is not NOTHING:
-        pulled = mirror.pull(target.results, target.cache, revision=there.sha)
-        files = {path: target.cache / path for path in pulled.paths}
-    with made_from(target, gathered.files | files, submissions, before, maintainers_in(files)) as found:
-        yield from tables_due(target.results, found.tables, there)
-        yield from board_due(target.space, found.board, found.note, space, before)
+    if states.results is not EMPTY:
+        pulled = mirror.pull(destination.results, destination.cache, revision=states.results.sha)
+        files = {path: destination.cache / path for path in pulled.paths}
+    with generated(destination, local.files | files, submissions, states.board, maintainers_in(files)) as contents:
+        yield from table_commits(destination.results, contents.tables, states.results)
+        yield from board_commits(destination.space, contents.board, contents.inventory, states.space, states.board)
 
 
-def write_trees(target: Destination, results: Sequence[Path], submissions: Sequence[Path], into: Path) -> list[Path]:
-    """Both repositories as `publish` would make them of what is here alone: `into`/{datasets,spaces}/OWNER/NAME. No network.
-    Raises ValueError when one of the two folders holds what no earlier call wrote."""
-    folders = [into / f"{repo.kind}s" / repo.id for repo in (target.results, target.space)]
-    for folder, repo in zip(folders, (target.results, target.space), strict=True):
+def write_trees(destination: Destination, results: Sequence[Path], submissions: Sequence[Path], into: Path) -> list[Path]:
+    """Writes both repositories as `publish` would make them from local files alone: `into`/{datasets,spaces}/OWNER/NAME.
+
+    Needs no network. Raises ValueError if one of the two folders contains files that no earlier call wrote.
+    """
+    folders = [into / f"{repo.kind}s" / repo.id for repo in (destination.results, destination.space)]
+    for folder, repo in zip(folders, (destination.results, destination.space), strict=True):
         check_folder(folder, repo.kind)
-    gathered = gather(results, submissions)
-    with made_from(target, gathered.files, submissions) as found:
-        _write_tree(folders[0], {**gathered.files, **found.tables})
-        _write_tree(folders[1], {**found.board, inventory.NOTE: inventory.text_of(found.note)})
+    local = gather_files(results, submissions)
+    with generated(destination, local.files, submissions) as contents:
+        _replace_tree(folders[0], {**local.files, **contents.tables})
+        _replace_tree(folders[1], {**contents.board, INVENTORY: contents.inventory.to_bytes()})
     return folders
 
 
-def _write_tree(folder: Path, files: Mapping[str, hub.Content]) -> None:
-    """Takes the place of what an earlier call wrote."""
+def _replace_tree(folder: Path, files: Mapping[str, hub.Content]) -> None:
+    """Writes the files beside the folder and then swaps the two."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".tree.", dir=folder.parent) as name:
         building = Path(name, "tree")

@@ -1,4 +1,4 @@
-"""The data of the board: ranked tables by task, with the records behind every entry. Imports no torch."""
+"""The data of the board: ranked tables by task, with the records behind every entry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
 from vddbench.leaderboard.rank import TABLE, rank
-from vddbench.leaderboard.reviews import Reviewed, reviews
+from vddbench.leaderboard.reruns import Rerun, local_maintainers, reruns
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.spec import FULL, Task
 
@@ -42,7 +42,7 @@ class Board:
     aggregated: pd.DataFrame  # of `aggregate`, all students
     tables: tuple[Table, ...]
     evaluated: tuple[Evaluated, ...]
-    reviewed: Mapping[str, Sequence[Reviewed]]  # by the submission's sha256
+    reruns: Mapping[str, Sequence[Rerun]]  # by the submission's sha256
     left_out: tuple[str, ...]  # one line for each refused record and each table that could not be made
 
     @cached_property
@@ -65,7 +65,7 @@ class Board:
         return dict(sorted(tables.items(), key=lambda item: (-max(len(table.entries) for table in item[1]), item[0])))
 
     def submissions(self) -> dict[str, list[Evaluated]]:
-        """Records by the page of their submission. If two payloads' hashes begin alike, the one evaluated first has the page."""
+        """Records by page. If the hashes of two submissions begin alike, only the one evaluated first has a page."""
         pages: dict[str, list[Evaluated]] = defaultdict(list)
         for one in sorted(self.evaluated, key=lambda one: one.record.date):
             on_page = pages[page_of(one.record)]
@@ -74,19 +74,22 @@ class Board:
         return dict(sorted(pages.items()))
 
 
-def board_of(roots: Sequence[Path]) -> Board:
-    """The board of all records under results folders. Raises FileNotFoundError if no record is valid."""
+def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
+    """The board of all records under results folders. Raises FileNotFoundError if no record is valid.
+
+    maintainers: user names whose re-runs verify an entry, besides those in MAINTAINERS files beside the folders.
+    """
     loaded = load(roots)
     if not loaded.evaluated:
         raise FileNotFoundError(
             f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`, or name a folder with "
             f"--results{''.join(f'; left out: {line}' for line in loaded.refused[:5])}"
         )
-    reviewed, refused = reviews(roots)
+    again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
     evaluated, others = majority(loaded.evaluated)
     rows, problems = ranked(evaluated)
     together, more = aggregated(evaluated)
-    return assembled(rows, evaluated, reviewed, together, [*loaded.refused, *others, *refused, *problems, *more])
+    return assembled(rows, evaluated, again, together, [*loaded.refused, *others, *refused, *problems, *more])
 
 
 def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
@@ -118,7 +121,7 @@ def ranked(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
 def assembled(
     rows: pd.DataFrame,
     evaluated: Sequence[Evaluated],
-    reviewed: Mapping[str, Sequence[Reviewed]],
+    again: Mapping[str, Sequence[Rerun]],
     together: pd.DataFrame | None = None,
     left_out: Sequence[str] = (),
 ) -> Board:
@@ -127,7 +130,7 @@ def assembled(
     students: dict[str, set[str]] = defaultdict(set)
     for one in evaluated:
         r = one.record
-        records[(r.task, r.student, r.track), r.method, r.submission_sha256].append(one)
+        records[(str(r.task), r.student, r.track), r.method, r.submission_sha256].append(one)
         students[r.submission_sha256].add(r.student)
     entries: dict[TableKey, list[Entry]] = defaultdict(list)
     for row in rows.to_dict("records"):
@@ -136,21 +139,21 @@ def assembled(
             row={str(name): value for name, value in row.items()},
             evaluated=tuple(one for sha in hashes for one in records[key, row["method"], sha]),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
-            reruns=tuple(each for sha in hashes for each in again.get(sha, ()) if each.student == row["student"]),
+            reruns=tuple(rerun for sha in hashes for rerun in again.get(sha, ()) if rerun.student == row["student"]),
         )
         entries[key].append(entry)
     together = pd.DataFrame(columns=COLUMNS) if together is None else together
-    return Board(rows, together, tuple(_tables(entries)), tuple(evaluated), reviewed, tuple(left_out))
+    return Board(rows, together, tuple(_tables(entries)), tuple(evaluated), again, tuple(left_out))
 
 
 def _tables(entries: Mapping[TableKey, Sequence[Entry]]) -> list[Table]:
     """One table for each key. DATASET-full has its own only if it has other methods, or if no budgeted table shows it."""
     tables = []
-    budgeted = {(Task.parse(task).dataset, student) for task, student, _ in entries if not is_full(task)}
+    budgeted = {(Task.parse(task).dataset, student) for task, student, _ in entries if not Task.parse(task).is_full}
     for (task, student, track), of_table in sorted(entries.items()):
         dataset = Task.parse(task).dataset
         full = tuple(e for e in entries.get((f"{dataset}-{FULL}", student, "hard"), ()) if e.method == FULL)
-        if not is_full(task):
+        if not Task.parse(task).is_full:
             tables.append(Table(task, student, track, tuple(of_table), full))
         elif (dataset, student) not in budgeted or tuple(of_table) != full:
             tables.append(Table(task, student, track, tuple(of_table), ()))

@@ -31,13 +31,13 @@ from vddbench.system.progress import bar
 MAX_LEFT_OUT, MAX_LEFT_OUT_CHARS = 20, 500  # on the front page; `vddbench rank` and `publish` print all of them
 
 
-def build(results: Sequence[Path], submissions: Sequence[Path], out: Path) -> Path:
+def build(results: Sequence[Path], submissions: Sequence[Path], out: Path, maintainers: Collection[str] = ()) -> Path:
     """Writes the site into `out` and returns its `index.html`.
 
     Removes pages of an earlier build that no longer exist; leaves other files in `out` alone. Raises FileNotFoundError if no
     record is valid, OSError if `out` cannot be written.
     """
-    board = board_of(results)
+    board = board_of(results, maintainers)
     found, refused = find_submissions(submissions)
     writer = PageWriter(out, newest_of(board), hidden=(*results, *submissions))
     index = write_pages(writer, board, found, refused)
@@ -136,7 +136,7 @@ def write_submission(
         view=view,
         commands=instructions.commands(evaluated, manifest, spec, writer.results_repo),
         bibtex=instructions.bibtex(records, manifest),
-        reviews=board.reviewed.get(records[0].submission_sha256, ()),
+        reruns=board.reruns.get(records[0].submission_sha256, ()),
         tables=[(table, entry) for table in board.tables for entry in table.entries if page in entry.pages],
         root="../" * len(PurePosixPath(page).parts),
     )

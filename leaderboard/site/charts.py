@@ -1,6 +1,6 @@
 """Charts of the site, drawn by Altair as SVG when the site is built, so that pages show them without JavaScript.
 
-Colours are the page's CSS variables (`var(--ink)`), so charts follow the page's light or dark theme. Imports no torch.
+Colours are the page's CSS variables (`var(--ink)`), so charts follow the page's light or dark theme.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _accuracy_axis(field: str, top: float) -> alt.Y:
 
 
 def _baseline_layers(baselines: Sequence[Entry]) -> list[Chart]:
-    """A dotted line for each baseline with its name at the left edge: above the line, or below if another line is close above."""
+    """A dotted line for each baseline. Its name is above the line at the left, or below if another line is close above."""
     data = pd.DataFrame([{"top1": entry.top1, "name": entry.method} for entry in baselines], columns=["top1", "name"])
     rules = alt.Chart(data).mark_rule(color=SECOND, strokeDash=[2, 3], aria=False).encode(y="top1:Q")
     ordered = data.sort_values("top1", ascending=False)

@@ -6,14 +6,14 @@ from vddbench import lookup
 from vddbench.data.fingerprint import same_data
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site.inventory import Inventory
-from vddbench.spec import DatasetSpec, Task
+from vddbench.spec import DatasetSpec
 
 
 def prepared_spec(evaluated: Evaluated) -> DatasetSpec | None:
     """The spec of the prepared store that a record was evaluated on. Returns None if this machine does not have that store."""
     from vddbench.data.store import Store, prepared_names
 
-    dataset = Task.parse(evaluated.record.task).dataset
+    dataset = evaluated.record.task.dataset
     if dataset not in prepared_names():
         return None
     try:
@@ -25,7 +25,7 @@ def prepared_spec(evaluated: Evaluated) -> DatasetSpec | None:
 
 def bundled_spec(evaluated: Evaluated) -> DatasetSpec | None:
     """The spec of a dataset that has a file here, if its number of classes is the record's."""
-    dataset = Task.parse(evaluated.record.task).dataset
+    dataset = evaluated.record.task.dataset
     if dataset not in lookup.names("dataset"):
         return None
     spec: DatasetSpec = lookup.load("dataset", dataset).SPEC
@@ -42,7 +42,7 @@ class DatasetSpecs:
 
     def of(self, evaluated: Evaluated) -> DatasetSpec | None:
         digest = evaluated.record.store_digest
-        key = Task.parse(evaluated.record.task).dataset, digest
+        key = evaluated.record.task.dataset, digest
         if key not in self._known:
             exact = prepared_spec(evaluated) or self.published.get(digest)
             if exact is not None and exact.num_classes == evaluated.record.num_classes:

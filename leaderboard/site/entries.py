@@ -1,4 +1,4 @@
-"""An entry (a row of a table: one method with all its distilled sets) and a table of the board. Imports no torch."""
+"""An entry (a row of a table: one method with all its distilled sets) and a table of the board."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from vddbench import lookup
-from vddbench.leaderboard.evidence import Evaluated, is_full
-from vddbench.leaderboard.reviews import Reviewed
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.reruns import Rerun
 from vddbench.records.files import path_of
 from vddbench.records.record import Record
 from vddbench.spec import Task
@@ -35,7 +35,7 @@ class Entry:
     row: Mapping[str, Any]  # columns of `rank`
     evaluated: tuple[Evaluated, ...]
     students: tuple[str, ...]  # networks that were trained on the same distilled sets
-    reviewed: tuple[Reviewed, ...]
+    reruns: tuple[Rerun, ...]  # by others than its authors
 
     @property
     def method(self) -> str:
@@ -71,13 +71,13 @@ class Entry:
 
     @property
     def verified_by(self) -> tuple[str, ...]:
-        """Maintainers whose re-run came out; where that can't be told, it has not."""
-        return tuple(dict.fromkeys(each.by for each in self.reruns if each.kind == "verified" and each.inside))
+        """Maintainers whose re-runs agree with the authors' records."""
+        return tuple(dict.fromkeys(rerun.by for rerun in self.reruns if rerun.kind == "verified" and rerun.inside))
 
     @property
     def reproductions(self) -> int:
-        """Re-runs by others whose number came out, one of each record and person."""
-        return sum(each.kind == "reproduced" and bool(each.inside) for each in self.reruns)
+        """How many re-runs by other people agree with the authors' records."""
+        return sum(rerun.kind == "reproduced" and bool(rerun.inside) for rerun in self.reruns)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Commands that reproduce a submission and its records, and a BibTeX entry to cite it. Imports no torch."""
+"""Commands that reproduce a submission and its records, and a BibTeX entry to cite it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def commands(
     records = [one.record for one in evaluated]
     first = records[0]
     folder = f"submissions/{first.task}/{first.folder}"
-    dataset = Task.parse(first.task).dataset
-    steps = [(f"prepare the data; the digest it prints begins with {first.store_digest[:16]}", prepare(dataset, spec))]
+    steps = [
+        (f"prepare the data; the digest it prints begins with {first.store_digest[:16]}", prepare(first.task.dataset, spec))
+    ]
     if results_repo:
         lowest = min(evaluated, key=lambda one: (one.record.student, one.record.seed))
         record_file = Path(PULLED, "records", published_path(lowest.record, lowest.path.read_bytes())).as_posix()
@@ -86,7 +87,7 @@ def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
         "note": f"vddbench protocol {_without_tex(earliest.protocol)}, sha256 {earliest.submission_sha256[:16]}",
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    key = f"{earliest.method}_{earliest.task.replace('-', '_')}_{earliest.submission_sha256[:8]}"
+    key = f"{earliest.method}_{str(earliest.task).replace('-', '_')}_{earliest.submission_sha256[:8]}"
     return "\n".join([f"@misc{{{key},", *lines, "}"])
 
 

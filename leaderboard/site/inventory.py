@@ -1,7 +1,7 @@
 """`built.json`: what a build of the site wrote into a folder or a Space.
 
 The next build uses it to remove pages that no longer exist, to reuse previews whose payload did not change, and to show
-previews of payloads that are not on this machine. Imports no torch.
+previews of payloads that are not on this machine.
 """
 
 from __future__ import annotations

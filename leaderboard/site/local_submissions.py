@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench.records.record import Record
-from vddbench.spec import Manifest
+from vddbench.spec import Manifest, Task
 from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
 
-Identity = tuple[str, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
+Identity = tuple[Task, str, str]  # task, METHOD or METHOD-sN, sha256 of the payload
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def find_submissions(roots: Sequence[Path]) -> tuple[dict[Identity, LocalSubmiss
             except (ValueError, OSError) as error:
                 refused.append(f"{path}: {error}")
                 continue
-            allowed = [f"{manifest.task}/{manifest.folder}", f"{manifest.task}/{manifest.folder}@{manifest.sha256[:8]}"]
+            allowed = [f"{manifest.task}/{manifest.folder}", manifest.cell]
             if f"{path.parent.parent.name}/{path.parent.name}" not in allowed:  # it would change another submission's page
                 refused.append(f"{path}: by its task, method and seed it belongs in {' or '.join(allowed)}")
                 continue

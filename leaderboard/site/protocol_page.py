@@ -27,8 +27,8 @@ WHY = {  # by field of the protocol; a test checks that none is missing
 ALSO_FIXED = (
     (
         "data",
-        "A pinned list of videos, decoded once into a “prepared store”. Every record names its store by a digest; a table mixes "
-        "only stores that differ in nothing but the decoder's version.",
+        "A pinned list of videos, decoded once into a “prepared store”. Every record names its store by a digest; a table "
+        "mixes only stores that differ in nothing but the decoder's version.",
     ),
     (
         "validation",

@@ -1,4 +1,4 @@
-"""The section of a task on the front page: facts, charts, heat maps of classes and of students. Imports no torch."""
+"""The section of a task on the front page: facts, charts, heat maps of classes and of students."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ class TaskSection:
 def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskSection:
     task = Task.parse(name)
     sections = tuple(
-        TableSection(
-            table, charts.bytes_chart(table), charts.students_chart(table), class_map(table, spec), resolution(table)
-        )
+        TableSection(table, charts.bytes_chart(table), charts.students_chart(table), class_map(table, spec), resolution(table))
         for table in tables
     )
     return TaskSection(task, about(task), sections, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))

@@ -1,6 +1,6 @@
-"""`python -m tests.builders.publisher RESULTS`: one publisher, to be killed or to run beside another.
+"""`python -m tests.builders.publisher RESULTS`: one publisher, for tests that kill it or run it beside another.
 
-Its board is made in no time.
+Its board is a stub that takes no time to make.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vddbench.leaderboard.publish.destination import Destination
 from vddbench.leaderboard.site.board import Board
 from vddbench.leaderboard.site.inventory import Inventory
 
-TARGET = Destination(hub.Repo("lab/vddbench-results"), hub.Repo("lab/vddbench", "space"))
+DESTINATION = Destination(hub.Repo("lab/vddbench-results"), hub.Repo("lab/vddbench", "space"))
 
 
-def quick_site(
-    target: Destination, board: Board, tree: Path, payloads: Sequence[Path], out: Path, there: Inventory
+def stub_site_files(
+    destination: Destination, board: Board, tree: Path, payloads: Sequence[Path], out: Path, published: Inventory
 ) -> tuple[dict[str, hub.Content], Inventory]:
-    """A page for each submission and an index of the records that count, in place of the real board."""
+    """In place of the real board: an almost empty page for each submission, and an index of the records that count."""
     paths = sorted(one.path.relative_to(tree / mirror.RECORDS) for one in board.evaluated)
     pages: dict[str, hub.Content] = {f"s/{path.parts[0]}/{path.parts[1]}/index.html": b"a page" for path in paths}
     pages |= {"index.html": "\n".join(map(str, paths)).encode()}
@@ -31,6 +31,6 @@ def quick_site(
 
 
 if __name__ == "__main__":
-    contents.site_files = quick_site
+    contents.site_files = stub_site_files
     client.FIRST_WAIT_SECONDS = 0.02
-    publish.publish(TARGET, [Path(sys.argv[1])], [])
+    publish.publish(DESTINATION, [Path(sys.argv[1])], [])

@@ -1,4 +1,4 @@
-"""Folders that sites are built from in tests: records and submissions of a small store, some by people who mean harm."""
+"""Records and submissions of a small store for tests of the site, some of them by people who mean harm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HARM = f"</script>{SCRIPT}{IMAGE}{{{{ 7*191 }}}}<!--"
 
 
 def answers(store: Store, share: float, seed: int) -> Predictions:
-    """Of a student that is right on about this share of the store's test videos."""
+    """The answers of a student that is right on about this share of the store's test videos."""
     rng = np.random.default_rng(seed)
     labels = store.test.labels.astype(np.int32)
     num_classes = store.spec.num_classes
@@ -40,21 +40,21 @@ def answers(store: Store, share: float, seed: int) -> Predictions:
     )
 
 
-def recorded(root: Path, store: Store, method: str, shares: list[float], **changes: Any) -> None:
-    """A record of a seed for each share."""
+def write_records(root: Path, store: Store, method: str, shares: list[float], **changes: Any) -> None:
+    """Writes a record for each share, with seeds 0, 1, ..."""
     for seed, share in enumerate(shares):
-        found = answers(store, share, seed)
+        predictions = answers(store, share, seed)
         clips = store.spec.num_classes * (store.spec.clip_bytes + 8)
         fields: dict[str, Any] = {
-            "task": f"{store.name}-ipc1", "store_digest": store.digest, "num_test": len(found.label),
+            "task": f"{store.name}-ipc1", "store_digest": store.digest, "num_test": len(predictions.label),
             "num_classes": store.spec.num_classes, "budget_bytes": clips, "payload_bytes": clips,
             "submission_sha256": (method.encode().hex() * 64)[:64],
         }  # fmt: skip
-        write_record(root, a_record(method=method, seed=seed, **found.scores(), **{**fields, **changes}), found)
+        write_record(root, a_record(method=method, seed=seed, **predictions.scores(), **{**fields, **changes}), predictions)
 
 
-def stated(root: Path, task: str, method: str, sha256: str, **fields: Any) -> Path:
-    """A manifest without its payload."""
+def write_manifest(root: Path, task: str, method: str, sha256: str, **fields: Any) -> Path:
+    """Writes a manifest without its payload and returns its folder."""
     folder = root / task / method
     folder.mkdir(parents=True)
     manifest = Manifest(method=method, task=task, decoder="pixels", labels="hard", sha256=sha256, **fields)
@@ -62,8 +62,8 @@ def stated(root: Path, task: str, method: str, sha256: str, **fields: Any) -> Pa
     return folder
 
 
-def run_again(results: Path, method: str, by: str) -> None:
-    """A maintainer's re-run of a method's first student, with the same answers, as it is published."""
+def write_rerun(results: Path, method: str, by: str) -> None:
+    """Writes a maintainer's re-run of a method's first student, with the same answers, as published records are named."""
     record, predictions = read_record(next(results.glob(f"*/{method}@*/convnet3d/seed0.json")))
     record = record.model_copy(update={"by": by, "date": "2026-02-03T00:00:00Z", "train_seconds": 2.0})
     path = write_record(results.parent / "again", record, predictions)
@@ -72,15 +72,15 @@ def run_again(results: Path, method: str, by: str) -> None:
     (results.parent / MAINTAINERS).write_text(f"{by}\n")
 
 
-def harmful(root: Path, store: Store) -> str:
-    """A submission and a record whose every free text tries to run something; returns the page's path."""
+def write_harmful_entry(root: Path, store: Store) -> str:
+    """Writes a submission and a record in which every free text tries to run something. Returns the path of its page."""
     environment = Environment(
         vddbench=HARM, git_commit=HARM, python=HARM, torch=HARM, cuda=HARM, device=HARM, num_threads=1, precision="fp32",
         micro_batch=1,
     )  # fmt: skip
     sha = "f" * 64
-    recorded(root / "results", store, "harm", [0.4], submission_sha256=sha, environment=environment, external=True)
-    stated(
+    write_records(root / "results", store, "harm", [0.4], submission_sha256=sha, environment=environment, external=True)
+    write_manifest(
         root / "submissions", f"{store.name}-ipc1", "harm", sha, authors=(HARM, "A. \u202eName\x1b"), external_data=HARM,
         config={HARM[:100]: HARM}, paper="https://x/" + IMAGE.replace(" ", "/"), code="https://x/'onclick='alert(1)",
         distill_hardware=HARM, distill_seconds=1.0, payload={"url": f"https://{HARM}", "revision": HARM[:100]},

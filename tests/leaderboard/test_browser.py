@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders.sites import HARM, harmful, recorded, run_again
+from tests.builders.sites import HARM, write_harmful_entry, write_records, write_rerun
 from tests.builders.stores import SIZE, longer
-from tests.tools.thousand import made_up, timed
+from tests.tools.thousand import long_board, timed
 from vddbench.data.build import build_store
 from vddbench.data.datasets import movingshapes
 from vddbench.data.store import Store
@@ -50,15 +50,17 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = harmful_store()
     path = distill("random", Task(dataset=store.name, ipc=1), 0, root / "submissions")
     sha = read(path).manifest.sha256
-    recorded(root / "results", store, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
-    recorded(root / "results", store, "good", [0.9, 0.9, 0.95], payload_bytes=90_000)
-    recorded(root / "results", store, "small", [0.6, 0.7, 0.65], payload_bytes=1000)
-    recorded(root / "results", store, "outside", [0.5, 0.5, 0.55], payload_bytes=50_000, external=True)
-    recorded(root / "results", store, "soft_one", [0.5, 0.5, 0.55], track="soft", payload_bytes=50_000)
-    recorded(root / "results", store, "good", [0.7] * 3, payload_bytes=90_000, student="convnet_gru", protocol_hash="3" * 64)
-    recorded(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
-    harmful(root, store)
-    run_again(root / "results", "small", "maintainer")
+    write_records(root / "results", store, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
+    write_records(root / "results", store, "good", [0.9, 0.9, 0.95], payload_bytes=90_000)
+    write_records(root / "results", store, "small", [0.6, 0.7, 0.65], payload_bytes=1000)
+    write_records(root / "results", store, "outside", [0.5, 0.5, 0.55], payload_bytes=50_000, external=True)
+    write_records(root / "results", store, "soft_one", [0.5, 0.5, 0.55], track="soft", payload_bytes=50_000)
+    write_records(
+        root / "results", store, "good", [0.7] * 3, payload_bytes=90_000, student="convnet_gru", protocol_hash="3" * 64
+    )
+    write_records(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
+    write_harmful_entry(root, store)
+    write_rerun(root / "results", "small", "maintainer")
     return build([root / "results"], [root / "submissions"], root / "site")
 
 
@@ -266,7 +268,7 @@ def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Br
 @pytest.mark.long
 def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
     """`python -m tests.tools.thousand` prints the figures; the limit here only catches what is far too slow."""
-    path = made_up(tmp_path, 1000)
+    path = long_board(tmp_path, 1000)
     assert path.stat().st_size < 5_000_000 and path.read_text().count('<th scope="row"><a href="s/') >= 1000
     load, sort = timed(browser, path)
     assert load < 10 and sort < 10

@@ -21,7 +21,7 @@ from huggingface_hub import HfApi, constants
 from typer.testing import CliRunner
 
 from tests.builders.hub import Peer
-from tests.builders.publisher import TARGET, quick_site
+from tests.builders.publisher import DESTINATION, stub_site_files
 from tests.builders.records import GOOD, a_record
 from tests.tools import hubserver
 from tests.tools.hubserver import OWNER_TOKEN, STRANGER_TOKEN, Hub, environment
@@ -29,14 +29,15 @@ from vddbench.commands.publish import publish as command
 from vddbench.hub import Repo, client, commits
 from vddbench.leaderboard.publish import contents, publish
 from vddbench.leaderboard.publish.destination import Destination
-from vddbench.leaderboard.publish.local_files import gather, write_outbox
+from vddbench.leaderboard.publish.local_files import gather_files
+from vddbench.leaderboard.publish.outbox import write_outbox
 from vddbench.leaderboard.publish.publish import plan, write_trees
-from vddbench.leaderboard.site import inventory
+from vddbench.leaderboard.site.inventory import Inventory, parse_inventory
 from vddbench.records.files import write_record
 
 hub, pytestmark = hubserver.hub, hubserver.OLD_UPLOAD
 ROOT = Path(__file__).parents[2]
-RESULTS, SPACE = TARGET.results.id, TARGET.space.id
+RESULTS, SPACE = DESTINATION.results.id, DESTINATION.space.id
 COMMIT = r"/commit/"
 REAL_SITE = contents.site_files
 
@@ -44,7 +45,7 @@ REAL_SITE = contents.site_files
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The board in no time, waits short, a cache of its own for each test."""
-    monkeypatch.setattr(contents, "site_files", quick_site)
+    monkeypatch.setattr(contents, "site_files", stub_site_files)
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
 
@@ -62,7 +63,7 @@ def sha_of(method: str) -> str:
 
 def publishing(*results: Path, tag: str | None = None, submissions: tuple[Path, ...] = ()) -> list[str]:
     """Messages of the commits made."""
-    return [planned.message for planned in publish.publish(TARGET, results, submissions, tag)]
+    return [planned.message for planned in publish.publish(DESTINATION, results, submissions, tag)]
 
 
 def table(hub: Hub, name: str = "leaderboard") -> list[dict[str, Any]]:
@@ -118,7 +119,7 @@ def test_clips_of_published_sets_are_shown_when_they_are_asked_for(
     hub.put(RESULTS, {f"submissions/{cell}/manifest.json": json.dumps(manifest).encode()})
     publishing(tmp_path / "results")
     assert not [path for path in hub.repo(SPACE, "spaces").files() if path.endswith(".webp")]
-    wanted = Destination(TARGET.results, TARGET.space, with_sets=True)
+    wanted = Destination(DESTINATION.results, DESTINATION.space, with_sets=True)
     publish.publish(wanted, [tmp_path / "results"], [])
     assert f"s/{cell}/class0000.webp" in hub.repo(SPACE, "spaces").files()
     assert publish.publish(wanted, [tmp_path / "results"], []) == []
@@ -269,7 +270,7 @@ def test_a_strangers_record_that_does_not_verify_is_named_and_left_out(
 ) -> None:
     root = recorded(tmp_path / "results")
     publishing(root)
-    [lie] = [path for path in gather([recorded(tmp_path / "lie", "liar", seeds=1)], []).files if path.endswith(".json")]
+    [lie] = [path for path in gather_files([recorded(tmp_path / "lie", "liar", seeds=1)], []).files if path.endswith(".json")]
     text = next((tmp_path / "lie").rglob("seed0.json")).read_bytes()
     hub.put(
         RESULTS,
@@ -298,9 +299,9 @@ def test_a_record_that_somebody_damaged_is_made_good(hub: Hub, tmp_path: Path) -
     assert hub.repo(RESULTS).files() == whole
 
 
-def noted(hub: Hub) -> inventory.Inventory:
+def noted(hub: Hub) -> Inventory:
     """What the Space says of its board."""
-    note = inventory.parsed(hub.repo(SPACE, "spaces").files()["built.json"])
+    note = parse_inventory(hub.repo(SPACE, "spaces").files()["built.json"])
     assert note is not None
     return note
 
@@ -310,7 +311,7 @@ def test_what_is_no_longer_made_goes_and_what_others_added_stays(hub: Hub, tmp_p
     note = noted(hub)
     old = note.model_copy(update={"files": (*note.files, "s/toy-ipc1/old@00000000/index.html", "app.py", "../index.html")})
     added = {"app.py": b"a", "data/x.csv": b"x", "stray.webp": b"w"}
-    hub.put(SPACE, {"s/toy-ipc1/old@00000000/index.html": b"old", "built.json": inventory.text_of(old), **added}, "spaces")
+    hub.put(SPACE, {"s/toy-ipc1/old@00000000/index.html": b"old", "built.json": old.to_bytes(), **added}, "spaces")
     hub.put(RESULTS, {"tables/aggregate.parquet": b"old", "tables/mine.parquet": b"mine", "notes.md": b"a maintainer's"})
     assert publishing(tmp_path / "results") == ["Regenerate the tables", "Regenerate the board"]
     results, space = both(hub)
@@ -415,7 +416,7 @@ def test_the_time_the_hub_asks_for_is_waited(hub: Hub, tmp_path: Path, monkeypat
 def test_tables_are_made_again_when_somebody_was_faster(hub: Hub, tmp_path: Path, repo: str) -> None:
     root = recorded(tmp_path / "results")
     publishing(root)
-    theirs = gather([recorded(tmp_path / "theirs", "other")], []).files
+    theirs = gather_files([recorded(tmp_path / "theirs", "other")], []).files
     others = {path: file.read_bytes() for path, file in theirs.items()}
     recorded(root, "third")
 
@@ -551,18 +552,18 @@ def test_a_dry_run_prints_the_commits_and_sends_nothing(hub: Hub, tmp_path: Path
     code, told = to_the_hub(root, "--dry-run")
     assert code == 0 and not hub.repos and {method for method, _, _ in hub.asked} <= {"GET", "HEAD"}
     shown = [line.split()[1] for line in told.splitlines() if line.startswith("  + ")]
-    assert "space repo lab/vddbench is not there yet and would be made" in told
+    assert "space repo lab/vddbench does not exist yet and would be created" in told
     assert 'dataset repo lab/vddbench-results: "Add 3 records of toy-ipc1"' in told and "3 commits; nothing was sent" in told
     publishing(root)
     assert sorted(shown) == sorted([*both(hub)[0], *both(hub)[1]])
     note = noted(hub)
-    told_old = inventory.text_of(note.model_copy(update={"files": (*note.files, "old.html")}))
+    told_old = note.model_copy(update={"files": (*note.files, "old.html")}).to_bytes()
     hub.put(SPACE, {"old.html": b"", "built.json": told_old}, "spaces")
     recorded(root, "other", seeds=1)
     before = all_commits(hub)
     told = to_the_hub(root, "--dry-run")[1]
     assert "  - old.html" in told and told.count("  + records/") == 2 and all_commits(hub) == before
-    sizes = {path: data for planned in plan(TARGET, [root], []) for path, data in planned.add.items()}
+    sizes = {path: data for planned in plan(DESTINATION, [root], []) for path, data in planned.add.items()}
     publishing(root)
     assert set(sizes) <= {*both(hub)[0], *both(hub)[1]}
     assert to_the_hub(root, "--dry-run") == (0, to_the_hub(root, "--dry-run")[1])
@@ -577,7 +578,7 @@ def test_local_trees_are_what_would_be_published(hub: Hub, tmp_path: Path) -> No
     root, out = recorded(tmp_path / "results"), tmp_path / "out"
     assert to_the_hub(root, "--local", out)[0] == 0 and not hub.asked
     recorded(root, "other")
-    write_trees(TARGET, [root], [], out)
+    write_trees(DESTINATION, [root], [], out)
     assert not hub.asked
     publishing(root)
     results, space = both(hub)
@@ -591,7 +592,7 @@ def test_a_local_folder_that_no_call_wrote_is_left_alone(tmp_path: Path, kind: s
     root, out = recorded(tmp_path / "results"), tmp_path / "out"
     folder = out / kind / (RESULTS if kind == "datasets" else SPACE)
     (folder / "tables").mkdir(parents=True)
-    write_trees(TARGET, [root], [], out)  # an empty one is taken
+    write_trees(DESTINATION, [root], [], out)  # an empty one is taken
     precious = folder / "tables/mine.csv"
     precious.parent.mkdir(exist_ok=True)
     precious.write_text("precious")
@@ -654,7 +655,7 @@ def test_an_outbox_half_written_is_completed(tmp_path: Path) -> None:
     whole = files_of(out)
     for path in list(out.rglob("seed1*.json")) + list(out.rglob("seed2*")):  # as a killed process leaves it: no JSON first
         path.unlink()
-    assert len(gather([out / "records"], []).files) == 2
+    assert len(gather_files([out / "records"], []).files) == 2
     write_outbox(out, [root], [])
     assert files_of(out) == whole
 

@@ -18,17 +18,20 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.builders.records import GOOD, a_record, seeds
-from tests.builders.sites import HARM, harmful, recorded, run_again, stated
+from tests.builders.sites import HARM, write_harmful_entry, write_manifest, write_records, write_rerun
 from vddbench.commands.site import site
 from vddbench.data.store import Store
 from vddbench.leaderboard.reruns import Rerun
-from vddbench.leaderboard.site import instructions, inventory, local_submissions, protocol_page
+from vddbench.leaderboard.site import instructions, protocol_page
 from vddbench.leaderboard.site.board import aggregated, assembled, board_of, ranked
 from vddbench.leaderboard.site.build import MAX_LEFT_OUT, build, build_published
 from vddbench.leaderboard.site.entries import Table
 from vddbench.leaderboard.site.filters import link
-from vddbench.leaderboard.site.page_writer import without
-from vddbench.leaderboard.site.sections import task_view
+from vddbench.leaderboard.site.inventory import INVENTORY, Inventory, PayloadView, read_inventory
+from vddbench.leaderboard.site.local_submissions import LocalSubmission, find_submissions
+from vddbench.leaderboard.site.page_writer import without_folders
+from vddbench.leaderboard.site.payload_views import NO_PAYLOAD, payload_view
+from vddbench.leaderboard.site.sections import task_section
 from vddbench.protocol import V1
 from vddbench.records.files import write_record
 from vddbench.submissions import previews
@@ -70,14 +73,14 @@ def folders(tiny: Store, tiny_random: Path, tmp_path_factory: pytest.TempPathFac
     """results/ and submissions/ of four entries, one of them harmful, and `random` with its payload."""
     root = tmp_path_factory.mktemp("made")
     sha = read(tiny_random).manifest.sha256
-    recorded(root / "results", tiny, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
-    recorded(root / "results", tiny, "good", [0.9, 0.9, 0.95], payload_bytes=1000)
-    recorded(root / "results", tiny, "good", [0.7, 0.7], payload_bytes=1000, student="convnet_gru", protocol_hash="3" * 64)
-    recorded(root / "results", tiny, "random", [0.3], submission_sha256=sha, student="convnet_gru", protocol_hash="3" * 64)
-    recorded(root / "results", tiny, "as_good", [0.9, 0.92, 0.9])
-    run_again(root / "results", "as_good", "maintainer")
+    write_records(root / "results", tiny, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
+    write_records(root / "results", tiny, "good", [0.9, 0.9, 0.95], payload_bytes=1000)
+    write_records(root / "results", tiny, "good", [0.7, 0.7], payload_bytes=1000, student="convnet_gru", protocol_hash="3" * 64)
+    write_records(root / "results", tiny, "random", [0.3], submission_sha256=sha, student="convnet_gru", protocol_hash="3" * 64)
+    write_records(root / "results", tiny, "as_good", [0.9, 0.92, 0.9])
+    write_rerun(root / "results", "as_good", "maintainer")
     shutil.copytree(tiny_random.parents[1], root / "submissions")
-    harmful(root, tiny)
+    write_harmful_entry(root, tiny)
     return root
 
 
@@ -88,7 +91,7 @@ def built_site(folders: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def tables(folders: Path) -> Sequence[Table]:
-    [(_, found)] = board_of([folders / "results"]).tasks().items()
+    [(_, found)] = board_of([folders / "results"]).tables_by_task().items()
     return found
 
 
@@ -171,9 +174,11 @@ def test_a_page_shows_one_looping_preview_a_class_and_every_tensors_bytes(
 
 
 def test_a_page_without_the_payload_says_so(built_site: Path) -> None:
-    assert "No manifest of this submission was at hand" in next(built_site.parent.glob("s/*/good@*/index.html")).read_text()
+    assert (
+        "The manifest of this submission was not available" in next(built_site.parent.glob("s/*/good@*/index.html")).read_text()
+    )
     harm = next(built_site.parent.glob("s/*/harm@*/index.html")).read_text()
-    assert "The payload was not at hand" in harm and "<img" not in harm
+    assert "The distilled clips were not available" in harm and "<img" not in harm
 
 
 def test_a_payload_that_is_not_what_its_manifest_says_is_not_shown(folders: Path, tmp_path: Path) -> None:
@@ -191,9 +196,9 @@ def test_a_manifest_elsewhere_does_not_speak_for_anothers_page(folders: Path, tm
     forged = tmp_path / "submissions" / "0-ipc1" / "0@00000000" / "manifest.json"  # stands before it
     forged.parent.mkdir(parents=True)
     forged.write_text(json.dumps({**json.loads(honest.read_text()), "authors": ["Mallory"]}))
-    found, refused = local_submissions.find([tmp_path / "submissions"])
+    found, refused = find_submissions([tmp_path / "submissions"])
     assert not any("Mallory" in each.manifest.authors for each in found.values())
-    assert any("by its fields it belongs in" in line for line in refused)
+    assert any("it belongs in" in line for line in refused)
 
 
 def test_the_same_records_make_the_same_pages_and_no_preview_twice(folders: Path, built_site: Path, tmp_path: Path) -> None:
@@ -206,16 +211,16 @@ def test_the_same_records_make_the_same_pages_and_no_preview_twice(folders: Path
 
 
 def test_a_new_build_removes_its_own_old_pages_and_nothing_else(folders: Path, tiny: Store, tmp_path: Path) -> None:
-    recorded(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
-    recorded(tmp_path / "results", tiny, "gone", [0.5, 0.5, 0.5])
+    write_records(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
+    write_records(tmp_path / "results", tiny, "gone", [0.5, 0.5, 0.5])
     out = tmp_path / "site"
     build([tmp_path / "results"], [], out)
     (out / "README.md").write_text("mine")
     for name in ("precious.html", "absolute.html"):
         (tmp_path / name).write_text("mine")
-    note = inventory.read(out)
+    note = read_inventory(out)
     forged = ("../precious.html", "README.md", str(tmp_path / "absolute.html"))
-    inventory.write(out, note.model_copy(update={"files": (*note.files, *forged)}))
+    note.model_copy(update={"files": (*note.files, *forged)}).write(out)
     shutil.rmtree(next((tmp_path / "results").glob("*/gone@*")))
     build([tmp_path / "results"], [], out)
     assert not list(out.glob("s/*/gone@*")) and list(out.glob("s/*/random@*/index.html"))
@@ -225,14 +230,14 @@ def test_a_new_build_removes_its_own_old_pages_and_nothing_else(folders: Path, t
 
 def test_a_note_that_is_not_ours_is_no_note(tmp_path: Path) -> None:
     for text in ("", "[1, 2", '{"files": 3}', '["index.html"]'):
-        (tmp_path / inventory.NOTE).write_text(text)
-        assert inventory.read(tmp_path) == inventory.Inventory()
+        (tmp_path / INVENTORY).write_text(text)
+        assert read_inventory(tmp_path) == Inventory()
 
 
 def test_the_front_page_names_few_refused_files_and_counts_the_others(tiny: Store, tmp_path: Path) -> None:
-    recorded(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
+    write_records(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
     for method in range(MAX_LEFT_OUT + 5):
-        stated(tmp_path / "submissions", "toy-ipc1", f"bad_{method}", "a" * 64)
+        write_manifest(tmp_path / "submissions", "toy-ipc1", f"bad_{method}", "a" * 64)
         (tmp_path / f"submissions/toy-ipc1/bad_{method}/manifest.json").write_text("{")
     text = build([tmp_path / "results"], [tmp_path / "submissions"], tmp_path / "site").read_text()
     assert text.count("is not valid JSON") == MAX_LEFT_OUT and "<li>... and 5 more</li>" in text
@@ -256,7 +261,7 @@ def test_one_bad_reference_takes_the_overall_table_of_its_student_alone() -> Non
     assert len(problems) == 1 and "no table over all tasks of student convnet_gru" in problems[0]
 
 
-def everything(out: Path, note: inventory.Inventory) -> dict[str, bytes]:
+def everything(out: Path, note: Inventory) -> dict[str, bytes]:
     return {path: (out / path).read_bytes() for path in note.files if (out / path).is_file()}
 
 
@@ -270,7 +275,7 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
         place = manifests / path.parent.parent.name / f"{path.parent.name}@{sha[:8]}"
         place.mkdir(parents=True)
         shutil.copy(path, place)
-    first = build_published(board, tmp_path, [folders / "submissions"], tmp_path / "a", inventory.Inventory(), "lab/results")
+    first = build_published(board, tmp_path, [folders / "submissions"], tmp_path / "a", Inventory(), "lab/results")
     assert (
         "vddbench pull --task tiny-ipc1 --submissions --results-repo lab/results"
         in everything(tmp_path / "a", first)[
@@ -290,49 +295,47 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
 def test_clips_that_are_published_already_are_not_made_again(
     tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, unseen = local_submissions.Found(tiny_random, read(tiny_random).manifest), inventory.PayloadView()
-    first = local_submissions.look(found, tiny.spec, tmp_path / "a", None, unseen)
+    found, unseen = LocalSubmission(tiny_random, read(tiny_random).manifest), PayloadView()
+    first = payload_view(found, tiny.spec, tmp_path / "a", None, unseen)
     assert first.previews is not None and len(list((tmp_path / "a").iterdir())) == tiny.spec.num_classes
     monkeypatch.setattr(previews, "write", None)  # would raise: another encoder's bytes differ
-    assert local_submissions.look(found, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
+    assert payload_view(found, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
     monkeypatch.undo()
-    older = first.model_copy(update={"previews": first.previews.model_copy(update={"of": "older"})})
-    assert local_submissions.look(found, tiny.spec, tmp_path / "b", None, older) == first and (tmp_path / "b").is_dir()
+    older = first.model_copy(update={"previews": first.previews.model_copy(update={"source_digest": "older"})})
+    assert payload_view(found, tiny.spec, tmp_path / "b", None, older) == first and (tmp_path / "b").is_dir()
 
 
 def test_what_can_not_be_shown_here_stays_as_it_is_published(
     tiny: Store, tiny_random: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(tiny_random, tmp_path / "random"))
-    found, unseen = local_submissions.Found(folder, read(tiny_random).manifest), inventory.PayloadView()
-    whole = local_submissions.look(found, tiny.spec, tmp_path / "out", None, unseen)
-    half = local_submissions.look(found, None, tmp_path / "out", None, unseen)  # its dataset is not prepared: tensors, no clips
+    found, unseen = LocalSubmission(folder, read(tiny_random).manifest), PayloadView()
+    whole = payload_view(found, tiny.spec, tmp_path / "out", None, unseen)
+    half = payload_view(found, None, tmp_path / "out", None, unseen)  # its dataset is not prepared: tensors, no clips
     assert half.tensors == whole.tensors and half.previews is None and "not prepared" in half.missing
-    assert local_submissions.look(found, None, tmp_path / "out", None, whole) == whole
+    assert payload_view(found, None, tmp_path / "out", None, whole) == whole
     (folder / "data.safetensors").write_bytes(b"damaged")
     for published in (whole, half):
-        assert local_submissions.look(found, tiny.spec, tmp_path / "out", None, published) == published
-    assert local_submissions.look(found, tiny.spec, tmp_path / "out", None, unseen).missing == local_submissions.NOT_AT_HAND
+        assert payload_view(found, tiny.spec, tmp_path / "out", None, published) == published
+    assert payload_view(found, tiny.spec, tmp_path / "out", None, unseen).missing == NO_PAYLOAD
     assert "refused" in capsys.readouterr().err  # this machine's, so it is said here
     (folder / "data.safetensors").unlink()
     for published in (whole, half):
-        assert local_submissions.look(found, None, tmp_path / "out", None, published) == published
-    assert (
-        local_submissions.look(None, None, tmp_path / "out", None, whole).tensors == ()
-    )  # nobody's manifest: nothing of it is shown
+        assert payload_view(found, None, tmp_path / "out", None, published) == published
+    assert payload_view(None, None, tmp_path / "out", None, whole).tensors == ()  # nobody's manifest: nothing of it is shown
 
 
 def test_refused_records_are_named_without_where_they_lie(tiny: Store, tmp_path: Path) -> None:
-    recorded(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
+    write_records(tmp_path / "results", tiny, "random", [0.2, 0.3, 0.2])
     bad = write_record(tmp_path / "results", a_record(), GOOD)
     bad.write_text(bad.read_text().replace('"top1": 0.5', '"top1": 0.9'))
-    stated(tmp_path / "submissions", "toy-ipc1", "mine", "a" * 64)
+    write_manifest(tmp_path / "submissions", "toy-ipc1", "mine", "a" * 64)
     (tmp_path / "submissions/toy-ipc1/mine/manifest.json").write_text("{")
     index = build([tmp_path / "results"], [tmp_path / "submissions"], tmp_path / "site")
     text = index.read_text()
     assert "toy-ipc1/mine@abababab/convnet3d/seed0.json says top1 = 0.9" in text and "is not valid JSON" in text
     assert str(tmp_path) not in text
-    assert without(f"{tmp_path}/a: {tmp_path}", [tmp_path]) == f"a: {tmp_path.name}"
+    assert without_folders(f"{tmp_path}/a: {tmp_path}", [tmp_path]) == f"a: {tmp_path.name}"
 
 
 def test_nothing_to_show_says_what_to_do(tmp_path: Path) -> None:
@@ -358,22 +361,22 @@ def test_what_papers_report_stands_below_and_has_no_rank(tmp_path: Path) -> None
     section = text[text.index('<section class="task" id="miniucf-ipc1"') : text.index("</section>")]
     ranked_part, papers = section.split("What papers report")
     assert (
-        "Never ranked" in papers and "2312.00362" in papers and "2312.00362" not in ranked_part and 'class="rank"' not in papers
+        "never ranked" in papers and "2312.00362" in papers and "2312.00362" not in ranked_part and 'class="rank"' not in papers
     )
     assert '<section class="task" id="reported"' in text  # tasks of papers without records
 
 
 def test_transfer_is_method_by_student(tables: Sequence[Table], built_site: Path) -> None:
-    heat = task_view("tiny-ipc1", tables, None).transfer["hard"]
+    heat = task_section("tiny-ipc1", tables, None).transfer["hard"]
     assert heat.columns == ("convnet3d", "convnet_gru")
-    values = {row.line.method: row.values for row in heat.rows}
+    values = {row.entry.method: row.values for row in heat.rows}
     assert values["good"][0] > values["good"][1] > 0.4 and pd.isna(values["as_good"][1])
-    assert "<h3>Transfer</h3>" in built_site.read_text()
+    assert "<h3>Transfer to other networks</h3>" in built_site.read_text()
 
 
 def test_accuracy_by_class_adds_up_to_the_score(tables: Sequence[Table]) -> None:
-    for row in task_view("tiny-ipc1", tables, None).tables[0].classes.rows:
-        assert sum(row.values) / len(row.values) == pytest.approx(row.line.top1)  # as many test videos of each class
+    for row in task_section("tiny-ipc1", tables, None).tables[0].classes.rows:
+        assert sum(row.values) / len(row.values) == pytest.approx(row.entry.top1)  # as many test videos of each class
 
 
 def test_re_runs_count_when_the_number_came_out_again() -> None:
@@ -385,7 +388,7 @@ def test_re_runs_count_when_the_number_came_out_again() -> None:
 
     rows, _ = ranked(found)
     again = [by("m", "verified", True), by("n", "verified", False), by("x", "reproduced", True), by("y", "reproduced", False)]
-    line = assembled(rows, found, {sha: again}).tables[0].lines[0]
+    line = assembled(rows, found, {sha: again}).tables[0].entries[0]
     assert (line.method, line.verified_by, line.reproductions) == ("a", ("m",), 1)
 
 
@@ -409,7 +412,7 @@ def test_bibtex_holds_no_command_of_a_strangers(folders: Path) -> None:
     record = a_record(method="a_b")
     text = instructions.bibtex([record], None)
     assert text.startswith("@misc{a_b_toy_ipc1_abababab,") and r"a\_b on toy-ipc1" in text
-    manifest = stated(folders / "bib", "toy-ipc1", "a_b", "a" * 64, authors=("\\input{/etc/passwd} % $x$", "B_C"))
+    manifest = write_manifest(folders / "bib", "toy-ipc1", "a_b", "a" * 64, authors=("\\input{/etc/passwd} % $x$", "B_C"))
     text = instructions.bibtex([record], read_manifest(manifest.resolve()))
     assert "input/etc/passwd" in text and "\\input" not in text and r"and B\_C" in text
 

@@ -1,7 +1,7 @@
-"""`python -m tests.tools.thousand [ENTRIES]`: how heavy and how quick is the page of a board with many entries in one table?
+"""`python -m tests.tools.thousand [ENTRIES]`: size and speed of a front page with many entries in one table.
 
-Needs Chromium and Playwright. Prints medians of five loads: from going to the page until its script has run and a frame was
-drawn, and from clicking a head until the sorted rows were drawn.
+Needs Chromium and Playwright. Prints medians of five loads: the time from opening the page until its script has run and a frame
+is drawn, and from a click on a column until the sorted rows are drawn.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from tests.builders.records import a_record
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site.board import assembled, ranked
-from vddbench.leaderboard.site.build import index_page
-from vddbench.leaderboard.site.page_writer import Site
-from vddbench.leaderboard.site.sections import task_view
+from vddbench.leaderboard.site.build import write_index
+from vddbench.leaderboard.site.page_writer import PageWriter
+from vddbench.leaderboard.site.sections import task_section
 from vddbench.records.files import write_record
 from vddbench.records.predictions import Predictions
 
@@ -31,8 +31,8 @@ VIDEOS, CLASSES = 100, 10
 DRAWN = "() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()), 0)))"
 
 
-def made_up(folder: Path, entries: int = 1000) -> Path:
-    """index.html of a board with that many entries of 3 students each and `random`."""
+def long_board(folder: Path, entries: int = 1000) -> Path:
+    """The index.html of a board with this many entries, `random` among them, of 3 students each."""
     labels = np.arange(VIDEOS, dtype=np.int32) % CLASSES
     ids = np.array([f"v{i:03}" for i in range(VIDEOS)])
     answers = Predictions(
@@ -47,7 +47,7 @@ def made_up(folder: Path, entries: int = 1000) -> Path:
     record = record.model_copy(update={"budget_bytes": 2 * 10**6})
     path = write_record(folder / "results", record, answers)
     rng = np.random.default_rng(0)
-    found = []
+    evaluated = []
     for i in range(entries):
         skill = rng.uniform(0.1, 0.6) if i else 0.1
         sha = f"{i:08x}" * 8
@@ -56,11 +56,11 @@ def made_up(folder: Path, entries: int = 1000) -> Path:
             hits = rng.random(VIDEOS) < skill
             mine = {"method": f"method_{i}" if i else "random", "submission_sha256": sha, "seed": seed, "top1": hits.mean()}
             one = record.model_copy(update={**mine, "payload_bytes": payload_bytes})
-            found.append(Evaluated(one, hits, np.full(VIDEOS, ""), path))
-    rows, problems = ranked(found)
-    board = assembled(rows, found, {}, left_out=problems)
-    views = [task_view(name, tables, None) for name, tables in board.tasks().items()]
-    return index_page(Site(folder / "site", "2026-01-01"), board, views, board.left_out)
+            evaluated.append(Evaluated(one, hits, np.full(VIDEOS, ""), path))
+    rows, problems = ranked(evaluated)
+    board = assembled(rows, evaluated, {}, left_out=problems)
+    sections = [task_section(name, tables, None) for name, tables in board.tables_by_task().items()]
+    return write_index(PageWriter(folder / "site", "2026-01-01"), board, sections, board.left_out)
 
 
 def timed(browser: Browser, index: Path) -> tuple[float, float]:
@@ -81,7 +81,7 @@ def main(entries: int) -> None:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        index = made_up(Path(folder), entries)
+        index = long_board(Path(folder), entries)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         load, sort = timed(browser, index)
         browser.close()

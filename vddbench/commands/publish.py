@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vddbench.commands.options import friendly
 from vddbench.system.progress import clean, say
 
+if TYPE_CHECKING:
+    from vddbench.leaderboard.publish.destination import Destination
+
 RESULTS, SUBMISSIONS = Path("results"), Path("submissions")
 
 
 @friendly
 def publish(
-    results_repo: Annotated[str | None, typer.Option(help="ORG/vddbench-results, a dataset repo")] = None,
-    space: Annotated[str | None, typer.Option(help="ORG/vddbench, a static Space")] = None,
-    results: Annotated[list[Path] | None, typer.Option(help="folder of records; may be repeated (default results)")] = None,
+    results_repo: Annotated[str | None, typer.Option(help="dataset repo of the records, e.g. ORG/vddbench-results")] = None,
+    space: Annotated[str | None, typer.Option(help="static Space of the board, e.g. ORG/vddbench")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="folder of records; may be repeated (default: results)")] = None,
     submissions: Annotated[
-        list[Path] | None, typer.Option(help="folder of submissions; may be repeated (default submissions)")
+        list[Path] | None, typer.Option(help="folder of submissions; may be repeated (default: submissions)")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commits; change nothing on the Hub")] = False,
-    local: Annotated[Path | None, typer.Option(help="write both repositories into this folder; no network")] = None,
+    local: Annotated[Path | None, typer.Option(help="write both repositories into this folder; needs no network")] = None,
     outbox: Annotated[
-        Path | None, typer.Option(help="without a network: collect here what is published later from another machine")
+        Path | None, typer.Option(help="on a machine without a network: collect in this folder what another one publishes")
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="name this state of the results repo, e.g. v1.0")] = None,
+    tag: Annotated[str | None, typer.Option(help="tag this state of the results repo as a release, e.g. v1.0")] = None,
     previews: Annotated[
-        bool,
-        typer.Option("--previews", help="fetch the distilled sets that are published, so that the board shows their clips"),
+        bool, typer.Option("--previews", help="download the published distilled sets, to show their clips on the board")
     ] = False,
     eval_yaml: Annotated[
-        bool, typer.Option("--eval-yaml", help="also eval.yaml; the Hub takes it from benchmarks on its list only")
+        bool, typer.Option("--eval-yaml", help="also write eval.yaml, which the Hub accepts only from benchmarks on its list")
     ] = False,
 ) -> None:
-    """Publish records, tables and the board to the Hugging Face Hub. Can be interrupted, repeated, and done by several.
+    """Publish records, tables and the board to the Hugging Face Hub.
 
-    Both repos must be new, empty or made by this command. A record there of another prepared store or protocol than most
-    submissions have is left out of the tables and named.
+    The command can be interrupted and repeated, and several people can run it at once. Both repositories must be new, empty or
+    written by this command. Records of another prepared store or protocol than most submissions have are left out of the
+    tables and listed.
     """
     if sum([dry_run, local is not None, outbox is not None]) > 1:
         raise LookupError("--dry-run, --local and --outbox: one of them at a time")
@@ -46,10 +49,10 @@ def publish(
         raise LookupError("--tag names what is published: leave --dry-run, --local and --outbox out")
     if previews and (local is not None or outbox is not None):
         raise LookupError("--previews needs a network: leave --local and --outbox out")
-    found = results if results is not None else [root for root in (RESULTS,) if root.is_dir()]
-    made = submissions if submissions is not None else [root for root in (SUBMISSIONS,) if root.is_dir()]
+    results = results if results is not None else [root for root in (RESULTS,) if root.is_dir()]
+    submissions = submissions if submissions is not None else [root for root in (SUBMISSIONS,) if root.is_dir()]
     if outbox is not None:
-        _to_outbox(outbox, found, made)
+        _to_outbox(outbox, results, submissions)
         return
     if results_repo is None or space is None:
         raise LookupError("publish needs --results-repo ORG/vddbench-results and --space ORG/vddbench")
@@ -57,30 +60,41 @@ def publish(
     from vddbench.leaderboard.publish import publish as publishing
     from vddbench.leaderboard.publish.destination import Destination
 
-    target = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
+    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
     if local is not None:
-        for folder in publishing.write_trees(target, found, made, local):
+        for folder in publishing.write_trees(destination, results, submissions, local):
             typer.echo(f"wrote {folder}")
     elif dry_run:
-        for repo in (target.results, target.space):
-            if not hub.exists(repo):
-                typer.echo(f"{repo} is not there yet and would be made")
-        commits = 0
-        for planned in publishing.plan(target, found, made):
-            commits += 1
-            typer.echo(clean(planned.shown()))
-        typer.echo(f"{commits} commits; nothing was sent" if commits else "nothing to publish: all is there")
+        _print_plan(destination, results, submissions)
     else:
-        commits = len(publishing.publish(target, found, made, tag))
-        typer.echo(f"{commits} commits" if commits else "nothing to publish: all is there")
-        typer.echo(f"{target.results.url}\n{target.space.url}")
+        commits = publishing.publish(destination, results, submissions, tag)
+        typer.echo(_counted(len(commits)) if commits else "nothing to publish: the Hub has everything")
+        typer.echo(f"{destination.results.url}\n{destination.space.url}")
+
+
+def _print_plan(destination: Destination, results: list[Path], submissions: list[Path]) -> None:
+    from vddbench import hub
+    from vddbench.leaderboard.publish import publish as publishing
+
+    for repo in (destination.results, destination.space):
+        if not hub.exists(repo):
+            typer.echo(f"{repo} does not exist yet and would be created")
+    count = 0
+    for commit in publishing.plan(destination, results, submissions):
+        count += 1
+        typer.echo(clean(commit.description()))
+    typer.echo(f"{_counted(count)}; nothing was sent" if count else "nothing to publish: the Hub has everything")
+
+
+def _counted(commits: int) -> str:
+    return f"{commits} commit{'' if commits == 1 else 's'}"
 
 
 def _to_outbox(outbox: Path, results: list[Path], submissions: list[Path]) -> None:
-    from vddbench.leaderboard.publish.local_files import write_outbox
+    from vddbench.leaderboard.publish.outbox import write_outbox
 
     count = write_outbox(outbox, results, submissions)
     say(
-        f"{count} files added to {outbox}; where there is a network: vddbench publish --results {outbox}/records "
+        f"{count} files added to {outbox}; on a machine with a network: vddbench publish --results {outbox}/records "
         f"--submissions {outbox}/submissions --results-repo ORG/vddbench-results --space ORG/vddbench"
     )

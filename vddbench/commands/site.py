@@ -10,19 +10,24 @@ import typer
 
 from vddbench.commands.options import Roots, friendly
 
-site = typer.Typer(no_args_is_help=True, help="The board as static pages that open anywhere.")
-Submissions = Annotated[list[Path], typer.Option(help="folder of submissions, for manifests and previews; may be repeated")]
+site = typer.Typer(no_args_is_help=True, help="The board as static web pages.")
+Submissions = Annotated[
+    list[Path], typer.Option(help="folder of submissions, for descriptions and previews of distilled sets; may be repeated")
+]
 
 
 @site.command()
 @friendly
 def build(
-    out: Annotated[Path, typer.Option(help="folder to write; other files in it are left alone")],
+    out: Annotated[Path, typer.Option(help="folder to write; files that no build wrote are left alone")],
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     submissions: Submissions = [Path("submissions")],  # noqa: B006 - typer reads it
-    show: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+    show: Annotated[bool, typer.Option("--open", help="open the board in the browser")] = False,
 ) -> None:
-    """Write index.html, a page for each submission, the protocol and how to submit. Needs no network, nor do the pages."""
+    """Write the board as web pages: ranked tables, a page for each distilled set, the protocol, how to submit.
+
+    Neither this command nor the pages need a network; the pages open from disk.
+    """
     from vddbench.leaderboard.site.build import build as run
 
     index = run(results, submissions, out)

@@ -1,6 +1,6 @@
-"""Previews of a distilled set: one small looping animated WebP a class, made from the clips a student sees.
+"""Previews of a distilled set: one small looping animated WebP for each class, made from the clips that a student sees.
 
-A picture for people, never data: frames are rounded to 8 bits, shrunk and compressed until a file is small.
+Previews are pictures for people: frames are rounded to 8 bits, shrunk and compressed until the file is small.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vddbench.spec import ClipSet, DatasetSpec, Submission
 from vddbench.submissions.submission import decode
 from vddbench.system.files import replacing
 
-VERSION = 1  # raised when the same payload gives other pictures, so that none is taken for up to date
-MAX_BYTES = 50_000  # of one preview; fifty of them are a page's 2.5 MB
-MAX_FRAMES = 32  # of longer clips every n-th is shown
+VERSION = 1  # raise it when the same payload gives other pictures, so that pages replace the old ones
+MAX_BYTES = 50_000  # of one preview; a page of fifty has 2.5 MB
+MAX_FRAMES = 32  # of longer clips, every n-th frame is shown
 MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
 FRAME_MILLISECONDS = 120
-QUALITIES = (75, 50, 25, 5)  # of WebP, tried until a file is small enough
+QUALITIES = (75, 50, 25, 5)  # of WebP, tried in this order until a file is small enough
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One file of `write`, and whose class it shows."""
+    """A file that `write` made, and the class that it shows."""
 
     file: str  # name inside the folder
     label: int
@@ -36,14 +36,14 @@ class Preview:
 
 
 def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: int = 64) -> list[Preview]:
-    """Writes `class0003.webp` and its like for the first `max_classes` classes that have a clip.
+    """Writes `class0003.webp` and so on for the first `max_classes` classes that have a clip.
 
-    Of a class its first clip is shown; where labels are probabilities, the clip with most of that class. Raises ValueError
-    or LookupError when the payload can't be decoded, OSError when the folder can't be written.
+    Shows the first clip of each class; if labels are probabilities, the clip with the highest probability of the class.
+    Raises ValueError or LookupError if the payload cannot be decoded, OSError if the folder cannot be written.
     """
     clip_set = decode(submission, spec)
     previews: list[Preview] = []
-    for label, index in _shown(clip_set, spec.num_classes):
+    for label, index in _shown_clips(clip_set, spec.num_classes):
         if len(previews) == max_classes:
             break
         name = f"class{label:04}.webp"
@@ -54,28 +54,28 @@ def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: 
     return previews
 
 
-def _shown(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int]]:
-    """(class, clip) by class; a class without clips of its own is left out."""
+def _shown_clips(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int]]:
+    """(class, index of its clip), by class. Leaves out classes without a clip."""
     if clip_set.labels.ndim == 2:
         yield from enumerate(clip_set.labels.argmax(0).tolist())
         return
     for label in range(num_classes):
-        found = (clip_set.labels == label).nonzero()
-        if len(found):
-            yield label, int(found[0, 0])
+        indices = (clip_set.labels == label).nonzero()
+        if len(indices):
+            yield label, int(indices[0, 0])
 
 
 def frames_of(clip: torch.Tensor) -> np.ndarray:
-    """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]; what is not finite is black."""
-    every = -(-len(clip) // MAX_FRAMES)
-    kept = clip[::every]
-    if kept.dtype != torch.uint8:
-        kept = kept.float().nan_to_num(0, 0, 0).round().clamp(0, 255).to(torch.uint8)
-    return kept.cpu().numpy()
+    """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]. NaN and infinity are black."""
+    step = -(-len(clip) // MAX_FRAMES)
+    frames = clip[::step]
+    if frames.dtype != torch.uint8:
+        frames = frames.float().nan_to_num(0, 0, 0).round().clamp(0, 255).to(torch.uint8)
+    return frames.cpu().numpy()
 
 
 def animated(frames: np.ndarray) -> bytes:
-    """uint8 [T, H, W, 3] -> a looping WebP of at most MAX_BYTES, as good as fits."""
+    """uint8 [T, H, W, 3] -> a looping WebP of at most MAX_BYTES, in the best quality that fits."""
     side = min(MAX_SIDE, frames.shape[2])
     while True:
         pictures = [Image.fromarray(frame) for frame in frames]
@@ -85,7 +85,7 @@ def animated(frames: np.ndarray) -> bytes:
             data = _webp(pictures, quality)
             if len(data) <= MAX_BYTES:
                 return data
-        side //= 2  # 32 frames of 16 x 16 are 24,576 bytes before compression, so this ends
+        side //= 2  # ends: 32 frames of 16 x 16 have 24,576 bytes before compression
 
 
 def _webp(pictures: list[Image.Image], quality: int) -> bytes:

@@ -150,7 +150,7 @@ def test_a_manifest_published_without_its_set_gets_it_and_nothing_else(
     """As `publish` of the bundled baselines leaves it."""
     from vddbench.leaderboard.publish import local_files
 
-    theirs = local_files.gather([results], [tiny_random.parents[1]])
+    theirs = local_files.gather_files([results], [tiny_random.parents[1]])
     files = {path: file.read_bytes() for path, file in theirs.files.items()}
     [path] = [path for path in files if path.endswith("manifest.json")]
     stated = {**json.loads(files[path]), "authors": ["as it was published"]}
