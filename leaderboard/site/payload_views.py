@@ -69,7 +69,7 @@ def _local_view(
     except (ValueError, OSError) as error:
         return PayloadView(missing=f"The payload was refused: {error}")
     tensors = tuple(
-        TensorSize(name=entry.name, dtype=str(entry.dtype).removeprefix("torch."), shape=entry.shape, num_bytes=entry.num_bytes)
+        TensorSize(name=entry.name, dtype=payload.dtype_name(entry.dtype), shape=entry.shape, num_bytes=entry.num_bytes)
         for entry in entries
     )
     if spec is None:
