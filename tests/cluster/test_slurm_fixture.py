@@ -1,4 +1,4 @@
-"""The Slurm that other tests run against starts, runs jobs, loses nodes and its controller, and leaves nothing behind."""
+"""The Slurm for other tests starts, runs jobs, survives lost nodes and a lost controller, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def no_jobs_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests that share a cluster find it empty."""
+    """Empties the shared cluster after each test."""
     yield
     if "cluster" in request.fixturenames:
         cluster = request.getfixturevalue("cluster")
@@ -33,7 +33,7 @@ def no_jobs_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def submit(cluster: Cluster, script: str, options: str = "") -> tuple[str, Path]:
-    """The id of a job and the file that it appends its output to."""
+    """Submits a job; returns its id and the file with its output."""
     out = cluster.folder / f"{os.urandom(4).hex()}.out"
     return cluster.sh(f"sbatch --parsable --open-mode=append -o {out} {options} --wrap '{script}'"), out
 
@@ -43,7 +43,7 @@ def processes_of(cluster: Cluster, word: str, node: str = "") -> list[int]:
     return [pid for pid, command in processes(cluster.config, node).items() if word in command]
 
 
-def test_a_job_runs_and_is_given_its_gpu(cluster: Cluster) -> None:
+def test_a_job_runs_and_sees_its_gpu(cluster: Cluster) -> None:
     job, out = submit(cluster, "echo on GPU $CUDA_VISIBLE_DEVICES; exit 3", "--gres=gpu:1")
     assert cluster.wait_for_state(job, "FAILED")["ExitCode"] == "3:0"
     assert out.read_text() == "on GPU 0\n"
@@ -66,7 +66,7 @@ def test_an_array_runs_on_both_nodes_at_once(cluster: Cluster) -> None:
         ("--time=180", "Requested time limit is invalid"),
     ],
 )
-def test_what_can_never_run_is_refused(cluster: Cluster, options: str, message: str) -> None:
+def test_jobs_that_can_never_run_are_refused(cluster: Cluster, options: str, message: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         cluster.sh(f"sbatch {options} --wrap true")
     assert message in caught.value.stderr
@@ -87,7 +87,7 @@ def test_preempted_jobs_are_warned_requeued_and_run_again(cluster: Cluster, opti
     with cluster.kicking():
         urgent = cluster.preempt(1)
         cluster.wait_for(lambda: out.read_text().count(warning) == 2, 10, "the warnings")
-        assert cluster.job(f"{job}_0")["JobState"] == cluster.job(f"{job}_1")["JobState"] == "RUNNING"  # their time of grace
+        assert cluster.job(f"{job}_0")["JobState"] == cluster.job(f"{job}_1")["JobState"] == "RUNNING"  # in their grace time
         cluster.wait_for_state(urgent, "COMPLETED", 30)
         cluster.wait_for(lambda: out.read_text().count("start") == 4, 30, "the second starts")
     assert cluster.job(f"{job}_0")["Restarts"] == cluster.job(f"{job}_1")["Restarts"] == "1"
@@ -99,7 +99,7 @@ def test_a_job_of_a_crashed_node_runs_again_elsewhere_and_the_node_comes_back(cl
     first = out.read_text().strip()
     assert processes_of(cluster, "sleep 100", first) and processes_of(cluster, "slurmstepd", first)
     cluster.crash_node(first)
-    assert not processes(cluster.config, first) and cluster.job(job)["JobState"] == "RUNNING"  # nobody has noticed
+    assert not processes(cluster.config, first) and cluster.job(job)["JobState"] == "RUNNING"  # not noticed yet
     with cluster.kicking():
         cluster.wait_for(lambda: "down" in cluster.node_state(first), 60, "the node to be down")
         cluster.wait_for(lambda: len(set(out.read_text().split())) == 2, 30, "the other node to run the job")
@@ -107,7 +107,7 @@ def test_a_job_of_a_crashed_node_runs_again_elsewhere_and_the_node_comes_back(cl
     assert cluster.node_state(first) == "idle"
 
 
-def test_a_controller_that_was_away_still_knows_its_jobs(cluster: Cluster) -> None:
+def test_a_restarted_controller_still_knows_its_jobs(cluster: Cluster) -> None:
     job, out = submit(cluster, "sleep 3; echo done")
     cluster.wait_for_state(job, "RUNNING")
     waiting, _ = submit(cluster, "true", "--begin=now+100")
@@ -115,7 +115,7 @@ def test_a_controller_that_was_away_still_knows_its_jobs(cluster: Cluster) -> No
     with pytest.raises(subprocess.CalledProcessError) as caught:
         cluster.sh("squeue")
     assert "Unable to contact slurm controller" in caught.value.stderr
-    cluster.wait_for(lambda: out.read_text() == "done\n", 30, "the job to end meanwhile")
+    cluster.wait_for(lambda: out.read_text() == "done\n", 30, "the job to end")
     cluster.start_controller()
     cluster.wait_for_state(job, "COMPLETED", 30)
     assert cluster.job(waiting)["JobState"] == "PENDING"
@@ -129,14 +129,14 @@ def test_with_accounting_sacct_knows_the_job(tmp_path: Path) -> None:
         cluster.wait_for(lambda: f"{job}|FAILED|3:0" in cluster.sh("sacct -nXP -o JobID,State,ExitCode"), 30, "sacct")
 
 
-def test_nothing_is_left_when_the_start_fails(tmp_path: Path) -> None:
+def test_no_process_is_left_when_the_start_fails(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "c", nodes=1, conf_extra="SelectType=select/gone")
     with pytest.raises(TimeoutError, match="ended: slurmctld"), cluster:
         pytest.fail("it started")
     assert not processes(cluster.config)
 
 
-def test_nothing_is_left_when_the_process_is_killed(tmp_path: Path) -> None:
+def test_no_process_is_left_when_the_process_is_killed(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, time\nfrom tests.tools.slurm import Cluster\n"
         "with Cluster(pathlib.Path(sys.argv[1]), nodes=1) as cluster:\n"
@@ -144,7 +144,7 @@ def test_nothing_is_left_when_the_process_is_killed(tmp_path: Path) -> None:
     )
     config = tmp_path / "c" / "slurm.conf"
     process = subprocess.Popen([sys.executable, "-c", script, str(config.parent)], cwd=Path(__file__).parents[2])
-    probe = Cluster(tmp_path / "c", nodes=1)  # never started: its wait_for and paths only
+    probe = Cluster(tmp_path / "c", nodes=1)  # not started; for its wait_for and paths
     probe.wait_for(lambda: any("sleep 100" in command for command in processes(config).values()), 30, "the job")
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tests.builders.cells import attempt, give, make, planned
 from vddbench.cluster import slurm
@@ -20,6 +21,7 @@ from vddbench.cluster.screen import screen
 from vddbench.cluster.slurm import Queued, Unanswered
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, retry, retryable, submit
+from vddbench.commands.batch import batch
 
 CELLS = 6
 SLURM = Where("slurm", 1)
@@ -219,4 +221,11 @@ def test_a_retry_asks_for_the_resources_of_the_last_job_and_twice_the_memory_tha
     attempt(run, new[1], 2, "disk")
     with pytest.raises(LookupError, match="these classes exist: bad"):
         retry(run, SLURM, kind="crash")
-    assert sum(len(job.tasks) for job in retry(run, SLURM, {"time": 5}, failed=True)) == CELLS
+    assert (
+        CliRunner()
+        .invoke(batch, ["retry", str(run.path), "--failed", "--bundle=1", "--time=5", "--setup=a", "--setup=b"])
+        .exit_code
+        == 0
+    )
+    assert sum(len(job.tasks) for job in read_jobs(run)[3:]) == CELLS
+    assert {(job.resources.time, job.resources.setup, job.resources.gpus) for job in read_jobs(run)[3:]} == {(5, ("a", "b"), 1)}

@@ -24,11 +24,11 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "srun", "sq
 ACCOUNTING = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
-USABLE = {"idle", "mixed", "allocated", "completing", "planned"}  # states of a node
+USABLE = {"idle", "mixed", "allocated", "completing", "planned"}  # states of a node that accepts jobs
 
 
 def available(accounting: bool = False) -> str:
-    """Why no cluster can be started here; nothing when one can."""
+    """Returns why no cluster can be started here, or an empty string."""
     if missing := [name for name in PROGRAMS + (ACCOUNTING if accounting else ()) if not shutil.which(name, path=PATH)]:
         return f"{', '.join(missing)} not installed: see tests/tools/slurm.py"
     if os.geteuid() != 0:
@@ -41,26 +41,26 @@ def available(accounting: bool = False) -> str:
 
 
 def processes(config: Path, node: str = "") -> dict[int, str]:
-    """The live processes of a cluster, or of one of its nodes, and their command lines: by their environment, or a parent's."""
+    """Command lines of the live processes of a cluster or of one node, found by their environment or a parent's."""
     wanted = {f"SLURM_CONF={config}".encode()} | ({f"SLURMD_NODENAME={node}".encode()} if node else set())
-    parents, commands, found = {}, {}, set()
+    parents, commands, members = {}, {}, set()
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended
             pid, (state, parent) = int(entry.name), (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             if state != b"Z" and pid != os.getpid():
                 parents[pid] = int(parent)
                 commands[pid] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if wanted <= set((entry / "environ").read_bytes().split(b"\0")):
-                    found.add(pid)
-    while children := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= children
-    return {pid: commands[pid] for pid in found if pid in commands}
+                    members.add(pid)
+    while children := {pid for pid, parent in parents.items() if parent in members} - members:
+        members |= children
+    return {pid: commands[pid] for pid in members if pid in commands}
 
 
 def kill(config: Path, node: str = "") -> None:
-    """Kills them all at once, and those that they started meanwhile."""
+    """Kills all processes of a cluster or node, and those that they start meanwhile."""
     while pids := processes(config, node):
-        for signal_ in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, none can still tell the controller how another ended
+        for signal_ in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none reports another's end
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal_)
@@ -68,7 +68,7 @@ def kill(config: Path, node: str = "") -> None:
 
 
 def free_port(address: str) -> int:
-    """Where nobody listens now; below 32768, where the ports of outgoing connections begin, it is free still after a crash."""
+    """A free port below 32768, where outgoing connections begin, so that it is still free after a crash."""
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((address, port := random.SystemRandom().randint(10_000, 32_000)))
@@ -76,9 +76,9 @@ def free_port(address: str) -> int:
 
 
 class Cluster:
-    """`with Cluster(folder) as cluster:` has nodes n1, n2, ..., a preemptible partition `main` and `urgent`, which preempts it.
+    """A Slurm with nodes n1, n2, ... and two partitions: `urgent` preempts `main`. Use: `with Cluster(folder) as cluster:`.
 
-    Each node has a pretended GPU: jobs with `--gres=gpu:1` get CUDA_VISIBLE_DEVICES. Without `accounting`, `sacct` fails.
+    Each node pretends to have a GPU: jobs with `--gres=gpu:1` get CUDA_VISIBLE_DEVICES. Without `accounting`, `sacct` fails.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Cluster:
     ) -> None:
         self.folder, self.config = folder.absolute(), folder.absolute() / "slurm.conf"
         if len(str(self.folder)) > 80:  # a socket's path has 107 characters at most, of which Slurm adds up to 25
-            raise ValueError(f"{self.folder}: too long for the sockets in it, give a folder of 80 characters at most")
+            raise ValueError(f"{self.folder}: too long for the sockets in it; allowed: at most 80 characters")
         self.nodes, self.accounting = [f"n{i + 1}" for i in range(nodes)], accounting
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH"))}
         self.env = {**inherited, "SLURM_CONF": str(self.config), "PATH": PATH}
@@ -120,8 +120,8 @@ class Cluster:
             self._accounting_config()
         for name, text in self._texts.items():
             (self.folder / name).write_text(text)
-            (self.folder / name).chmod(0o600)  # slurmdbd refuses a configuration that others may read
-        # whatever ends this process, even SIGKILL, closes the pipe, and the guard kills what is left of the cluster
+            (self.folder / name).chmod(0o600)  # slurmdbd refuses a file that others may read
+        # the end of this process, even by SIGKILL, closes the pipe, and the guard kills the rest of the cluster
         self._guard = subprocess.Popen(
             [sys.executable, "-IS", __file__, self.config], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -142,13 +142,13 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Kills daemons, jobs and whatever else runs with this cluster's SLURM_CONF."""
+        """Kills all processes that have this cluster's SLURM_CONF: daemons, jobs and others."""
         self._guard.communicate()
         for daemon in self._daemons.values():
             daemon.wait()
 
     def sh(self, command: str, timeout: float = 60) -> str:
-        """Standard output of a shell command in the environment of the cluster."""
+        """Runs a shell command in the environment of the cluster; returns its standard output."""
         try:
             done = subprocess.run(
                 ["sh", "-c", command], env=self.env, capture_output=True, text=True, timeout=timeout, check=True
@@ -159,17 +159,17 @@ class Cluster:
         return done.stdout.strip()
 
     def job(self, job: str) -> dict[str, str]:
-        """What scontrol knows of a job: JobState, Reason, Restarts, ExitCode, NodeList, ..."""
+        """The fields that scontrol shows of a job: JobState, Reason, Restarts, ExitCode, NodeList, ..."""
         return {
             name: value for name, _, value in (word.partition("=") for word in self.sh(f"scontrol show job -o {job}").split())
         }
 
     def node_state(self, node: str) -> str:
-        """What sinfo says of it: idle, allocated, mixed, down, drained, ...; with a `*` where it doesn't respond."""
+        """The state that sinfo shows: idle, allocated, mixed, down, drained, ...; with a `*` if the node does not respond."""
         return self.sh(f"sinfo -h -N -p main -n {node} -o %T")
 
     def wait_for(self, condition: Callable[[], object], seconds: float, what: str) -> None:
-        """Until it is true; else, or when a daemon ends meanwhile, a TimeoutError with the daemons' logs."""
+        """Waits until the condition holds. Raises TimeoutError with the daemons' logs, at once if a daemon ends."""
         end = time.monotonic() + seconds
         while not condition():
             ended = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
@@ -179,18 +179,18 @@ class Cluster:
             time.sleep(0.1)
 
     def wait_for_state(self, job: str, state: str, seconds: float = 60) -> dict[str, str]:
-        """The job once its JobState is this one."""
+        """Waits for this JobState; returns the job's fields."""
         self.wait_for(lambda: self.job(job)["JobState"] == state, seconds, f"job {job} to be {state}")
         return self.job(job)
 
     def end_in(self, job: str, seconds: int) -> None:
-        """A time limit for a running job: sbatch rounds up to minutes. Slurm looks at limits every 30 seconds."""
+        """Sets a time limit of seconds for a running job, which sbatch cannot. Slurm checks limits every 30 seconds."""
         self.sh(f"scontrol update JobId={job} EndTime=now+{seconds}")
 
     def kick(self) -> None:
-        """Requeued jobs wait for two minutes: no longer. While an old step runs, Slurm would take the new one for its twin."""
+        """Starts requeued jobs at once, which would wait for two minutes, unless a step of their last start still runs."""
         for line in self.sh("squeue -h -r -t all -o '%i %A %T %r'").splitlines():
-            job, own_id, state, reason = line.split(maxsplit=3)  # of a task of an array: 7_1 and 9
+            job, own_id, state, reason = line.split(maxsplit=3)  # for a task of an array: 7_1 and 9
             if (state, reason) == ("PENDING", "BeginTime") and self.job(job)["Restarts"] != "0":
                 running = processes(self.config).values()
                 if not any(f"slurmstepd: [{own_id}." in command for command in running):
@@ -198,12 +198,12 @@ class Cluster:
 
     @contextlib.contextmanager
     def kicking(self, seconds: float = 1) -> Iterator[None]:
-        """Kicks every so many seconds meanwhile."""
+        """Calls `kick` every so many seconds inside the block."""
         done = threading.Event()
 
         def kicks() -> None:
             while not done.wait(seconds):
-                with contextlib.suppress(subprocess.SubprocessError):  # the controller is down, or the job is gone
+                with contextlib.suppress(subprocess.SubprocessError):  # the controller is down, or the job has ended
                     self.kick()
 
         thread = threading.Thread(target=kicks)
@@ -215,28 +215,28 @@ class Cluster:
             thread.join()
 
     def preempt(self, seconds: float, node: str = "") -> str:
-        """A job in `urgent` that takes one node, or all, from the jobs of `main` for so long; its id."""
+        """Submits a job to `urgent` that takes one node, or all, from the jobs of `main`; returns its id."""
         where = f"--nodelist={node}" if node else f"--nodes={len(self.nodes)}"
         return self.sh(f"sbatch --parsable -p urgent {where} --exclusive --mem=0 -o /dev/null --wrap 'sleep {seconds}'")
 
     def crash_node(self, node: str) -> None:
-        """Its slurmd, steps and jobs are gone from one moment to the next; the controller has to find out."""
+        """Kills slurmd, steps and jobs of a node at once; the controller is not informed."""
         kill(self.config, node)
         self._daemons.pop(node).wait()
 
     def start_node(self, node: str) -> None:
-        """After a crash; returns when it may be given jobs. If nobody noticed the crash, its job is missed up to 20 s later."""
+        """Restarts a crashed node; returns when it accepts jobs. Slurm may notice up to 20 s later that its job is missing."""
         self._start("slurmd", "-D", "-N", node, name=node)
         self._wait_for_nodes()
 
     def stop_controller(self) -> None:
-        """Jobs go on; Slurm's commands fail."""
+        """Stops slurmctld: jobs continue, Slurm's commands fail."""
         daemon = self._daemons.pop("slurmctld")
         daemon.terminate()  # SIGKILL would lose the last seconds of its state
         daemon.wait()
 
     def start_controller(self) -> None:
-        """In the state in which it was stopped; returns when nodes that run may be given jobs."""
+        """Starts slurmctld with its saved state; returns when running nodes accept jobs."""
         self._start("slurmctld", "-D")
         self.wait_for(lambda: "UP" in self.sh("scontrol ping || true"), 60, "slurmctld")
         self._wait_for_nodes()
@@ -247,7 +247,7 @@ class Cluster:
 
     def _start(self, *command: str, name: str = "") -> None:
         name = name or command[0]
-        env = self.env | {"SLURMD_NODENAME": name}  # steps inherit it from slurmd: `processes` can tell whose they are
+        env = self.env | {"SLURMD_NODENAME": name}  # steps inherit it, so that `processes` finds their node
         with (self.folder / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True

@@ -47,7 +47,7 @@ class Attempts(Frozen):
     time: Annotated[float, Field(ge=0, lt=1e11)] = 0.0  # of the last start or end, seconds since 1970
     seconds: Annotated[float, Field(ge=0, lt=1e9)] = 0.0  # of all attempts that ended
     num_bytes: Count | None = None  # of the file that the cell made
-    tail: Short = ""  # end of the log, for outcomes that somebody has to read
+    tail: Short = ""  # end of the log, for outcomes that a person has to read
 
     def start(self) -> Attempts:
         return self.model_copy(update={"started": self.started + 1, "outcome": None, "time": time.time(), "tail": ""})

@@ -124,6 +124,6 @@ class Pool:
                 worker.work([self.run.cells[index] for index in self.tasks.get_nowait()])
             except Empty:
                 return
-            except OSError as error:  # the run's own folder is full or missing
+            except (OSError, ValueError) as error:  # the run's own folder is full, missing or damaged
                 self.errors.append(error)
                 self.stop.asked = True

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -68,7 +67,6 @@ class Plan(Frozen):
     format: Literal[1] = 1
     run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
     home: Short  # VDDBENCH_HOME of all nodes, absolute
-    date: Short
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
     Cells keep their numbers, so planning twice changes nothing but expected durations that are known by now.
     """
     path.mkdir(parents=True, exist_ok=True, mode=0o755)  # whatever the umask: others must not write here, see slurm.py
-    plan = Plan(run_id=uuid4().hex[:8], home=str(home.resolve()), date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    plan = Plan(run_id=uuid4().hex[:8], home=str(home.resolve()))
     run = Run(path.resolve(), plan)
     with run.locked():
         file, is_new = path / "cells.jsonl", not (path / "plan.json").exists()

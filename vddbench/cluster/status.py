@@ -69,7 +69,7 @@ def status(run: Run) -> Status:
     queued, scheduler = _queue(run, jobs)
     tries: dict[int, list[Try]] = defaultdict(list)
     for job in jobs:
-        attempts = read_attempts(run, job.number)  # after the question: a task that ended meanwhile has written its outcome
+        attempts = read_attempts(run, job.number)  # after the question: a task that has ended by now has written its outcome
         for number, task in enumerate(job.tasks):
             for index in task:
                 tries[index].append(Try(job, number, attempts.get(index)))
