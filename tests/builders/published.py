@@ -122,7 +122,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.chdir(tmp_path)
     with serving() as found, at(found.url, tmp_path / "hf"):
         door.create(door.Repo(BOARD))
-        found.put(BOARD, {"README.md": b"# the board\n", "MAINTAINERS": b"owner\n"})
+        found.put(BOARD, {"README.md": b"# the board\n"})
         yield found
 
 

@@ -15,8 +15,7 @@ from tests.builders.submissions import all_files
 from tests.tools.hubserver import OLD_UPLOAD, Blob, Hub
 from vddbench import hub as door
 from vddbench.leaderboard.evidence import load
-from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.exchange import payload_download as sets
+from vddbench.leaderboard.exchange import mirror, payload_download
 from vddbench.records.files import write_record
 
 pytestmark = OLD_UPLOAD
@@ -89,7 +88,7 @@ def test_only_paths_of_the_known_form_are_fetched(board: Hub, tmp_path: Path, pa
 def test_what_is_too_large_is_named_and_left_out(board: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     board.put(BOARD, {"submissions/toy-ipc1/mine@abababab/manifest.json": bytes(1_000_001)})
     assert mirror.pull(REPO, tmp_path / "published").paths == []
-    assert "has 1,000,001 bytes; at most 1,000,000 are read" in capsys.readouterr().err
+    assert "has 1,000,001 bytes; allowed: 1,000,000" in capsys.readouterr().err
 
 
 def test_interrupted_half_way_no_record_stands_without_its_predictions(board: Hub, tmp_path: Path) -> None:
@@ -137,7 +136,7 @@ def test_sets_that_cannot_be_had_are_named_and_the_others_fetched(
     for name, payload in payloads.items():
         board.put(BOARD, {cells[name]: json.dumps({**told, "method": name, "payload": payload}).encode()})
     found = mirror.pull(REPO, tmp_path / "published", ["tiny-ipc1"])
-    assert sets.fetch_all(tmp_path / "published", found.paths) == 1
+    assert payload_download.fetch_all(tmp_path / "published", found.paths) == 1
     said = capsys.readouterr().err
     assert "no dataset repo owner/gone" in said and "nothing else is fetched" in said and "'payload' is missing" in said
     folder = tmp_path / "published/sets" / told["sha256"][:8] / "tiny-ipc1"

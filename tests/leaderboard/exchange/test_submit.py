@@ -23,8 +23,7 @@ from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import OLD_UPLOAD, Hub, environment
 from vddbench import hub as door
 from vddbench.data.store import Store
-from vddbench.leaderboard.exchange import card
-from vddbench.leaderboard.exchange import payload_download as sets
+from vddbench.leaderboard.exchange import card, payload_download
 from vddbench.leaderboard.exchange.proposal import copy, proposal
 from vddbench.leaderboard.exchange.submit import submit
 from vddbench.records.files import read_record
@@ -49,7 +48,7 @@ def test_one_dataset_and_one_pull_request_with_everything(board: Hub, tiny_rando
     rows = list(csv.DictReader(io.StringIO(the_set["metadata.csv"].decode())))
     assert len(rows) == 8 and all(row["file_name"] in the_set for row in rows) and rows[0]["class_name"]
     proposed = board.repo(BOARD).files("refs/pr/1")
-    assert board.repo(BOARD).files() == {"MAINTAINERS": b"owner\n", "README.md": b"# the board\n"}
+    assert board.repo(BOARD).files() == {"README.md": b"# the board\n"}
     manifest = json.loads((tiny_random / "manifest.json").read_bytes())
     cell = f"tiny-ipc1/mine@{manifest['sha256'][:8]}"
     told = Manifest.model_validate_json(proposed[f"submissions/{cell}/manifest.json"])
@@ -154,7 +153,7 @@ def test_a_manifest_published_without_its_set_gets_it_and_nothing_else(
     files = {path: file.read_bytes() for path, file in theirs.files.items()}
     [path] = [path for path in files if path.endswith("manifest.json")]
     stated = {**json.loads(files[path]), "authors": ["as it was published"]}
-    board.put(BOARD, {**files, path: json.dumps(stated).encode()})
+    board.put(BOARD, {**files, path: json.dumps(stated).encode(), "MAINTAINERS": b"owner\n"})
     [url] = submitted(tiny_random, results, who="owner")
     proposed = board.repo(BOARD).files("refs/pr/1")
     assert {name for name, data in proposed.items() if data != board.repo(BOARD).files().get(name)} == {path}
@@ -164,7 +163,7 @@ def test_a_manifest_published_without_its_set_gets_it_and_nothing_else(
     assert submitted(tiny_random, results, who="owner") == [url] and proposal(door.Repo(BOARD), 1).added == [path]
     door.api().merge_pull_request(BOARD, 1, repo_type="dataset")
     assert submitted(tiny_random, results, who="owner") == []
-    assert sets.fetch(told, tmp_path / "sets", submission.spec_of("tiny")).is_dir()
+    assert payload_download.fetch(told, tmp_path / "sets", submission.spec_of("tiny")).is_dir()
 
 
 @pytest.mark.parametrize(("text", "words"), [(b"{", "is not valid"), (None, "their hashes begin alike")])
@@ -264,7 +263,7 @@ def test_another_server_agrees(
         door.commit(repo, {"README.md": b"# newer\n"}, "main moves on")
     assert told[0] == told[1] and told[0].endswith("/discussions/1")
     found = proposal(repo, 1)
-    assert len(found.added) == 1 + 2 * published.SEEDS and found.there.sha == door.listing(repo, "refs/pr/1").sha
+    assert len(found.added) == 1 + 2 * published.SEEDS and found.head.sha == door.listing(repo, "refs/pr/1").sha
     folder = copy(found, tmp_path / "verifying")
-    path = sets.fetch(sets.manifest_at(folder / found.manifest), folder / "sets", tiny.spec)
+    path = payload_download.fetch(payload_download.manifest_at(folder / found.manifest), folder / "sets", tiny.spec)
     assert submission.read(path, tiny.spec).payload_bytes == submission.read(tiny_random, tiny.spec).payload_bytes

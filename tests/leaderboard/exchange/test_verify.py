@@ -34,6 +34,12 @@ trained, entry_trained = published.trained, published.entry_trained
 REPO = door.Repo(BOARD)
 
 
+@pytest.fixture(autouse=True)
+def maintained(board: Hub) -> None:
+    """`owner` is a maintainer of the results repo."""
+    board.put(BOARD, {"MAINTAINERS": b"owner\n"})
+
+
 def verified(number: int = 1, count: int = 3, *, push: bool = False, merge: bool = False) -> list[str]:
     """What it prints, run by the owner with nothing but a prepared store."""
     lines: list[str] = []
