@@ -1,4 +1,4 @@
-"""The loop of iterative baselines: the same run however often it is interrupted, and the best iteration where it is watched."""
+"""The loop of iterative baselines: interruptions do not change a run, and a watched run submits its best iteration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from vddbench.distillation import learn
-from vddbench.distillation import resume as checkpoint
+from vddbench.distillation import learn, resume
 from vddbench.distillation.contract import Distilled
 from vddbench.distillation.learn import Learned
 from vddbench.distillation.real_clips import stream
@@ -24,13 +23,13 @@ from vddbench.spec import ClipSet
 
 
 class Reads:
-    """Stands for RealClips: counts."""
+    """Counts as RealClips do."""
 
     clips_read, waited_seconds = 0, 0.0
 
 
 class Walk:
-    """Learns eight numbers; a step's numbers come from (seed, iteration). `at` are things that happen in a step."""
+    """Learns eight numbers from random ones, which follow from (seed, iteration). at: functions to call in a step."""
 
     memory_knob = "real_per_class"
 
@@ -66,7 +65,7 @@ class Walk:
 
 
 class Scores:
-    """Stands for a Watch that finds these accuracies, one a look."""
+    """A Watch whose scores are given."""
 
     def __init__(self, every: int, scores: list[float]) -> None:
         self.every, self.scores, self.seen = every, iter(scores), list[torch.Tensor]()
@@ -78,11 +77,11 @@ class Scores:
 
 @pytest.fixture(autouse=True)
 def terminal() -> Iterator[None]:
-    """Signals arrive as they do in a terminal, also when the tests run in the background."""
-    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
+    """Signals arrive as in a terminal, also if the tests run in the background."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    for each, handler in before.items():
-        signal.signal(each, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def press_ctrl_c() -> None:
@@ -103,16 +102,17 @@ def test_the_last_iteration_is_submitted_and_every_loss_kept(tmp_path: Path) -> 
     assert learned.progress.clips_read == 100 and learned.progress.seconds > 0 and learned.waited_share == 0
 
 
-@pytest.mark.parametrize("moment", [0, 3, 9, 24])
-@pytest.mark.parametrize("signals", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_been(moment: int, signals: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"), [(0, signal.SIGINT), (3, signal.SIGTERM), (9, signal.SIGINT), (24, signal.SIGINT)]
+)
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(moment: int, number: int, tmp_path: Path) -> None:
     complete = Walk()
     whole = run(complete, tmp_path / "whole", watch=Scores(10, [0.1, 0.3, 0.2, 0.3]))
-    first = Walk(at={moment: lambda: os.kill(os.getpid(), signals)})
+    first = Walk(at={moment: lambda: os.kill(os.getpid(), number)})
     scores = Scores(10, [0.1, 0.3, 0.2, 0.3])
     with pytest.raises(KeyboardInterrupt):
         run(first, tmp_path / "parts", watch=scores)
-    assert first.steps == list(range(moment + 1))  # the step under way is finished
+    assert first.steps == list(range(moment + 1))  # the current step is finished
     rest = Walk()
     learned = run(rest, tmp_path / "parts", watch=scores)
     assert rest.steps == list(range(moment + 1, 25))
@@ -131,13 +131,13 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
-    """As for jobs that a script starts with &."""
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """As in jobs that a script starts with &."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert run(Walk(at={4: press_ctrl_c}), tmp_path).progress.iteration == 25
 
 
-def test_what_was_checkpointed_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash() -> None:
         raise RuntimeError("crash")
 
@@ -152,7 +152,7 @@ def test_what_was_checkpointed_survives_a_crash(tmp_path: Path, monkeypatch: pyt
     assert learned.progress.losses == whole.progress.losses and learned.progress.clips_read == 100
 
 
-def test_a_finished_run_whose_submission_was_not_written_does_no_step_again(tmp_path: Path) -> None:
+def test_a_finished_run_whose_submission_was_not_written_takes_no_step_again(tmp_path: Path) -> None:
     whole = run(Walk(), tmp_path, watch=Scores(10, [0.1, 0.3, 0.2, 0.2]))
     again = Walk()
     learned = run(again, tmp_path, watch=Scores(10, []))
@@ -165,17 +165,17 @@ def test_a_finished_run_whose_submission_was_not_written_does_no_step_again(tmp_
     ("scores", "best"),
     [([0.1, 0.5, 0.5, 0.3], 10), ([0.5, 0.1, 0.5, 0.2], 0), ([0.0, 0.1, 0.2, 0.25], 25), ([0.0, 0.0, 0.0, 0.0], 0)],
 )
-def test_the_best_iteration_is_submitted_the_earlier_of_equals(scores: list[float], best: int, tmp_path: Path) -> None:
+def test_the_best_iteration_is_submitted_and_the_earliest_of_equal_ones(scores: list[float], best: int, tmp_path: Path) -> None:
     watch, learner = Scores(10, scores), Walk()
     learned = run(learner, tmp_path, watch=watch)
-    assert learned.progress.watched == list(zip([0, 10, 20, 25], scores, strict=True))  # the last one is always seen
+    assert learned.progress.watched == list(zip([0, 10, 20, 25], scores, strict=True))  # the last one is always scored
     assert learned.chosen == {"iteration": best, "iteration_chosen_by": "validation", "validation_top1": max(scores)}
     seen = dict(zip([0, 10, 20, 25], watch.seen, strict=True))
     assert torch.equal(learned.distilled.tensors["clips"], seen[best])
     assert len({tuple(s.tolist()) for s in watch.seen}) == 4
 
 
-def test_looking_does_not_change_what_is_learned(tmp_path: Path) -> None:
+def test_watching_does_not_change_what_is_learned(tmp_path: Path) -> None:
     plain, watched = Walk(), Walk()
     run(plain, tmp_path / "plain")
     run(watched, tmp_path / "watched", watch=Scores(1, [0.0] * 26))
@@ -187,7 +187,7 @@ def test_another_seed_learns_something_else(tmp_path: Path) -> None:
     assert not torch.equal(one.distilled.tensors["clips"], two.distilled.tensors["clips"])
 
 
-def test_a_run_of_other_settings_is_refused_before_a_step(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_refused_before_a_step(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Walk(at={4: press_ctrl_c}), tmp_path, lr=0.1)
     other = Walk()
@@ -198,18 +198,16 @@ def test_a_run_of_other_settings_is_refused_before_a_step(tmp_path: Path) -> Non
 
 def test_out_of_memory_names_what_to_lower_and_keeps_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")  # there is no GPU to fill
+        raise torch.OutOfMemoryError("CUDA out of memory")  # stands for a full GPU
 
     monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(ValueError, match="memory ran out at iteration 7: lower real_per_class in the method's file, or use"):
         run(Walk(at={7: full}), tmp_path)
-    found = checkpoint.read(tmp_path, {"iterations": 25})
-    assert found is not None and found[0].iteration == 7
+    saved = resume.read(tmp_path, {"iterations": 25})
+    assert saved is not None and saved.progress.iteration == 7
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_is_never_checkpointed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.0)
     learner = Walk()
 
@@ -220,15 +218,15 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_never_checkpointed(
     learner.at = {7: diverge}
     with pytest.raises(ValueError, match="is not finite at iteration 7: lower the learning rate"):
         run(learner, tmp_path)
-    found = checkpoint.read(tmp_path, {"iterations": 25})
-    assert found is not None and found[0].iteration == 7 and found[1]["learner.clips"].isfinite().all()
+    saved = resume.read(tmp_path, {"iterations": 25})
+    assert saved is not None and saved.progress.iteration == 7 and saved.tensors["learner.clips"].isfinite().all()
 
 
-def test_a_last_step_that_leaves_no_number_behind_is_never_checkpointed(tmp_path: Path) -> None:
+def test_a_last_step_after_which_nothing_is_finite_is_never_saved(tmp_path: Path) -> None:
     class Diverging(Walk):
         def step(self, iteration: int) -> torch.Tensor:
             loss = super().step(iteration)
-            if iteration == 24:  # the loss was finite, its gradient not
+            if iteration == 24:  # a finite loss, a gradient that is not
                 with torch.no_grad():
                     self.parameters["clips"] *= torch.nan
             return loss
@@ -239,7 +237,7 @@ def test_a_last_step_that_leaves_no_number_behind_is_never_checkpointed(tmp_path
 
 
 def test_seconds_add_up_over_processes(tmp_path: Path) -> None:
-    checkpoint.write(
+    resume.write(
         tmp_path,
         {"iterations": 25},
         Progress(iteration=0, seconds=1000.0, clips_read=8),
@@ -249,14 +247,14 @@ def test_seconds_add_up_over_processes(tmp_path: Path) -> None:
     assert 1000 < learned.progress.seconds < 1100 and learned.progress.clips_read == 108
 
 
-def test_memory_of_the_machine_that_runs_out_is_said_too_and_other_errors_are_not_taken_for_it(tmp_path: Path) -> None:
+def test_the_machines_memory_can_run_out_too_and_other_errors_are_not_taken_for_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="this machine's memory ran out at iteration 3: lower real_per_class"):
         run(Walk(at={3: lambda: torch.empty(2**60, dtype=torch.uint8)}), tmp_path / "full")
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run(Walk(at={3: lambda: torch.zeros(2, 3) @ torch.zeros(2, 3)}), tmp_path / "wrong")
 
 
-def test_a_checkpoint_knows_the_most_memory_of_any_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_keeps_the_largest_memory_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learn, "peak_memory_bytes", lambda device: 7_000)
     with pytest.raises(KeyboardInterrupt):
         run(Walk(at={4: press_ctrl_c}), tmp_path)
@@ -266,15 +264,15 @@ def test_a_checkpoint_knows_the_most_memory_of_any_process(tmp_path: Path, monke
 
 def test_a_checkpoint_that_takes_long_to_write_is_written_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.001)
-    monkeypatch.setattr(learn, "SAVING_SECONDS", 0.0001)  # so one that takes 0.05 s is due every 0.5 s
+    monkeypatch.setattr(learn, "SAVING_SECONDS", 0.0001)  # so a checkpoint that takes 0.05 s is written every 0.5 s
     written: list[int] = []
-    write = checkpoint.write
+    write = resume.write
 
     def slowly(folder: Path, settings: Any, progress: Any, state: Any) -> None:
         written.append(progress.iteration)
         time.sleep(0.05)
         write(folder, settings, progress, state)
 
-    monkeypatch.setattr(checkpoint, "write", slowly)
+    monkeypatch.setattr(resume, "write", slowly)
     run(Walk(), tmp_path)
     assert written[-1] == 25 and len(written) < 10  # 25 steps take milliseconds

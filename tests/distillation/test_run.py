@@ -106,7 +106,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == code and "Traceback" not in done.stderr
-    assert ("stopped after iteration 2 of 3; the same command goes on" in done.stderr) == (number == 2)
+    assert ("stopped after iteration 2 of 3; the same command resumes" in done.stderr) == (number == 2)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
     folder = folder_of("tiny-ipc1", "dm_smoke")
     assert (folder / FILE).is_file()

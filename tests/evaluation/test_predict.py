@@ -1,4 +1,4 @@
-"""A test score is a fact about a student: not about the order of the videos, nor about how many are computed at once."""
+"""A test score depends on the student alone: not on the order of the videos, nor on how many are computed at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model(tiny: Store) -> torch.nn.Module:
     return convnet3d.build(tiny.spec.clip_shape, tiny.spec.num_classes)
 
 
-def test_shuffling_the_test_set_changes_no_answer(tiny: Store, model: torch.nn.Module) -> None:
+def test_the_order_of_the_test_videos_changes_no_answer(tiny: Store, model: torch.nn.Module) -> None:
     order = np.random.default_rng(0).permutation(len(tiny.test))
     test = tiny.test
     shuffled = Split(

@@ -1,7 +1,7 @@
-"""Runs an iterative baseline: progress, a checkpoint a minute, resume, and looks at validation videos when asked.
+"""Runs an iterative baseline: steps, progress, a checkpoint every minute, resuming, and scores on validation videos if asked.
 
-A baseline's `learner(...)` makes the state and one `step`; everything that takes longer than a step is here. All randomness
-of a step follows from (seed, iteration), so a resumed run is the same run, to the bit on one CPU.
+A baseline's learner holds the state and takes one step; everything around a step is here. All randomness of a step follows from
+(seed, iteration), so a resumed run is the same run, to the bit on one CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from vddbench.distillation import resume as checkpoint
+from vddbench.distillation import resume
 from vddbench.distillation.contract import Distilled, Learner
 from vddbench.distillation.resume import Progress, Settings
 from vddbench.distillation.watch import Watch
@@ -26,7 +26,7 @@ from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
 CHECKPOINT_SECONDS = 60.0
-SAVING_SECONDS = 3.0  # a checkpoint that takes longer to write, of gigabytes, is written as much less often
+SAVING_SECONDS = 3.0  # checkpoints of gigabytes, which take longer to write, are written less often in proportion
 LOSS_EVERY = 10  # iterations between reading losses: reading waits for the device
 
 
@@ -36,136 +36,52 @@ class Learned:
 
     distilled: Distilled
     progress: Progress
-    waited_share: float | None  # of this process's seconds, for real clips; None when nothing was left to do
+    waited_share: float | None  # of this process's seconds, waiting for real clips; None: no iteration was left to do
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | None, title: str, forced: bool = False) -> Learned:
-    """Iterates until `settings["iterations"]`, from the checkpoint in `folder` if there is one.
+    """Runs the learner until `settings["iterations"]`, from the checkpoint in `folder` if one exists.
 
-    With a watch, the best iteration on validation videos is the one submitted; else the last. Raises KeyboardInterrupt after
-    the step under way is done and saved, ValueError when memory runs out, the loss is no number, or a checkpoint has other
-    settings.
+    With a watch, the iteration that scores best on validation videos is submitted, else the last one.
+    Raises KeyboardInterrupt after the current step is done and saved, ValueError if memory runs out, if the loss is not finite,
+    or if the checkpoint has other settings or is damaged.
     """
     total = int(settings["iterations"] or 0)
-    progress, best = _resume(learner, settings, folder, title, forced)
-    started, at_start = time.monotonic(), progress.iteration
-    run = _Run(learner, settings, folder, progress, best, started, progress.seconds, progress.clips_read)
-    with bar(title, total, at_start) as shown, interruptible() as stop:
+    run = _Run(learner, settings, folder, forced)
+    progress, first = run.progress, run.progress.iteration
+    if first:
+        say(f"{title}: resumes after iteration {first} ({progress.seconds:.0f} s so far)")
+    with bar(title, total, first) as shown, interruptible() as stop:
         if watch is not None and not progress.watched:
-            run.look(watch)
+            run.score(watch)
         while progress.iteration < total and not stop:
-            run.pending.append(step(learner, progress.iteration))
+            run.unread_losses.append(step(learner, progress.iteration))
             progress.iteration += 1
-            if progress.iteration % LOSS_EVERY == 0 or progress.iteration == total:
+            last = progress.iteration == total
+            if last or progress.iteration % LOSS_EVERY == 0:
                 run.read_losses()
-            if watch is not None and (progress.iteration % watch.every == 0 or progress.iteration == total):
-                run.look(watch)
-            run.save_when_due()
+            if watch is not None and (last or progress.iteration % watch.every == 0):
+                run.score(watch)
+            if run.should_save():
+                run.save()
             shown.advance(1, f"loss {progress.losses[-1]:.4g}" if progress.losses else "")
     run.save()
     if stop:
-        say(f"stopped after iteration {progress.iteration} of {total}; the same command goes on from there", style="yellow")
+        say(f"stopped after iteration {progress.iteration} of {total}; the same command resumes there", style="yellow")
         raise KeyboardInterrupt
-    spent = time.monotonic() - started
-    share = learner.real.waited_seconds / spent if progress.iteration > at_start else None
-    return run.finished(share)
-
-
-class _Run:
-    """One process's part of a run."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        settings: Settings,
-        folder: Path,
-        progress: Progress,
-        best: dict[str, torch.Tensor],
-        started: float,
-        seconds_before: float,
-        clips_before: int,
-    ) -> None:
-        self.learner, self.settings, self.folder, self.progress, self.best = learner, settings, folder, progress, best
-        self.started, self.seconds_before, self.clips_before = started, seconds_before, clips_before
-        self.pending: list[torch.Tensor] = []  # losses still on the device
-        self.saved_at, self.saving_seconds = started, 0.0
-
-    def read_losses(self) -> None:
-        """Raises ValueError when one is no number: what is learned then is lost, and no checkpoint may keep it."""
-        losses = [float(loss) for loss in self.pending]
-        if not all(map(math.isfinite, losses)):
-            first = len(self.progress.losses) + next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
-            raise _diverged(first)
-        self.progress.losses += losses
-        self.pending.clear()
-
-    def look(self, watch: Watch) -> None:
-        """Scores the set as it is now; keeps its payload when it is the best so far (the earlier one when equal)."""
-        self.read_losses()
-        distilled = self.learner.distilled()
-        top1 = watch.top1(distilled)
-        if not self.progress.watched or top1 > max(score for _, score in self.progress.watched):
-            self.best, self.progress.best_chosen = distilled.tensors, distilled.chosen
-        self.progress.watched.append((self.progress.iteration, top1))
-        say(f"  after {self.progress.iteration} iterations: validation top-1 {top1:.1%}")
-
-    def save_when_due(self) -> None:
-        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, self.saving_seconds / SAVING_SECONDS):
-            self.save()
-
-    def save(self) -> None:
-        self.read_losses()
-        self.progress.seconds = self.seconds_before + time.monotonic() - self.started
-        self.progress.clips_read = self.clips_before + self.learner.real.clips_read
-        learned = self.learner.state()
-        if not all(value.isfinite().all() for value in learned.values()):  # of a finite loss the gradient may not be finite
-            raise _diverged(self.progress.iteration)
-        state = {f"learner.{k}": v for k, v in learned.items()} | {f"best.{k}": v for k, v in self.best.items()}
-        device = next(iter(learned.values())).device
-        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory_bytes(device))
-        began = time.monotonic()
-        checkpoint.write(self.folder, self.settings, self.progress, state)
-        self.saved_at = time.monotonic()
-        self.saving_seconds = self.saved_at - began
-
-    def finished(self, share: float | None) -> Learned:
-        if not self.progress.watched:
-            chosen = {"iteration": self.progress.iteration, "iteration_chosen_by": "config"}
-            return Learned(distilled=self.learner.distilled(), progress=self.progress, waited_share=share, chosen=chosen)
-        iteration, top1 = max(self.progress.watched, key=lambda seen: (seen[1], -seen[0]))
-        chosen = {"iteration": iteration, "iteration_chosen_by": "validation", "validation_top1": round(top1, 4)}
-        best = Distilled(tensors=self.best, chosen=self.progress.best_chosen)
-        return Learned(distilled=best, progress=self.progress, waited_share=share, chosen=chosen)
-
-
-def _diverged(iteration: int) -> ValueError:
-    return ValueError(
-        f"the loss or what is learned is not finite at iteration {iteration}: lower the learning rates in the method's file, "
-        "or use --preset fast"
-    )
-
-
-def _resume(
-    learner: Learner, settings: Settings, folder: Path, title: str, forced: bool
-) -> tuple[Progress, dict[str, torch.Tensor]]:
-    found = checkpoint.read(folder, settings)
-    if found is None:
-        return Progress(forced=forced), {}
-    progress, tensors = found
-    learner.restore({k.removeprefix("learner."): v for k, v in tensors.items() if k.startswith("learner.")})
-    say(f"{title}: goes on after iteration {progress.iteration} ({progress.seconds:.0f} s so far)")
-    return progress, {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+    return run.finished(waited=progress.iteration > first)
 
 
 def step(learner: Learner, iteration: int) -> torch.Tensor:
-    """One step. Raises ValueError, naming what to lower, when memory runs out."""
+    """One step. Raises ValueError, which names what to lower, if memory runs out."""
     with enough_memory(learner.memory_knob, f"at iteration {iteration}"), exact_fp32():
         return learner.step(iteration)
 
 
 @contextmanager
 def enough_memory(knob: str, when: str) -> Iterator[None]:
+    """Turns an out-of-memory error of the GPU or the machine into a ValueError that says to lower `knob`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -174,5 +90,83 @@ def enough_memory(knob: str, when: str) -> Iterator[None]:
             raise
         raise ValueError(
             f"{'the GPU' if on_gpu else 'this machine'}'s memory ran out {when}: lower {knob} in the method's file, or use "
-            "--preset fast; what was done is kept up to the last checkpoint"
+            "--preset fast; everything up to the last checkpoint is saved"
         ) from error
+
+
+class _Run:
+    """One process's part of a run."""
+
+    def __init__(self, learner: Learner, settings: Settings, folder: Path, forced: bool) -> None:
+        """Restores the learner from the checkpoint in `folder` if one exists."""
+        self.learner, self.settings, self.folder = learner, settings, folder
+        self.progress, self.best = Progress(forced=forced), dict[str, torch.Tensor]()  # best: the payload to submit so far
+        self.unread_losses: list[torch.Tensor] = []  # still on the device
+        saved = resume.read(folder, settings)
+        if saved is not None:
+            self.progress, self.best = saved.progress, _named("best", saved.tensors)
+            learner.restore(_named("learner", saved.tensors))
+        self.before = self.progress.model_copy()
+        self.started = self.saved_at = time.monotonic()
+        self.saving_seconds = 0.0
+
+    def read_losses(self) -> None:
+        """Raises ValueError if one is not finite: then what is learned is lost, and must not be saved."""
+        losses = [float(loss) for loss in self.unread_losses]
+        for iteration, loss in enumerate(losses, len(self.progress.losses)):
+            if not math.isfinite(loss):
+                raise _diverged(iteration)
+        self.progress.losses += losses
+        self.unread_losses.clear()
+
+    def score(self, watch: Watch) -> None:
+        """Scores the current set, and keeps its payload if it is the best so far: of equal ones the earliest."""
+        self.read_losses()
+        distilled = self.learner.distilled()
+        top1 = watch.top1(distilled)
+        if all(top1 > earlier for _, earlier in self.progress.watched):
+            self.best, self.progress.best_chosen = distilled.tensors, distilled.chosen
+        self.progress.watched.append((self.progress.iteration, top1))
+        say(f"  after {self.progress.iteration} iterations: validation top-1 {top1:.1%}")
+
+    def should_save(self) -> bool:
+        return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, self.saving_seconds / SAVING_SECONDS)
+
+    def save(self) -> None:
+        """Writes the checkpoint. Raises ValueError, and leaves the old one, if what is learned is not finite."""
+        self.read_losses()
+        learned = self.learner.state()
+        if not all(value.isfinite().all() for value in learned.values()):  # a finite loss can have a gradient that is not
+            raise _diverged(self.progress.iteration)
+        device = next(iter(learned.values())).device
+        began = time.monotonic()
+        self.progress.seconds = self.before.seconds + began - self.started
+        self.progress.clips_read = self.before.clips_read + self.learner.real.clips_read
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_memory_bytes(device))
+        tensors = {f"learner.{k}": v for k, v in learned.items()} | {f"best.{k}": v for k, v in self.best.items()}
+        resume.write(self.folder, self.settings, self.progress, tensors)
+        self.saved_at = time.monotonic()
+        self.saving_seconds = self.saved_at - began
+
+    def finished(self, waited: bool) -> Learned:
+        """What to submit. waited: whether this process took steps."""
+        share = self.learner.real.waited_seconds / (time.monotonic() - self.started) if waited else None
+        if not self.progress.watched:
+            chosen = {"iteration": self.progress.iteration, "iteration_chosen_by": "config"}
+            return Learned(distilled=self.learner.distilled(), progress=self.progress, waited_share=share, chosen=chosen)
+        iteration, top1 = max(self.progress.watched, key=lambda scored: (scored[1], -scored[0]))
+        chosen = {"iteration": iteration, "iteration_chosen_by": "validation", "validation_top1": round(top1, 4)}
+        best = Distilled(tensors=self.best, chosen=self.progress.best_chosen)
+        return Learned(distilled=best, progress=self.progress, waited_share=share, chosen=chosen)
+
+
+def _named(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors `PREFIX.NAME`, by NAME."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _diverged(iteration: int) -> ValueError:
+    return ValueError(
+        f"the loss or what is learned is not finite at iteration {iteration}: lower the learning rates in the method's file, "
+        "or use --preset fast"
+    )

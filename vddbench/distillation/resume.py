@@ -54,7 +54,7 @@ def read(folder: Path, settings: Settings) -> Saved[Progress] | None:
     except OtherCheckpoint as error:
         raise ValueError(f"{error}. Finish that run with its own settings, or start again with --force") from error
     except DamagedCheckpoint as error:
-        raise ValueError(f"{error}; start again with --force") from error
+        raise ValueError(f"{error}; delete the file, or start again with --force") from error
 
 
 def was_forced(folder: Path, settings: Settings) -> bool:
