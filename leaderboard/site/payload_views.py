@@ -60,7 +60,8 @@ def _local_view(
     if not submission.has_payload:
         return PayloadView(missing=NO_PAYLOAD)
     from vddbench.submissions import payload
-    from vddbench.submissions.submission import check_sha256, data_file
+    from vddbench.submissions.manifest import data_file
+    from vddbench.submissions.rules import check_sha256
 
     try:
         data = data_file(submission.folder.resolve())

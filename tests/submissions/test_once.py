@@ -15,7 +15,7 @@ import torch
 from tests.builders.submissions import LABELS, SPEC, TASK, clips, edit_manifest, rewrite_payload, written
 from vddbench.evaluation import evaluate as evaluation
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions import payload, submission
+from vddbench.submissions import payload, rules
 from vddbench.submissions import write as writing
 from vddbench.submissions.check import check
 from vddbench.submissions.decoders import pixels
@@ -44,7 +44,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return clip_set
 
     monkeypatch.setattr(pixels, "decode", decode)
-    note("hash", submission, "sha256_file", sha256_file)
+    note("hash", rules, "sha256_file", sha256_file)
     note("hash", writing, "sha256_file", sha256_file)
     note("hash", payload, "sha256", payload.sha256)
     note("map", payload, "load", payload.load)

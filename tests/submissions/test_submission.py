@@ -26,7 +26,7 @@ from tests.builders.submissions import (
     written,
 )  # fmt: skip
 from vddbench.spec import DatasetSpec, Manifest, Task
-from vddbench.submissions import payload, submission
+from vddbench.submissions import payload, rules, submission
 from vddbench.submissions.manifest import DATA, MANIFEST
 
 
@@ -61,10 +61,10 @@ def test_a_pinned_datasets_spec_is_known_without_its_videos(tmp_path: Path, monk
 
 
 def test_one_byte_over_budget_is_refused_with_the_byte_table(tmp_path: Path) -> None:
-    submission.check_bytes(payload.described(pixel_tensors()), TASK, SPEC)  # exactly the budget
+    rules.check_bytes(payload.described(pixel_tensors()), TASK, SPEC)  # exactly the budget
     tensors = {"clips": clips(), "labels": LABELS, "x": torch.zeros(1, dtype=torch.uint8)}
     with pytest.raises(ValueError, match=rf"{BUDGET_BYTES + 1:,} bytes is 1 over .*'clips' \[3, 4, 16, 16, 3\] uint8 9,216"):
-        submission.check_bytes(payload.described(tensors), TASK, SPEC)
+        rules.check_bytes(payload.described(tensors), TASK, SPEC)
     with pytest.raises(ValueError, match="over the budget of tiny-ipc1: 9,240 bytes = 1 x 3 classes x"):
         written(tmp_path, tensors, method="other")
     assert not (tmp_path / "tiny-ipc1" / "other").exists()
@@ -74,7 +74,7 @@ def test_an_oversized_file_is_refused_before_its_tensors_are_read(tmp_path: Path
     folder = written(tmp_path)
     rewrite_payload(folder, {"clips": clips(400), "labels": torch.arange(400) % 3})
     monkeypatch.setattr(payload, "load", lambda path: pytest.fail("mapped"))
-    monkeypatch.setattr(submission, "sha256_file", lambda path: pytest.fail("hashed"))
+    monkeypatch.setattr(rules, "sha256_file", lambda path: pytest.fail("hashed"))
     with pytest.raises(ValueError, match="over the budget"):
         submission.read(folder, SPEC)
 

@@ -71,7 +71,7 @@ def _record(made: Path) -> Sequence[Path]:
 def _submission(made: Path) -> Sequence[Path]:
     """The files to copy before the manifest. Raises ValueError, OSError."""
     from vddbench.submissions.manifest import DATA, inside, read_manifest
-    from vddbench.submissions.submission import check_place, check_sha256
+    from vddbench.submissions.rules import check_place, check_sha256
 
     manifest = read_manifest(made.parent)
     check_place(made.parent, manifest)

@@ -1,6 +1,7 @@
 """What participants hand in: a manifest and a payload of tensors, which a decoder turns into clips.
 
-submission.py   opens a submission and makes all its checks in one order; manifest.py and payload.py read its two files
+submission.py   opens a submission and makes all its checks in one order; rules.py has the checks
+manifest.py     reads manifest.json; payload.py reads and writes data.safetensors
 tensors.py      what a decoder accepts; decoders/NAME.py are the decoders
 check.py        `vddbench check`; report.py is the report it returns
 pack.py         `vddbench pack`; importers.py opens research files, interpret.py detects layout, range and labels

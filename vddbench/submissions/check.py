@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions.manifest import data_file
 from vddbench.submissions.report import NAMES_SHOWN, Contents, Report
-from vddbench.submissions.submission import OpenedSubmission, data_file, open_submission
+from vddbench.submissions.submission import OpenedSubmission, open_submission
 from vddbench.submissions.tensors import value_range
 from vddbench.system.progress import bar
 

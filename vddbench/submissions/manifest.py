@@ -34,6 +34,11 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def data_file(folder: Path) -> Path:
+    """The payload of a submission. Raises as `inside` does."""
+    return inside(folder, DATA)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a submission. Raises ValueError with one line for each wrong field, OSError if it cannot be read."""
     path = inside(folder, MANIFEST)

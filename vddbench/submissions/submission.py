@@ -2,7 +2,8 @@
 
 `check`, `evaluate`, `submit`, `verify` and the site start here, so they accept and refuse the same submissions. A submission
 comes from a stranger: sizes are bounded before anything is read, bytes and hashes are measured, nothing is executed.
-`open_submission` makes checks 1 to 6 and `OpenedSubmission.decode` check 7; a failed check does not stop the later ones:
+`open_submission` makes checks 1 to 6 and `OpenedSubmission.decode` check 7 (rules.py has the rules of this room); a failed
+check does not stop the later ones:
 
 1. `manifest.json` is a regular file of the folder and a valid Manifest (manifest.py)
 2. the folder is the manifest's TASK/METHOD[-sN], and the dataset is known
@@ -15,7 +16,7 @@ comes from a stranger: sizes are bounded before anything is read, bytes and hash
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,15 +24,11 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from vddbench import lookup
-from vddbench.data.fingerprint import StoreId, same_data
 from vddbench.data.store import Store, prepared_names, store_path
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.submissions import payload
-from vddbench.submissions.manifest import DATA, MANIFEST, inside, read_manifest
-from vddbench.system.files import sha256_file
-
-MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a payload that is larger itself is not expanded further
-MAX_EXPANSION = 64  # decoded uint8 bytes over the budget; JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5
+from vddbench.submissions.manifest import MANIFEST, data_file, read_manifest
+from vddbench.submissions.rules import check_bytes, check_expansion, check_place, check_sha256, check_store, max_file_bytes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -152,64 +149,6 @@ def task_of(path: Path) -> Task:
     return Task.parse(folder_of(path).parent.name)
 
 
-def data_file(folder: Path) -> Path:
-    """The payload of a submission. Raises as `manifest.inside` does."""
-    return inside(folder, DATA)
-
-
-def check_place(folder: Path, manifest: Manifest) -> None:
-    """Raises ValueError unless the folder is its manifest's TASK/METHOD, or TASK/METHOD-sN for seed N > 0."""
-    actual, expected = f"{folder.parent.name}/{folder.name}", f"{manifest.task}/{manifest.folder}"
-    if actual != expected:
-        raise ValueError(
-            f"the folder is {actual} but its manifest says task '{manifest.task}', method {manifest.method!r}, seed "
-            f"{manifest.seed}: it must lie in {expected}; move the folder or correct the manifest"
-        )
-
-
-def check_store(manifest: Manifest, store: StoreId) -> None:
-    """Raises ValueError if the set was distilled from another preparation of the data: other videos, geometry or recipe.
-
-    The same videos decoded by another version of FFmpeg differ in bytes and still count as the same data.
-    """
-    if manifest.store_digest is not None and not same_data(manifest, store):
-        raise ValueError(
-            f"{MANIFEST}: field 'store_digest' names the prepared store {str(manifest.store_digest)[:16]}, the one here is "
-            f"{str(store.store_digest)[:16]}: distill it again from this one, or prepare the data as it was"
-        )
-
-
-def max_file_bytes(task: Task, spec: DatasetSpec) -> int | None:
-    """The size of the largest `data.safetensors` that can be accepted. None if the task has no budget."""
-    budget = task.budget_bytes(spec)
-    return None if budget is None else 8 + payload.MAX_HEADER_BYTES + budget  # 8: the length of the header
-
-
-def check_bytes(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError with the size of every tensor if the payload is a byte or more over the budget."""
-    budget = task.budget_bytes(spec)
-    rows = sorted(entries, key=lambda entry: -entry.num_bytes)
-    total = sum(entry.num_bytes for entry in rows)
-    if budget is None or total <= budget:
-        return
-    table = "; ".join(f"{e.name[:40]!r} {list(e.shape)} {payload.dtype_name(e.dtype)} {e.num_bytes:,}" for e in rows[:8])
-    raise ValueError(
-        f"payload of {total:,} bytes is {total - budget:,} over the budget of {task}: {budget:,} bytes = {task.ipc} x "
-        f"{spec.num_classes} classes x ({spec.clip_bytes:,} + 8). Every tensor counts: {table}. "
-        "Store fewer clips or a narrower dtype (uint8 pixels, uint8 or int16 labels)"
-    )
-
-
-def check_sha256(folder: Path, manifest: Manifest) -> None:
-    """Raises ValueError unless the payload has the hash that the manifest states."""
-    measured = sha256_file(data_file(folder))
-    if measured != manifest.sha256:
-        raise ValueError(
-            f"{DATA} has sha256 {measured}, its manifest says {manifest.sha256}: the payload was changed or damaged "
-            "after it was written; download it again or write the submission again"
-        )
-
-
 def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
     """The clips a student sees. Raises ValueError or LookupError with every problem the decoder finds."""
     manifest, tensors = submission.manifest, submission.tensors
@@ -225,17 +164,3 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
             f"allowed: [N, {', '.join(map(str, spec.clip_shape))}]"
         )
     return clip_set
-
-
-def check_expansion(tensors: Mapping[str, torch.Tensor], task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError if the decoded clips would be too large, before any is made: `labels` have one row per clip."""
-    if "labels" not in tensors or tensors["labels"].ndim == 0:
-        return  # the decoder refuses it and names the tensor
-    stored = payload.num_bytes(tensors)
-    limit = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
-    num_clips = len(tensors["labels"])
-    if num_clips * spec.clip_bytes > limit:
-        raise ValueError(
-            f"payload decodes to {num_clips:,} clips = {num_clips * spec.clip_bytes:,} bytes; allowed: "
-            f"{limit // spec.clip_bytes:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
-        )

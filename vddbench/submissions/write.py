@@ -12,8 +12,9 @@ import torch
 
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission
 from vddbench.submissions import payload
-from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
-from vddbench.submissions.submission import check_bytes, data_file, decode, spec_of
+from vddbench.submissions.manifest import DATA, MANIFEST, data_file, read_manifest
+from vddbench.submissions.rules import check_bytes
+from vddbench.submissions.submission import decode, spec_of
 from vddbench.system.files import replacing, sha256_file
 
 COST_FIELDS = ("distill_seconds", "distill_hardware", "distill_peak_memory_bytes", "distill_clips_read")  # differ by run

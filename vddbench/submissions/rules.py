@@ -1,0 +1,88 @@
+"""The rules that a submission must keep, one function each. submission.py applies them in order.
+
+A rule raises ValueError with what is wrong, what was found, what is allowed and what to do. A payload's file format has its
+rules in payload.py, a manifest's fields in spec.py, the tensors of a decoder in tensors.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from vddbench.data.fingerprint import StoreId, same_data
+from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.submissions import payload
+from vddbench.submissions.manifest import DATA, MANIFEST, data_file
+from vddbench.system.files import sha256_file
+
+MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a payload that is larger itself is not expanded further
+MAX_EXPANSION = 64  # decoded uint8 bytes over the budget; JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5
+
+
+def check_place(folder: Path, manifest: Manifest) -> None:
+    """Raises ValueError unless the folder is its manifest's TASK/METHOD, or TASK/METHOD-sN for seed N > 0."""
+    actual, expected = f"{folder.parent.name}/{folder.name}", f"{manifest.task}/{manifest.folder}"
+    if actual != expected:
+        raise ValueError(
+            f"the folder is {actual} but its manifest says task '{manifest.task}', method {manifest.method!r}, seed "
+            f"{manifest.seed}: it must lie in {expected}; move the folder or correct the manifest"
+        )
+
+
+def check_store(manifest: Manifest, store: StoreId) -> None:
+    """Raises ValueError if the set was distilled from another preparation of the data: other videos, geometry or recipe.
+
+    The same videos decoded by another version of FFmpeg differ in bytes and still count as the same data.
+    """
+    if manifest.store_digest is not None and not same_data(manifest, store):
+        raise ValueError(
+            f"{MANIFEST}: field 'store_digest' names the prepared store {str(manifest.store_digest)[:16]}, the one here is "
+            f"{str(store.store_digest)[:16]}: distill it again from this one, or prepare the data as it was"
+        )
+
+
+def max_file_bytes(task: Task, spec: DatasetSpec) -> int | None:
+    """The size of the largest `data.safetensors` that can be accepted. None if the task has no budget."""
+    budget = task.budget_bytes(spec)
+    return None if budget is None else 8 + payload.MAX_HEADER_BYTES + budget  # 8: the length of the header
+
+
+def check_bytes(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> None:
+    """Raises ValueError with the size of every tensor if the payload is a byte or more over the budget."""
+    budget = task.budget_bytes(spec)
+    rows = sorted(entries, key=lambda entry: -entry.num_bytes)
+    total = sum(entry.num_bytes for entry in rows)
+    if budget is None or total <= budget:
+        return
+    table = "; ".join(f"{e.name[:40]!r} {list(e.shape)} {payload.dtype_name(e.dtype)} {e.num_bytes:,}" for e in rows[:8])
+    raise ValueError(
+        f"payload of {total:,} bytes is {total - budget:,} over the budget of {task}: {budget:,} bytes = {task.ipc} x "
+        f"{spec.num_classes} classes x ({spec.clip_bytes:,} + 8). Every tensor counts: {table}. "
+        "Store fewer clips or a narrower dtype (uint8 pixels, uint8 or int16 labels)"
+    )
+
+
+def check_sha256(folder: Path, manifest: Manifest) -> None:
+    """Raises ValueError unless the payload has the hash that the manifest states."""
+    measured = sha256_file(data_file(folder))
+    if measured != manifest.sha256:
+        raise ValueError(
+            f"{DATA} has sha256 {measured}, its manifest says {manifest.sha256}: the payload was changed or damaged "
+            "after it was written; download it again or write the submission again"
+        )
+
+
+def check_expansion(tensors: Mapping[str, torch.Tensor], task: Task, spec: DatasetSpec) -> None:
+    """Raises ValueError if the decoded clips would be too large, before any is made: `labels` have one row per clip."""
+    if "labels" not in tensors or tensors["labels"].ndim == 0:
+        return  # the decoder refuses it and names the tensor
+    stored = payload.num_bytes(tensors)
+    limit = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
+    num_clips = len(tensors["labels"])
+    if num_clips * spec.clip_bytes > limit:
+        raise ValueError(
+            f"payload decodes to {num_clips:,} clips = {num_clips * spec.clip_bytes:,} bytes; allowed: "
+            f"{limit // spec.clip_bytes:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
+        )
