@@ -119,6 +119,15 @@ def _identity_on_main(board: hub.Repo, main: hub.Listing, path: str) -> tuple[st
     return record.method, record.submission_sha256
 
 
+def new_submission_problems(proposed: Proposal, manifest: Manifest) -> list[str]:
+    """`name_problems` and `set_problems` of a pull request that adds a submission; none if main has its manifest."""
+    if proposed.manifest not in proposed.added:
+        return []
+    by_maintainer, owner = proposed.author in proposed.maintainers, owner_of(manifest)
+    problems = name_problems(proposed.repo, proposed.main, manifest, owner, by_maintainer=by_maintainer)
+    return [*problems, *set_problems(manifest, proposed.author)]
+
+
 def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
     """Whether the author of a pull request uploaded the set that it adds."""
     where, names = payload_download.pinned(manifest), uploaders(manifest)

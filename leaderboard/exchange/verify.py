@@ -6,9 +6,10 @@ records are pushed to the pull request, and exactly what was verified is merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from vddbench import hub
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import ReadySubmission, open_ready
 from vddbench.leaderboard.exchange import mirror, ownership, payload_download
-from vddbench.leaderboard.exchange.proposal import Proposal, copy, manifest_of, proposal, refusal
+from vddbench.leaderboard.exchange.merge import merged, pushed
+from vddbench.leaderboard.exchange.proposal import Proposal, copy, proposal, refusal
 from vddbench.leaderboard.exchange.rerun import (
     Comparison,
     VerifiedRecord,
@@ -29,7 +31,6 @@ from vddbench.leaderboard.exchange.rerun import (
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.records.files import path_of
-from vddbench.spec import Manifest
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import folder_of
 from vddbench.system.device import best_device
@@ -62,19 +63,19 @@ def verify_pull_request(
     count: int,
     submissions: Path,
     into: Path,
-    push: bool,
-    merge: bool = False,
+    then: Literal["nothing", "push", "merge"],
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> list[Path]:
     """Returns the own records, in `into/NUMBER/own`. Raises ValueError if the pull request is refused or not verified.
 
-    count: seeds of each student to evaluate again. merge: push, then merge what was verified and nothing else.
+    count: seeds of each student to evaluate again. then: what to do if it is verified; "merge" pushes first and merges exactly
+    what was verified.
     """
     me, own = hub.whoami(), into / str(number) / "own"
     check_writable(own)
     proposed = proposal(repo, number)
-    if (push or merge) and me not in proposed.maintainers:
+    if then != "nothing" and me not in proposed.maintainers:
         raise PermissionError(
             f"{me} is not in {MAINTAINERS} of {repo}, so that re-runs by {me} verify nothing; `vddbench publish` adds "
             "everybody who can write there"
@@ -83,15 +84,12 @@ def verify_pull_request(
     say(f"{proposed} by {proposed.author}: {len(proposed.added)} new files of {proposed.cell}, copied to {folder}")
     claims = claims_of(proposed, folder, submissions, own, me)
     made = verified(claims, count, own, me, device or best_device(), echo)
-    if push or merge:
-        sha, done = pushed(proposed, made)
-        echo(
-            done
-            if merge
-            else f"{done}; to merge it: `vddbench verify {number} --merge`, or check that its newest commit is {sha}"
-        )
-        if merge:
+    if then != "nothing":
+        sha = pushed(proposed, made, echo)
+        if then == "merge":
             echo(merged(proposed, sha))
+        else:
+            echo(f"to merge it: `vddbench verify {number} --merge`, or check that its newest commit is {sha}")
     return [one.path for one in made]
 
 
@@ -121,7 +119,7 @@ def verify_folder(
 def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me: str) -> Claims:
     """Checks everything that needs no training. Raises ValueError with every problem."""
     manifest = payload_download.manifest_at(folder / proposed.manifest)
-    if problems := _name_problems(proposed, manifest):
+    if problems := ownership.new_submission_problems(proposed, manifest):
         raise refusal("refused, nothing was trained:", problems)
     store = Store.open(manifest.task.dataset)
     local = payload_download.local(submissions, manifest.task, manifest.folder, manifest.sha256)
@@ -140,15 +138,6 @@ def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me
     claims = Claims(scored, [one for _, one in new], old)
     check_claims(claims, problems)
     return claims
-
-
-def _name_problems(proposed: Proposal, manifest: Manifest) -> list[str]:
-    """Problems of the names that a new submission takes."""
-    if proposed.manifest not in proposed.added:
-        return []
-    by_maintainer, owner = proposed.author in proposed.maintainers, ownership.owner_of(manifest)
-    problems = ownership.name_problems(proposed.repo, proposed.main, manifest, owner, by_maintainer=by_maintainer)
-    return [*problems, *ownership.set_problems(manifest, proposed.author)]
 
 
 def _is_mine(found: VerifiedRecord, own: Path, me: str) -> bool:
@@ -218,53 +207,3 @@ def _problem(student: str, comparison: Comparison) -> str:
             f"so take --seeds {MIN_SEEDS} and a submission with as many students"
         )
     return ""
-
-
-def pushed(proposed: Proposal, own: Sequence[VerifiedRecord]) -> tuple[str, str]:
-    """Commits own records to the pull request's branch if its newest commit is still the verified one.
-
-    Returns (its newest commit, what was done). Raises ValueError.
-    """
-    add: dict[str, hub.Content] = {}
-    for one in own:
-        files = mirror.files_of(one.path, one.record)
-        add |= {path: file for path, file in files.items() if path not in proposed.head.files}
-    where = f"{proposed.repo.url}/discussions/{proposed.number}"
-    if not add:
-        return proposed.head.sha, f"{where} has these re-runs already"
-    try:
-        done = hub.commit(proposed.repo, add, f"Verify {proposed.cell}", parent=proposed.head.sha, revision=proposed.revision)
-    except hub.StaleParentError:
-        raise _changed(proposed, "nothing pushed") from None
-    return done.sha, f"{where}: pushed {len(add)} files"
-
-
-def _changed(proposed: Proposal, done: str) -> ValueError:
-    return ValueError(f"{proposed} has changed since it was verified; {done}: verify it again")
-
-
-def merged(proposed: Proposal, sha: str) -> str:
-    """Merges the pull request if its newest commit is still `sha` and main, which may have moved, still allows it.
-
-    Raises ValueError, also if somebody pushed during the merge.
-    """
-    now = proposal(proposed.repo, proposed.number)
-    if now.head.sha != sha:
-        raise _changed(proposed, "not merged")
-    if now.main.sha != proposed.main.sha and (problems := _problems_since(proposed, now)):
-        raise refusal("not merged, main has moved since:", problems)
-    main = hub.merge(proposed.repo, proposed.number)
-    if hub.listing(proposed.repo, proposed.revision).sha != sha:
-        raise ValueError(
-            f"{proposed} was pushed to while it was merged; its commits after {sha[:8]} were not verified: look at them, and "
-            "revert them"
-        )
-    return f"merged as {main[:8]}"
-
-
-def _problems_since(proposed: Proposal, now: Proposal) -> list[str]:
-    """What the newer main forbids and the one at the time of the check did not."""
-    new = [path for path in proposed.added if path.startswith(f"{mirror.RECORDS}/")]
-    since = sorted(ownership.taken(new, now.main) - ownership.taken(new, proposed.main))
-    problems = [f"main has a record of {path} by now" for path in since]
-    return problems + _name_problems(now, manifest_of(now.repo, now.manifest, now.head))

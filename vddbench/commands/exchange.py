@@ -78,8 +78,8 @@ def verify(
     if by is not None or reruns is not None:
         raise LookupError("--by and --reruns go with a folder; a pull request is verified under your user name on the Hub")
     verify_pull_request(
-        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, into=into, push=push, merge=merge, echo=echo,
-        device=place,
+        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, into=into,
+        then="merge" if merge else "push" if push else "nothing", echo=echo, device=place,
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ def verified(number: int = 1, count: int = 3, *, push: bool = False, merge: bool
     """What it prints, run by the owner with nothing but a prepared store."""
     lines: list[str] = []
     verify_pull_request(
-        number, REPO, count=count, submissions=Path("maintainer/submissions"), into=Path("verifying"), push=push, merge=merge,
-        echo=lines.append,
+        number, REPO, count=count, submissions=Path("maintainer/submissions"), into=Path("verifying"),
+        then="merge" if merge else "push" if push else "nothing", echo=lines.append,
     )  # fmt: skip
     return lines
 
@@ -71,9 +71,9 @@ def test_from_pull_request_to_a_verified_row(board: Hub, entry: Path, results: P
     run_before(results, entry)
     lines = verified(push=True)
     assert any("claimed - own: +0.0 points, 95 % interval -" in line for line in lines)
-    assert "verified: 3 trained again" in lines[-2] and "pushed 6 files" in lines[-1]
+    assert "verified: 3 trained again" in lines[-3] and "pushed 6 files" in lines[-2]
     assert f"to merge it: `vddbench verify 1 --merge`, or check that its newest commit is {head(board)}" in lines[-1]
-    assert "has these re-runs already" in verified(push=True)[-1]
+    assert "has these re-runs already" in verified(push=True)[-2]
     board.put(BOARD, {"README.md": b"# newer\n"})  # main moves on meanwhile
     assert "merged as" in verified(merge=True)[-1]
     assert board.repo(BOARD).files()["README.md"] == b"# newer\n"
@@ -474,7 +474,7 @@ def test_a_reproduction_of_a_record_on_main_is_verified(board: Hub, entry: Path,
         as_stranger(patch)
         reproduce(path, by="stranger", own=own, submissions=entry.parents[1], push_to=REPO, echo=print)
     run_before(results, entry, (10, 11, 11), number=2)
-    assert "verified: 3 trained again" in verified(2, push=True)[-2]
+    assert "verified: 3 trained again" in verified(2, push=True)[-3]
 
 
 def test_the_author_of_a_set_cannot_reproduce_it(board: Hub, entry: Path, results: Path, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Pushes a maintainer's re-runs to a pull request, and merges it if its newest commit is the one that was verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vddbench import hub
+from vddbench.leaderboard.exchange import mirror, ownership
+from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, proposal, refusal
+from vddbench.leaderboard.exchange.rerun import VerifiedRecord
+
+
+def pushed(proposed: Proposal, own: Sequence[VerifiedRecord], echo: Callable[[str], None]) -> str:
+    """Commits own records to the pull request's branch; returns its newest commit.
+
+    Raises ValueError if somebody pushed since it was verified.
+    """
+    add: dict[str, hub.Content] = {}
+    for one in own:
+        files = mirror.files_of(one.path, one.record)
+        add |= {path: file for path, file in files.items() if path not in proposed.head.files}
+    where = f"{proposed.repo.url}/discussions/{proposed.number}"
+    if not add:
+        echo(f"{where} has these re-runs already")
+        return proposed.head.sha
+    try:
+        done = hub.commit(proposed.repo, add, f"Verify {proposed.cell}", parent=proposed.head.sha, revision=proposed.revision)
+    except hub.StaleParentError:
+        raise _changed(proposed, "nothing pushed") from None
+    echo(f"{where}: pushed {len(add)} files")
+    return done.sha
+
+
+def _changed(proposed: Proposal, done: str) -> ValueError:
+    return ValueError(f"{proposed} has changed since it was verified; {done}: verify it again")
+
+
+def merged(proposed: Proposal, sha: str) -> str:
+    """Merges the pull request if its newest commit is still `sha` and main, which may have moved, still allows it.
+
+    Raises ValueError, also if somebody pushed during the merge.
+    """
+    now = proposal(proposed.repo, proposed.number)
+    if now.head.sha != sha:
+        raise _changed(proposed, "not merged")
+    if now.main.sha != proposed.main.sha and (problems := _problems_since(proposed, now)):
+        raise refusal("not merged, main has moved since:", problems)
+    main = hub.merge(proposed.repo, proposed.number)
+    if hub.listing(proposed.repo, proposed.revision).sha != sha:
+        raise ValueError(
+            f"{proposed} was pushed to while it was merged; its commits after {sha[:8]} were not verified: look at them, and "
+            "revert them"
+        )
+    return f"merged as {main[:8]}"
+
+
+def _problems_since(proposed: Proposal, now: Proposal) -> list[str]:
+    """What the newer main forbids and the one at the time of the check did not."""
+    new = [path for path in proposed.added if path.startswith(f"{mirror.RECORDS}/")]
+    since = sorted(ownership.taken(new, now.main) - ownership.taken(new, proposed.main))
+    problems = [f"main has a record of {path} by now" for path in since]
+    return problems + ownership.new_submission_problems(now, manifest_of(now.repo, now.manifest, now.head))
