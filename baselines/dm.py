@@ -12,20 +12,20 @@ EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import class_means, embed, features, fresh_seed, random_net
+from vddbench.distillation.optimiser import follow_cosine, make_optimiser
 from vddbench.distillation.real_clips import RealClips, balanced, stream
-from vddbench.distillation.synthetic_clips import Memory, Pixels, follow_cosine, make_optimiser, real_start, restore, saved
+from vddbench.distillation.synthetic_clips import Memory, MemoryLearner, Pixels, real_start
 from vddbench.evaluation.students import convnet3d
-from vddbench.spec import ClipSet, Task
+from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2110.04181"
@@ -41,15 +41,15 @@ class Config:
     updates_per_net: int = 1  # DM: a fresh network every iteration
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
-    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
+    smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of each of the memory's parameters."""
+        """The learning rate of each parameter of the memory."""
         return {"clips": self.lr}
 
 
 PRESETS = {
-    "fast": Config(  # 2 % of the iterations, 2 to a network, a quarter of the real clips; so few steps have to go further
+    "fast": Config(  # 2 % of the iterations, 2 a network, a quarter of the real clips: so few steps must be longer
         iterations=120,
         real_per_class=16,
         updates_per_net=2,
@@ -64,52 +64,46 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips, or means of them."""
+    """Starts from random real clips, or from means of them."""
     clips, labels = real_start(train, ipc_of(task, "dm"), np.random.default_rng(seed), config.start_mean_of)
     return Matching(train, Pixels(clips, labels, train.spec, device, config.smooth), config, seed, device)
 
 
-class Matching:
-    """Moves a memory's clips so that the class means of their features match those of real clips."""
+class Target(NamedTuple):
+    """A random network and the class means [K, D] of real clips in it."""
+
+    number: int
+    net: convnet3d.ConvNet3D
+    means: torch.Tensor
+
+
+class Matching(MemoryLearner):
+    """Moves the clips so that the class means of their features match those of real clips."""
 
     memory_knob = "real_per_class"
 
     def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
-        self.target: tuple[int, convnet3d.ConvNet3D, torch.Tensor] | None = (
-            None  # (draw, network, real means): redrawn on resume
-        )
+        self.target: Target | None = None  # follows from the seed and the iteration, so a resumed run draws it again
         self.real = RealClips(train, balanced(train, config.real_per_class), seed, device)
         self.optimiser = make_optimiser(config.optimiser, memory.parameters, config.rates(), config.momentum)
 
     def step(self, iteration: int) -> torch.Tensor:
-        net, real = self.draw(iteration // self.config.updates_per_net)
+        target = self.draw(iteration // self.config.updates_per_net)
         clips = self.memory.clips(stream(self.seed, iteration, 3))
-        found = class_means(embed(net, clips, self.device), self.spec.num_classes)
-        loss = (real - found).square().sum()
+        means = class_means(embed(target.net, clips, self.device), self.spec.num_classes)
+        loss = (target.means - means).square().sum()
         follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return loss.detach()
 
-    def draw(self, number: int) -> tuple[convnet3d.ConvNet3D, torch.Tensor]:
-        """A random network and the class means [K, D] of real clips in it; they follow from the seed and the number alone."""
-        if self.target is None or self.target[0] != number:
+    def draw(self, number: int) -> Target:
+        """The target with this number, which follows from the seed and the number alone."""
+        if self.target is None or self.target.number != number:
             net = random_net(self.spec, fresh_seed(stream(self.seed, number, 2)), self.device)
             clips, _ = self.real.get(number)  # class by class, as are the memory's
             means = class_means(features(net, clips, self.spec, self.device), self.spec.num_classes)
-            self.target = number, net, means
-        return self.target[1:]
-
-    def exact(self) -> ClipSet:
-        return self.memory.exact()
-
-    def distilled(self) -> Distilled:
-        return Distilled(tensors=self.memory.tensors())
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return saved(self.memory.parameters, self.optimiser)
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        restore(state, self.memory.parameters, self.optimiser)
+            self.target = Target(number, net, means)
+        return self.target

@@ -23,22 +23,13 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, embed, features, fresh_seed, random_net
+from vddbench.distillation.optimiser import cosine, follow_cosine, make_optimiser, restore, saved
 from vddbench.distillation.real_clips import RealClips, stream, uniform
-from vddbench.distillation.synthetic_clips import (
-    Memory,
-    Pixels,
-    cosine,
-    follow_cosine,
-    make_optimiser,
-    real_start,
-    restore,
-    saved,
-)
+from vddbench.distillation.synthetic_clips import Memory, MemoryLearner, Pixels, real_start
 from vddbench.evaluation.students.convnet3d import ConvNet3D
-from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.spec import DatasetSpec, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2206.00719"
@@ -60,19 +51,19 @@ class Config:
     final_lr: float = 0.1  # share of lr that the cosine ends at; FRePo
     micro_batch: int = 128  # synthetic clips through a network at a time; ours; only dropout's masks depend on it
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
-    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
+    smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of each of the memory's parameters."""
+        """The learning rate of each parameter of the memory."""
         return {"clips": self.lr}
 
     def floors(self) -> dict[str, float]:
-        """Share of each rate that the cosine ends at."""
+        """The share of each parameter's rate that its cosine ends at."""
         return dict.fromkeys(self.rates(), self.final_lr)
 
 
 PRESETS = {
-    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4; so few steps have to go further
+    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4: so few steps must be longer
         iterations=120,
         real_batch=64,
         pool=4,
@@ -85,13 +76,13 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips, or means of them."""
+    """Starts from random real clips, or from means of them."""
     clips, labels = real_start(train, ipc_of(task, "frepo"), np.random.default_rng(seed), config.start_mean_of)
     return Matching(train, Pixels(clips, labels, train.spec, device, config.smooth), config, seed, device)
 
 
-class Matching:
-    """Moves a memory's clips so that regression on them predicts real clips."""
+class Matching(MemoryLearner):
+    """Moves the clips so that regression on them predicts the labels of real clips."""
 
     memory_knob = "micro_batch"
 
@@ -104,7 +95,7 @@ class Matching:
         device: torch.device,
         targets: Callable[[], torch.Tensor] | None = None,
     ) -> None:
-        """targets: gives the [N, K] regression targets of learned labels; None: those of `memory.labels`, fixed."""
+        """targets: returns the [N, K] regression targets of learned labels; None: the fixed ones of `memory.labels`."""
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
         self.real = RealClips(train, uniform(train, config.real_batch), seed, device)
         self.optimiser = make_optimiser("adam", memory.parameters, config.rates(), config.momentum)
@@ -128,31 +119,25 @@ class Matching:
         with torch.no_grad():
             clips, targets = self.memory.clips(rng), self.targets()
         pooled.update(clips.detach(), targets, rng)  # the clips may be the parameter itself
-        if pooled.updates >= pooled.due:
+        if pooled.updates >= pooled.last_update:
             self.pool[chosen] = PoolNet(self.spec, fresh_seed(rng), self.device, self.config, self.config.net_updates)
         return loss.detach().float()
 
     def _loss(self, net: ConvNet3D, iteration: int, rng: np.random.Generator) -> torch.Tensor:
-        """Of predicting the iteration's real clips; with the margin of labels where they are learned."""
+        """The error of predicting the iteration's real clips, plus the margin of the labels if they are learned."""
         clips, labels = self.real.get(iteration)
-        found = features(net, clips, self.spec, self.device)
+        target = features(net, clips, self.spec, self.device)
         support = embed_in_parts(net, self.memory.clips(rng), self.config.micro_batch, self.device)
         targets = self.targets()
-        predicted = ridge_prediction(found, support, targets, self.config.ridge)
+        predicted = ridge_prediction(target, support, targets, self.config.ridge)
         loss = squared_error(predicted, centred(one_hot(labels, self.spec.num_classes)))
         return loss + margin(targets).mean() if targets.requires_grad else loss
 
-    def exact(self) -> ClipSet:
-        return self.memory.exact()
-
-    def distilled(self) -> Distilled:
-        return Distilled(tensors=self.memory.tensors())
-
     def state(self) -> dict[str, torch.Tensor]:
-        found = saved(self.memory.parameters, self.optimiser, "memory.")
+        tensors = saved(self.memory.parameters, self.optimiser, "memory.")
         for i, pooled in enumerate(self.pool):
-            found |= pooled.state(f"pool.{i}.")
-        return found
+            tensors |= pooled.state(f"pool.{i}.")
+        return tensors
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         restore(state, self.memory.parameters, self.optimiser, "memory.")
@@ -161,16 +146,16 @@ class Matching:
 
 
 class PoolNet:
-    """A network in training on the synthetic clips. `updates` so far; `due`: the number at which it is replaced."""
+    """A network of the pool, in training on the synthetic clips. It is replaced after `last_update` updates."""
 
-    def __init__(self, spec: DatasetSpec, seed: int, device: torch.device, config: Config, due: int) -> None:
+    def __init__(self, spec: DatasetSpec, seed: int, device: torch.device, config: Config, last_update: int) -> None:
         self.net = random_net(spec, seed, device).eval()
-        self.config, self.device, self.updates, self.due = config, device, 0, due
+        self.config, self.device, self.updates, self.last_update = config, device, 0, last_update
         self.parameters = dict(self.net.named_parameters())
         self.optimiser = make_optimiser("adam", self.parameters, dict.fromkeys(self.parameters, config.net_lr), 0.9)
 
     def update(self, clips: torch.Tensor, targets: torch.Tensor, rng: np.random.Generator) -> None:
-        """One step, with dropout, on at most `net_batch` of the clips [N, C, T, H, W]; squared error, targets [N, K]."""
+        """One step, with dropout, on at most `net_batch` of the clips [N, C, T, H, W], for their targets [N, K]."""
         if len(clips) > self.config.net_batch:
             rows = torch.from_numpy(rng.choice(len(clips), self.config.net_batch, replace=False)).to(self.device)
             clips, targets = clips[rows], targets[rows]
@@ -191,11 +176,11 @@ class PoolNet:
         self.updates += 1
 
     def state(self, prefix: str) -> dict[str, torch.Tensor]:
-        counts = torch.tensor([self.updates, self.due])
+        counts = torch.tensor([self.updates, self.last_update])
         return {f"{prefix}counts": counts, **saved(self.parameters, self.optimiser, f"{prefix}net.")}
 
     def restore(self, state: Mapping[str, torch.Tensor], prefix: str) -> None:
-        self.updates, self.due = (int(count) for count in state[f"{prefix}counts"])
+        self.updates, self.last_update = (int(count) for count in state[f"{prefix}counts"])
         restore(state, self.parameters, self.optimiser, f"{prefix}net.")
 
 
@@ -205,8 +190,8 @@ class PoolNet:
 def ridge_prediction(target: torch.Tensor, support: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor:
     """Kernel ridge regression from `support` [n, D] with labels y [n, K] at `target` [m, D] -> [m, K] float64.
 
-    In float64, because K_ss has rank D < n when there are more clips than features, and 1e-6 is below float32's reach.
-    A singular K_ss gives infinite or NaN predictions rather than an error, which a GPU would have to be waited for.
+    In float64, because K_ss is singular if n > D and then float32 cannot resolve a ridge of 1e-6. A K_ss that is singular even
+    so gives infinite or NaN predictions rather than an error, because raising an error would mean waiting for the GPU.
     """
     s, t = support.double(), target.double()
     kernel = s @ s.T
@@ -230,19 +215,19 @@ def scaled(distributions: torch.Tensor) -> torch.Tensor:
     return centred(distributions) / math.sqrt(distributions.shape[1] / 10)
 
 
-def squared_error(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Half the squared distance of rows, mean over rows (FRePo's code)."""
-    return 0.5 * (found - wanted).square().sum(1).mean()
+def squared_error(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Half the squared distance of each row, then the mean over rows (FRePo's code)."""
+    return 0.5 * (predicted - targets).square().sum(1).mean()
 
 
 def margin(targets: torch.Tensor) -> torch.Tensor:
-    """[N, K] -> [N]: minus the lead of each row's largest value, as far as 1/K (FRePo's code): labels keep one winner."""
+    """[N, K] -> [N]: minus the lead of each row's largest value, at most 1/K (FRePo's code): labels keep one winner."""
     first, second = targets.topk(2, dim=1).values.unbind(1)
     return -(first - second).clamp(max=1 / targets.shape[1])
 
 
 def embed_in_parts(net: ConvNet3D, clips: torch.Tensor, size: int, device: torch.device) -> torch.Tensor:
-    """`embed`, `size` clips at a time: the backward pass computes each part again rather than keep what is inside it."""
+    """`embed`, `size` clips at a time. The backward pass computes each part again instead of keeping its activations."""
     if len(clips) <= size:
         return embed(net, clips, device)
     parts = [

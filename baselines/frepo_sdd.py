@@ -1,6 +1,6 @@
 """FRePo on static-dynamic memories: a still (by static_dc) and a motion a slot, put together by one learned hallucinator.
 
-Static-dynamic disentanglement (arXiv 2312.00362), see dm_sdd; here a slot decodes to one clip. Labels are fixed.
+Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py; here a slot decodes to one clip. Labels are fixed.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 18.6 % (5 students x 4
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 22.0 +- 1.0, with learned labels.
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from vddbench.baselines import frepo
-from vddbench.baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
+from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
 from vddbench.spec import Task
 
 DECODER = "static_dynamic"
@@ -27,7 +26,7 @@ class Config(Slots, frepo.Config):
     iterations: int = 10_000  # SDD
     lr: float = 1e2  # of the motions, Adam; SDD
     lr_hallucinator: float = 1e-3  # SDD
-    final_lr_of_motions: float = 1e-6  # share of lr: SDD's cosine ends at a tenth of the hallucinator's for all
+    final_lr_of_motions: float = 1e-6  # share of lr; SDD's cosine ends all rates at a tenth of the hallucinator's
     stills_per_slot: int = 1  # SDD
     dynamics_per_slot: int = 1  # SDD
 
@@ -41,13 +40,6 @@ PRESETS = {
 }
 
 
-def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Learns the stills when they aren't cached."""
-    return Matching(train, Slotted(train, task, "frepo_sdd", config, seed, device), config, seed, device)
-
-
-class Matching(frepo.Matching):
-    memory: Slotted
-
-    def distilled(self) -> Distilled:
-        return self.memory.with_cost(super().distilled())
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> frepo.Matching:
+    """Learns the stills first if they are not cached."""
+    return frepo.Matching(train, slots_memory(train, task, "frepo_sdd", config, seed, device), config, seed, device)

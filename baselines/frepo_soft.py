@@ -1,11 +1,11 @@
 """FRePo with learned labels (soft track): `frepo`, and the regression's labels follow the gradient too.
 
-Published are free real labels y and a term that keeps one winner a clip (arXiv 2206.00719). A payload holds distributions,
-so here y is the centred softmax of learned logits: students are given what was regressed on. Soft labels cost 2 K bytes a
-clip where the budget has 8, so the pixels give way: T - 1 frames are stored, and the last is shown twice.
+As published (arXiv 2206.00719) labels y are any real numbers, with a term that keeps one winner a clip. A payload holds
+distributions, so here y is the centred softmax of learned logits: students are given what the regression used. Soft labels
+cost 2 K bytes a clip where the budget has 8, so T - 1 frames are stored and the last one is shown twice.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 21.9 % (5 students x 3
-distillations, which differ: 22.0, 27.6, 16.0), +10.6 over `random` (-1.2 to +22.3), not told apart.
+distillations, which differ: 22.0, 27.6, 16.0), +10.6 over `random` (-1.2 to +22.3), no significant difference.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from vddbench.baselines import frepo
 from vddbench.baselines.frepo import Matching, one_hot, scaled
 from vddbench.data.store import Split
 from vddbench.distillation.coresets import ipc_of
-from vddbench.distillation.synthetic_clips import Pixels, learnable, real_start
+from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Pixels, learnable, real_start
 from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.submissions.quantise import quantise
 
 DECODER = "keyframes"
 PAPER = frepo.PAPER
-AFFINE_BYTES = 24  # a scale and an offset, float32, for 3 channels
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Config(frepo.Config):
     confidence: float = 0.9  # of a clip's own class at the start; ours: at 1, as published, a softmax has no gradient
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of each of the memory's parameters."""
+        """The learning rate of each parameter of the memory."""
         return {"frames": self.lr, "logits": self.lr_labels}
 
 
@@ -46,7 +45,7 @@ PRESETS = {  # as those of frepo
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips. Raises ValueError when soft labels and T - 1 frames a clip do not fit the budget."""
+    """Starts from random real clips. Raises ValueError if soft labels and T - 1 frames a clip do not fit the budget."""
     ipc = ipc_of(task, "frepo_soft")
     check_budget(task, train.spec)
     clips, labels = real_start(train, ipc, np.random.default_rng(seed), config.start_mean_of)
@@ -55,7 +54,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 
 def check_budget(task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError when the method's one form is over the task's budget: too many classes for such small frames."""
+    """Raises ValueError if the payload, which has one form, exceeds the budget: too many classes for such small frames."""
     num_clips = ipc_of(task, "frepo_soft") * spec.num_classes
     kept = spec.frames - 1
     clip_bytes = spec.clip_bytes // spec.frames * kept + 2 * kept + 2 * spec.num_classes  # pixels, times, label
@@ -68,12 +67,14 @@ def check_budget(task: Task, spec: DatasetSpec) -> None:
 
 
 class SoftFrames:
-    """The first T - 1 frames of each clip, its last frame a copy of the one before, and logits of its label."""
+    """The first T - 1 frames of each clip and the logits of its label. The last frame repeats the one before."""
+
+    cost = NO_COST
 
     def __init__(
         self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, config: Config, device: torch.device
     ) -> None:
-        """clips: [N, T, H, W, C] on the 0-255 scale and labels [N]: the start."""
+        """clips, labels: where to start, [N, T, H, W, C] on the 0-255 scale and [N] int64."""
         self.spec, self.labels = spec, labels.to(device)
         self.frames = Pixels(clips[:, :-1], labels, spec, device, config.smooth)
         lead = math.log(config.confidence * (spec.num_classes - 1) / (1 - config.confidence))
@@ -81,7 +82,7 @@ class SoftFrames:
         self.parameters = {"frames": self.frames.parameters["clips"], "logits": logits}
 
     def distributions(self) -> torch.Tensor:
-        """[N, K], differentiable."""
+        """The labels [N, K], differentiable."""
         return self.parameters["logits"].softmax(1)
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""All training data, one random clip of every train video: the unbudgeted reference (task DATASET-full), not a distillation.
+"""All training data: one random clip of every train video. Not a distillation but the reference of the task DATASET-full.
 
-Recovery and gap closed are measured against it.
+The board measures recovery and gap closed against it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PAPER = ""
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """No settings."""
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`pixels`: clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
     if task.ipc is not None:
-        raise ValueError(f"full keeps all training data, which no budget holds; use the task {task.dataset}-full")
+        raise ValueError(f"full keeps all training data, which fits no budget; use the task {task.dataset}-full")
     rows = np.arange(len(train))
     return as_pixels(train, rows, train.random_starts(rows, rng))

@@ -21,7 +21,7 @@ PAPER = "https://doi.org/10.1145/1553374.1553517"
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """No settings."""
 
 
 def herd(points: np.ndarray, count: int) -> list[int]:
@@ -37,9 +37,8 @@ def herd(points: np.ndarray, count: int) -> list[int]:
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. `rng` is not needed."""
+    """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class. Nothing is random."""
     ipc = ipc_of(task, "herding")
-    taught = features(train)
-    points = taught.points
-    rows = per_class(train, ipc, lambda rows: rows[herd(points[rows], ipc)])
-    return as_pixels(train, rows, train.centre_starts(rows), taught.cost)
+    teacher = features(train)
+    rows = per_class(train, ipc, lambda rows: rows[herd(teacher.points[rows], ipc)])
+    return as_pixels(train, rows, train.centre_starts(rows), teacher.cost)

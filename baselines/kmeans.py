@@ -25,9 +25,9 @@ class Config:
 
 
 def centroids(points: np.ndarray, count: int, iterations: int, rng: np.random.Generator) -> np.ndarray:
-    """[count, D] centres of the points [V, D]."""
+    """The [count, D] centres of clusters of the points [V, D]."""
     centres = points[rng.integers(len(points), size=1)]
-    while len(centres) < count:  # k-means++: far points are likelier
+    while len(centres) < count:  # k-means++: distant points are likelier
         nearest = squared(points, centres).min(1)
         weights = nearest / nearest.sum() if nearest.sum() > 0 else None
         centres = np.concatenate([centres, points[rng.choice(len(points), size=1, p=weights)]])
@@ -46,7 +46,7 @@ def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
-    """For each centre the nearest point not yet taken."""
+    """The indices of the points [V, D] nearest to each of the centres [n, D], none twice."""
     distance = squared(points, centres)
     chosen: list[int] = []
     for c in range(len(centres)):
@@ -58,12 +58,11 @@ def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`pixels`: clips [ipc*K, T, H, W, C] uint8: centre clips, class by class."""
     ipc = ipc_of(task, "kmeans")
-    taught = features(train)
-    points = taught.points
+    teacher = features(train)
 
     def choose(rows: np.ndarray) -> np.ndarray:
-        mine = points[rows]
-        return rows[nearest_clips(mine, centroids(mine, ipc, config.iterations, rng))]
+        points = teacher.points[rows]
+        return rows[nearest_clips(points, centroids(points, ipc, config.iterations, rng))]
 
     rows = per_class(train, ipc, choose)
-    return as_pixels(train, rows, train.centre_starts(rows), taught.cost)
+    return as_pixels(train, rows, train.centre_starts(rows), teacher.cost)

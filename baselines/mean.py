@@ -1,6 +1,6 @@
 """Means of real clips: a class's train videos in ipc random parts, one clip of each video, averaged pixel by pixel.
 
-What every matching method should beat: nothing is learned. Ours; no paper has this row.
+Nothing is learned, so every matching method should beat it. It is ours; no paper reports it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAPER = ""
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """No settings."""
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:

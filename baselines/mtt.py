@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,18 +31,10 @@ from vddbench.distillation.contract import Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.experts import Experts, trajectories, views
 from vddbench.distillation.features import autocast, random_net
+from vddbench.distillation.optimiser import follow_cosine, make_optimiser, restore, saved
 from vddbench.distillation.real_clips import stream
-from vddbench.distillation.synthetic_clips import (
-    Memory,
-    Pixels,
-    follow_cosine,
-    learnable,
-    make_optimiser,
-    real_start,
-    restore,
-    saved,
-)
-from vddbench.spec import ClipSet, ConfigValue, Task
+from vddbench.distillation.synthetic_clips import Memory, MemoryLearner, Pixels, learnable, real_start
+from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2203.11932"
@@ -51,16 +44,16 @@ PAPER = "https://arxiv.org/abs/2203.11932"
 class Config:
     iterations: int = 8000  # SDD distill_MTT
     inner_steps: int = 10  # N at ipc 1; SDD
-    inner_batch: int = 256  # clips an inner step, all when they are no more; MTT: all of them at MiniUCF's ipc 1 and 5
+    inner_batch: int = 256  # clips an inner step; MTT: all clips at MiniUCF's ipc 1 and 5
     optimiser: str = "sgd"  # MTT
     lr: float = 1e5  # SDD, ipc 1
     momentum: float = 0.5  # MTT
-    student_lr: float = 0.01  # where the learned lr starts; SDD
-    student_lr_min: float = 0.001  # it never falls below; SDD
+    student_lr: float = 0.01  # start of the learned lr; SDD
+    student_lr_min: float = 0.001  # its lower bound; SDD
     lr_of_student_lr: float = 1e-5  # SDD
     student_lr_momentum: float = 0.5  # MTT
-    min_start_epoch: int = 0  # MTT; a later one leaves out epochs in which experts don't learn yet
-    max_start_epoch: int = 10  # students start at an epoch below; SDD
+    min_start_epoch: int = 0  # MTT; a later one skips epochs in which experts do not learn yet
+    max_start_epoch: int = 10  # students start at an epoch below this; SDD
     expert_span: int = 1  # epochs of the expert that a student's N steps should match; SDD
     num_experts: int = 30  # SDD buffer
     expert_batch: int = 256  # SDD buffer
@@ -69,10 +62,10 @@ class Config:
     expert_weight_decay: float = 0.0  # SDD buffer
     final_lr: float = 1.0  # share of both rates that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
-    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
+    smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of each of the memory's parameters."""
+        """The learning rate of each parameter of the memory."""
         return {"clips": self.lr}
 
     def experts(self) -> Experts:
@@ -112,21 +105,29 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips, or means of them."""
+    """Starts from random real clips, or from means of them."""
     clips, labels = real_start(train, ipc_of(task, "mtt"), np.random.default_rng(seed), config.start_mean_of)
     return Matching(train, Pixels(clips, labels, train.spec, device, config.smooth), config, seed, device)
 
 
-class Matching:
-    """Moves a memory's clips, and the lr they are trained with, so that students follow the experts."""
+class Drawn(NamedTuple):
+    """clips [N, C, T, H, W], labels [N], and the rows of them that each inner step takes (None: all)."""
+
+    clips: torch.Tensor
+    labels: torch.Tensor
+    batches: list[torch.Tensor | None]
+
+
+class Matching(MemoryLearner):
+    """Moves the clips, and the learning rate of students on them, so that students follow the experts."""
 
     memory_knob = "inner_batch"
 
     def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
-        """Trains the experts that aren't cached."""
+        """Trains the experts that are not cached."""
         self.memory, self.config, self.seed, self.device = memory, config, seed, device
         self.real = trajectories(train, config.experts(), device)
-        self.net = random_net(train.spec, 0, device).eval()  # its layers; each inner step brings its own weights
+        self.net = random_net(train.spec, 0, device).eval()  # gives the layers; each inner step has its own weights
         self.student_lr = learnable(torch.tensor(config.student_lr, device=device))
         self.parameters = {**memory.parameters, "student_lr": self.student_lr}
         self.rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
@@ -137,38 +138,36 @@ class Matching:
         rng = stream(self.seed, iteration, 2)
         config = self.config
         expert, epoch = int(rng.integers(len(self.real))), int(rng.integers(config.min_start_epoch, config.max_start_epoch))
-        start, target = self.real.look(expert, epoch, config.expert_span, self.device)
-        clips, labels, batches = self.drawn(rng)
-        found = matched(self._loss, start, target, clips.detach(), labels, self.student_lr.detach(), batches)
+        start, target = self.real.start_and_target(expert, epoch, config.expert_span, self.device)
+        drawn = self.draw(rng)
+        clips, student_lr = drawn.clips, self.student_lr.detach()
+        result = matched(self._loss, start, target, clips.detach(), drawn.labels, student_lr, drawn.batches)
         follow_cosine(self.optimiser, self.rates, iteration, config.iterations, config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
-        clips.backward(found.clips_gradient)  # type: ignore[no-untyped-call]
-        self.student_lr.grad = found.lr_gradient
+        clips.backward(result.clips_gradient)  # type: ignore[no-untyped-call]
+        self.student_lr.grad = result.lr_gradient
         self.optimiser.step()
         with torch.no_grad():
             self.student_lr.clamp_(min=config.student_lr_min)
-        return found.loss
+        return result.loss
 
-    def drawn(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor | None]]:
-        """(clips [N, ...], their labels [N], of each inner step the rows that it takes; None: all)."""
-        clips, count = self.memory.clips(rng), len(self.memory.labels)
-        if count <= self.config.inner_batch:
-            return clips, self.memory.labels, [None] * self.config.inner_steps
-        rows = passes(rng, count, self.config.inner_batch, self.config.inner_steps)
-        return clips, self.memory.labels, [torch.from_numpy(each).to(self.device) for each in rows]
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """The clips of an iteration, and which of them each inner step takes."""
+        clips, labels = self.memory.clips(rng), self.memory.labels
+        if len(labels) <= self.config.inner_batch:
+            return Drawn(clips, labels, [None] * self.config.inner_steps)
+        batches = passes(rng, len(labels), self.config.inner_batch, self.config.inner_steps)
+        return Drawn(clips, labels, [torch.from_numpy(rows).to(self.device) for rows in batches])
 
     def _loss(self, theta: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         with autocast(self.device):
             logits = functional_call(self.net, views(theta, self.net), (x,))
         return F.cross_entropy(logits.float(), labels)
 
-    def exact(self) -> ClipSet:
-        return self.memory.exact()
-
     def distilled(self) -> Distilled:
-        """The learned lr is told in the manifest; protocol v1 trains every student with its own."""
-        told: dict[str, ConfigValue] = {"learned_lr": float(self.student_lr.detach()), **self.real.cost}
-        return Distilled(tensors=self.memory.tensors(), chosen=told)
+        """With the learned lr for the manifest only: protocol v1 trains every student with the student's own lr."""
+        chosen = {"learned_lr": float(self.student_lr.detach()), **self.real.cost, **self.memory.cost}
+        return Distilled(tensors=self.memory.tensors(), chosen=chosen)
 
     def state(self) -> dict[str, torch.Tensor]:
         return saved(self.parameters, self.optimiser)
@@ -178,23 +177,22 @@ class Matching:
 
 
 def passes(rng: np.random.Generator, count: int, batch: int, steps: int) -> list[np.ndarray]:
-    """Rows of `count` for each step: shuffled passes in parts of `batch`, the last of a pass smaller; MTT."""
-    found: list[np.ndarray] = []
-    while len(found) < steps:
-        found += np.split(rng.permutation(count), range(batch, count, batch))
-    return found[:steps]
+    """The rows below `count` that each step takes: shuffled passes in parts of `batch`, the last of a pass smaller (MTT)."""
+    parts: list[np.ndarray] = []
+    while len(parts) < steps:
+        parts += np.split(rng.permutation(count), range(batch, count, batch))
+    return parts[:steps]
 
 
 # --- the gradient through N steps of SGD -----------------------------------------------------------------------------
 
-LossOf = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
-]  # (weights [P], clips [B, ...], labels [B]) -> scalar
+# (weights [P], clips [B, ...], labels [B]) -> scalar
+LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """The matching loss, and its gradients; all detached."""
+    """The matching loss and its gradients, all detached."""
 
     loss: torch.Tensor  # scalar; 1 for a student that doesn't move
     clips_gradient: torch.Tensor  # [N, ...] as the clips
@@ -210,11 +208,12 @@ def matched(
     lr: torch.Tensor,
     batches: Sequence[torch.Tensor | None],
 ) -> Matched:
-    """The loss after one SGD step a batch (rows of `clips`; None: all), and its exact gradient in the memory of one step.
+    """The loss after one SGD step a batch, and its exact gradient, in the memory of one step.
 
-    TESLA (2211.10586) gets there by leaving out how theta_i depends on the clips of earlier steps. Here nothing is left out:
-    the weights of every step are kept (P numbers each, on a GPU in the host's memory), and the steps are gone back through one
-    at a time with lambda_i = dloss/dtheta_i = lambda_{i+1} - lr H_i lambda_{i+1}, building the graph of that step only.
+    start, target: weights [P]. batches: the rows of `clips` that each step takes; None: all. TESLA (2211.10586) saves memory by
+    neglecting how theta_i depends on the clips of earlier steps; here the gradient is exact. The weights of every step are kept
+    (P numbers each; for a GPU in the host's memory), and the backward pass goes through the steps one at a time with
+    lambda_i = dloss/dtheta_i = lambda_{i+1} - lr H_i lambda_{i+1}, building the graph of that step only.
     """
     passed = torch.empty((len(batches), *start.shape), dtype=start.dtype, pin_memory=start.is_cuda)
     theta = start

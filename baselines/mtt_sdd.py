@@ -1,6 +1,6 @@
 """MTT on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching trajectories.
 
-Static-dynamic disentanglement (arXiv 2312.00362), see dm_sdd. Each inner step draws a pair a slot.
+Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws a pair a slot.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 28.2 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from vddbench.baselines import mtt
-from vddbench.baselines.dm_sdd import FAST_SLOTS, Slots, Slotted
-from vddbench.baselines.mtt import passes
+from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.static_dynamic import StaticDynamic
 from vddbench.spec import Task
 
 DECODER = "static_dynamic"
@@ -32,7 +31,7 @@ class Config(Slots, mtt.Config):
     lr: float = 1e4  # of the motions; SDD
     lr_hallucinator: float = 1e-3  # SDD
     student_lr_momentum: float = 0.9  # SDD
-    pair_each_step: bool = True  # SDD; else an iteration draws one pair a slot for all its inner steps
+    pair_each_step: bool = True  # SDD; False: one pair a slot for all inner steps of an iteration
 
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5, inner_batch=128, lr_of_student_lr=0.0)}  # SDD: its lr is not learned
@@ -68,24 +67,21 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Learns the stills and trains the experts that aren't cached."""
-    return Matching(train, Slotted(train, task, "mtt_sdd", config, seed, device), config, seed, device)
+    """Learns the stills and trains the experts first, those that are not cached."""
+    return Matching(train, slots_memory(train, task, "mtt_sdd", config, seed, device), config, seed, device)
 
 
 class Matching(mtt.Matching):
-    memory: Slotted
+    memory: StaticDynamic
     config: Config
 
-    def drawn(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor | None]]:
-        """All pairs' clips; of each inner step the rows of one pair of each slot that it takes."""
+    def draw(self, rng: np.random.Generator) -> mtt.Drawn:
+        """The clips of all pairs; each inner step takes one pair of each of its slots."""
         config, count = self.config, len(self.memory.labels)
         if not config.pair_each_step:
-            return super().drawn(rng)
+            return super().draw(rng)
         pairs = math.prod(self.memory.per_slot)
-        taken = passes(rng, count, min(config.inner_batch, count), config.inner_steps)
-        rows = [slots * pairs + rng.integers(pairs, size=len(slots)) for slots in taken]
+        batches = mtt.passes(rng, count, min(config.inner_batch, count), config.inner_steps)
+        rows = [slots * pairs + rng.integers(pairs, size=len(slots)) for slots in batches]
         labels = self.memory.labels.repeat_interleave(pairs)
-        return self.memory.every_clip(), labels, [torch.from_numpy(each).to(self.device) for each in rows]
-
-    def distilled(self) -> Distilled:
-        return self.memory.with_cost(super().distilled())
+        return mtt.Drawn(self.memory.every_clip(), labels, [torch.from_numpy(taken).to(self.device) for taken in rows])

@@ -18,7 +18,7 @@ PAPER = ""
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """No settings."""
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:

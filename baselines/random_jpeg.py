@@ -1,7 +1,7 @@
-"""Random real clips as JPEG frames, as many as the budget holds: the bytes-matched baseline that no paper has.
+"""Random real clips as JPEG frames, as many as the budget holds: the baseline of equal bytes. No paper reports it.
 
-The quality comes from a small grid, by the top-1 on the validation videos of a student trained on clips of the other train
-videos; the clips submitted are then drawn from all train videos. The test split plays no part.
+The quality is chosen from a small grid by validation top-1 of a student that is trained on clips of the other train videos. The
+clips submitted are then drawn from all train videos. The test split is not read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from vddbench.system.progress import say
 
 DECODER = "jpeg"
 PAPER = ""
-OFFSET_BYTES, LABEL_BYTES = 4, 2  # int32 and int16: they count towards the budget too
+OFFSET_BYTES, LABEL_BYTES = 4, 2  # int32 and int16, which count towards the budget
 
 
 @dataclass(frozen=True)
 class Config:
-    qualities: str = "50,75,90"  # JPEG qualities tried; ours
-    tuning_seed: int = 0  # of the students that choose
+    qualities: str = "50,75,90"  # JPEG qualities to choose from; ours
+    tuning_seed: int = 0  # of the students that the choice is made with
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
@@ -40,7 +40,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
 
 
 def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
-    """The quality with the best validation top-1; the lower one when equal."""
+    """The quality with the best validation top-1, the lowest of equals."""
     held_out = train.index["validation"].to_numpy(bool)
     fit, validation = train.only(~held_out), train.only(held_out)
     scores = {}
@@ -52,7 +52,10 @@ def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
 
 
 def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Adds one random clip a class after the other, in rounds, until a round would pass the budget."""
+    """The payload: rounds of one random clip a class, until a round would exceed the budget.
+
+    Raises ValueError if not even one round fits.
+    """
     spec, budget = train.spec, task.budget_bytes(train.spec)
     assert budget is not None
     orders = [rng.permutation(np.flatnonzero(train.labels == label)) for label in range(spec.num_classes)]

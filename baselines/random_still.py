@@ -1,6 +1,7 @@
 """Random real frames, each repeated to a clip: as many stills a class as the budget holds (a still costs 1/T of a clip).
 
-What appearance alone is worth at equal bytes. On movingshapes it cannot pass 25 %: the direction is in no single frame.
+It measures what appearance alone is worth at equal bytes. On movingshapes it cannot pass 25 %, because no single frame shows
+the direction.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PAPER = ""
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """No settings."""
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:

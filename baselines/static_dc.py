@@ -1,4 +1,4 @@
-"""static_dc: stills whose training gradients match those of single real frames ("boring videos"); shown T times at decode.
+"""static_dc: stills whose training gradients match those of single real frames, each shown for a whole clip.
 
 Gradient matching (DC, arXiv 2006.05929) on one frame a class or more, as SDD (2312.00362) does it before its dynamic memory
 is learned. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
@@ -10,71 +10,50 @@ distillations), `random` 11.3. Published on MiniUCF ipc 1: 13.7 +- 1.1.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
-from vddbench.distillation.coresets import ipc_of, parts
+from vddbench.distillation.coresets import disjoint_parts, ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
-from vddbench.distillation.learn import learn
+from vddbench.distillation.optimiser import follow_cosine, make_optimiser
 from vddbench.distillation.real_clips import RealFrames, balanced, random_frames, stream
-from vddbench.distillation.synthetic_clips import (
-    AFFINE_BYTES,
-    Stills,
-    follow_cosine,
-    make_optimiser,
-    narrow_labels,
-    real_start,
-    restore,
-    saved,
-)
-from vddbench.evaluation.hardware import best_precision
-from vddbench.evaluation.students import convnet3d
+from vddbench.distillation.synthetic_clips import AFFINE_BYTES, MemoryLearner, Stills, narrow_labels, real_start
 from vddbench.evaluation.train import to_input
-from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
-from vddbench.system.cache import cached
-from vddbench.system.files import canonical_json
-from vddbench.system.home import home
+from vddbench.spec import DatasetSpec, Task
 
 DECODER = "still"
 PAPER = "https://arxiv.org/abs/2006.05929"
 WIDTH = 128  # DC's ConvNet
 LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50), 20: (20, 25)}  # stills a class: (outer, inner); DC get_loops, 5 as SDD edits it
 EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb
-FORMAT = 3  # of cached stills and of how they are learned: raising it makes all anew
 FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 
 
 @dataclass(frozen=True)
 class Config:
     iterations: int = 1000  # DC
-    stills_per_slot: int = 1  # "boring videos"; the methods with a dynamic memory take 2 (SDD)
+    stills_per_slot: int = 1  # the methods with a dynamic memory take 2 (SDD)
     real_per_class: int = 256  # real frames a class and outer step; DC batch_real
     optimiser: str = "sgd"  # DC
     lr: float = 0.1  # DC lr_img
     momentum: float = 0.5  # DC
-    outer: int = 0  # matching steps a network; 0: as published for the number of stills (LOOPS)
+    outer: int = 0  # matching steps a network; 0: as published for this number of stills (LOOPS)
     inner: int = 0  # passes over the stills that train the network between two matching steps; 0: as published
     lr_net: float = 0.01  # DC lr_net
     batch_train: int = 256  # stills a step of the network's training; DC
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged, over time too, into each still it starts from; published: one frame
-    smooth: float = 0.0  # pixels: see memory.Pixels; ours, 0 is published
+    smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
 
     def rates(self) -> dict[str, float]:
-        """Learning rate of each of the memory's parameters."""
+        """The learning rate of each parameter of the memory."""
         return {"clips": self.lr}
 
 
@@ -109,14 +88,14 @@ def convnet(spec: DatasetSpec, seed: int, device: torch.device) -> nn.Sequential
 
 
 def gradients(net: nn.Module, images: torch.Tensor, label: int, differentiable: bool = False) -> tuple[torch.Tensor, ...]:
-    """Of the mean cross-entropy of `images` [n, C, H, W], all of class `label`, for each weight (not biases, not norms).
+    """Gradients of the mean cross-entropy of `images` [n, C, H, W] of class `label`, one a weight (no biases, no norms).
 
     Differentiable ones are in fp32. The others, averages over many images, may be in bf16: at 64x64 and 16 real frames the
     gradient of the pixels then has cosine 0.998 with that of fp32 (0.93 with the stills in bf16 too), for 60 % of the time.
     """
     weights = [p for p in net.parameters() if p.ndim > 1]
     size = len(images) if differentiable else FRAMES_AT_ONCE[images.device.type]
-    found: tuple[torch.Tensor, ...] = ()
+    total: tuple[torch.Tensor, ...] = ()
     for i in range(0, len(images), size):
         part = images[i : i + size]
         with nullcontext() if differentiable else autocast(images.device):
@@ -124,12 +103,12 @@ def gradients(net: nn.Module, images: torch.Tensor, label: int, differentiable: 
         target = torch.full((len(part),), label, device=images.device)
         loss = F.cross_entropy(logits.float(), target, reduction="sum") / len(images)
         new = torch.autograd.grad(loss, weights, create_graph=differentiable)
-        found = tuple(a + b for a, b in zip(found, new, strict=True)) if found else new
-    return found
+        total = tuple(a + b for a, b in zip(total, new, strict=True)) if total else new
+    return total
 
 
 def distance(real: Sequence[torch.Tensor], synthetic: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Sum over layers and output channels of 1 - cosine: weights are rows [out, in] or [out, in*h*w]. DC distance_wb."""
+    """The sum of 1 - cosine over layers and output channels, each a row of [out, in] or [out, in*h*w]. DC distance_wb."""
     total = torch.zeros((), device=real[0].device)
     for a, b in zip(real, synthetic, strict=True):
         rows, others = a.flatten(1), b.flatten(1)
@@ -139,7 +118,7 @@ def distance(real: Sequence[torch.Tensor], synthetic: Sequence[torch.Tensor]) ->
 
 
 def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
-    """[n, H, W, C] on the 0-255 scale -> normalised [n, C, H, W], contiguous: channels_last instance norm is twice as slow."""
+    """[n, H, W, C] on the 0-255 scale -> normalised [n, C, H, W], contiguous because instance norm on channels_last is slow."""
     return to_input(frames[:, None], spec, device)[:, :, 0].contiguous()
 
 
@@ -147,14 +126,14 @@ def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> 
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real frames. Raises ValueError when so many stills don't fit the budget or the class."""
+    """Starts from random real frames. Raises ValueError if so many stills do not fit the budget or the class."""
     count = ipc_of(task, "static_dc") * config.stills_per_slot
     check_fits(train.spec, task, config.stills_per_slot)
     return Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
 
 
 def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
-    """Raises ValueError, before anything is learned, when so many stills pass the budget in uint8."""
+    """Raises ValueError, before anything is learned, if so many stills in uint8 exceed the budget."""
     label_bytes = narrow_labels(torch.zeros(1), spec).element_size()
     count = (task.ipc or 0) * spec.num_classes * stills_per_slot
     needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
@@ -165,10 +144,10 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
 
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
-    """`count` stills a class to begin with: each a random frame of a random video, or the mean of clips, over time too."""
+    """The start: `count` stills a class, each a random frame of a random video, or a mean of clips over clips and time."""
     rng = np.random.default_rng(seed)
     if config.start_mean_of == 1:
-        rows = np.concatenate(parts(train, count, 1, rng))
+        rows = np.concatenate(disjoint_parts(train, count, 1, rng))
         frames, labels = random_frames(train, rows, rng), torch.from_numpy(train.labels[rows])
     else:
         clips, labels = real_start(train, count, rng, config.start_mean_of)
@@ -176,9 +155,10 @@ def real_stills(train: Split, count: int, config: Config, seed: int, device: tor
     return Stills(frames, labels, train.spec, device, config.smooth)
 
 
-class Matching:
-    """Moves a memory's stills so that they train a fresh network as real frames of their class do."""
+class Matching(MemoryLearner):
+    """Moves the stills so that they train a fresh network as real frames of their class do."""
 
+    memory: Stills
     memory_knob = "real_per_class"
 
     def __init__(self, train: Split, memory: Stills, config: Config, seed: int, device: torch.device) -> None:
@@ -200,18 +180,18 @@ class Matching:
             self.optimiser.zero_grad(set_to_none=True)
             total += self.match(net, frames)
             self.optimiser.step()
-            if outer + 1 < self.outer:  # the last step's network is thrown away
+            if outer + 1 < self.outer:  # no step follows the last one
                 self.train_net(net, rng)
         return total / (self.outer * self.spec.num_classes)
 
     def match(self, net: nn.Module, frames: torch.Tensor) -> torch.Tensor:
-        """Adds the gradients of the summed distance to the stills; `frames` [n*K, H, W, C] are class by class."""
+        """The distance summed over classes, whose gradients it adds to the stills. frames: [n*K, H, W, C], class by class."""
         total = torch.zeros((), device=self.device)
         batches = frames.chunk(self.spec.num_classes)
         images = self.memory.images()
         mine = images.detach().requires_grad_()
         stills = mine.chunk(self.spec.num_classes)
-        for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # class by class: memory of one class
+        for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # one class at a time, for less memory
             real = gradients(net, to_images(batch, self.spec, self.device), label)
             loss = distance(real, gradients(net, still, label, differentiable=True))
             loss.backward(inputs=[mine])  # type: ignore[no-untyped-call]
@@ -220,7 +200,7 @@ class Matching:
         return total
 
     def train_net(self, net: nn.Module, rng: np.random.Generator) -> None:
-        """`inner` passes over the stills as they are now."""
+        """Trains the network for `inner` passes over the stills as they are now."""
         sgd = torch.optim.SGD(net.parameters(), lr=self.config.lr_net)
         stills, labels = self.memory.images().detach(), self.memory.labels
         for _ in range(self.inner):
@@ -232,63 +212,3 @@ class Matching:
                 sgd.zero_grad(set_to_none=True)
                 F.cross_entropy(logits.float(), labels[rows]).backward()  # type: ignore[no-untyped-call]
                 sgd.step()
-
-    def exact(self) -> ClipSet:
-        return self.memory.exact()
-
-    def distilled(self) -> Distilled:
-        return Distilled(tensors=self.memory.tensors())
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return saved(self.memory.parameters, self.optimiser)
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        restore(state, self.memory.parameters, self.optimiser)
-
-
-# --- stills for other methods -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learned:
-    """images: [K*count, C, H, W] normalised float32, on the CPU, class by class. cost: what they took, for a manifest."""
-
-    images: torch.Tensor
-    cost: dict[str, ConfigValue] = field(default_factory=dict)
-
-
-def stills(train: Split, task: Task, count_per_class: int, config: Config, seed: int, device: torch.device) -> Learned:
-    """Learned on first use, then cached under `$VDDBENCH_HOME/statics` by everything they follow from.
-
-    An interrupted run keeps its checkpoint there. Raises ValueError when a class has fewer videos or the file is damaged.
-    """
-    precision = best_precision(device, convnet3d)
-    what = [FORMAT, train.digest, train.index["video"].tolist(), asdict(config), count_per_class, seed, device.type, precision]
-    key = hashlib.sha256(canonical_json(what)).hexdigest()[:16]
-    path = home() / "statics" / f"{train.dataset}-{key}.safetensors"
-    title = f"stills for {task} seed {seed} (cached for later)"
-    unfinished = path.with_suffix("")
-    cached(path, lambda: _made(train, count_per_class, config, seed, device, unfinished, title))
-    shutil.rmtree(unfinished, ignore_errors=True)  # only now: until the stills are cached, its checkpoint is all there is
-    return _read(path)
-
-
-def _made(train: Split, count: int, config: Config, seed: int, device: torch.device, unfinished: Path, title: str) -> bytes:
-    matching = Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
-    matching.memory_knob = "static_real_per_class"  # as the methods call it that ask for stills
-    learned = learn(matching, asdict(config), unfinished, None, title)
-    about = {"seconds": str(learned.progress.seconds), "frames_read": str(learned.progress.clips_read)}
-    return save({"images": matching.memory.images().detach().cpu()}, about)
-
-
-def _read(path: Path) -> Learned:
-    try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata()
-            cost: dict[str, ConfigValue] = {
-                "static_seconds": round(float(about["seconds"]), 3),
-                "static_clips_read": int(about["frames_read"]),
-            }
-            return Learned(images=file.get_tensor("images"), cost=cost)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"stills {path} are damaged ({str(error)[:200]}); delete the file and run again") from error

@@ -85,6 +85,7 @@ def test_a_file_that_lacks_a_part_is_refused_with_its_name(kind: str, text: str,
     [
         ("    def exact", "    def inexact", r"the learner of baseline broken_drift \(Drift\) lacks exact; see Learner"),
         ("memory_knob", "knob", r"\(Drift\) lacks memory_knob"),
+        ('memory_knob = "per_class"', 'memory_knob = "batch"', "memory_knob 'batch' is not a field of its Config"),
         ("iterations", "steps", "the Config of baseline broken_drift has no field `iterations`"),
         (
             "PRESETS = {",

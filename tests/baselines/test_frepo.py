@@ -134,16 +134,16 @@ def test_a_step_trains_one_network_on_the_synthetic_clips(tiny: Store) -> None:
 
 def test_networks_start_staggered_and_are_replaced_after_their_last_update(tiny: Store) -> None:
     matching = frepo.learner(tiny.train, TASK, replace(QUICK, pool=2, net_updates=4), 0, CPU)
-    assert [net.due for net in matching.pool] == [4, 2]
+    assert [net.last_update for net in matching.pool] == [4, 2]
     for net in matching.pool:
-        net.updates = net.due - 1
+        net.updates = net.last_update - 1
     chosen = int(stream(0, 7, 2).integers(2))
     kept = matching.pool[1 - chosen]
     old = as_kept(matching.pool[chosen].state(""))
     matching.step(7)
     fresh = matching.pool[chosen]
     assert matching.pool[1 - chosen] is kept
-    assert (fresh.updates, fresh.due) == (0, 4) and not fresh.optimiser.state_dict()["state"]
+    assert (fresh.updates, fresh.last_update) == (0, 4) and not fresh.optimiser.state_dict()["state"]
     assert not torch.equal(fresh.parameters["features.0.weight"], old["net.features.0.weight"])
 
 

@@ -128,7 +128,7 @@ def test_a_run_resumed_half_way_is_the_same_run_to_the_bit(tiny: Store) -> None:
 def test_steps_on_the_real_network_are_those_of_plain_sgd(tiny: Store) -> None:
     """And the loss after them can be told from weights alone."""
     learner = made(tiny)
-    start, target = learner.real.look(0, 0, 1, CPU)
+    start, target = learner.real.start_and_target(0, 0, 1, CPU)
     x, labels, lr = learner.memory.clips(np.random.default_rng(0)).detach(), learner.memory.labels, torch.tensor(0.01)
     found = matched(learner._loss, start, target, x, labels, lr, [None])
     weights = start.clone().requires_grad_()

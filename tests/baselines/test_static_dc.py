@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -20,24 +19,6 @@ from vddbench.submissions import submission
 
 CPU = torch.device("cpu")
 QUICK = Config(iterations=4, real_per_class=4, optimiser="adam", lr=0.05)
-
-
-@pytest.fixture(scope="module")
-def split() -> Split:
-    """3 classes of 4 videos of 4 to 7 frames at 16 x 16: a class is a colour gradient in noise."""
-    rng = np.random.default_rng(0)
-    num_frames = np.tile([4, 5, 6, 7], 3)
-    index = pd.DataFrame({
-        "video": [f"v{i}" for i in range(12)],
-        "label": np.repeat([0, 1, 2], 4),
-        "num_frames": num_frames,
-        "offset": np.cumsum(num_frames) - num_frames,
-        "validation": False,
-    })  # fmt: skip
-    frames = rng.integers(0, 60, (num_frames.sum(), 16, 16, 3), dtype=np.uint8)
-    for label, offset, length in zip(index["label"], index["offset"], num_frames, strict=True):
-        frames[offset : offset + length, :, :, label] += (12 * np.arange(16)).astype(np.uint8)
-    return Split(name="train", dataset="made", digest="0" * 64, spec=SPEC, index=index, frames=frames)
 
 
 def matching(split: Split, config: Config = QUICK, count: int = 1, seed: int = 0) -> Matching:
@@ -174,47 +155,3 @@ def test_more_stills_than_a_clip_has_frames_or_a_class_has_videos_are_refused(sp
         static_dc.learner(split, Task(dataset="made", ipc=5), QUICK, 0, CPU)
     with pytest.raises(ValueError, match="static_dc needs a budget"):
         static_dc.learner(split, Task(dataset="made", ipc=None), QUICK, 0, CPU)
-
-
-def test_stills_for_other_methods_are_learned_once_for_each_setting(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = static_dc.stills(split, TASK, 2, QUICK, 0, CPU)
-    assert first.images.shape == (6, 3, 16, 16) and first.images.dtype == torch.float32
-    assert first.cost["static_clips_read"] == 4 * 3 * 4
-    other = static_dc.stills(split, TASK, 2, QUICK, 1, CPU)
-    assert not torch.equal(first.images, other.images)
-    monkeypatch.setattr(static_dc, "learn", None)  # from here on nothing can be learned
-    again = static_dc.stills(split, TASK, 2, QUICK, 0, CPU)
-    assert torch.equal(first.images, again.images) and first.cost == again.cost
-    with pytest.raises(TypeError):
-        static_dc.stills(split, TASK, 1, QUICK, 0, CPU)
-
-
-def test_an_interrupted_run_for_stills_resumes_and_ends_with_the_same(
-    split: Split, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = Config(iterations=5, real_per_class=2)
-    whole = static_dc.stills(split, TASK, 1, config, 7, CPU)
-    (path,) = (p for p in (home / "statics").glob("made-*.safetensors") if torch.equal(static_dc._read(p).images, whole.images))
-    path.unlink()
-    step = Matching.step
-
-    def interrupted(self: Matching, iteration: int) -> torch.Tensor:
-        if iteration == 3:
-            raise KeyboardInterrupt
-        return step(self, iteration)
-
-    monkeypatch.setattr("vddbench.distillation.learn.CHECKPOINT_SECONDS", 0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Matching, "step", interrupted)
-        static_dc.stills(split, TASK, 1, config, 7, CPU)
-    assert (path.with_suffix("") / "checkpoint.safetensors").exists()
-    assert torch.equal(static_dc.stills(split, TASK, 1, config, 7, CPU).images, whole.images)
-    assert not path.with_suffix("").exists()
-
-
-def test_a_damaged_file_of_stills_is_named(split: Split, home: Path) -> None:
-    static_dc.stills(split, TASK, 1, QUICK, 9, CPU)
-    path = max((home / "statics").glob("made-*.safetensors"), key=lambda p: p.stat().st_mtime_ns)
-    path.write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match=r"stills .* are damaged .*delete the file and run again"):
-        static_dc.stills(split, TASK, 1, QUICK, 9, CPU)

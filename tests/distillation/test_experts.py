@@ -54,19 +54,19 @@ def test_an_expert_is_trained_once_and_read_epoch_by_epoch(
     found = trajectories(few, SMALL, CPU)
     (path,) = fresh.glob("*.safetensors")
     assert not list(fresh.glob(".*"))  # no lock or half-written file stays
-    stored = load_file(path)["weights"]
+    stored = load_file(path)["work"]
     assert torch.equal(stored[0], flatten(build(convnet3d, tiny.spec, 0, CPU)))
     assert (stored[1:] - stored[:-1]).norm(dim=1).min() > 0
-    for got, epoch in zip(found.look(0, 0, 2, CPU), (0, 2), strict=True):
+    for got, epoch in zip(found.start_and_target(0, 0, 2, CPU), (0, 2), strict=True):
         assert torch.equal(got, stored[epoch])
     assert found.cost["expert_clips_read"] == 2 * len(few)
-    monkeypatch.setattr(experts, "_made", None)  # would fail when called
-    assert torch.equal(trajectories(few, SMALL, CPU).look(0, 1, 1, CPU)[0], stored[1])
+    monkeypatch.setattr(experts, "_make", None)  # would fail when called
+    assert torch.equal(trajectories(few, SMALL, CPU).start_and_target(0, 1, 1, CPU)[0], stored[1])
 
 
 def test_the_same_expert_again_is_the_same_to_the_bit(few: Split, fresh: Path) -> None:
     def made() -> torch.Tensor:
-        return trajectories(few, replace(SMALL, epochs=1), CPU).look(0, 0, 1, CPU)[1]
+        return trajectories(few, replace(SMALL, epochs=1), CPU).start_and_target(0, 0, 1, CPU)[1]
 
     first = made()
     next(fresh.glob("*.safetensors")).unlink()
@@ -89,7 +89,7 @@ def test_another_split_setting_or_number_is_another_file_and_more_experts_keep_t
 def test_a_run_that_stops_between_experts_keeps_those_it_finished(
     few: Split, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = experts._made, []
+    real, made = experts._make, []
 
     def stopped_at_the_second(split: object, settings: object, number: int, *rest: object) -> bytes:
         if number == 1 and not made:
@@ -100,7 +100,7 @@ def test_a_run_that_stops_between_experts_keeps_those_it_finished(
 
     short = Experts(num=2, epochs=1, batch=3)
     trajectories(few, replace(short, num=1), CPU)
-    monkeypatch.setattr(experts, "_made", stopped_at_the_second)
+    monkeypatch.setattr(experts, "_make", stopped_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         trajectories(few, short, CPU)
     assert len(list(fresh.glob("*.safetensors"))) == 1

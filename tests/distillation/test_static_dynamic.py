@@ -13,6 +13,7 @@ import torch
 from tests.builders.stores import SIZE
 from tests.builders.submissions import SPEC, TASK, written
 from vddbench.baselines import dm_sdd, frepo_sdd, mtt_sdd
+from vddbench.baselines._slots import slots_memory
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
@@ -49,7 +50,7 @@ def num_bytes(tensors: Tensors) -> int:
 
 def memory(start: str = "identity", ipc: int = 1, stills: int = 2, motions: int = 2, seed: int = 0) -> StaticDynamic:
     images = torch.randn((3 * ipc, stills, 3, 16, 16), generator=torch.Generator().manual_seed(1))
-    return StaticDynamic(images, torch.arange(3).repeat_interleave(ipc), motions, start, SPEC, seed, CPU)
+    return StaticDynamic(images, motions, start, SPEC, seed, CPU)
 
 
 # --- the decoder ------------------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def test_the_hallucinator_starts_as_pytorch_would_or_as_identity() -> None:
     weight, bias = hallucinator_start("default", np.random.default_rng(0))
     bound = (4 * 27) ** -0.5
     assert weight.shape == (3, 4, 3, 3, 3) and 0.9 * bound < weight.abs().max() <= bound and bias.abs().max() <= bound
-    with pytest.raises(ValueError, match="hallucinator 'none' is no start; allowed: default, identity"):
+    with pytest.raises(ValueError, match="hallucinator 'none' is unknown; allowed: default, identity"):
         hallucinator_start("none", np.random.default_rng(0))
 
 
@@ -301,14 +302,14 @@ def test_the_settings_are_those_of_the_paper() -> None:
 def test_each_inner_step_of_mtt_sdd_draws_a_pair_of_each_slot_and_of_large_sets_passes_in_parts(tiny: Store) -> None:
     few = tiny.train.only(tiny.train.index.groupby("label").cumcount().to_numpy() < 2)
     config = replace(mtt_sdd.PRESETS["smoke"], inner_steps=6)
-    whole, parts = (mtt_sdd.learner(few, TASK_OF_TINY, each, 0, CPU) for each in (config, replace(config, inner_batch=5)))
-    clips, labels, rows = whole.drawn(np.random.default_rng(0))
+    whole, parts = (mtt_sdd.learner(few, TASK_OF_TINY, c, 0, CPU) for c in (config, replace(config, inner_batch=5)))
+    clips, labels, batches = whole.draw(np.random.default_rng(0))
     assert clips.shape[0] == len(labels) == 4 * 8 and labels.tolist() == [label for label in range(8) for _ in range(4)]
-    drawn = [each.sort().values for each in rows if each is not None]
-    assert len(drawn) == 6 and all(torch.equal(each // 4, torch.arange(8)) for each in drawn)  # each slot once a step
-    assert len({tuple((each % 4).tolist()) for each in drawn}) > 1  # and not the same pairs
-    slots = [each // 4 for each in parts.drawn(np.random.default_rng(0))[2] if each is not None]
-    assert [len(each) for each in slots] == [5, 3] * 3
+    drawn = [rows.sort().values for rows in batches if rows is not None]
+    assert len(drawn) == 6 and all(torch.equal(rows // 4, torch.arange(8)) for rows in drawn)  # each slot once a step
+    assert len({tuple((rows % 4).tolist()) for rows in drawn}) > 1  # and not the same pairs
+    slots = [rows // 4 for rows in parts.draw(np.random.default_rng(0)).batches if rows is not None]
+    assert [len(taken) for taken in slots] == [5, 3] * 3
     assert all(torch.cat(slots[i : i + 2]).sort().values.tolist() == list(range(8)) for i in (0, 2, 4))  # passes over all
 
 
@@ -354,7 +355,7 @@ def test_real_motions_move_a_still_as_the_mean_clip_moves(tiny: Store) -> None:
     means, labels = real_start(tiny.train, 2, np.random.default_rng(0), 3)  # two means of 3 videos a class
     assert labels.tolist() == [label for label in range(8) for _ in range(2)]
     grey = (means / colours).mean(-1)  # normalised up to a constant
-    memory = StaticDynamic(torch.zeros(8, 2, 3, SIZE, SIZE), torch.arange(8), 2, "identity", spec, 0, CPU, start=motions)
+    memory = StaticDynamic(torch.zeros(8, 2, 3, SIZE, SIZE), 2, "identity", spec, 0, CPU, start=motions)
     shown = ((memory.exact().clips - torch.tensor(spec.mean) * 255) / colours).reshape(8, 2, 2, 8, SIZE, SIZE, 3)
     wanted = (grey - grey.mean(1, keepdim=True)).reshape(8, 1, 2, 8, SIZE, SIZE, 1).expand(shown.shape)  # with either still
     torch.testing.assert_close(shown, wanted, atol=1e-4, rtol=0)
@@ -363,7 +364,7 @@ def test_real_motions_move_a_still_as_the_mean_clip_moves(tiny: Store) -> None:
 def test_a_fast_start_shows_the_mean_clips(tiny: Store) -> None:
     """A motion on the still of its own videos: but for colour, which motions have none of, the mean of these videos."""
     config = replace(dm_sdd.PRESETS["fast"], static_iterations=1, static_lr=0.0, start_mean_of=3)
-    memory = dm_sdd.Slotted(tiny.train, Task(dataset="tiny", ipc=1), "dm_sdd", config, 0, CPU)
+    memory = slots_memory(tiny.train, TASK_OF_TINY, "dm_sdd", config, 0, CPU)
     means, _ = real_start(tiny.train, 2, np.random.default_rng(0), 3)
     shown = memory.exact().clips.reshape(8, 2, 2, *tiny.spec.clip_shape)
     own = torch.stack([shown[:, i, i] for i in range(2)], 1).flatten(0, 1)

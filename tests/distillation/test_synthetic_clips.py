@@ -7,18 +7,9 @@ import pytest
 import torch
 
 from vddbench.data.store import Store
-from vddbench.distillation.coresets import parts
-from vddbench.distillation.synthetic_clips import (
-    Pixels,
-    blurred,
-    follow_cosine,
-    make_optimiser,
-    narrow_labels,
-    real_start,
-    restore,
-    saved,
-    to_stored,
-)
+from vddbench.distillation.coresets import disjoint_parts
+from vddbench.distillation.optimiser import follow_cosine, make_optimiser, restore, saved
+from vddbench.distillation.synthetic_clips import Pixels, blurred, narrow_labels, real_start, to_stored
 from vddbench.evaluation.train import to_input
 from vddbench.submissions.decoders import pixels
 
@@ -131,7 +122,7 @@ def test_a_mean_start_is_the_mean_of_that_many_clips_of_the_class(tiny: Store) -
 
 
 def test_means_of_one_class_share_no_video(tiny: Store) -> None:
-    chosen = parts(tiny.train, 2, 16, np.random.default_rng(0))
+    chosen = disjoint_parts(tiny.train, 2, 16, np.random.default_rng(0))
     assert len(chosen) == 16 and all(len(rows) == 4 for rows in chosen)  # 8 videos a class: two parts of 4
     assert len(np.concatenate(chosen)) == len(set(np.concatenate(chosen).tolist()))
     assert [tiny.train.labels[rows].tolist() for rows in chosen] == [[label] * 4 for label in range(8) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Choosing train videos class by class: what coreset baselines share."""
+"""Chooses train videos class by class: what coreset baselines share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vddbench.spec import ConfigValue, Task
 
 
 def ipc_of(task: Task, method: str) -> int:
-    """The clips a class of a budgeted task. Raises ValueError for DATASET-full."""
+    """The number of clips a class that the task's budget stands for. Raises ValueError for DATASET-full."""
     if task.ipc is None:
         raise ValueError(f"{method} needs a budget; {task} has none: use {task.dataset}-ipc1, or the baseline `full`")
     return task.ipc
 
 
 def rows_of(train: Split, label: int, count: int) -> np.ndarray:
-    """Row numbers of a class's videos. Raises ValueError when it has fewer than `count`."""
+    """The rows of a class's train videos. Raises ValueError if there are fewer than `count`."""
     rows = np.flatnonzero(train.labels == label)
     if len(rows) < count:
         name = train.spec.class_names[label]
@@ -29,22 +29,25 @@ def rows_of(train: Split, label: int, count: int) -> np.ndarray:
 
 
 def per_class(train: Split, count: int, choose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[K*count] rows, class by class: `choose` gets the rows of a class and returns `count` of them."""
+    """[K*count] rows, class by class. `choose` is given the rows of a class and returns `count` of them."""
     chosen = [choose(rows_of(train, label, count)) for label in range(train.spec.num_classes)]
     return np.concatenate(chosen)
 
 
-def parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """[K*ipc] sets of rows, class by class: `mean_of` random videos of the class each, none in two; fewer when it has fewer."""
-    found: list[np.ndarray] = []
+def disjoint_parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """K*ipc arrays of rows, class by class, each of `mean_of` random videos of its class, or of fewer if the class is small.
+
+    No video is in two. Raises ValueError if a class has fewer videos than `ipc`.
+    """
+    parts: list[np.ndarray] = []
     for label in range(train.spec.num_classes):
         rows = rng.permutation(rows_of(train, label, ipc))
         size = min(mean_of, len(rows) // ipc)
-        found += list(rows[: ipc * size].reshape(ipc, size))
-    return found
+        parts += list(rows[: ipc * size].reshape(ipc, size))
+    return parts
 
 
 def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray, chosen: Mapping[str, ConfigValue] | None = None) -> Distilled:
-    """Tensors of the `pixels` decoder: real uint8 clips and their labels. chosen: told in the manifest."""
+    """Real uint8 clips and their labels, for the `pixels` decoder. chosen: values for the manifest."""
     tensors = {"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])}
     return Distilled(tensors=tensors, chosen=dict(chosen or {}))

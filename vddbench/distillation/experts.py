@@ -1,12 +1,11 @@
-"""Expert trajectories for trajectory matching: MiniC3Ds trained on real clips, their weights kept after every epoch.
+"""Expert trajectories for trajectory matching: MiniC3Ds trained on real clips, with their weights after every epoch.
 
-Each expert is one file under `$VDDBENCH_HOME/experts`, named by everything it follows from, so that methods and runs share it
-and an interrupted run keeps those it finished. Weights are one vector of P numbers an epoch, in their order in memory.
+Each expert is one cached file under `$VDDBENCH_HOME/experts`, so methods and runs share it and an interrupted run keeps those
+it finished. The weights of an epoch are one vector of P numbers, in their order in memory.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,30 +15,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from vddbench.data.store import Split
+from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
 from vddbench.distillation.real_clips import RealClips, stream
 from vddbench.evaluation.hardware import best_precision, default_micro_batch, exact_fp32, hardware_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import BatchGradient, build
-from vddbench.spec import ConfigValue
 from vddbench.system.cache import cached
-from vddbench.system.files import canonical_json
-from vddbench.system.home import home
 from vddbench.system.progress import Bar, bar
 
-FORMAT = 1  # of a file and of how experts are trained: raising it makes all anew
-ORDER = 2  # stream of random numbers: the order of videos (RealClips draws their starts from another one)
+FORMAT = 2  # of the cached file and of how experts are trained: raising it makes every file anew
+ORDER = 2  # number of the random stream that orders the videos; RealClips draws their starts from another one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
-    """How many, and how each is trained: plain SGD on one random clip of each video an epoch."""
+    """How many experts there are and how each is trained: plain SGD on one random clip of each video an epoch."""
 
     num: int = 30  # SDD buffer
-    epochs: int = 10  # SDD buffer trains 50, of which distill_MTT reads those up to max_start_epoch: the others aren't made
+    epochs: int = 10  # SDD buffer trains 50, but distill_MTT reads none after max_start_epoch
     batch: int = 256  # SDD buffer
     lr: float = 0.01  # SDD buffer
     momentum: float = 0.0  # SDD buffer
@@ -50,13 +45,13 @@ class Experts:
 
 
 def flatten(net: torch.nn.Module) -> torch.Tensor:
-    """[P]: all weights, a copy. 3-D convolutions in the order of channels_last_3d, which `views` then gives back as such."""
+    """A copy of all weights as one vector [P], 3-D convolutions in the order of channels_last_3d, which `views` restores."""
     parts = [(p.movedim(1, -1) if p.ndim == 5 else p).detach().reshape(-1) for p in net.parameters()]
     return torch.cat(parts)
 
 
 def views(theta: torch.Tensor, net: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The vector [P] as the weights of `net` by name, for `torch.func.functional_call`; differentiable, no copy."""
+    """The vector [P] as the weights of `net` by name, for `torch.func.functional_call`. Differentiable; nothing is copied."""
     named = dict(net.named_parameters())
     parts = torch.split(theta, [p.numel() for p in named.values()])
     return {name: _view(part, p.shape) for (name, p), part in zip(named.items(), parts, strict=True)}
@@ -70,69 +65,60 @@ def _view(part: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 
 
 class Trajectories:
-    """The experts' weights on disk; a look reads two epochs of one expert and nothing else."""
+    """The experts' weights on disk. Reading one start and one target reads two epochs of one expert and nothing else."""
 
-    clips_read = 0  # a `Learner.real` that reads no clips: those of the experts are told by `cost`
+    clips_read = 0  # the RealData of a learner that reads no clips itself; those of the experts are in `cost`
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Raises ValueError when a file is damaged."""
+        """Raises ValueError if a file is damaged."""
+        self.experts = [read_work(path, "expert") for path in paths]
         self.waited_seconds = 0.0
-        self.weights = []
-        seconds, clips_read = 0.0, 0
-        for path in paths:
-            try:
-                file = safe_open(path, "pt")  # maps the file: weights stay on disk
-                self.weights.append(file.get_slice("weights"))  # type: ignore[no-untyped-call]
-                about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
-                seconds, clips_read = seconds + float(about["seconds"]), clips_read + int(about["clips_read"])
-            except (SafetensorError, KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"expert {path} is damaged ({str(error)[:200]}); delete it and run again") from error
-        self.cost: dict[str, ConfigValue] = {"expert_seconds": round(seconds, 3), "expert_clips_read": clips_read}
+        self.cost = cost_of("expert", *self.experts)
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self.experts)
 
-    def look(self, expert: int, epoch: int, span: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def start_and_target(self, expert: int, epoch: int, span: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """([P], [P]): the expert's weights after `epoch` epochs, and after `span` more."""
         started = time.perf_counter()
-        found = self.weights[expert][epoch], self.weights[expert][epoch + span]
+        weights = self.experts[expert].tensor
+        start, target = weights[epoch], weights[epoch + span]
         self.waited_seconds += time.perf_counter() - started
-        return found[0].to(device), found[1].to(device)
+        return start.to(device), target.to(device)
 
 
 def trajectories(split: Split, settings: Experts, device: torch.device) -> Trajectories:
-    """The experts of a train split; those not there yet are trained first. Raises ValueError when one diverges."""
+    """The experts of a train split. Those that are not cached are trained first. Raises ValueError if one diverges."""
     paths = [_path(split, settings, number, device) for number in range(settings.num)]
     missing = sum(not path.exists() for path in paths)
     if missing:
-        with bar(f"{missing} experts on {split.dataset} (cached for later)", missing * settings.epochs) as shown:
+        with bar(f"{missing} experts on {split.dataset} (cached for later)", missing * settings.epochs) as progress:
             for number, path in enumerate(paths):
-                cached(path, partial(_made, split, settings, number, device, shown))
+                cached(path, partial(_make, split, settings, number, device, progress))
     return Trajectories(paths)
 
 
 def _path(split: Split, settings: Experts, number: int, device: torch.device) -> Path:
-    how = {name: value for name, value in asdict(settings).items() if name != "num"}  # more experts: those there stay
-    where = [device.type, best_precision(device, convnet3d)]
-    what = [FORMAT, split.digest, split.index["video"].tolist(), how, number, where]
-    key = hashlib.sha256(canonical_json(what)).hexdigest()[:16]
-    return home() / "experts" / f"{split.dataset}-{key}.safetensors"
+    training = {name: value for name, value in asdict(settings).items() if name != "num"}  # more experts keep the first ones
+    machine = [device.type, best_precision(device, convnet3d)]
+    return work_path("experts", split.dataset, [FORMAT, split.digest, split.index["video"].tolist(), training, number, machine])
 
 
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def _made(split: Split, settings: Experts, number: int, device: torch.device, shown: Bar) -> bytes:
+def _make(split: Split, settings: Experts, number: int, device: torch.device, progress: Bar) -> bytes:
     started = time.monotonic()
-    weights = torch.stack(list(_epochs(split, settings, number, device, shown)))
+    weights = torch.stack(list(_weights_by_epoch(split, settings, number, device, progress)))
     if not weights.isfinite().all():
         raise ValueError(f"expert {number} on {split.dataset} diverged at lr {settings.lr}; lower it, or use --preset fast")
-    about = {"seconds": str(time.monotonic() - started), "clips_read": str(settings.epochs * len(split))}
-    return save({"weights": weights}, about)
+    return work_bytes(weights, time.monotonic() - started, settings.epochs * len(split))
 
 
-def _epochs(split: Split, settings: Experts, number: int, device: torch.device, shown: Bar) -> Iterator[torch.Tensor]:
-    """Weights [P] on the CPU, before training and after each epoch. Dropout is active, precision as in students."""
+def _weights_by_epoch(
+    split: Split, settings: Experts, number: int, device: torch.device, progress: Bar
+) -> Iterator[torch.Tensor]:
+    """Weights [P] on the CPU, before training and after each epoch. Trained with dropout, in the precision of students."""
     net = build(convnet3d, split.spec, number, device).train()
     sgd = torch.optim.SGD(net.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     order = _order(len(split), settings.batch, number)
@@ -150,11 +136,11 @@ def _epochs(split: Split, settings: Experts, number: int, device: torch.device, 
             sgd.step()
             total += loss
         yield flatten(net).cpu()
-        shown.advance(1, f"expert {number + 1} loss {total.item() / steps:.3f}")
+        progress.advance(1, f"expert {number + 1} loss {total.item() / steps:.3f}")
 
 
 def _order(num_videos: int, batch: int, number: int) -> Iterator[np.ndarray]:
-    """Rows of each batch: every epoch in another order."""
+    """Rows [batch] of train videos for each step, every epoch in another order. Endless."""
     for epoch in count():
         rows = stream(number, epoch, ORDER).permutation(num_videos)
         for i in range(0, num_videos, batch):

@@ -1,4 +1,4 @@
-"""Features of clips in MiniC3D networks, for distillers: `embed` before the pooling head."""
+"""Features of clips in MiniC3D networks, for distillers. Features are those before the pooling head."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ BATCH = {"cpu": 32, "cuda": 512}  # clips a forward pass without gradients
 
 
 def random_net(spec: DatasetSpec, seed: int, device: torch.device) -> convnet3d.ConvNet3D:
-    """A MiniC3D with the initial weights a student would have; its own weights need no gradients."""
+    """A MiniC3D with the initial weights of a student with this seed. Its weights take no gradients."""
     net = build(convnet3d, spec, seed, device)
     assert isinstance(net, convnet3d.ConvNet3D)
     return net.requires_grad_(False)
 
 
 def fresh_seed(rng: np.random.Generator) -> int:
+    """A random seed for PyTorch."""
     return int(rng.integers(2**31))
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """The precision students train in on this device."""
+    """A context in which networks run in the precision that students train in on this device."""
     return torch.autocast(device.type, torch.bfloat16, enabled=best_precision(device, convnet3d) == "bf16")
 
 
@@ -37,11 +38,11 @@ def embed(net: convnet3d.ConvNet3D, x: torch.Tensor, device: torch.device) -> to
 
 @torch.no_grad()
 def features(net: convnet3d.ConvNet3D, clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
-    """uint8 [N, T, H, W, C] -> float32 features [N, D] without gradients, in batches that fit a cache."""
+    """uint8 [N, T, H, W, C] -> float32 features [N, D] without gradients, in batches of BATCH clips."""
     size = BATCH[device.type]
     return torch.cat([embed(net, to_input(clips[i : i + size], spec, device), device) for i in range(0, len(clips), size)])
 
 
 def class_means(values: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """[K*n, D], class by class -> [K, D]: the mean of each class's n rows."""
+    """[K*n, D], class by class -> [K, D], the mean of each class's n rows."""
     return values.reshape(num_classes, -1, values.shape[1]).mean(1)

@@ -1,6 +1,6 @@
-"""Real clips for distillers, read ahead by a thread while the device computes.
+"""Random real clips for distillers. A thread reads those of the next iteration while the device computes.
 
-What is drawn at an iteration follows from (seed, iteration) alone, so a resumed run sees the same clips.
+The clips of an iteration follow from (seed, iteration) alone, so a resumed run sees the same clips.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import torch
 
 from vddbench.data.store import Split
 
-Choose = Callable[[np.random.Generator], np.ndarray]  # -> rows of train videos
-DRAW = 1  # stream of random numbers: what a method draws itself is another one
+Choose = Callable[[np.random.Generator], np.ndarray]  # returns rows of train videos
+DRAW = 1  # number of the random stream that draws clips; methods use other numbers for what they draw themselves
 
 
 def stream(seed: int, iteration: int, number: int) -> np.random.Generator:
-    """Random numbers of one iteration; `number` keeps uses apart."""
+    """The random numbers of one iteration. Each use of them within an iteration has a `number` of its own."""
     return np.random.default_rng([seed, iteration, number])
 
 
 def balanced(train: Split, per_class: int) -> Choose:
-    """`per_class` videos of each class, class by class; a class with fewer gives each as often as another."""
+    """Chooses `per_class` videos of each class, class by class. A class with fewer videos repeats them equally often.
+
+    Raises ValueError if a class has no train video.
+    """
     by_class = [np.flatnonzero(train.labels == label) for label in range(train.spec.num_classes)]
     empty = [train.spec.class_names[label] for label, rows in enumerate(by_class) if len(rows) == 0]
     if empty:
@@ -38,12 +41,12 @@ def balanced(train: Split, per_class: int) -> Choose:
 
 
 def uniform(train: Split, count: int) -> Choose:
-    """`count` videos of all classes; each once before any twice."""
+    """Chooses `count` videos of all classes, each once before any twice."""
     return lambda rng: np.resize(rng.permutation(len(train)), count)
 
 
 class Read(NamedTuple):
-    """clips [n, T, H, W, C] or frames [n, H, W, C], labels [n], mirrored [n] bool: those to be shown from the other side."""
+    """Clips [n, T, H, W, C] or frames [n, H, W, C], labels [n], and which of them are to be mirrored, [n] bool."""
 
     clips: torch.Tensor
     labels: torch.Tensor
@@ -51,12 +54,12 @@ class Read(NamedTuple):
 
 
 def mirror(clips: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    """[n, ..., H, W, C], those of `mirrored` along the width. Nothing waits for the device."""
+    """[n, ..., H, W, C] with those of `mirrored` flipped along the width, without waiting for the device."""
     return torch.where(mirrored.view(-1, *[1] * (clips.ndim - 1)), clips.flip(-2), clips)
 
 
 class RealClips:
-    """Random clips of chosen train videos: random starts, mirrored at random where the dataset allows it."""
+    """Random clips of chosen train videos: random starts, randomly mirrored if that keeps the dataset's labels."""
 
     def __init__(self, train: Split, choose: Choose, seed: int, device: torch.device) -> None:
         self.train, self.choose, self.seed, self.device = train, choose, seed, device
@@ -65,20 +68,23 @@ class RealClips:
         self.clips_read, self.waited_seconds = 0, 0.0
 
     def get(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(clips [n, T, H, W, C] uint8, labels [n] int64) on the device; starts reading those of the next iteration."""
+        """(clips [n, T, H, W, C] uint8, labels [n] int64) on the device. Starts reading those of the next iteration."""
         started = time.perf_counter()
         known, coming = self.ahead or (None, None)
         read = coming.result() if coming is not None and known == iteration else self._read(iteration)
         self.ahead = iteration + 1, self.reader.submit(self._read, iteration + 1)
         self.waited_seconds += time.perf_counter() - started
         self.clips_read += len(read.labels)
-        clips, labels, mirrored = (each.to(self.device, non_blocking=True) for each in read)
+        clips, labels, mirrored = (part.to(self.device, non_blocking=True) for part in read)
         on_device = self.on_gpu and self.train.spec.hflip_keeps_label
         return (mirror(clips, mirrored) if on_device else clips), labels
 
     def _read(self, iteration: int) -> Read:
-        """For a GPU straight into pinned memory, and not mirrored yet: 800 clips of 16x112x112 were read in 0.82 s, mirrored in
-        1.06 s and copied once more in 0.49 s (one core of a busy AMD EPYC, medians of 6)."""
+        """Reads the clips of an iteration; for a GPU into pinned memory, to be mirrored on the device.
+
+        Of 800 clips of 16x112x112 reading took 0.82 s, mirroring 1.06 s and a further copy 0.49 s (one core of a busy AMD EPYC,
+        medians of 6), so on a GPU the last two are saved.
+        """
         rng = stream(self.seed, iteration, DRAW)
         rows = self.choose(rng)
         clips = self._pixels(rows, rng)
@@ -88,7 +94,7 @@ class RealClips:
             mirrored = torch.from_numpy(rng.random(len(rows)) < 0.5)
         if self.on_gpu:
             return Read(clips, labels.pin_memory(), mirrored.pin_memory())
-        clips[mirrored] = clips[mirrored].flip(-2)  # half of what `mirror` moves
+        clips[mirrored] = clips[mirrored].flip(-2)  # copies half as much as `mirror`
         return Read(clips, labels, mirrored)
 
     @property
@@ -105,7 +111,7 @@ class RealClips:
 
 
 class RealFrames(RealClips):
-    """Random single frames [n, H, W, C] of chosen train videos; only these are read. One counts as a clip read."""
+    """Random single frames [n, H, W, C] of chosen train videos. Only these are read; each counts as one clip read."""
 
     def _pixels(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         frames = random_frames(self.train, rows, rng)
@@ -113,6 +119,6 @@ class RealFrames(RealClips):
 
 
 def random_frames(train: Split, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-    """[n, H, W, C] uint8: of each video one frame, all its frames equally likely."""
+    """[n, H, W, C] uint8: one frame of each video, all its frames equally likely."""
     frame = rng.integers(0, train.last_starts[rows] + train.spec.frames)
     return torch.from_numpy(train.frames[train.offsets[rows] + frame])

@@ -157,6 +157,8 @@ def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> L
             f"the learner of baseline {job.method} ({type(learner).__name__}) lacks {', '.join(missing)}; "
             "see Learner in vddbench.distillation.contract"
         )
+    if not hasattr(job.config, learner.memory_knob):
+        raise ValueError(f"baseline {job.method}: memory_knob {learner.memory_knob!r} is not a field of its Config")
     return learner
 
 

@@ -1,35 +1,35 @@
-"""The static-dynamic memory (2312.00362): frozen stills, learned motions and one learned hallucinator for all slots.
+"""The static-dynamic memory (arXiv 2312.00362): frozen stills, learned motions and one learned hallucinator for all slots.
 
-Decoder `static_dynamic`. A slot has P stills and Q motions; learning draws pairs, a student sees all P x Q.
+Decoder `static_dynamic`. A slot has P stills and Q motions. Learning draws pairs of them; a student sees all P x Q.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.synthetic_clips import blurred, learnable, narrow_labels, real_start, to_stored
+from vddbench.distillation.synthetic_clips import NO_COST, blurred, learnable, narrow_labels, real_start, to_stored
 from vddbench.evaluation.train import to_input
-from vddbench.spec import ClipSet, DatasetSpec, Task
+from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
 from vddbench.submissions.decoders.static_dynamic import every_pair, hallucinate
 from vddbench.submissions.quantise import quantise
 from vddbench.submissions.tensors import value_range
 
-Start = Literal["default", "identity"]
 MOTION_SHARE = 0.1  # of a motion of unit variance in a clip, under "identity"; ours
 HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
 
 
 class StaticDynamic:
-    """`statics` are taken as they are; motions start as N(0, 1), or as given."""
+    """Motions and a hallucinator to learn on given stills."""
+
+    cost: Mapping[str, ConfigValue] = NO_COST
 
     def __init__(
         self,
         statics: torch.Tensor,
-        labels: torch.Tensor,
         dynamics: int,
         hallucinator: str,
         spec: DatasetSpec,
@@ -38,12 +38,13 @@ class StaticDynamic:
         smooth: float = 0.0,
         start: torch.Tensor | None = None,
     ) -> None:
-        """statics: [S, P, C, H, W] normalised; labels: [S] int64, class by class; dynamics: Q, motions a slot.
+        """statics: [S, P, C, H, W] normalised, class by class, equally many slots a class. dynamics: Q, the motions a slot.
 
-        start: [S, Q, T, 1, H, W], of the motions.
+        smooth: as in synthetic_clips.Pixels, for the motions. start: motions [S, Q, T, 1, H, W] to start from; None: N(0, 1).
         """
+        labels = torch.arange(spec.num_classes).repeat_interleave(len(statics) // spec.num_classes)
         self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
-        rng = np.random.default_rng([seed, 1])  # not those that chose the stills
+        rng = np.random.default_rng([seed, 1])  # another stream than the one that chose the stills
         shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
         motions = torch.from_numpy(rng.standard_normal(shape, np.float32)) if start is None else start
         weight, bias = hallucinator_start(hallucinator, rng)
@@ -55,14 +56,13 @@ class StaticDynamic:
         }
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        """[S, C, T, H, W] normalised: of each slot one pair drawn at random, differentiable in motions and hallucinator."""
+        """[S, C, T, H, W] normalised: one random pair of each slot. Differentiable in the motions and the hallucinator."""
         slots = np.arange(len(self.labels))
         stills, motions = self.per_slot
         return self._pairs(slots, rng.integers(stills, size=len(slots)), rng.integers(motions, size=len(slots)))
 
     def every_clip(self) -> torch.Tensor:
-        """[S*P*Q, C, T, H, W]: all pairs of the first slot, of the second, ...; in a slot all motions of its first still come
-        first. Differentiable as `clips`."""
+        """[S*P*Q, C, T, H, W]: all pairs, slot by slot, within a slot still by still. Differentiable like `clips`."""
         stills, motions = self.per_slot
         slots, p, q = np.indices((len(self.labels), stills, motions)).reshape(3, -1)
         return self._pairs(slots, p, q)
@@ -73,13 +73,13 @@ class StaticDynamic:
         return self.statics.shape[1], self.parameters["dynamics"].shape[1]
 
     def _pairs(self, slots: np.ndarray, p: np.ndarray, q: np.ndarray) -> torch.Tensor:
-        at, still, motion = (torch.from_numpy(each).to(self.statics.device) for each in (slots, p, q))
+        at, still, motion = (torch.from_numpy(rows).to(self.statics.device) for rows in (slots, p, q))
         chosen = self.motions()[at, motion].transpose(1, 2)  # [N, 1, T, H, W]
         weight, bias = self.parameters["hallucinator.weight"], self.parameters["hallucinator.bias"]
         return hallucinate(self.statics[at, still], chosen, weight, bias)
 
     def motions(self) -> torch.Tensor:
-        """[S, Q, T, 1, H, W], differentiable; with `smooth`, their start plus a blurred change, as in memory.Pixels."""
+        """[S, Q, T, 1, H, W], differentiable. With `smooth` they are their start plus a blurred change."""
         learned = self.parameters["dynamics"]
         return learned if self.start is None else self.start + blurred(learned.flatten(0, 1), self.smooth).view_as(learned)
 
@@ -104,7 +104,7 @@ class StaticDynamic:
         }
 
     def _stored(self) -> tuple[torch.Tensor, ...]:
-        """What the decoder works with, unrounded, on the CPU: [S, P, H, W, 3], [S, Q, T, H, W, 1], weight, bias."""
+        """What the decoder reads, unrounded, on the CPU: [S, P, H, W, 3], [S, Q, T, H, W, 1], weight, bias."""
         slots, stills = self.statics.shape[:2]
         stored = to_stored(self.statics.flatten(0, 1), self.spec)  # [S*P, H, W, 3]
         statics = stored.reshape(slots, stills, *stored.shape[1:]).contiguous()
@@ -118,10 +118,10 @@ class StaticDynamic:
 
 
 def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int) -> torch.Tensor:
-    """[K*ipc, Q, T, 1, H, W]: mean grey clips without their mean over time, so that "identity" adds just that to a still.
+    """[K*ipc, Q, T, 1, H, W]: grey mean clips minus their mean over time, which "identity" adds to a still.
 
-    Each is of `mean_of` videos of the class, none in two; fewer when it has fewer. With as many stills that start as
-    means they are of the same clips, so a motion on its own still starts as their mean clip, in grey.
+    Each is the mean of `mean_of` videos of its class, of fewer if the class is small; no video is in two. Stills that start as
+    means of as many videos are made of the same clips, so a still with its own motion starts as their mean clip, in grey.
     """
     clips, _ = real_start(train, ipc * dynamics, np.random.default_rng(seed), mean_of)
     grey = to_input(clips, train.spec, torch.device("cpu")).mean(1)  # [S*Q, T, H, W]
@@ -130,15 +130,16 @@ def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int)
 
 
 def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight, bias). `default` is PyTorch's for a Conv3d, as SDD's Conv3DNet has it; `identity` passes the still
-    through and adds MOTION_SHARE of the motion to each colour.
+    """(weight, bias). `default` is PyTorch's start of a Conv3d, as in SDD's Conv3DNet.
+
+    `identity` passes the still through and adds MOTION_SHARE of the motion to each colour. Raises ValueError for other names.
     """
     if start == "default":
         torch.manual_seed(int(rng.integers(2**31)))
         layer = torch.nn.Conv3d(4, 3, 3, padding=1)
         return layer.weight.detach(), layer.bias.detach() if layer.bias is not None else torch.zeros(3)
     if start != "identity":
-        raise ValueError(f"hallucinator {start!r} is no start; allowed: default, identity")
+        raise ValueError(f"hallucinator {start!r} is unknown; allowed: default, identity")
     weight = torch.zeros(HALLUCINATOR_SHAPE)
     weight[range(3), range(3), 1, 1, 1] = 1.0
     weight[:, 3, 1, 1, 1] = MOTION_SHARE
@@ -146,14 +147,14 @@ def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tens
 
 
 def eight_bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(uint8, scale [1], offset [1]) that reach from the smallest value to the largest."""
+    """(uint8 values, scale [1], offset [1]), which span the range from the smallest value to the largest."""
     low, high = value_range(values)
     scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
     return ((values - offset) / scale).round_().clamp_(0, 255).to(torch.uint8), scale, offset
 
 
 def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> None:
-    """Raises ValueError, before anything is learned, when slots of so many stills and motions pass the budget in uint8."""
+    """Raises ValueError, before anything is learned, if slots of so many stills and motions in uint8 exceed the budget."""
     slots = (task.ipc or 0) * spec.num_classes
     label_bytes = 1 if spec.num_classes <= 256 else 2
     pixels = spec.size * spec.size

@@ -1,25 +1,29 @@
-"""What is learned: synthetic clips in the units students see (normalised), with the payload they are stored as.
+"""What is learned: synthetic clips in the units that students see (normalised), and the payload they are stored as.
 
-A memory gives differentiable clips [N, C, T, H, W]; a matching baseline moves its parameters by their gradients.
+A memory (SDD's word for it) holds learned tensors and decodes them to clips [N, C, T, H, W], differentiably. The learner of a
+matching baseline moves these tensors along the gradient of its loss.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
-from vddbench.distillation.coresets import parts
+from vddbench.distillation.contract import Distilled
+from vddbench.distillation.coresets import disjoint_parts
+from vddbench.distillation.optimiser import restore, saved
 from vddbench.evaluation.train import to_input
-from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.spec import ClipSet, ConfigValue, DatasetSpec
 from vddbench.submissions.quantise import quantise
 
 AFFINE_BYTES = 24  # a scale and an offset, float32, for 3 channels
+NO_COST: Mapping[str, ConfigValue] = MappingProxyType({})
 
 
 class Memory(Protocol):
@@ -27,6 +31,7 @@ class Memory(Protocol):
 
     parameters: dict[str, torch.Tensor]
     labels: torch.Tensor  # [N] int64, class by class
+    cost: Mapping[str, ConfigValue]  # of what it starts from, for the manifest; NO_COST if that is real clips
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
         """[N, C, T, H, W] normalised, differentiable; `rng` is for memories that decode to one of several clips a slot."""
@@ -38,33 +43,55 @@ class Memory(Protocol):
         """The payload: quantised."""
 
 
+class MemoryLearner:
+    """The parts of a Learner that all matching baselines share: one memory, moved by one optimiser."""
+
+    memory: Memory
+    optimiser: torch.optim.Optimizer
+
+    def exact(self) -> ClipSet:
+        return self.memory.exact()
+
+    def distilled(self) -> Distilled:
+        return Distilled(tensors=self.memory.tensors(), chosen=dict(self.memory.cost))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return saved(self.memory.parameters, self.optimiser)
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        restore(state, self.memory.parameters, self.optimiser)
+
+
 def to_stored(normalised: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
-    """[N, C, ...] in normalised units -> [N, ..., C] on the 0-255 scale, on the CPU: the inverse of `to_input`."""
+    """Normalised [N, C, ...] -> [N, ..., C] float32 on the 0-255 scale, on the CPU. The inverse of `to_input`."""
     mean, std = torch.tensor(spec.mean) * 255, torch.tensor(spec.std) * 255
     return normalised.detach().cpu().float().movedim(1, -1) * std + mean
 
 
 def narrow_labels(labels: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
-    """In the fewest bytes."""
+    """Labels as uint8 if the classes allow it, else int16: the fewest bytes that a payload can hold them in."""
     return labels.cpu().to(torch.uint8 if spec.num_classes <= 256 else torch.int16)
 
 
 def learnable(value: torch.Tensor) -> torch.Tensor:
+    """A copy of `value` that takes gradients, in the same memory layout."""
     return value.detach().clone(memory_format=torch.preserve_format).requires_grad_()
 
 
 class Pixels:
     """`ipc` clips a class, value by value. Decoder `pixels`.
 
-    With `smooth` > 0 a clip is its start plus a blurred change (Gaussian of that standard deviation in pixels, in space), and
-    what is learned is the change before the blur. The loss is the same; its fine grain, which differs from one network to the
-    next, is stepped along less than what all networks agree on.
+    With `smooth` > 0 a clip is its start plus a blurred change (a Gaussian over space, of that standard deviation in pixels),
+    and the change before the blur is learned. The loss is the same, but the fine grain of its gradient, which differs between
+    networks, counts less than the coarse part, on which networks agree.
     """
+
+    cost = NO_COST
 
     def __init__(
         self, clips: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
     ) -> None:
-        """clips: [N, T, H, W, C] on the 0-255 scale, the start."""
+        """clips: where to start, [N, T, H, W, C] on the 0-255 scale. labels: [N] int64, class by class."""
         self.spec, self.labels, self.smooth = spec, labels.to(device), smooth
         start = to_input(clips, spec, device)
         self.start = start if smooth else None
@@ -82,25 +109,27 @@ class Pixels:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         clips, labels = self.exact().clips, narrow_labels(self.labels, self.spec)
-        if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # of so few clips no scale and offset fit the budget
+        if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # so few clips leave no bytes for a scale and an offset
             clips = clips.clamp(0, 255)
         stored = quantise(clips)
         return {"clips": stored.pop("pixels"), **stored, "labels": labels}
 
 
 class Stills:
-    """`count` stills a class: `Pixels` of one frame. Decoder `still`."""
+    """Stills, shown for all frames of a clip: `Pixels` of one frame. Decoder `still`."""
+
+    cost = NO_COST
 
     def __init__(
         self, frames: torch.Tensor, labels: torch.Tensor, spec: DatasetSpec, device: torch.device, smooth: float = 0.0
     ) -> None:
-        """frames: [N, H, W, C] on the 0-255 scale, the start; labels [N], class by class."""
+        """frames: where to start, [N, H, W, C] on the 0-255 scale. labels: [N] int64, class by class."""
         self.spec, self.labels = spec, labels.to(device)
         self.frames = Pixels(frames[:, None], labels, spec, device, smooth)
         self.parameters = self.frames.parameters
 
     def images(self) -> torch.Tensor:
-        """[N, C, H, W] normalised, differentiable. Contiguous: channels_last instance norm is twice as slow."""
+        """[N, C, H, W] normalised, differentiable. Contiguous, because instance norm is twice as slow on channels_last."""
         return self.frames.clips(np.random.default_rng())[:, :, 0].contiguous()
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
@@ -116,85 +145,22 @@ class Stills:
 
 
 def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
-    """[N, C, T, H, W] convolved over H and W with a Gaussian (reflected edges); `deviation` in pixels. Differentiable."""
+    """[N, C, T, H, W] convolved over H and W with a Gaussian of `deviation` pixels, edges reflected. Differentiable."""
     reach = min(round(3 * deviation), x.shape[3] - 1, x.shape[4] - 1)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / deviation) ** 2)
     weights = weights / weights.sum()
-    planes = x.movedim(2, 1).reshape(-1, 1, *x.shape[3:])  # every frame and colour by itself
+    planes = x.movedim(2, 1).reshape(-1, 1, *x.shape[3:])  # each frame and colour on its own
     planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="reflect"), weights[None, None, None, :])
     planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), mode="reflect"), weights[None, None, :, None])
     return planes.reshape(x.movedim(2, 1).shape).movedim(1, 2)
 
 
 def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """([N, T, H, W, C] float32, labels [N]): `ipc` clips a class to begin with, each the mean of `mean_of` random real clips.
+    """(clips [N, T, H, W, C] float32, labels [N]): `ipc` clips a class, each the mean of `mean_of` random real clips.
 
-    1 is published: real clips as they are. No video is in two means, so a class with few videos gets means of fewer.
+    Published is 1: real clips as they are. No video is in two means, so a class with few videos gets means of fewer. Raises
+    ValueError if a class has fewer videos than `ipc`.
     """
-    chosen = parts(train, ipc, mean_of, rng)
+    chosen = disjoint_parts(train, ipc, mean_of, rng)
     means = [train.clips(rows, train.random_starts(rows, rng)).float().mean(0) for rows in chosen]
     return torch.stack(means), torch.from_numpy(train.labels[[rows[0] for rows in chosen]])
-
-
-# --- optimisers, and what of them a checkpoint needs -----------------------------------------------------------------
-
-
-def make_optimiser(
-    kind: str,
-    parameters: Mapping[str, torch.Tensor],
-    rates: Mapping[str, float],
-    momentum: float,
-    own: Mapping[str, float] | None = None,
-) -> torch.optim.Optimizer:
-    """`sgd` as published, or `adam`, whose step does not depend on the gradient's size. `rates`: the lr of each parameter;
-    `own`: the momentum of those that have another."""
-    assert kind in {"sgd", "adam"}, kind
-    assert parameters.keys() == rates.keys(), (list(parameters), list(rates))
-    groups: list[dict[str, Any]] = []
-    for name, value in parameters.items():
-        kept = (own or {}).get(name, momentum)
-        averaged = {"momentum": kept} if kind == "sgd" else {"betas": (kept, 0.999)}
-        groups.append({"params": [value], "lr": rates[name], "name": name, **averaged})
-    return torch.optim.SGD(groups) if kind == "sgd" else torch.optim.Adam(groups)
-
-
-def cosine(step: int, steps: int, floor: float) -> float:
-    """From 1 at step 0 to `floor` at step `steps`: what a learning rate is multiplied by."""
-    return floor + (1 - floor) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
-
-
-def follow_cosine(
-    optimiser: torch.optim.Optimizer, rates: Mapping[str, float], step: int, steps: int, floor: float | Mapping[str, float]
-) -> None:
-    """Sets the lr of each parameter for this step: nothing to keep in a checkpoint. floor: of all, or of each by name."""
-    for group in optimiser.param_groups:
-        name = group["name"]
-        group["lr"] = rates[name] * cosine(step, steps, floor if isinstance(floor, float | int) else floor[name])
-
-
-def saved(
-    parameters: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer, prefix: str = ""
-) -> dict[str, torch.Tensor]:
-    """Parameters and the optimiser's averages, by name."""
-    found = {f"{prefix}{name}": value.detach() for name, value in parameters.items()}
-    for i, averages in optimiser.state_dict()["state"].items():
-        found |= {f"{prefix}optimiser.{i}.{name}": value for name, value in averages.items()}
-    return found
-
-
-@torch.no_grad()
-def restore(
-    state: Mapping[str, torch.Tensor],
-    parameters: Mapping[str, torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    prefix: str = "",
-) -> None:
-    """What `saved` saved."""
-    for name, value in parameters.items():
-        value.copy_(state[f"{prefix}{name}"])
-    averages: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in state.items():
-        if key.startswith(f"{prefix}optimiser."):
-            number, name = key.removeprefix(f"{prefix}optimiser.").split(".")
-            averages.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": averages})

@@ -1,0 +1,141 @@
+"""What the static-dynamic versions of all methods share: the settings of slots, and the memory with its learned stills.
+
+Static-dynamic disentanglement (arXiv 2312.00362) first learns stills with static_dc, then motions and a hallucinator with the
+method itself. Not a baseline: a file whose name begins with _ is no method.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vddbench.baselines import static_dc
+from vddbench.data.store import Split
+from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.learn import learn
+from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real_motions
+from vddbench.evaluation.students import convnet3d
+from vddbench.evaluation.hardware import best_precision
+from vddbench.spec import Task
+from vddbench.system.cache import cached
+
+FORMAT = 4  # of cached stills and of how they are learned: raising it makes every file anew
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The settings of slots, which a Config has beside those of its method."""
+
+    lr: float = 1e-4  # of the motions; each method has its own
+    lr_hallucinator: float = 1e-5  # each method has its own
+    stills_per_slot: int = 2  # SDD
+    dynamics_per_slot: int = 2  # SDD
+    hallucinator: str = "default"  # its start: PyTorch's default, as SDD's Conv3DNet; or "identity", ours
+    static_iterations: int = 1000  # static_dc
+    static_real_per_class: int = 256  # static_dc
+    static_optimiser: str = "sgd"  # static_dc
+    static_lr: float = 0.1  # static_dc
+    static_momentum: float = 0.5  # static_dc
+    static_final_lr: float = 1.0  # static_dc
+    start_mean_of: int = 1  # of the stills, as in static_dc; and of the motions if they start as real ones
+    real_motions: bool = False  # the motions start as those of mean real clips; ours: published are motions of noise
+    smooth: float = 0.0  # of stills and motions: pixels, see synthetic_clips.Pixels; ours: published is 0
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each parameter of the memory."""
+        hallucinator = dict.fromkeys(("hallucinator.weight", "hallucinator.bias"), self.lr_hallucinator)
+        return {"dynamics": self.lr, **hallucinator}
+
+    def statics(self) -> static_dc.Config:
+        """The settings that the stills are learned with."""
+        return static_dc.Config(
+            iterations=self.static_iterations,
+            real_per_class=self.static_real_per_class,
+            optimiser=self.static_optimiser,
+            lr=self.static_lr,
+            momentum=self.static_momentum,
+            final_lr=self.static_final_lr,
+            start_mean_of=self.start_mean_of,
+            smooth=self.smooth,
+        )
+
+
+FAST_SLOTS: dict[str, Any] = {  # of every preset fast: static_dc's for the stills, and a start that is clips already
+    "lr_hallucinator": 1e-3,
+    "hallucinator": "identity",
+    "real_motions": True,
+    "static_iterations": 60,
+    "static_real_per_class": 8,
+    "static_optimiser": "adam",
+    "static_lr": 0.001,  # on validation with dm_sdd's lr 0.01: 25.0 %; with 0.003 and 0.03 20.0 %; the start 26.7 %
+    "static_momentum": 0.9,
+    "static_final_lr": 0.0,
+    "start_mean_of": 16,
+    "smooth": 2.0,
+}
+
+
+def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int, device: torch.device) -> StaticDynamic:
+    """The memory that a config asks for. Its stills are learned first if they are not cached.
+
+    Raises ValueError if the slots do not fit the budget, or if a class has fewer videos than stills.
+    """
+    ipc, per_slot, spec = ipc_of(task, method), config.stills_per_slot, train.spec
+    check_fits(spec, task, per_slot, config.dynamics_per_slot)
+    fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
+    if fewest < ipc * per_slot:
+        raise ValueError(
+            f"{method} takes {ipc} slots of {per_slot} stills a class, each of another video, and a class of "
+            f"{train.dataset} has {fewest}; use a smaller ipc, or fewer stills_per_slot in the method's file"
+        )
+    work = stills(train, task, ipc * per_slot, config.statics(), seed, device)
+    images = work.tensor[:]
+    motions = None
+    if config.real_motions:
+        motions = real_motions(train, ipc, config.dynamics_per_slot, config.start_mean_of, seed)
+    memory = StaticDynamic(
+        images.reshape(-1, per_slot, *images.shape[1:]),
+        config.dynamics_per_slot,
+        config.hallucinator,
+        spec,
+        seed,
+        device,
+        config.smooth,
+        motions,
+    )
+    memory.cost = cost_of("static", work)
+    return memory
+
+
+def stills(train: Split, task: Task, count: int, config: static_dc.Config, seed: int, device: torch.device) -> Work:
+    """`count` stills a class by static_dc, [K*count, C, H, W] normalised float32, class by class.
+
+    They are learned on first use, then cached under `$VDDBENCH_HOME/statics`, where an interrupted run keeps its checkpoint.
+    Raises ValueError if a class has fewer videos, or if the cached file is damaged.
+    """
+    machine = [device.type, best_precision(device, convnet3d)]
+    depends_on = [FORMAT, train.digest, train.index["video"].tolist(), asdict(config), count, seed, *machine]
+    path = work_path("statics", train.dataset, depends_on)
+    checkpoint = path.with_suffix("")
+
+    def make() -> bytes:
+        return _make(train, count, config, seed, device, checkpoint, f"stills for {task} seed {seed} (cached for later)")
+
+    cached(path, make)
+    shutil.rmtree(checkpoint, ignore_errors=True)  # not earlier: until the file exists, the checkpoint is all there is
+    return read_work(path, "file of stills")
+
+
+def _make(
+    train: Split, count: int, config: static_dc.Config, seed: int, device: torch.device, checkpoint: Path, title: str
+) -> bytes:
+    matching = static_dc.Matching(train, static_dc.real_stills(train, count, config, seed, device), config, seed, device)
+    matching.memory_knob = "static_real_per_class"  # the name of that field in the Config of the calling method
+    progress = learn(matching, asdict(config), checkpoint, None, title).progress
+    return work_bytes(matching.memory.images().detach().cpu(), progress.seconds, progress.clips_read)

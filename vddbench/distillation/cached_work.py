@@ -1,0 +1,61 @@
+"""Work that is done once and shared by methods and runs: a tensor in a file, with what making it cost.
+
+Experts, stills and a teacher's features are kept like this under `$VDDBENCH_HOME`. A file's name depends on everything that its
+content depends on, so it is never out of date. A set that is learned from cached work still counts the cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from vddbench.spec import ConfigValue
+from vddbench.system.files import canonical_json
+from vddbench.system.home import home
+
+TENSOR = "work"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a file holds."""
+
+    tensor: Any  # a slice of safetensors, which reads from disk what is indexed: work.tensor[3], work.tensor[:]
+    seconds: float  # what making it took, in whichever run that was
+    clips_read: int
+
+
+def work_path(folder: str, dataset: str, depends_on: list[Any]) -> Path:
+    """`$VDDBENCH_HOME/FOLDER/DATASET-HASH.safetensors`, with the hash of the JSON values that the work depends on."""
+    digest = hashlib.sha256(canonical_json(depends_on)).hexdigest()[:16]
+    return home() / folder / f"{dataset}-{digest}.safetensors"
+
+
+def work_bytes(tensor: torch.Tensor, seconds: float, clips_read: int) -> bytes:
+    """The file's content."""
+    return save({TENSOR: tensor}, {"seconds": str(seconds), "clips_read": str(clips_read)})
+
+
+def read_work(path: Path, what: str) -> Work:
+    """Opens a file without reading its tensor. Raises ValueError, which calls it `what` and names it, if it is damaged."""
+    try:
+        file = safe_open(path, "pt")
+        about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
+        tensor = file.get_slice(TENSOR)  # type: ignore[no-untyped-call]
+        return Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{what} {path} is damaged ({str(error)[:200]}); delete the file and run again") from error
+
+
+def cost_of(kind: str, *works: Work) -> dict[str, ConfigValue]:
+    """What making all of them took, for a manifest: KIND_seconds and KIND_clips_read."""
+    return {
+        f"{kind}_seconds": round(sum(work.seconds for work in works), 3),
+        f"{kind}_clips_read": sum(work.clips_read for work in works),
+    }
