@@ -1,7 +1,9 @@
 """`python leaderboard/studies bench`: how fast this machine is.
 
-students.py      the referee itself, against the bare networks
-distillers.py    the baselines, against the plain steps of naive.py
-preparing.py     from videos to clips: clips.py makes the videos, decoding.py, reads.py and memory.py measure,
-                 projection.py tells what the real datasets will take
+students.py     the referee itself, against the bare networks
+distillers.py   the baselines, against the straightforward steps of naive.py
+preparing.py    from videos to clips: clips.py makes the videos, decoding.py, reads.py and memory.py measure,
+                projection.py computes how long the real datasets will take
+
+Nothing here makes results. Times depend on the machine, so tests assert what is counted and never how long it took.
 """

@@ -1,7 +1,7 @@
-"""Generated videos for `studies bench --prepare`: textured things that move, pan and flicker, in the codecs of real datasets.
+"""Generated videos for `bench --prepare`: textured things that move, pan and flicker, in the codecs of real datasets.
 
-Nothing is flat and nothing stands still, so that a decoder has about as much to do as with real ones: UCF101's avi of 320x240
-have some 1,000 bytes a frame, these 1,300. The same seeds give the same pixels; files may differ with the encoder's version.
+No part is flat or still, so a decoder has about as much to do as with real videos: UCF101's avi of 320x240 have some 1,000
+bytes a frame, these 1,300. The same seeds give the same pixels; the files may differ with the encoder's version.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from vddbench.data.decode import encode
 from vddbench.data.workers import num_cores
 from vddbench.system.progress import bar
 
-SCENES = 3  # things that move before the background
+NUM_THINGS = 3  # that move in front of the background
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Videos of one codec. `distinct` of them are encoded, the others are copies under other names."""
+    """Videos of one codec: `count` of them, of which `distinct` are encoded and the others are copies."""
 
     suffix: str
     codec: str
@@ -32,7 +32,7 @@ class Kind:
     bit_rate: int
     rate: int  # frames/s
     size: tuple[int, int]  # (w, h)
-    num_frames: tuple[int, int]  # from, to
+    num_frames: tuple[int, int]  # smallest, largest
     count: int
     distinct: int
 
@@ -54,9 +54,9 @@ KINDS = (
 
 
 def clips(folder: Path, kinds: Sequence[Kind] = KINDS) -> dict[str, list[Path]]:
-    """Suffix -> the videos, made in `folder` unless they are there."""
-    wanted = {kind.suffix: [folder / f"{i:04d}{kind.suffix}" for i in range(kind.count)] for kind in kinds}
-    jobs = [(wanted[kind.suffix][i], kind, i) for kind in kinds for i in range(kind.distinct)]
+    """The videos by suffix. Those that do not exist in `folder` are made."""
+    paths = {kind.suffix: [folder / f"{i:04d}{kind.suffix}" for i in range(kind.count)] for kind in kinds}
+    jobs = [(paths[kind.suffix][i], kind, i) for kind in kinds for i in range(kind.distinct)]
     todo = [job for job in jobs if not job[0].is_file()]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,28 +64,29 @@ def clips(folder: Path, kinds: Sequence[Kind] = KINDS) -> dict[str, list[Path]]:
             for _ in pool.map(make, *zip(*todo, strict=True)):
                 progress.advance()
     for kind in kinds:
-        for i, path in enumerate(wanted[kind.suffix]):
+        for i, path in enumerate(paths[kind.suffix]):
             if not path.is_file():
-                shutil.copyfile(wanted[kind.suffix][i % kind.distinct], path)
-    return wanted
+                shutil.copyfile(paths[kind.suffix][i % kind.distinct], path)
+    return paths
 
 
 def make(path: Path, kind: Kind, seed: int) -> None:
+    """Encodes one video."""
     rng = np.random.default_rng([seed, *kind.suffix.encode()])
-    count = round(float(np.exp(rng.uniform(*np.log(kind.num_frames)))))  # short ones are more frequent
+    count = round(float(np.exp(rng.uniform(*np.log(kind.num_frames)))))  # short videos are more frequent
     part = path.with_name(f".part.{path.name}")
     encode(part, scene(rng, count, *kind.size), kind.codec, rate=kind.rate, bit_rate=kind.bit_rate, options=kind.options)
     part.replace(path)
 
 
 def scene(rng: np.random.Generator, count: int, width: int, height: int) -> Iterator[np.ndarray]:
-    """`count` frames [H, W, 3] uint8."""
+    """`count` frames [H, W, 3] uint8: things that move over a panning background, with flickering grain."""
     background = texture(rng, 2 * height, 2 * width)
-    things = [texture(rng, height // 3, width // 4) for _ in range(SCENES)]
+    things = [texture(rng, height // 3, width // 4) for _ in range(NUM_THINGS)]
     grain = rng.normal(0, 3, (4, height, width, 3)).astype(np.int16)
-    phase, speed = rng.uniform(0, 2 * np.pi, (2, SCENES + 1)), rng.uniform(0.01, 0.06, (2, SCENES + 1))
+    phase, speed = rng.uniform(0, 2 * np.pi, (2, NUM_THINGS + 1)), rng.uniform(0.01, 0.06, (2, NUM_THINGS + 1))
     for t in range(count):
-        where = (np.sin(phase + speed * t) + 1) / 2  # [2, SCENES + 1] of 0..1
+        where = (np.sin(phase + speed * t) + 1) / 2  # [2, NUM_THINGS + 1] in [0, 1]
         top, left = int(where[0, 0] * height), int(where[1, 0] * width)
         frame = background[top : top + height, left : left + width].copy()
         for thing, (y, x) in zip(things, where.T[1:], strict=True):
@@ -95,7 +96,7 @@ def scene(rng: np.random.Generator, count: int, width: int, height: int) -> Iter
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """[H, W, 3] int16: noise of all scales, the coarse ones stronger, as in pictures of things."""
+    """[H, W, 3] int16: noise of all scales, the coarse ones stronger, as in photographs."""
     total = np.zeros((height, width, 3), np.float32)
     for scale in (4, 8, 16, 32, 64, 128):
         coarse = rng.normal(size=(3, height // scale + 2, width // scale + 2)).astype(np.float32)

@@ -1,8 +1,7 @@
-"""Frames/s of `prepare` against the ffmpeg command, and of two cores against one: a part of `studies bench --prepare`.
+"""Frames/s of `prepare` against the ffmpeg command, and on two cores against one: a part of `bench --prepare`.
 
-One process or worker runs on the first core that this process may use, two on the first two (`prepare` with the process that
-appends), so that rates are of so many cores. CPU seconds are those of all processes, their start included: on a machine with
-other work they mean more than the clock.
+One process or worker runs on the first core that this process may use and two on the first two, so that a rate is that of so
+many cores. CPU seconds are those of all processes, including their start. On a busy machine they say more than the clock.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ HEADERS_CORES = ("workers and cores", "frames/s in prepare", "times one", "whole
 
 @dataclass(frozen=True, kw_only=True)
 class Took:
-    """Seconds of one run, by the clock and of all its processes' CPUs; what it printed."""
+    """One run: seconds by the clock, CPU seconds of all its processes, and what it printed."""
 
     wall: float
     cpu: float
-    said: str
+    output: str
 
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """This process and those it starts stay on the first `count` cores."""
+    """Keeps this process and those it starts on the first `count` cores, on systems that allow it."""
     if not hasattr(os, "sched_setaffinity"):  # macOS
         yield
         return
@@ -65,23 +64,24 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """CPU seconds of this process and of those it has waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def timed(run: Callable[[], str]) -> Took:
     wall, cpu = time.perf_counter(), cpu_seconds()
-    said = run()
-    return Took(wall=time.perf_counter() - wall, cpu=cpu_seconds() - cpu, said=said)
+    output = run()
+    return Took(wall=time.perf_counter() - wall, cpu=cpu_seconds() - cpu, output=output)
 
 
-def middle(arm: Sequence[Took], what: Literal["wall", "cpu"]) -> float:
-    return median(took.wall if what == "wall" else took.cpu for took in arm)
+def middle(runs: Sequence[Took], what: Literal["wall", "cpu"]) -> float:
+    """The median of one of a run's figures."""
+    return median(took.wall if what == "wall" else took.cpu for took in runs)
 
 
 def ratio(theirs: Sequence[Took], ours: Sequence[Took], what: str) -> str:
-    """How many times as fast ours are; "-" when there are none to compare with."""
+    """How many times as fast ours are; "-" if there are no others to compare with."""
     return f"{median(getattr(t, what) / getattr(o, what) for t, o in zip(theirs, ours, strict=True)):.2f}" if theirs else "-"
 
 
@@ -97,20 +97,20 @@ def ffmpeg(arguments: Sequence[str], threads: str | None = "1") -> str:
 
 
 def by_ffmpeg(files: list[Path], processes: int, threads: str | None = "1") -> str:
-    """A process a file, `processes` at once."""
+    """Decodes with one ffmpeg process a file, `processes` at once."""
     with ThreadPoolExecutor(processes) as pool:
         return "".join(pool.map(lambda file: ffmpeg(["-i", str(file)], threads), files))
 
 
 def by_one_ffmpeg(files: list[Path], folder: Path) -> str:
-    """One process for all files, so that starting it doesn't count."""
+    """Decodes with one ffmpeg process for all files, so that starting it does not count."""
     names = folder / "files.txt"
     names.write_text("".join(f"file '{file.resolve()}'\n" for file in files))
     return ffmpeg(["-f", "concat", "-safe", "0", "-i", str(names)])
 
 
 def by_worker(files: list[Path], spec: DatasetSpec, folder: Path) -> str:
-    """What a worker does, in this process: nothing starts, nothing is appended."""
+    """Does in this process what a worker of `prepare` does. Nothing is started and nothing is appended to a store."""
     geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
     for file in files:
         store_video(file, geometry, folder / "part")
@@ -118,14 +118,14 @@ def by_worker(files: list[Path], spec: DatasetSpec, folder: Path) -> str:
 
 
 def by_prepare(files: list[Path], spec: DatasetSpec, workers: int) -> str:
-    """`prepare` in a process of its own, into $VDDBENCH_HOME/prepared/bench; what `prepare_here` prints."""
+    """Runs `prepare` in a process of its own, into $VDDBENCH_HOME/prepared/bench. Returns what `prepare_here` prints."""
     shutil.rmtree(home() / "prepared", ignore_errors=True)
     job = json.dumps({"files": list(map(str, files)), "spec": spec.model_dump(mode="json"), "workers": workers})
     return in_python("from vddbench.leaderboard.studies.bench.decoding import prepare_here; prepare_here()", job)
 
 
 def in_python(program: str, given: str = "") -> str:
-    """What a Python process prints that gets `given` on stdin; its messages only when it fails."""
+    """What a Python process prints that reads `given` on stdin. Raises ValueError with its messages if it fails."""
     run = subprocess.run([sys.executable, "-c", program], input=given, text=True, capture_output=True, check=False)
     if run.returncode:
         raise ValueError(f"a part of the benchmark failed: {run.stderr[-2000:]}")
@@ -133,7 +133,7 @@ def in_python(program: str, given: str = "") -> str:
 
 
 def prepare_here() -> None:
-    """Prepares the job on stdin; prints, as JSON, seconds, CPU seconds of this process without importing, and the digest."""
+    """Prepares the job on stdin. Prints JSON: seconds, CPU seconds of this process without its imports, and the digest."""
     job = json.load(sys.stdin)
     paths = [Path(file) for file in job["files"]]
     spec = two_classes(DatasetSpec.model_validate(job["spec"]))
@@ -141,23 +141,24 @@ def prepare_here() -> None:
     videos = [Video(id=f"{i:05d}", path=path, label=i % 2, split=parts[i]) for i, path in enumerate(paths)]  # type: ignore[arg-type]
     cpu = time.process_time()
     prepared = build_store("bench", spec, videos, workers=job["workers"])
-    found = {"seconds": prepared.seconds, "cpu": time.process_time() - cpu, "digest": prepared.store.digest}
-    print(json.dumps(found))
+    result = {"seconds": prepared.seconds, "cpu": time.process_time() - cpu, "digest": prepared.store.digest}
+    print(json.dumps(result))
 
 
 def two_classes(spec: DatasetSpec) -> DatasetSpec:
-    """Its geometry, for generated videos."""
+    """The spec with the same geometry for generated videos of two classes."""
     none: dict[str, object] = {"num_videos": None, "num_missing": None, "validation_groups": ()}
     return spec.model_copy(update={"class_names": ("a", "b"), **none})
 
 
 def prepared(files: list[Path], spec: DatasetSpec) -> float:
-    """CPU seconds of the appending process, of one `prepare` on one core."""
+    """CPU seconds that the appending process of one `prepare` takes on one core."""
     with on_cores(1):
         return appending_cpu([timed(partial(by_prepare, files, spec, 1))])
 
 
 def num_frames(files: list[Path]) -> int:
+    """Frames of all files together."""
     count = 0
     for file in files:
         with opened(file) as (container, stream):
@@ -168,7 +169,7 @@ def num_frames(files: list[Path]) -> int:
 def against_ffmpeg(
     files: dict[str, list[Path]], frames: dict[str, int], rounds: int
 ) -> tuple[list[list[str]], dict[Case, float]]:
-    """Rows of HEADERS_FFMPEG: whole commands; and CPU seconds of the appending process on one core, by case."""
+    """(rows of HEADERS_FFMPEG, which compare whole commands; CPU seconds of the appending process on one core by case)."""
     rows, appending = [], {}
     for suffix, name in WHOLE:
         for processes in (1, 2):
@@ -187,13 +188,13 @@ def against_ffmpeg(
 
 def appending_cpu(arm: Sequence[Took]) -> float:
     """CPU seconds of the appending process, without its imports."""
-    return median(float(json.loads(took.said)["cpu"]) for took in arm)
+    return median(float(json.loads(took.output)["cpu"]) for took in arm)
 
 
 def alone(
     files: dict[str, list[Path]], frames: dict[str, int], rounds: int, folder: Path
 ) -> tuple[list[list[str]], dict[Case, float]]:
-    """Rows of HEADERS_ALONE, and a worker's CPU seconds a source frame by case."""
+    """(rows of HEADERS_ALONE, a worker's CPU seconds a source frame by case)."""
     rows, costs = [], {}
     with on_cores(1):
         for suffix, name in CASES:
@@ -208,19 +209,20 @@ def alone(
 
 
 def two_cores(files: list[Path], frames: int, rounds: int) -> tuple[list[list[str]], float]:
-    """Rows of HEADERS_CORES, and CPU seconds of the appending process. Leaves the store."""
+    """(rows of HEADERS_CORES, CPU seconds of the appending process). Leaves the store for other measurements."""
     runs: dict[int, list[Took]] = {1: [], 2: []}
     for _ in range(rounds):
         for workers, arm in runs.items():
             with on_cores(workers):
                 arm.append(timed(partial(by_prepare, files, ucf101.SPEC, workers)))
-    said = {workers: [json.loads(took.said) for took in arm] for workers, arm in runs.items()}
-    assert len({each["digest"] for arm in said.values() for each in arm}) == 1, "the number of workers changed the store"
+    results = {workers: [json.loads(took.output) for took in arm] for workers, arm in runs.items()}
+    digests = {result["digest"] for arm in results.values() for result in arm}
+    assert len(digests) == 1, "the number of workers changed the store"
     rows = []
     for workers, arm in runs.items():
-        pairs = zip(said[1], said[workers], strict=True)
+        pairs = zip(results[1], results[workers], strict=True)
         times = f"{median(one['seconds'] / two['seconds'] for one, two in pairs):.2f}"
-        rate = frames / median(each["seconds"] for each in said[workers])
+        rate = frames / median(result["seconds"] for result in results[workers])
         cpu = median(mine.cpu / one.cpu for one, mine in zip(runs[1], arm, strict=True))
         rows.append([str(workers), f"{rate:,.0f}", times, ratio(runs[1], arm, "wall"), f"{cpu:.2f}"])
     return rows, appending_cpu(runs[1])

@@ -1,7 +1,7 @@
-"""`studies bench --distillers`: iterations/s of the matching baselines, against the same step written straight down.
+"""`bench --distillers`: iterations/s of the matching baselines, against the same step written straightforwardly.
 
-Random pixels stand in for a dataset. Figures are medians over rounds that alternate both, so that drift of the machine hits
-both.
+Random pixels stand in for a dataset. Figures are medians over rounds that alternate the two, so that drift of the machine
+affects both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MTT_STEPS = (5, 10, 20)  # inner steps whose memory is compared
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A method at a size, ours and straight down; `size`: real clips a class, a batch of them, or inner steps."""
+    """A method at one size, and its straightforward step. real_clips: how many a step reads, for the table."""
 
     name: str
     real_clips: str
@@ -45,6 +45,7 @@ class Case:
 
 
 def cases(split: Split, sizes: dict[str, int], device: torch.device) -> Iterator[Case]:
+    """All four matching methods. sizes: `per_class` real clips, the real `batch` of frepo and the `inner_steps` of mtt."""
     task, per_class, batch, steps = Task(dataset="bench", ipc=1), sizes["per_class"], sizes["batch"], sizes["inner_steps"]
     num_classes = split.spec.num_classes
     dc = static_dc.Config(real_per_class=per_class)
@@ -75,12 +76,12 @@ def cases(split: Split, sizes: dict[str, int], device: torch.device) -> Iterator
 
 
 def small_mtt(inner_steps: int) -> mtt.Config:
-    """One expert of one epoch: what a step costs doesn't depend on how good it is."""
+    """Settings with one expert of one epoch: the cost of a step does not depend on how good the experts are."""
     return mtt.Config(inner_steps=inner_steps, num_experts=1, min_start_epoch=0, max_start_epoch=1)
 
 
 def measure(case: Case, device: torch.device) -> list[str]:
-    """One row: medians of ROUNDS rounds, one step of each a round, after one of each to warm up."""
+    """A row of HEADERS: medians of ROUNDS rounds of one step of each, after one of each to warm up."""
     number = count()
 
     def ours() -> None:
@@ -96,7 +97,7 @@ def measure(case: Case, device: torch.device) -> list[str]:
 
 
 def graph_bytes(run: Callable[[], Any]) -> int:
-    """Most bytes that autograd held for backward passes at any moment of `run`; a tensor counts each time it is held."""
+    """The most bytes that autograd held for backward passes at any moment of `run`. A tensor counts each time it is held."""
     held = most = 0
 
     def keep(tensor: torch.Tensor) -> _Held:
@@ -115,6 +116,8 @@ def graph_bytes(run: Callable[[], Any]) -> int:
 
 
 class _Held:
+    """A tensor that autograd holds; calls `release` with its bytes when it no longer does."""
+
     def __init__(self, tensor: torch.Tensor, release: Callable[[int], None]) -> None:
         self.tensor, self.release = tensor, release
 
@@ -123,7 +126,7 @@ class _Held:
 
 
 def memory_rows(split: Split, device: torch.device) -> Iterator[list[str]]:
-    """mtt: what the graphs of a step hold, by the number of inner steps."""
+    """MB that the graphs of a step of mtt hold, by the number of inner steps."""
     for steps in MTT_STEPS:
         ours = mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, device)
         mine = graph_bytes(lambda learner=ours: learner.step(0))  # type: ignore[misc]
@@ -132,7 +135,7 @@ def memory_rows(split: Split, device: torch.device) -> Iterator[list[str]]:
 
 
 def precision_rows(device: torch.device) -> Iterator[list[str]]:
-    """What students' precision alone gains: no step that does the same operations can be much faster than this."""
+    """What the students' precision alone gains: a step of the same operations cannot be much faster than this."""
     spec = AVLETTERS10
     net, plain = random_net(spec, 0, device), naive.fresh(spec, device).requires_grad_(False)
     clips = torch.randn(32, 3, *spec.clip_shape[:3], device=device)
@@ -155,7 +158,7 @@ def precision_rows(device: torch.device) -> Iterator[list[str]]:
 
 
 def run() -> None:
-    """Prints the tables as Markdown. MiniUCF's shape is for GPUs: one step there is minutes on a CPU."""
+    """Prints the tables as Markdown. MiniUCF's shape is measured on GPUs only: one step takes minutes on a CPU."""
     device = best_device()
     small = {"per_class": 16, "batch": 128, "inner_steps": 5}
     plans: list[tuple[str, DatasetSpec, dict[str, int]]] = [("10 classes, 8x64x64", AVLETTERS10, small)]

@@ -1,6 +1,6 @@
-"""The most memory that `prepare` and opening a store take: of videos, and of made-up lists as long as the largest datasets'.
+"""The most memory that `prepare` and opening a store take: for videos, and for made-up lists as long as the largest datasets'.
 
-A made-up video is one frame of 8x8 pixels: what grows with a dataset is its list. The frames stream, a video at a time.
+A made-up video is one frame of 8x8 pixels, because only the list grows with a dataset: frames stream, a video at a time.
 """
 
 from __future__ import annotations
@@ -26,43 +26,42 @@ LIST = "from vddbench.leaderboard.studies.bench.memory import prepare_list; prep
 
 
 def rows(files: list[Path], lists: Sequence[int]) -> list[list[str]]:
-    """Of HEADERS."""
+    """Rows of HEADERS. lists: how many made-up videos."""
     watch = Watch()
     with watch:
         by_prepare(files, ucf101.SPEC, 2)
     parent, *others = watch.peaks()
-    found = [[f"prepare of {len(files)} videos: the process that appends", f"{parent:,.0f}", "< 1000"]]
-    found += [["... each of its 2 workers, at most", f"{max(others, default=0):,.0f}", "< 1000"]]
-    found += [["opening that store and its train split", f"{peak_of(OPEN.format('bench')):,.0f}", "< 300"]]
+    table = [[f"prepare of {len(files)} videos: the process that appends", f"{parent:,.0f}", "< 1000"]]
+    table += [["... each of its 2 workers, at most", f"{max(others, default=0):,.0f}", "< 1000"]]
+    table += [["opening that store and its train split", f"{peak_of(OPEN.format('bench')):,.0f}", "< 300"]]
     with ThreadPoolExecutor(num_cores()) as pool:
         for count, peaks in zip(lists, pool.map(peaks_of_list, lists), strict=True):
-            found += [[f"prepare of {count:,} made-up videos", f"{peaks[0]:,.0f}", "< 1000"]]
-            found += [["opening that store and its train split", f"{peaks[1]:,.0f}", "< 300"]]
-    return found
+            table += [[f"prepare of {count:,} made-up videos", f"{peaks[0]:,.0f}", "< 1000"]]
+            table += [["opening that store and its train split", f"{peaks[1]:,.0f}", "< 300"]]
+    return table
 
 
 def peaks_of_list(count: int) -> tuple[float, float]:
-    """MB of `prepare` of a made-up list, and of opening its store."""
+    """(MB that `prepare` of a made-up list takes, MB that opening its store takes)."""
     return peak_of(LIST.format(count)), peak_of(OPEN.format(f"list{count}"))
 
 
 def peak_of(program: str) -> float:
-    """MB of a Python process that runs it, and imports nothing else."""
+    """MB that a Python process takes which runs the program and imports nothing else."""
     return peak_in(in_python(f"{program}\nprint(open('/proc/self/status').read())"))
 
 
 def peak_in(status: str) -> float:
-    """MB: the most that a process has had in memory since it started its program, of its /proc/<number>/status; 0 when it has
-    ended."""
+    """MB: the most that a process has had in memory since its program started, from /proc/NUMBER/status; 0 if it has ended."""
     line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
     return int(line.split()[1]) * 1024 / 1e6
 
 
 class Watch:
-    """Peaks of the processes that begin inside the block, and of those that they begin."""
+    """Records the peaks of the processes that are started inside the block, and of those that they start."""
 
     def __enter__(self) -> None:
-        self.found: dict[str, float] = {}
+        self.megabytes: dict[str, float] = {}
         self.others = set(children("self"))
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._poll)
@@ -76,25 +75,25 @@ class Watch:
         while not self.ended.wait(POLL_SECONDS):
             for process in set(children("self")) - self.others:
                 with suppress(OSError):
-                    found = peak_in(Path(f"/proc/{process}/status").read_text())
-                    self.found[process] = max(found, self.found.get(process, 0.0))
+                    peak = peak_in(Path(f"/proc/{process}/status").read_text())
+                    self.megabytes[process] = max(peak, self.megabytes.get(process, 0.0))
 
     def peaks(self) -> list[float]:
-        """MB, the first process's first."""
-        return [self.found[process] for process in sorted(self.found, key=int)]
+        """MB of each process, in the order in which they started."""
+        return [self.megabytes[process] for process in sorted(self.megabytes, key=int)]
 
 
 def children(process: str) -> Iterator[str]:
-    """Numbers of the processes that one has begun, and of theirs."""
+    """Numbers of the processes that a process has started, and of those that they have."""
     with suppress(OSError):
-        for each in Path(f"/proc/{process}/task").glob("*/children"):
-            for child in each.read_text().split():
+        for file in Path(f"/proc/{process}/task").glob("*/children"):
+            for child in file.read_text().split():
                 yield child
                 yield from children(child)
 
 
 def prepare_list(count: int) -> None:
-    """Prepares `list<count>`, of so many made-up videos with names as long as Kinetics'."""
+    """Prepares the store `listCOUNT` of so many made-up videos, with names as long as Kinetics'."""
     none: dict[str, object] = {"num_videos": None, "num_missing": None, "frames": 1, "size": 8}
     spec = kinetics400.SPEC.model_copy(update=none)
     build_store(f"list{count}", spec, made_up(count, spec.num_classes), render=render)
@@ -108,7 +107,7 @@ def made_up(count: int, num_classes: int) -> Iterator[Video]:
 
 
 def render(video: Video) -> np.ndarray:
-    """Each has other pixels."""
+    """One frame [1, 8, 8, 3] with pixels of its own: the bytes of the video's name."""
     frame = np.zeros((1, 8, 8, 3), np.uint8)
     name = video.id.encode()[:192]
     frame.reshape(-1)[: len(name)] = np.frombuffer(name, np.uint8)

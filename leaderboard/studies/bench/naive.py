@@ -1,7 +1,8 @@
-"""The yardstick of `python leaderboard/studies bench --distillers`: one step of each matching baseline written straight down.
+"""What `bench --distillers` compares with: one step of each matching baseline, written straightforwardly.
 
-As research code does it: a loop over classes, fp32, PyTorch's own memory layout, clips from a DataLoader, trajectory matching
-with one graph through all inner steps. No result is made with these.
+As in research code: a loop over classes, fp32, PyTorch's own memory layout, clips from a DataLoader, and one graph through all
+inner steps of trajectory matching. docs/speed.md needs it for the columns "straightforward" and "faster" and for the memory of
+mtt "when written straight down". No result is made with these steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from vddbench.spec import DatasetSpec
 
 
 class Clips(Dataset[tuple[torch.Tensor, int]]):
-    """One video an item: a random clip of it (or its first frame), normalised as torchvision would, [C, T, H, W]."""
+    """One item a video: a random clip of it, or the clip's first frames, normalised as by torchvision, [C, T, H, W]."""
 
     def __init__(self, split: Split, frames: int) -> None:
         self.split, self.frames = split, frames
@@ -37,17 +38,19 @@ class Clips(Dataset[tuple[torch.Tensor, int]]):
         return (clip.permute(3, 0, 1, 2).float() / 255 - self.mean) / self.std, int(self.split.labels[item])
 
 
-def forever(split: Split, batch: int, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def endless(split: Split, batch: int, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Shuffled batches of (clips, labels), pass after pass."""
     while True:
         yield from DataLoader(Clips(split, frames), batch, shuffle=True, drop_last=len(split) >= batch)
 
 
 def by_class(split: Split, per_class: int, frames: int) -> list[Iterator[tuple[torch.Tensor, torch.Tensor]]]:
-    return [forever(split.only(split.labels == label), per_class, frames) for label in range(split.spec.num_classes)]
+    """Endless batches of each class."""
+    return [endless(split.only(split.labels == label), per_class, frames) for label in range(split.spec.num_classes)]
 
 
 def start(split: Split, ipc: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.optim.Optimizer]:
-    """([K*ipc, C, T, H, W] of noise, labels, SGD)."""
+    """(clips of noise [K*ipc, C, T, H, W], their labels, SGD on them)."""
     spec = split.spec
     clips = torch.randn(spec.num_classes * ipc, 3, *spec.clip_shape[:3], device=device).requires_grad_()
     labels = torch.arange(spec.num_classes, device=device).repeat_interleave(ipc)
@@ -113,7 +116,7 @@ def frepo_step(split: Split, ipc: int, real_batch: int, device: torch.device) ->
     clips, labels, sgd = start(split, ipc, device)
     net, num_classes = fresh(split.spec, device), split.spec.num_classes
     adam = torch.optim.Adam(net.parameters(), lr=1e-4)
-    loader = forever(split, real_batch, split.spec.frames)
+    loader = endless(split, real_batch, split.spec.frames)
 
     def step() -> None:
         real, target = (part.to(device) for part in next(loader))

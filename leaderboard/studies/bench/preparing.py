@@ -1,7 +1,7 @@
-"""`studies bench --prepare`: decoding against the ffmpeg command, two cores against one, reads of clips, memory; projections.
+"""`bench --prepare`: decoding against the ffmpeg command, two cores against one, reads of clips, memory, and projections.
 
-200 generated videos (clips.py). What is compared alternates, so that drift of the machine hits both; figures are medians
-over rounds.
+It measures 200 generated videos (clips.py). Figures are medians over rounds that alternate what is compared, so that drift of
+the machine affects both.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from vddbench.system.home import temporary_home
 from vddbench.system.progress import bar, say
 
 ROUNDS = 3
-TIMES = 2  # the avi and mp4 are prepared so often for two cores against one: starting weighs less then, as with real datasets
-LISTS = (193_690, 266_440)  # videos in the lists of ssv2 and kinetics400
+TIMES = 2  # how often avi and mp4 are listed for two cores against one, so that starting weighs less, as in real datasets
+LISTS = (193_690, 266_440)  # lengths of the lists of ssv2 and kinetics400
 FFMPEG = "Whole commands, a process a file of `ffmpeg -threads 1 -i F -vf scale=160:120 -f null -` against one `prepare`"
 ALONE = "Without starting, on one core: an ffmpeg for all files against what a worker does"
 
@@ -39,12 +39,13 @@ def run(
     times: int = TIMES,
     lists: Sequence[int] = LISTS,
 ) -> None:
-    """Prints the tables as Markdown. keep: where the generated videos stay for another run; lists: lengths of made-up ones."""
+    """Prints the tables as Markdown. keep: folder of generated videos to reuse. lists: lengths of made-up lists of videos."""
     with temporary_home() as folder:
         measure(folder, clips(keep or folder / "clips", kinds), rounds, times, lists)
 
 
 def measure(folder: Path, files: dict[str, list[Path]], rounds: int, times: int, lists: Sequence[int]) -> None:
+    """Measures the files, by suffix, and prints the tables. folder: for files in between."""
     frames = {suffix: decoding.num_frames(paths) for suffix, paths in files.items()}
     counts = ", ".join(f"{len(files[suffix])} {suffix} of {frames[suffix]:,} frames" for suffix in files)
     print(f"{device_name(torch.device('cpu'))}, {num_cores()} cores; {counts}; medians of {rounds} rounds")
@@ -70,11 +71,11 @@ def measure(folder: Path, files: dict[str, list[Path]], rounds: int, times: int,
             112: more(few[".avi", "ucf101"], len(files[".avi"]), large, len(many)),
             64: more(few[".webm", "ssv2"], len(files[".webm"]), small, len(files[".webm"]) * 2 * times),
         }
-        told = projection.rows(projection.Costs(decoding=seconds, appending=appending))
-        print_table(projection.TITLE, projection.HEADERS, told)
+        costs = projection.Costs(decoding=seconds, appending=appending)
+        print_table(projection.TITLE, projection.HEADERS, projection.rows(costs))
         progress.advance()
 
 
 def more(few: float, num_few: int, many: float, num_many: int) -> float:
-    """Seconds that one more video takes."""
+    """Seconds that one more video takes, from those of few videos and of many."""
     return max(0.0, (many - few) / (num_many - num_few))

@@ -1,8 +1,8 @@
-"""What the real datasets will take, from what generated videos took: hours of decoding by cores, and the size on the disk.
+"""How long `prepare` of the real datasets will take on so many cores, and their size on disk, from what generated videos took.
 
-CPU seconds of a worker a source frame, times all source frames; where the real ones are larger than those measured, times their
-pixels. Stored frames are `video.plan`'s of a video of the mean length. One process appends, so no number of cores is faster
-than that. Reading the source from a slow disk or a network is not in it.
+A worker's CPU seconds a source frame, times all source frames, times the ratio of pixels if the real videos are larger. Stored
+frames are those of a video of the mean length (`decode.plan`). One process appends, which limits what more cores gain. Reading
+the source from a slow disk or a network is not included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADERS = ("dataset", "videos", "mean frames", "at", "as", *(f"{n} core{'s' * (n
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """CPU seconds: of a worker a source frame, by codec and geometry; of the appending process a video, by size of frames."""
+    """CPU seconds: of a worker a source frame by codec and geometry; of the appending process a video by size of frames."""
 
     decoding: Mapping[tuple[str, str], float]
     appending: Mapping[int, float]
@@ -30,7 +30,7 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Real:
-    """A dataset's videos, as its distributor ships them. `case`: of which measured codec and geometry."""
+    """A dataset's videos as its distributor ships them. case: the measured codec and geometry that stand for them."""
 
     name: str
     spec: DatasetSpec
@@ -48,17 +48,18 @@ REAL = (
     Real(
         name="kinetics400", spec=kinetics400.SPEC, num_videos=240_000, num_frames=300, size=(340, 256),
         case=(".mp4", "kinetics400"),
-    ),  # what is left of them, 10 s of 30 frames/s
+    ),  # those still available, 10 s of 30 frames/s
     Real(name="ssv2", spec=ssv2.SPEC, num_videos=193_690, num_frames=48, size=(427, 240), case=(".webm", "ssv2")),  # 4 s of 12
 )  # fmt: skip
 
 
 def rows(costs: Costs) -> list[list[str]]:
-    """Of HEADERS."""
+    """Rows of HEADERS."""
     return [row(real, costs) for real in REAL]
 
 
 def row(real: Real, costs: Costs) -> list[str]:
+    """One dataset's row of HEADERS."""
     decoding = real.num_videos * real.num_frames * costs.decoding[real.case] * larger(real)
     appending = real.num_videos * costs.appending[real.spec.size]
     stored = real.num_videos * stored_frames(real.spec, real.num_frames)
@@ -71,15 +72,16 @@ def row(real: Real, costs: Costs) -> list[str]:
 
 
 def larger(real: Real) -> float:
-    """How many times the pixels of those measured."""
+    """The pixels of a frame, as a multiple of those measured."""
     width, height = next(kind.size for kind in KINDS if kind.suffix == real.case[0])
     return real.size[0] * real.size[1] / (width * height)
 
 
 def stored_frames(spec: DatasetSpec, num_frames: int) -> int:
-    """Of one video; a short one repeats up to T."""
+    """Frames that one video of `num_frames` stores. A short video repeats frames up to T."""
     return max(spec.frames, len(planned_frames(plan(num_frames, spec.frames, spec.stride), num_frames)))
 
 
 def duration(seconds: float) -> str:
+    """As text, in the unit that suits it."""
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -1,7 +1,7 @@
-"""How fast clips are read from a store that is in the page cache, against copying as many bytes in the order they lie in.
+"""How fast clips are read from a store in the page cache, against copying as many bytes sequentially.
 
-`Split.clips` returns new memory each time, and pages of that cost about as much as the copy does. So the yardstick is a copy of
-as many bytes into new memory, too; one into memory that is used again and again is printed as what is left to gain.
+`Split.clips` returns new memory each time, and getting its pages costs about as much as the copy. So the yardstick is a copy
+into new memory, too; a copy into reused memory is printed as what is left to gain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDS = 40
 
 
 def rows() -> list[list[str]]:
-    """Of the store `bench`: medians over rounds that alternate all arms, a batch each."""
+    """Rows of HEADERS for the store `bench`: medians over rounds of one batch a way of reading."""
     train = open_train("bench")
     rng = np.random.default_rng(0)
     size = BATCH * train.spec.frames  # frames of a batch
@@ -35,7 +35,7 @@ def rows() -> list[list[str]]:
     arms: dict[str, Callable[[int], object]] = {
         "copied in order, into new memory": lambda i: in_order(train, begin(i), np.empty_like(used)),
         "copied in order, into used memory": lambda i: in_order(train, begin(i), used),
-        "`Split.clips`": lambda i: ours(train, rng),
+        "`Split.clips`": lambda i: by_clips(train, rng),
         "a frame at a time": lambda i: by_frame(train, rng),
     }
     seconds: dict[str, list[float]] = {name: [] for name in arms}
@@ -48,7 +48,7 @@ def rows() -> list[list[str]]:
 
 
 def row(name: str, seconds: dict[str, list[float]], in_order_bytes: int, clips_bytes: int) -> list[str]:
-    """One of HEADERS."""
+    """One way's row of HEADERS."""
     first = next(iter(seconds))
     num_bytes = in_order_bytes if name.startswith("copied") else clips_bytes
     per_byte = [(one / in_order_bytes) / (mine / num_bytes) for one, mine in zip(seconds[first], seconds[name], strict=True)]
@@ -65,12 +65,12 @@ def chosen(train: Split, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     return videos, train.random_starts(videos, rng)
 
 
-def ours(train: Split, rng: np.random.Generator) -> torch.Tensor:
+def by_clips(train: Split, rng: np.random.Generator) -> torch.Tensor:
     return train.clips(*chosen(train, rng))
 
 
 def by_frame(train: Split, rng: np.random.Generator) -> torch.Tensor:
-    """As a dataset of one clip an item, of one frame a read, would."""
+    """As by a dataset with one clip an item and one read a frame."""
     videos, starts = chosen(train, rng)
     first = (train.offsets[videos] + starts).tolist()
     frames = [[torch.from_numpy(np.array(train.frames[at + t])) for t in range(train.spec.frames)] for at in first]

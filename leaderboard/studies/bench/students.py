@@ -1,7 +1,7 @@
-"""`studies bench`: how fast this machine trains and tests students, and what the referee adds to the bare network.
+"""`bench`: how fast this machine trains and tests students, and what the referee adds to the bare network.
 
-Every figure is a median over rounds that alternate the referee's own code with a bare loop of the same network, precision
-and batch, so that drift of the machine hits both.
+Figures are medians over rounds that alternate the referee's own code with a bare loop of the same network, precision and
+batch, so that drift of the machine affects both.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ HEADERS = (
 
 
 def miniucf_seconds(speed: Speed) -> float:
-    """Projected seconds of one student, one seed, on MiniUCF ipc1: training, and all views of test and validation videos."""
+    """Projected seconds of one student and seed on MiniUCF ipc1: training, then all views of test and validation videos."""
     task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
     assert spec.num_videos is not None
     train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes, convnet3d.RECIPE)
-    held_out = sum(video.group in spec.validation_groups for video in miniucf.listing(None))
-    return train_clips * speed.train + (spec.num_videos["test"] + held_out) * V1.test_views * speed.test
+    num_validation = sum(video.group in spec.validation_groups for video in miniucf.listing(None))
+    return train_clips * speed.train + (spec.num_videos["test"] + num_validation) * V1.test_views * speed.test
 
 
 def row(name: str, student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> list[str]:
+    """One student's row of HEADERS at one clip shape."""
     speed = measure(student, spec, batch, device)
     return [
         name,

@@ -75,7 +75,7 @@ def test_kept_videos_are_not_made_again(files: dict[str, list[Path]]) -> None:
 def test_cpu_seconds_are_those_of_processes_that_were_waited_for() -> None:
     spin = "import time\nwhile time.process_time() < 0.3: pass"
     took = timed(lambda: subprocess.run([sys.executable, "-c", spin], check=True).args[0])
-    assert took.cpu >= 0.3 and took.said == sys.executable
+    assert took.cpu >= 0.3 and took.output == sys.executable
     assert cpu_seconds() >= took.cpu
 
 
