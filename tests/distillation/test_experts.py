@@ -116,7 +116,7 @@ def test_an_expert_that_diverges_is_refused_and_not_cached(few: Split, fresh: Pa
 
 def test_a_damaged_expert_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(ValueError, match=r"bad\.safetensors is damaged .*delete it"):
+    with pytest.raises(ValueError, match=r"bad\.safetensors is damaged .*delete the file"):
         experts.Trajectories([tmp_path / "bad.safetensors"])
 
 

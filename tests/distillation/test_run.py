@@ -1,4 +1,4 @@
-"""`vddbench distill` of iterative methods: what is kept, resumed, watched, refused and written down."""
+"""`vddbench distill` of iterative methods: what is saved, resumed, watched, refused and written."""
 
 from __future__ import annotations
 
@@ -32,20 +32,28 @@ IPC1 = Task(dataset="tiny", ipc=1)
 SHORT = replace(dm.PRESETS["smoke"], iterations=3, real_per_class=1)
 COST = ("distill_seconds", "distill_peak_memory_bytes")
 CHILD = """import os, signal, sys
-from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from tests.distillation import test_run
 from vddbench.baselines import dm
-from vddbench.distillation import learn
 from vddbench.commands.main import main
-step, number = dm.Matching.step, int(sys.argv.pop(1))
-dm.PRESETS["smoke"] = replace(dm.PRESETS["smoke"], iterations=3, real_per_class=1)
+from vddbench.distillation import learn
+number = int(sys.argv.pop(1))
+dm.PRESETS["smoke"] = test_run.SHORT
 learn.CHECKPOINT_SECONDS = 0.0 if number == signal.SIGKILL else 60.0
 def stopped(self, iteration):
     if iteration == 1:
         os.kill(os.getpid(), number)
-    return step(self, iteration)
+    return test_run.quick_step(self, iteration)
 dm.Matching.step = stopped
 main()"""
+
+
+def quick_step(self: dm.Matching, iteration: int) -> torch.Tensor:
+    """A step that costs nothing, reads real clips and changes the set. Real steps are resumed in the tests of each method."""
+    clips, _ = self.real.get(iteration)
+    with torch.no_grad():
+        self.memory.parameters["clips"] += 0.3 + clips.float().mean() / 255
+    return torch.tensor(1 / (1 + iteration))
 
 
 @pytest.fixture(autouse=True)
@@ -58,21 +66,13 @@ def no_runs(home: Path) -> Iterator[None]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps that cost nothing; the list holds their iterations."""
     steps: list[int] = []
-
-    def step(self: dm.Matching, iteration: int) -> torch.Tensor:
-        steps.append(iteration)
-        self.real.get(iteration)
-        with torch.no_grad():
-            self.memory.parameters["clips"] += 0.3
-        return torch.tensor(1 / (1 + iteration))
-
-    monkeypatch.setattr(dm.Matching, "step", step)
+    monkeypatch.setattr(dm.Matching, "step", lambda self, i: (steps.append(i), quick_step(self, i))[1])
     return steps
 
 
-def told(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
-    return found
+def manifest_of(path: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
+    return manifest
 
 
 def interrupted_at(iteration: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -92,13 +92,15 @@ def interrupted_at(iteration: int, monkeypatch: pytest.MonkeyPatch, error: BaseE
 def uninterrupted(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(dm.PRESETS, "smoke", SHORT)
-        return distill("dm", IPC1, 0, tmp_path_factory.mktemp("whole"), preset="smoke", device=CPU)
+        patch.setattr(dm.Matching, "step", quick_step)
+        return distill("dm", "tiny-ipc1", 0, tmp_path_factory.mktemp("whole"), preset="smoke", device=CPU)
 
 
 @pytest.mark.parametrize(("number", "code", "left"), [(2, 130, 2), (9, -9, 1)], ids=["ctrl-c", "kill -9"])
 def test_a_stopped_run_resumes_to_the_same_bytes(
-    number: int, code: int, left: int, uninterrupted: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    number: int, code: int, left: int, uninterrupted: Path, quick: list[int], home: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     command = ["distill", "dm", "--task", "tiny-ipc1", "--preset", "smoke", "--device", "cpu", "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(number), *command],
@@ -111,26 +113,23 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
     folder = folder_of("tiny-ipc1", "dm_smoke")
     assert (folder / FILE).is_file()
     monkeypatch.setitem(dm.PRESETS, "smoke", SHORT)
-    steps: list[int] = []
-    step = dm.Matching.step
-    monkeypatch.setattr(dm.Matching, "step", lambda self, i: (steps.append(i), step(self, i))[1])
     assert call(*command)[0] == 0
-    assert steps == list(range(left, 3))
+    assert quick == list(range(left, 3))
     path = tmp_path / "tiny-ipc1" / "dm_smoke"
     assert (path / "data.safetensors").read_bytes() == (uninterrupted / "data.safetensors").read_bytes()
-    mine, whole = told(path), told(uninterrupted)
+    mine, whole = manifest_of(path), manifest_of(uninterrupted)
     assert {k: v for k, v in mine.items() if k not in COST} == {k: v for k, v in whole.items() if k not in COST}
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "loss.csv"]
     assert len(pd.read_csv(folder / "loss.csv")) == 3
 
 
-def test_the_manifest_says_what_it_took_and_which_iteration(uninterrupted: Path, tiny: Store) -> None:
-    found = told(uninterrupted)
-    assert found["distill_seconds"] > 0 and found["distill_hardware"] and found["store_digest"] == tiny.digest
-    assert 10**7 < found["distill_peak_memory_bytes"] < 10**12
-    assert found["distill_clips_read"] == 3 * 8 * 1  # iterations, classes, clips a class
-    assert found["holdout"] is False
-    config = found["config"]
+def test_the_manifest_holds_the_cost_and_the_iteration(uninterrupted: Path, tiny: Store) -> None:
+    manifest = manifest_of(uninterrupted)
+    assert manifest["distill_seconds"] > 0 and manifest["distill_hardware"] and manifest["store_digest"] == tiny.digest
+    assert 10**7 < manifest["distill_peak_memory_bytes"] < 10**12
+    assert manifest["distill_clips_read"] == 3 * 8 * 1  # iterations, classes, clips a class
+    assert manifest["holdout"] is False
+    config = manifest["config"]
     assert config["preset"] == "smoke" and config["iterations"] == 3 and config["optimiser"] == "adam"
     assert config["iteration"] == 3 and config["iteration_chosen_by"] == "config"
     assert 0 < config["last_rounding_rms_grey_levels"] < 1
@@ -138,7 +137,7 @@ def test_the_manifest_says_what_it_took_and_which_iteration(uninterrupted: Path,
 
 def test_another_seed_is_another_set(tiny: Store, quick: list[int], tmp_path: Path) -> None:
     one, two = (distill("dm", IPC1, seed, tmp_path, preset="smoke") for seed in (0, 1))
-    assert two.name == "dm_smoke-s1" and told(one)["sha256"] != told(two)["sha256"]
+    assert two.name == "dm_smoke-s1" and manifest_of(one)["sha256"] != manifest_of(two)["sha256"]
 
 
 def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
@@ -155,10 +154,10 @@ def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
     def look(self: Watch, clipset: Any) -> float:
         nonlocal looking
         looking = True
-        found = 0.25 if watched else score(self, clipset)  # a real student once
+        top1 = 0.25 if watched else score(self, clipset)  # a real student once
         looking = False
-        watched.append(found)
-        return found
+        watched.append(top1)
+        return top1
 
     monkeypatch.setattr(Split, "clips", spy)
     monkeypatch.setattr(Watch, "score", look)
@@ -168,12 +167,12 @@ def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
     seen, tested = {v for looking, v in read if not looking}, {v for looking, v in read if looking}
     assert tested == held_out and len(held_out) == 16 and 0 <= watched[0] <= 1
     assert seen == set(tiny.train.index["video"]) - held_out
-    found = told(path)
-    assert found["holdout"] is True
+    manifest = manifest_of(path)
+    assert manifest["holdout"] is True
     folder = folder_of("tiny-ipc1", "dm_smoke")
     looks = pd.read_csv(folder / "watch.csv")
     assert looks["iteration"].tolist() == [0, 1, 2] and (folder / "watch.png").stat().st_size > 5_000
-    config = found["config"]
+    config = manifest["config"]
     assert config["iteration_chosen_by"] == "validation"
     assert config["iteration"] == looks["iteration"][looks["validation_top1"].idxmax()]  # the first of the largest
     assert config["validation_top1"] == pytest.approx(looks["validation_top1"].max(), abs=1e-4)
@@ -190,7 +189,7 @@ def test_the_submitted_set_is_the_one_that_scored_best(
         monkeypatch.setattr(Watch, "score", lambda self, clipset, scores=scores: next(scores))
         monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], iterations=iterations))
         path = distill("dm", IPC1, 0, tmp_path / name, preset="smoke", watch_every=1)
-        config = told(path)["config"]
+        config = manifest_of(path)["config"]
         assert config["iteration"] == (0 if name == "none" else 1) and config["validation_top1"] == 0.4
         assert config["last_top1_rounded"] == 0.3 and config["last_top1_unrounded"] == 0.2
         payloads[name] = (path / "data.safetensors").read_bytes()
@@ -237,14 +236,14 @@ def test_out_of_memory_ends_with_what_to_lower(
     assert code == 1 and "memory ran out at iteration 1: lower real_per_class" in said and "Traceback" not in said
 
 
-def test_a_submission_that_is_there_is_not_distilled_again_without_force(tiny: Store, quick: list[int], tmp_path: Path) -> None:
+def test_a_submission_that_exists_is_not_distilled_again_without_force(tiny: Store, quick: list[int], tmp_path: Path) -> None:
     path = distill("dm", IPC1, 0, tmp_path, preset="smoke")
     with pytest.raises(ValueError, match="dm_smoke exists; --force"):
         distill("dm", IPC1, 0, tmp_path, preset="smoke")
     assert quick == [0, 1]
-    made = told(path)["sha256"]
+    made = manifest_of(path)["sha256"]
     distill("dm", IPC1, 0, tmp_path, force=True, preset="smoke")
-    assert quick == [0, 1, 0, 1] and told(path)["sha256"] == made
+    assert quick == [0, 1, 0, 1] and manifest_of(path)["sha256"] == made
 
 
 def test_an_unfinished_run_of_other_settings_is_refused_and_force_starts_anew(
@@ -279,7 +278,7 @@ def test_a_damaged_checkpoint_is_refused_and_force_starts_anew(tiny: Store, quic
     assert quick == [0, 1] and not (folder / FILE).exists()
 
 
-def test_a_forced_run_that_was_interrupted_goes_on_with_the_same_command(
+def test_a_forced_run_that_was_interrupted_resumes_with_the_same_command(
     tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--force` would otherwise throw away what it had done itself."""
@@ -308,7 +307,7 @@ def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: St
     assert first.config["teacher_seconds"] == second.config["teacher_seconds"]
     taught = second.config["teacher_seconds"]
     assert isinstance(taught, float) and taught > 0
-    assert all(each.distill_seconds is not None and each.distill_seconds >= taught for each in (first, second))
+    assert all(made.distill_seconds is not None and made.distill_seconds >= taught for made in (first, second))
     assert first.distill_clips_read == second.distill_clips_read == 2 * len(tiny.train)
     (file,) = (home / "teachers").glob("tiny-*.safetensors")
     file.write_bytes(b"no tensors")

@@ -1,4 +1,4 @@
-"""A study of settings scores each on validation videos once, and goes on where it stopped."""
+"""A study of settings scores each of them on validation videos once, and resumes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ from vddbench.spec import Task
 from vddbench.system.home import home
 
 CPU = torch.device("cpu")
+TASK = Task(dataset="tiny", ipc=1)
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score that takes no student. What a real one reads is tested with the watch of a run."""
+    monkeypatch.setattr(Watch, "top1", lambda self, distilled: 0.1 * self.seeds[0])
 
 
 def test_settings_are_parsed_into_the_fields_types() -> None:
@@ -39,7 +46,9 @@ def test_a_wrong_setting_is_refused(text: str, says: str) -> None:
         changed_config(dm.Config(), text)
 
 
-def test_distilling_reads_no_video_that_the_score_is_of(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distilling_reads_no_video_that_the_score_is_of(
+    tiny: Store, scores: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: set[str] = set()
     clips = Split.clips
 
@@ -48,19 +57,17 @@ def test_distilling_reads_no_video_that_the_score_is_of(tiny: Store, tmp_path: P
         return clips(self, rows, starts)
 
     monkeypatch.setattr(Split, "clips", spied)
-    monkeypatch.setattr(Watch, "top1", lambda *given: 0.5)  # the scoring reads the others
-    settings("dm", Task(dataset="tiny", ipc=1), "smoke", ["iterations=1,real_per_class=4"], [0], 0, CPU, tmp_path)
+    settings("dm", TASK, "smoke", ["iterations=1,real_per_class=4"], [0], 0, CPU, tmp_path)
     assert read and read <= set(tiny.holdout_train.index["video"]) and read.isdisjoint(tiny.validation.index["video"])
 
 
-def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
-    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_was_killed_resumes_and_leaves_nothing(
+    tiny: Store, scores: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, about = Task(dataset="tiny", ipc=1), ("dm", "smoke", ["iterations=2"])
     dropped = resume.drop
 
     def study() -> pd.DataFrame:
-        return settings(about[0], task, about[1], about[2], [0], 0, CPU, tmp_path)
+        return settings("dm", TASK, "smoke", ["iterations=2"], [0], 0, CPU, tmp_path)
 
     def killed(folder: Path) -> None:
         raise KeyboardInterrupt
@@ -71,7 +78,7 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
     left = list((home() / "distill" / "tiny-ipc1").glob("study-dm-*/checkpoint.safetensors"))
     assert len(left) == 1
     monkeypatch.setattr(resume, "drop", dropped)
-    with resume.locked(left[0].parent):  # somebody else is at more seeds of it
+    with resume.locked(left[0].parent):  # another process adds more seeds
         assert len(study()) == 1 and left[0].exists()
     assert len(study()) == 1 and not left[0].exists()
 
@@ -79,19 +86,17 @@ def test_a_study_that_was_killed_goes_on_and_leaves_nothing(
 @pytest.mark.parametrize(("method", "says"), [("random", "random does not iterate"), ("nosuch", "no baseline named")])
 def test_a_method_without_iterations_is_refused(method: str, says: str, tiny: Store, tmp_path: Path) -> None:
     with pytest.raises(LookupError, match=says):
-        settings(method, Task(dataset="tiny", ipc=1), None, [""], [0], 0, CPU, tmp_path)
+        settings(method, TASK, None, [""], [0], 0, CPU, tmp_path)
 
 
-def test_each_setting_is_scored_on_held_out_videos_once(tiny: Store, tmp_path: Path) -> None:
-    task = Task(dataset="tiny", ipc=1)
-
+def test_each_setting_is_scored_once_a_seed(tiny: Store, scores: None, tmp_path: Path) -> None:
     def study(*tries: str) -> pd.DataFrame:
-        return settings("dm", task, "smoke", tries, [0, 1], 0, CPU, tmp_path)
+        return settings("dm", TASK, "smoke", tries, [0, 1], 0, CPU, tmp_path)
 
     first = study("iterations=1")
-    assert len(first) == 2 and set(first["student_seed"]) == {0, 1} and first["validation_top1"].between(0, 1).all()
+    assert first[["student_seed", "validation_top1"]].to_numpy().tolist() == [[0, 0.0], [1, 0.1]]
     again = study("iterations=1", "lr=0.1")
     assert len(again) == 4 and again["changed"].value_counts().to_dict() == {"iterations=1": 2, "lr=0.1": 2}
     written = pd.read_csv(tmp_path / "settings-dm-tiny-ipc1.csv")
-    assert len(written) == 4 and written["settings"].nunique() == 2  # named by all settings, not by how they were asked for
-    assert len(study("iterations=1,real_per_class=2")) == 4  # the preset's own value: nothing new
+    assert len(written) == 4 and written["settings"].nunique() == 2  # identified by all their values, not by the text
+    assert len(study("iterations=1,real_per_class=2")) == 4  # the preset's own value, so no new setting
