@@ -20,8 +20,8 @@ from vddbench.distillation.cached_work import Work, cost_of, read_work, work_byt
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.learn import learn
 from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real_motions
-from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.hardware import best_precision
+from vddbench.evaluation.students import convnet3d
 from vddbench.spec import Task
 from vddbench.system.cache import cached
 

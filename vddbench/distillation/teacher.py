@@ -55,7 +55,9 @@ def _train(split: Split) -> torch.nn.Module:
     clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))
     steps, batch = split.spec.student_steps[FULL], min(BATCH, len(split))
     with bar(f"teacher on {split.dataset} (cached for later)", steps) as progress:
-        return train(clips, split.spec, convnet3d, steps=steps, batch=batch, seed=SEED, session=Session(on_step=progress.advance)).model
+        return train(
+            clips, split.spec, convnet3d, steps=steps, batch=batch, seed=SEED, session=Session(on_step=progress.advance)
+        ).model
 
 
 @torch.no_grad()
