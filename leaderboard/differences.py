@@ -1,4 +1,4 @@
-"""What `vddbench diff` prints: how far two methods are apart, on which classes, and what else differs. No torch."""
+"""What `vddbench diff` prints: the difference of two methods, in all and by class, and what else differs between them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,20 @@ from vddbench.spec import Manifest
 from vddbench.submissions.manifest import read_manifest
 from vddbench.system.progress import clean
 
-CLASSES_SHOWN = 20  # of those with the largest differences
-FIELDS = ("payload_bytes", "clips_per_class", "clip_steps", "external", "holdout", "num_missing")
-PLACES = ("device", "precision", "torch", "cuda", "num_threads", "micro_batch", "python", "vddbench", "git_commit")
-OF_MANIFEST = (
-    "decoder",
-    "labels",
-    "external_data",
-    "distill_seconds",
-    "distill_hardware",
-    "distill_clips_read",
-    "paper",
-    "code",
-)
+CLASSES_SHOWN = 20  # those with the largest differences
+RECORD_FIELDS = ("payload_bytes", "clips_per_class", "clip_steps", "external", "holdout", "num_missing")
+ENVIRONMENT_FIELDS = (
+    "device", "precision", "torch", "cuda", "num_threads", "micro_batch", "python", "vddbench", "git_commit",
+)  # fmt: skip
+MANIFEST_FIELDS = (
+    "decoder", "labels", "external_data", "distill_seconds", "distill_hardware", "distill_clips_read", "paper", "code",
+)  # fmt: skip
 
 
 def show(
     roots: Sequence[Path], submissions: Path, first: str, second: str, task: str | None = None, student: str | None = None
 ) -> None:
-    """Prints it. Raises what `pairs` does, and ValueError for two sets of one distillation seed."""
+    """Prints every table that both methods are in. Raises what `pairs` and `Pair.difference` raise."""
     for pair in pairs(roots, first, second, task, student):
         print(f"\n{headline(pair, first, second)}\n")
         print(per_class(pair, first, second))
@@ -44,68 +39,67 @@ def show(
 
 
 def headline(pair: Pair, first: str, second: str) -> str:
-    found = pair.difference()
-    counts = found.runs, found.sets
+    found, table = pair.difference(), pair.table
     if np.isnan(found.low):
-        told = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
+        interval = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
     else:
-        verdict = "more" if found.low > 0 else "less" if found.high < 0 else "not told apart"
-        told = f"95 % from {100 * found.low:+.1f} to {100 * found.high:+.1f}; {verdict}"
-    runs = " and ".join(f"{counted(n, 'student')} of {counted(sets, 'distillation')}" for n, sets in zip(*counts, strict=True))
+        better = first if found.low > 0 else second if found.high < 0 else None
+        verdict = "no significant difference" if better is None else f"{better} is better"
+        interval = f"95 % from {100 * found.low:+.1f} to {100 * found.high:+.1f}; {verdict}"
+    counts = zip(found.runs, found.sets, strict=True)
+    runs = " and ".join(f"{counted(runs, 'student')} of {counted(sets, 'distillation')}" for runs, sets in counts)
     return (
-        f"{pair.task} · student {pair.student} · {pair.track} labels: {first} {found.first:.1%}, {second} {found.second:.1%}: "
-        f"{100 * found.top1:+.1f} points, {told} ({runs})"
+        f"{table.task} · student {table.student} · {table.track} labels: {first} {found.first:.1%}, {second} "
+        f"{found.second:.1%}: {100 * found.top1:+.1f} points, {interval} ({runs})"
     )
 
 
-def counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def per_class(pair: Pair, first: str, second: str) -> str:
-    """The classes that differ most, with intervals of their own: of many classes one in twenty leaves 0 out by luck."""
+    """A table of the classes that differ most."""
     table = pair.per_class()
-    spec = prepared_spec(pair.first[0]) or bundled_spec(pair.first[0])  # of the store that both were evaluated on
-    order = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
+    spec = prepared_spec(pair.first[0]) or bundled_spec(pair.first[0])
+    largest = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
     lines = []
-    for row in table.loc[order.sort_values()].to_dict("records"):
+    for row in table.loc[largest.sort_values()].to_dict("records"):
         found = Difference(**{name: row[name] for name in Difference.__dataclass_fields__})
-        between = "-" if np.isnan(found.low) else f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
+        interval = "-" if np.isnan(found.low) else f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
         scores = [f"{100 * found.first:.0f}", f"{100 * found.second:.0f}", f"{100 * found.top1:+.0f}"]
         name = spec.class_names[row["label"]] if spec is not None else str(row["label"])
-        lines.append([clean(name), row["videos"], *scores, between])
+        lines.append([clean(name), row["videos"], *scores, interval])
     head = ("class", "test videos", f"{first} %", f"{second} %", "difference", "95 %")
-    left = len(table) - len(lines)
-    note = f"\n... and {left} classes that differ less" if left else ""
-    return (
-        tabulate(lines, head, disable_numparse=True) + note + "\nOf many classes, one interval in twenty leaves out 0 by luck."
-    )
+    omitted = len(table) - len(lines)
+    note = f"\n... and {omitted} classes that differ less" if omitted else ""
+    text = tabulate(lines, head, disable_numparse=True)
+    return f"{text}{note}\nOf many classes, one interval in twenty excludes 0 by chance."
 
 
 def differing(pair: Pair, submissions: Path) -> dict[str, tuple[str, str]]:
-    """What the records and, where they are at hand, the manifests say differently."""
-    sides = [told(found, submissions) for found in (pair.first, pair.second)]
-    names = dict.fromkeys([*sides[0], *sides[1]])
-    both = {name: (sides[0].get(name, "-"), sides[1].get(name, "-")) for name in names}
+    """The values that differ in the records and, if the submissions are here, in their manifests."""
+    first, second = (properties(evaluated, submissions) for evaluated in (pair.first, pair.second))
+    both = {name: (first.get(name, "-"), second.get(name, "-")) for name in {**first, **second}}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
-def told(found: Sequence[Evaluated], submissions: Path) -> dict[str, str]:
-    """By name, every value that records and manifests of a method have, as text."""
-    records = [each.record for each in found]
-    values = {name: spoken(getattr(record, name) for record in records) for name in FIELDS}
-    values |= {name: spoken(getattr(record.environment, name) for record in records) for name in PLACES}
-    manifests = [manifest for each in found if (manifest := manifest_of(each, submissions)) is not None]
+def properties(evaluated: Sequence[Evaluated], submissions: Path) -> dict[str, str]:
+    """By name, every value that the records and manifests of a method have, as text."""
+    records = [one.record for one in evaluated]
+    values = {name: listed(getattr(record, name) for record in records) for name in RECORD_FIELDS}
+    values |= {name: listed(getattr(record.environment, name) for record in records) for name in ENVIRONMENT_FIELDS}
+    manifests = [manifest for one in evaluated if (manifest := manifest_of(one, submissions)) is not None]
     if manifests:
-        values |= {name: spoken(getattr(manifest, name) for manifest in manifests) for name in OF_MANIFEST}
+        values |= {name: listed(getattr(manifest, name) for manifest in manifests) for name in MANIFEST_FIELDS}
         keys = sorted({key for manifest in manifests for key in manifest.config})
-        values |= {f"config {key}": spoken(manifest.config.get(key, "-") for manifest in manifests) for key in keys}
+        values |= {f"config {key}": listed(manifest.config.get(key, "-") for manifest in manifests) for key in keys}
     return values
 
 
-def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
-    """Of the very submission that was evaluated, when it lies in the folder of submissions."""
-    record = each.record
+def manifest_of(one: Evaluated, submissions: Path) -> Manifest | None:
+    """The manifest of the payload that was evaluated; None if the folder of submissions does not contain it."""
+    record = one.record
     try:
         manifest = read_manifest((submissions / str(record.task) / record.folder).resolve())
     except (ValueError, OSError):
@@ -113,8 +107,8 @@ def manifest_of(each: Evaluated, submissions: Path) -> Manifest | None:
     return manifest if manifest.sha256 == record.submission_sha256 else None
 
 
-def spoken(values: Iterable[object]) -> str:
-    """Each value once, in order."""
+def listed(values: Iterable[object]) -> str:
+    """Each known value once, sorted; "-" if there is none."""
     known = [value for value in values if value is not None and value != ""]
     texts = sorted({f"{value:,}" if type(value) is int else str(value) for value in known}) or ["-"]
     return ", ".join(texts)[:200]

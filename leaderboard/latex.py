@@ -1,4 +1,4 @@
-r"""Ranked rows as LaTeX tables (booktabs): what a paper pastes. Bold is the first tie group, and nothing else."""
+r"""Ranked rows as LaTeX tables (booktabs) to paste into a paper. Bold marks the first tie group, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    """Text, never a command; what is not ASCII becomes a question mark, which every LaTeX prints."""
+    """Text that LaTeX prints and never runs as a command; characters outside ASCII become question marks."""
     return "".join(SPECIAL.get(c, c if c.isascii() and c.isprintable() else "?") for c in text)
 
 
 def latex(rows: pd.DataFrame) -> str:
-    r"""One `tabular` for each task, student and track, each behind a comment with its name. Needs \usepackage{booktabs}."""
+    r"""One `tabular` for each task, student and track, after a comment with its name. Needs \usepackage{booktabs}."""
     parts = [tabular(" ".join(map(str, names)), part) for names, part in rows.groupby(TABLE, sort=True)]
     return "\n\n".join(parts)
 

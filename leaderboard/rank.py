@@ -1,24 +1,25 @@
-"""Records -> a ranked table: scores, how sure they are, honest ranks. Reads records and their predictions only; no torch.
+"""Records -> a ranked table: scores, their uncertainty, honest ranks. Reads records and their predictions only.
 
-A score is a mean over distillations of means over students. An entry belongs to a tie group when its paired difference to the
-group's best is not separated from 0 (95 %, Holm over the entries below that best). Ranks are never computed across protocols,
-prepared stores, tracks, tasks or students.
+A score is a mean over distillations of means over students. An entry belongs to a tie group if its paired difference from the
+group's best entry does not exclude 0 (95 %, Holm over the entries below that best). Ranks never mix protocols, prepared stores,
+tracks, tasks or students.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, apart, draw, drawn_videos, holm
-from vddbench.leaderboard.evidence import RANDOM, Evaluated, check_references, check_unmixed, is_reference, name
+from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, draw, drawn_videos, holm, score_difference
+from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.records.record import Record
-from vddbench.spec import FULL, Task
 
 MIN_SEEDS = 3  # trained students; entries of fewer are shown, marked, and not ranked
 LEVEL = 0.05  # of the tests that separate tie groups
@@ -28,14 +29,40 @@ COLUMNS = [
     "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "payload_bytes", "budget_share", "clips_per_class",
     "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
-NOTHING = (float("nan"),) * 3
-ZERO = (0.0, float("nan"), float("nan"))  # no interval: it is so by definition
-References = dict[tuple[str, str, str], Drawn]  # by (RANDOM or FULL, task or dataset, student)
+NAN = float("nan")
+
+
+class TableKey(NamedTuple):
+    """One table. `task` is text, as in the rows of `rank`."""
+
+    task: str
+    student: str
+    track: str
+
+
+class Place(NamedTuple):
+    """Where an entry comes in its table."""
+
+    rank: float  # of its tie group's best entry
+    rank_low: float  # in 95 % of the draws the entry comes from rank_low to rank_high; both contain `rank`
+    rank_high: float
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN), Estimate(NAN, NAN, NAN)
+ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method in one table: its records, distillation by distillation."""
+    """A method in one table: its records, grouped by distillation."""
 
     evaluated: tuple[tuple[Evaluated, ...], ...]
 
@@ -45,11 +72,11 @@ class Entry:
 
     @cached_property
     def records(self) -> list[Record]:
-        return [each.record for of_set in self.evaluated for each in of_set]
+        return [one.record for of_set in self.evaluated for one in of_set]
 
     @property
-    def table(self) -> tuple[str, str, str]:
-        return str(self.one.task), self.one.student, self.one.track
+    def table(self) -> TableKey:
+        return TableKey(str(self.one.task), self.one.student, self.one.track)
 
     @property
     def dataset(self) -> str:
@@ -57,69 +84,87 @@ class Entry:
 
     @property
     def hits(self) -> Hits:
-        return [np.array([each.hits for each in of_set]) for of_set in self.evaluated]
+        return [np.array([one.hits for one in of_set]) for of_set in self.evaluated]
 
     @property
     def is_ranked(self) -> bool:
         return len(self.records) >= MIN_SEEDS and not self.one.task.is_full
 
     def drawn(self, videos: Videos) -> Drawn:
-        """Random numbers follow from what the entry is, not from what else is in the table."""
+        """The draws of its score. Their random numbers depend on the entry alone, not on the rest of the table."""
         key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
         return draw(self.hits, videos, key)
 
 
-def rank(found: Sequence[Evaluated]) -> pd.DataFrame:
+class Contender(NamedTuple):
+    """An entry and the draws of its score."""
+
+    entry: Entry
+    drawn: Drawn
+
+
+def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     """One row for each entry (task, student, track, method), best first inside each table, reference rows included.
 
-    A method's distillations are one entry (those of at least 3 students, where there are any); where it has two payloads of
-    one distillation seed, each payload is one. `gain` is over `random` of the same task and student, `gap_closed` the share
-    of what `full` gains; NaN without those rows. Ranks are competition ranks of tie groups over entries of at least 3
-    students; `rank_low` to `rank_high` is where an entry comes in 95 % of the draws, and its rank. DATASET-full is a reference
-    and never ranked. Inside a group entries stand by score, then fewer bytes, then the earlier date. Raises ValueError for
-    records that can't share a table.
+    The distillations of a method are one entry (those of at least 3 students, if there are any); if a method has two payloads
+    of one distillation seed, each payload is an entry. `gain` is over `random` of the same task and student, `gap_closed` the
+    share of what `full` gains; both are NaN without those rows. Ranks are competition ranks of tie groups among entries of at
+    least 3 students; in 95 % of the draws an entry comes from `rank_low` to `rank_high`. DATASET-full is a reference and never
+    ranked. Entries of equal score are sorted by fewer bytes, then by the earlier date.
+
+    Raises ValueError for records that cannot share a table.
     """
-    drawn = draw_all(found)
-    rows = [row for _, table in sorted(drawn.tables.items()) for row in rows_of(table, drawn.references)]
+    board = draw_all(evaluated)
+    rows = [row for _, table in sorted(board.tables.items()) for row in rows_of(table, board)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 @dataclass(frozen=True)
-class DrawnAll:
-    """Every entry with its draws, by (task, student, track), and the references they are held against."""
+class DrawnBoard:
+    """All entries with their draws, by table, and the references that they are compared with."""
 
-    tables: dict[tuple[str, str, str], list[tuple[Entry, Drawn]]]
-    references: References
+    tables: dict[TableKey, list[Contender]]
+    random: dict[tuple[str, str], Drawn]  # by task and student
+    full: dict[tuple[str, str], Drawn]  # by dataset and student
+
+    def gap(self, entry: Entry) -> tuple[Drawn | None, Drawn | None]:
+        """The draws of `random` and of `full` for an entry's task and student."""
+        student = entry.one.student
+        return self.random.get((str(entry.one.task), student)), self.full.get((entry.dataset, student))
 
 
-def draw_all(found: Sequence[Evaluated]) -> DrawnAll:
-    """Test videos are drawn jointly for all entries of a dataset. Raises ValueError for records that can't share a table."""
-    found = sorted(found, key=lambda each: (name(each.record), each.record.distill_seed, each.record.track))
-    check_unmixed(found)
-    check_references(each.record for each in found)
+def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
+    """Draws all entries; those of a dataset on the same draws of its test videos.
+
+    Raises ValueError for records that cannot share a table.
+    """
+    evaluated = sorted(evaluated, key=lambda one: (name(one.record), one.record.distill_seed, one.record.track))
+    check_unmixed(evaluated)
+    check_references(one.record for one in evaluated)
     videos: dict[str, Videos] = {}
-    tables: dict[tuple[str, str, str], list[tuple[Entry, Drawn]]] = defaultdict(list)
-    references: References = {}
-    for entry in entries(found):
+    board = DrawnBoard(defaultdict(list), {}, {})
+    for entry in entries(evaluated):
+        one = entry.one
         if entry.dataset not in videos:
             videos[entry.dataset] = drawn_videos(entry.evaluated[0][0].groups, entry.dataset)
         drawn = entry.drawn(videos[entry.dataset])
-        tables[entry.table].append((entry, drawn))
-        if is_reference(entry.one):
-            kind = (FULL, entry.dataset) if entry.one.task.is_full else (RANDOM, str(entry.one.task))
-            references[*kind, entry.one.student] = drawn
-    return DrawnAll(tables, references)
+        board.tables[entry.table].append(Contender(entry, drawn))
+        if is_reference(one) and one.task.is_full:
+            board.full[entry.dataset, one.student] = drawn
+        elif is_reference(one):
+            board.random[str(one.task), one.student] = drawn
+    return board
 
 
-def entries(found: Iterable[Evaluated]) -> list[Entry]:
-    """A method of a table, or one payload of it where two claim the same distillation seed."""
-    methods: dict[tuple[Task, str, str, str], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
-    for each in found:
-        r = each.record
-        methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(each)
+def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
+    """The methods of each table; a method with two payloads of one distillation seed becomes one entry per payload."""
+    methods: dict[tuple[object, ...], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
+    for one in evaluated:
+        r = one.record
+        methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(one)
     made = []
     for sets in methods.values():
-        of_sets = [tuple(sorted(of_set, key=lambda each: each.record.seed)) for _, of_set in sorted(sets.items())]
+        of_sets = [tuple(sorted(of_set, key=lambda one: one.record.seed)) for _, of_set in sorted(sets.items())]
         if len({seed for seed, _ in sets}) == len(sets):
             enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one lucky student is no distillation
             made.append(Entry(tuple(enough or of_sets)))
@@ -128,100 +173,100 @@ def entries(found: Iterable[Evaluated]) -> list[Entry]:
     return made
 
 
-def rows_of(table: list[tuple[Entry, Drawn]], references: References) -> list[dict[str, object]]:
+def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, object]]:
     """The rows of one table, in order."""
-    ranked = sorted((pair for pair in table if pair[0].is_ranked), key=order)
-    ranks = dict(zip([id(entry) for entry, _ in ranked], placed(ranked), strict=True))
-    rows = []
-    for entry, drawn in sorted(table, key=order):
-        rows.append(row_of(entry, drawn, ranks.get(id(entry), NOTHING), references))
-    return rows
+    ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
+    places = dict(zip([id(contender.entry) for contender in ranked], placed(ranked), strict=True))
+    return [row_of(entry, drawn, places.get(id(entry), NOT_RANKED), board) for entry, drawn in sorted(table, key=order)]
 
 
-def order(pair: tuple[Entry, Drawn]) -> tuple[object, ...]:
-    """Best first; equal scores by fewer bytes, then the earlier date; by name only so that the order is always the same."""
-    entry, drawn = pair
-    one = entry.one
-    first = min(record.date for record in entry.records)
-    return -drawn.score, one.payload_bytes, first, one.method, one.submission_sha256
+def order(contender: Contender) -> tuple[object, ...]:
+    """Best first; equal scores by fewer bytes, then by date; the names only make the order the same every time."""
+    one = contender.entry.one
+    first = min(record.date for record in contender.entry.records)
+    return -contender.drawn.score, one.payload_bytes, first, one.method, one.submission_sha256
 
 
-def placed(ranked: Sequence[tuple[Entry, Drawn]]) -> list[tuple[float, float, float]]:
-    """(rank, low, high) of each entry, best first. Entries of a tie group share its first place, which their intervals hold."""
-    if not ranked:
+def placed(ranked: Sequence[Contender]) -> list[Place]:
+    """The places of a table's ranked entries, best first."""
+    drawn = [contender.drawn for contender in ranked]
+    return places([one.scores() for one in drawn], lambda best, other: score_difference(drawn[best], drawn[other]).p)
+
+
+def places(scores: Sequence[np.ndarray], p_value: Callable[[int, int], float]) -> list[Place]:
+    """The place of each entry, best first. Entries of a tie group share its first rank, which their intervals contain.
+
+    scores: [draws] of each entry. p_value(best, other): of their difference, by their numbers.
+    """
+    if not scores:
         return []
-    draws = np.stack([drawn.scores() for _, drawn in ranked])
-    places = pd.DataFrame(-draws).rank(axis=0, method="min").to_numpy()  # of each draw
-    low, high = np.percentile(places, [2.5, 97.5], axis=1, method="closest_observation")
-    first = groups_of([drawn for _, drawn in ranked])
-    return [(float(a), float(min(a, b)), float(max(a, c))) for a, b, c in zip(first, low, high, strict=True)]
+    ranks = pd.DataFrame(-np.stack(scores)).rank(axis=0, method="min").to_numpy()  # [entries, draws]
+    low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="closest_observation")
+    first: list[int] = []
+    while len(first) < len(scores):
+        best = len(first)
+        below = holm([p_value(best, other) for other in range(best + 1, len(scores))])
+        tied = 1 + sum(1 for _ in takewhile(lambda p: not p < LEVEL, below))  # NaN: nothing separates them
+        first += [best + 1] * tied
+    return [Place(float(a), float(min(a, b)), float(max(a, c))) for a, b, c in zip(first, low, high, strict=True)]
 
 
-def groups_of(drawn: Sequence[Drawn]) -> list[int]:
-    """Of each entry, best first, the place of its tie group's best: 1, 1, 3, ..."""
-    places: list[int] = []
-    while len(places) < len(drawn):
-        best = len(places)
-        below = [apart(drawn[best], other).p for other in drawn[best + 1 :]]
-        tied = 1
-        for p in holm(below):
-            if p < LEVEL:
-                break
-            tied += 1
-        places += [best + 1] * tied
-    return places
-
-
-def row_of(entry: Entry, drawn: Drawn, place: tuple[float, float, float], references: References) -> dict[str, object]:
+def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[str, object]:
     one, records = entry.one, entry.records
-    low, high = np.percentile(drawn.scores(), [2.5, 97.5]) if drawn.freedom > 0 else (np.nan, np.nan)
-    gain, gap = over(entry, drawn, references)
+    low, high = np.percentile(drawn.scores(), [2.5, 97.5]) if drawn.freedom > 0 else (NAN, NAN)
+    gain, gap = gain_of(entry, drawn, board), gap_closed(entry, drawn, board)
+    payload_bytes = max(record.payload_bytes for record in records)
     return {
-        **dict(zip(TABLE, entry.table, strict=True)),
-        **dict(zip(("rank", "rank_low", "rank_high"), place, strict=True)),
+        **entry.table._asdict(),
+        **place._asdict(),
         "method": one.method,
         "top1": drawn.score,
-        "low": max(0.0, float(low)) if drawn.freedom > 0 else np.nan,
-        "high": min(1.0, float(high)) if drawn.freedom > 0 else np.nan,
+        "low": max(0.0, float(low)) if drawn.freedom > 0 else NAN,
+        "high": min(1.0, float(high)) if drawn.freedom > 0 else NAN,
         **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
         **dict(zip(("gap_closed", "gap_low", "gap_high"), gap, strict=True)),
         "distillations": len(entry.evaluated),
         "seeds": len(records),
-        "payload_bytes": max(record.payload_bytes for record in records),
-        "budget_share": max(r.payload_bytes for r in records) / one.budget_bytes if one.budget_bytes else np.nan,
+        "payload_bytes": payload_bytes,
+        "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),
-        "flags": ", ".join(flags(records, min(each.answers for of_set in entry.evaluated for each in of_set))),
+        "flags": ", ".join(flags(entry)),
         "date": min(record.date for record in records),
         "sha256": " ".join(dict.fromkeys(record.submission_sha256 for record in records)),
         "dataset": entry.dataset,
     }
 
 
-def over(entry: Entry, drawn: Drawn, references: References) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(gain over `random`, share of the gap from `random` to `full` that is closed), each with its interval."""
-    random = references.get((RANDOM, str(entry.one.task), entry.one.student))
-    full = references.get((FULL, entry.dataset, entry.one.student))
-    if random is None:
-        return NOTHING, NOTHING
-    if drawn is random:
-        return ZERO, ZERO
-    found = apart(drawn, random)
-    gain = (found.difference, found.low, found.high)
+def gain_of(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
+    """The score minus that of `random`."""
+    random, _ = board.gap(entry)
+    if random is None or drawn is random:
+        return UNKNOWN if random is None else ZERO
+    gain = score_difference(drawn, random)
+    return Estimate(gain.difference, gain.low, gain.high)
+
+
+def gap_closed(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
+    """The share of the gap from `random` to `full` that the entry closes."""
+    random, full = board.gap(entry)
+    if random is None or drawn is random:
+        return UNKNOWN if random is None else ZERO
     if full is None or not is_gap(random, full):
-        return gain, NOTHING
+        return UNKNOWN
     closed = (drawn.score - random.score) / (full.score - random.score)
     if not min(drawn.freedom, random.freedom) > 0:
-        return gain, (closed, np.nan, np.nan)
-    return gain, (closed, *(float(q) for q in np.percentile(shares(drawn, random, full), [2.5, 97.5])))
+        return Estimate(closed, NAN, NAN)
+    low, high = np.percentile(shares(drawn, random, full), [2.5, 97.5])
+    return Estimate(closed, float(low), float(high))
 
 
 def is_gap(random: Drawn, full: Drawn) -> bool:
-    """Is `full` told from `random`? Without a gap no share of it means anything."""
+    """Whether `full` is better than `random` beyond its uncertainty. Otherwise a share of the gap has no meaning."""
     return random.freedom > 0 and float(np.percentile(_gap(random, full), 2.5)) > 0
 
 
 def _gap(random: Drawn, full: Drawn) -> np.ndarray:
-    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its luck is not known
+    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its spread is not known
     return np.asarray(of_full - random.scores())
 
 
@@ -230,14 +275,14 @@ def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
     return np.asarray((drawn.scores() - random.scores()) / _gap(random, full))
 
 
-def flags(records: Sequence[Record], fewest_answers: int) -> list[str]:
-    """What a reader has to know of an entry. fewest_answers: classes that a student of it ever answered."""
-    found = []
+def flags(entry: Entry) -> list[str]:
+    """What a reader has to know of an entry."""
+    records, found = entry.records, []
     if any(record.external for record in records):
         found.append("external")
     if not all(record.checks.get("finite", False) for record in records):
         found.append("collapsed")
-    elif fewest_answers < 2:
+    elif any(one.answers < 2 for of_set in entry.evaluated for one in of_set):
         found.append("one answer for all")
     if len(records) < MIN_SEEDS:
         found.append(f"under {MIN_SEEDS} students")

@@ -1,7 +1,7 @@
-"""What papers report, from `published.csv` with their sources: shown beside measured rows, never ranked among them. No torch.
+"""What papers report, from `published.csv` with their sources: shown beside measured rows, never ranked among them.
 
-Their students, test clips and ways of choosing what to report differ from this benchmark's and from each other's; the caveat of
-a row says what is known of it.
+Papers differ from this benchmark, and from each other, in students, test clips and the choice of what to report; the caveat
+of a row says what is known about that.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ HEADERS = ("reported", "top-1 %", "std", "MB", "source", "caveat")
 
 
 def reported(task: Task) -> pd.DataFrame:
-    """Rows of papers for a task, and those of the dataset's `full`; best first."""
+    """The rows that papers report for a task, and for `full` of its dataset; best first."""
     rows = pd.read_csv(FILE)
     budget = rows["ipc"].isna() if task.ipc is None else rows["ipc"] == task.ipc
-    mine = rows[(rows["dataset"] == task.dataset) & rows["top1_mean"].notna() & (budget | (rows["method"] == "full"))]
-    return mine.sort_values(["top1_mean", "method"], ascending=[False, True], kind="stable").reset_index(drop=True)
+    of_task = rows[(rows["dataset"] == task.dataset) & rows["top1_mean"].notna() & (budget | (rows["method"] == "full"))]
+    return of_task.sort_values(["top1_mean", "method"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
 def draw(task: Task, style: str) -> str:
-    """As text; empty when no paper reports anything."""
+    """The rows as a text table in a style of tabulate; empty if no paper reports anything."""
     rows = [
         [row["method"], f"{row['top1_mean']:.1f}", *(_number(row[name]) for name in ("top1_std", "storage_mb"))]
         + ["" if pd.isna(row[name]) else row[name] for name in ("source", "caveat")]

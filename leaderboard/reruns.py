@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from vddbench.data.fingerprint import same_data
-from vddbench.leaderboard.bootstrap import Apart, apart, draw, drawn_videos
+from vddbench.leaderboard.bootstrap import ScoreDifference, draw, drawn_videos, score_difference
 from vddbench.leaderboard.evidence import Evaluated, Loaded
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.records.record import Record, UserName
@@ -128,7 +128,7 @@ def is_copy(one: Record, other: Record) -> bool:
 
 def difference(
     claimed: Sequence[np.ndarray], own: Sequence[np.ndarray], groups: np.ndarray, of_student: Sequence[np.ndarray]
-) -> Apart:
+) -> ScoreDifference:
     """Claimed minus own top-1 of the same cells, with its 95 % interval over test videos and students.
 
     The spread of students is that of the re-runs: an author could widen the interval by claims that spread. If there are fewer
@@ -138,14 +138,14 @@ def difference(
     `claimed`, of all seeds of the student.
     """
     if all(np.array_equal(one, other) for one, other in zip(claimed, own, strict=True)):
-        return Apart(0.0, 0.0, 0.0, 1.0)
+        return ScoreDifference(0.0, 0.0, 0.0, 1.0)
     videos = drawn_videos(groups, "re-run")
     claims, rerun = (draw([np.array(hits)], videos, key) for hits, key in ((claimed, "claimed"), (own, "own")))
     spread = own if len(own) >= MIN_SEEDS else of_student
     if len(spread) < MIN_SEEDS or videos.clusters < 2:
-        return Apart(claims.score - rerun.score, np.nan, np.nan, np.nan)
+        return ScoreDifference(claims.score - rerun.score, np.nan, np.nan, np.nan)
     students = draw([np.array(spread)], videos, "students")
     scale = 2 * len(spread) / len(own)  # from the variance of one mean of the spread's size to a difference of two of `own`'s
     claims = replace(claims, seed=np.zeros_like(students.seed), freedom=students.freedom, twice=0.0)
     rerun = replace(rerun, seed=students.seed * scale**0.5, freedom=students.freedom, twice=students.twice * scale)
-    return apart(claims, rerun)
+    return score_difference(claims, rerun)

@@ -16,7 +16,7 @@ import torch
 from vddbench.data.fingerprint import same_data
 from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
-from vddbench.leaderboard.bootstrap import Apart
+from vddbench.leaderboard.bootstrap import ScoreDifference
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import difference, is_user_name
 from vddbench.records.files import read_record, record_files
@@ -51,7 +51,7 @@ class Comparison:
 
     claimed: Sequence[VerifiedRecord]
     own: Sequence[VerifiedRecord]
-    apart: Apart  # claimed minus own; see `reruns.difference`
+    apart: ScoreDifference  # claimed minus own; see `reruns.difference`
 
     @property
     def is_alike(self) -> bool:

@@ -86,10 +86,10 @@ def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
             f"--results{''.join(f'; left out: {line}' for line in loaded.refused[:5])}"
         )
     again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
-    evaluated, others = majority(loaded.evaluated)
-    rows, problems = ranked(evaluated)
-    together, more = aggregated(evaluated)
-    return assembled(rows, evaluated, again, together, [*loaded.refused, *others, *refused, *problems, *more])
+    counted = majority(loaded.evaluated)
+    rows, problems = ranked(counted.evaluated)
+    together, more = aggregated(counted.evaluated)
+    return assembled(rows, counted.evaluated, again, together, [*loaded.refused, *counted.refused, *refused, *problems, *more])
 
 
 def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vddbench.leaderboard.bootstrap import Drawn, Hits, apart, draw, drawn_videos, half_width, holm, residual, widening
+from vddbench.leaderboard.bootstrap import (
+    Drawn,
+    Hits,
+    draw,
+    drawn_videos,
+    half_width,
+    holm,
+    residual,
+    score_difference,
+    widening,
+)
 
 DRAWS = 300  # enough for a spread; 2,000 where percentiles are told
 
@@ -51,7 +61,7 @@ def test_equals_are_called_different_in_at_most_5_percent(case: str) -> None:
     for _ in range(trials):
         world = World(rng, videos, scenes)
         one, two = (world.entry(distillations, students, of_sets, of_students) for _ in range(2))
-        found += apart(one, two).p < 0.05
+        found += score_difference(one, two).p < 0.05
     assert found <= 0.05 * trials
 
 
@@ -60,7 +70,7 @@ def test_a_gap_of_three_standard_errors_is_mostly_found() -> None:
     for _ in range(200):
         world = World(rng, 500, 50)
         one, two = (world.entry(1, 5, 0.0, 0.05, better, own=1.0) for better in (0.33, 0.0))
-        told = apart(one, two)
+        told = score_difference(one, two)
         gaps.append(told.difference)
         found.append(told.p < 0.05)
     error = float(np.std(gaps))
@@ -71,15 +81,15 @@ def test_a_gap_of_three_standard_errors_is_mostly_found() -> None:
 def test_what_cannot_be_told_is_not_told() -> None:
     world = World(np.random.default_rng(0), 50, 0)
     alone, three = world.entry(1, 1, 0, 0), world.entry(1, 3, 0, 0)
-    assert np.isnan(apart(alone, three).p) and widening(alone.freedom) == float("inf")
+    assert np.isnan(score_difference(alone, three).p) and widening(alone.freedom) == float("inf")
     one_scene = World(np.random.default_rng(0), 50, 1)
-    assert np.isnan(apart(one_scene.entry(1, 3, 0, 0), one_scene.entry(1, 3, 0, 0)).low)
+    assert np.isnan(score_difference(one_scene.entry(1, 3, 0, 0), one_scene.entry(1, 3, 0, 0)).low)
 
 
 def test_an_entry_does_not_differ_from_itself() -> None:
     same = [np.repeat(np.arange(20)[None] % 2 == 0, 3, axis=0)]  # three students that answer alike
     videos = drawn_videos(np.full(20, ""), "x", DRAWS)
-    found = apart(draw(same, videos, "a"), draw(same, videos, "b"))
+    found = score_difference(draw(same, videos, "a"), draw(same, videos, "b"))
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
 
 

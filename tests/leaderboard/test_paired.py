@@ -105,7 +105,7 @@ def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     assert (
         code == 0
         and "dm 77.5%, random 5.0%: +72.5 points" in output
-        and "; more (6 students of 2 distillations and 3 students of 1 distillation)" in output
+        and "; dm is better (6 students of 2 distillations and 3 students of 1 distillation)" in output
     )
 
 
@@ -121,7 +121,7 @@ def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed
     assert np.isnan(row["low"]) and row["runs"] == (3, 2)
     assert "left out" in capfd.readouterr().err
     _, output = call("diff", "dm", "random", "--results", tmp_path)
-    assert "no interval: that takes 3 students of each" in output and "told apart" not in output
+    assert "no interval: that takes 3 students of each" in output and "better" not in output
     record(tmp_path, "dm", [True, True], 1, sha="c" * 64)
     with pytest.raises(ValueError, match=r"two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
         compare([tmp_path], "dm", "random")

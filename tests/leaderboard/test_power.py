@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.builders.records import GOOD, a_record, seeds
-from vddbench.leaderboard.bootstrap import apart, draw, drawn_videos
-from vddbench.leaderboard.power import Spread, least_told, note, show, spread_of, students_needed
+from vddbench.leaderboard.bootstrap import draw, drawn_videos, score_difference
+from vddbench.leaderboard.power import Spread, detectable, note, show, spread_of, students_needed
 from vddbench.records.files import write_record
 
 
@@ -23,12 +23,12 @@ def test_more_students_are_needed_for_less_and_none_are_enough_where_videos_are_
 def test_what_students_at_hand_cannot_tell_is_where_more_would_be_needed() -> None:
     spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
     needed = students_needed(spread, 0.05)
-    assert needed is not None and least_told(spread, needed) <= 0.05 < least_told(spread, needed - 1)
+    assert needed is not None and detectable(spread, needed) <= 0.05 < detectable(spread, needed - 1)
 
 
 def test_a_table_says_what_its_students_cannot_tell_and_nothing_when_that_is_unknown() -> None:
     found = [*seeds("one", [0.3, 0.32, 0.34]), *seeds("two", [0.5, 0.52, 0.54])]
-    assert "Of two methods of 3 students each, a difference of" in note(found, [3, 3])
+    assert "With 3 students of each of two methods, a difference of" in note(found, [3, 3])
     assert note(found[:3], [3]) == "" and note(found, []) == ""
 
 
@@ -45,7 +45,7 @@ def test_that_many_students_do_tell_it_in_four_of_five_cases() -> None:
             ease = np.clip(0.45 + better + rng.normal(0, 0.1, videos), 0, 1)
             shifts = rng.normal(0, 0.03, (needed, 1))
             drawn.append(draw([rng.random((needed, videos)) < ease + shifts], weights, f"{trial} {better}"))
-        found += apart(*drawn).p < 0.05
+        found += score_difference(*drawn).p < 0.05
     assert found / 300 >= 0.7
 
 

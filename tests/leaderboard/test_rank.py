@@ -304,7 +304,8 @@ def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> Non
     newer = [changed(each, protocol_hash="8" * 64) for each in seeds("newer", [0.9])]
     with pytest.raises(ValueError, match="differ in"):
         rank([*field, *other])
-    kept, lines = majority([*other, *field, *newer])
+    loaded = majority([*other, *field, *newer])
+    kept, lines = loaded.evaluated, loaded.refused
     assert set(rank(kept)["method"]) == {"one", "two", "random"} and len(lines) == 6
     assert "toy-ipc1/other@" in lines[0] and "its store_digest is 99999999" in lines[0]
     assert "its protocol_hash is 88888888" in lines[-1]
@@ -359,7 +360,8 @@ def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_a
     field = [*seeds("random", [0.1, 0.1, 0.1]), *seeds("one", [0.3, 0.4, 0.5])]
     late = [changed(each, date="2027-01-01T00:00:00Z") for each in seeds("random", [0.5, 0.5, 0.5], sha="77")]
     strange = seeds("two", [0.9, 0.9, 0.9], student="nobody")
-    kept, lines = majority([*late, *strange, *field])
+    loaded = majority([*late, *strange, *field])
+    kept, lines = loaded.evaluated, loaded.refused
     assert rank(kept)["method"].tolist() == ["one", "random"] and len(lines) == 6
     assert any("there is no student nobody" in line for line in lines)
     assert any("another payload is the reference" in line for line in lines)
