@@ -48,12 +48,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert submission.task_of(folder) == TASK
 
 
-def test_the_budget_of_miniucf_ipc1_is_the_protocols_number() -> None:
-    spec = SPEC.model_copy(update={"class_names": tuple(f"c{i:02}" for i in range(50)), "frames": 16, "size": 112})
-    assert Task.parse("miniucf-ipc1").budget_bytes(spec) == 30_106_000
-
-
-def test_a_pinned_datasets_spec_is_known_without_its_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spec_of_a_bundled_dataset_is_known_without_its_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
     assert Task.parse("miniucf-ipc1").budget_bytes(submission.spec_of("miniucf")) == 30_106_000
     with pytest.raises(LookupError, match="no dataset named 'minucf'; did you mean miniucf"):
