@@ -121,7 +121,7 @@ def test_a_download_that_broke_goes_on_where_it_was(board: Hub, ucf: Path) -> No
     assert out.getvalue() == data and board.sent_bytes == sum(came) == len(data)
     with pytest.raises(ValueError, match="can change; allowed: the 40 hex digits"):
         door.copy(door.Repo(REPO), path, "main", 0, 9, out)
-    with pytest.raises(OSError, match=rf"ended after {len(data):,} bytes; the listing at {sha[:8]} says more"):
+    with pytest.raises(OSError, match=rf"ended after {len(data):,} bytes, but the listing at {sha[:8]} says more"):
         door.copy(door.Repo(REPO), path, sha, 0, len(data) + 1, io.BytesIO())
 
 
@@ -131,7 +131,7 @@ def test_a_server_that_gives_whole_files_only_is_said(board: Hub, monkeypatch: p
     out = io.BytesIO()
     door.copy(door.Repo(REPO), "a.avi", sha, 0, 4, out)
     assert out.getvalue() == b"0123"
-    with pytest.raises(OSError, match=r"does not give parts of files \(200\): a.avi"):
+    with pytest.raises(OSError, match=r"does not serve parts of files \(200\): a.avi"):
         door.copy(door.Repo(REPO), "a.avi", sha, 2, 4, out)
 
 
@@ -230,10 +230,10 @@ def test_a_revision_can_be_chosen(board: Hub, ucf: Path, tmp_path: Path) -> None
     [
         (
             None,
-            r"private and not yours to see: check its name, and `hf auth whoami`; `hf auth login` or HF_TOKEN say who you are",
+            r"private and you may not see it: check its name, and your user with `hf auth whoami`; `hf auth login` or HF_TOKEN sign in",
         ),
-        ("hf_stranger", "or it is private and not yours to see"),
-        ("hf_wrong", "the Hub knows no such token"),
+        ("hf_stranger", "or it is private and you may not see it"),
+        ("hf_wrong", "the Hub does not know this token"),
     ],
 )
 def test_who_may_not_read_is_told_what_to_do(

@@ -525,7 +525,7 @@ def busy(patch: pytest.MonkeyPatch, hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (other_token("hf_secret_of_nobody"), "the Hub knows no such token"),
+        (other_token("hf_secret_of_nobody"), "the Hub does not know this token"),
         (other_token(STRANGER_TOKEN), "you may not write to dataset repo lab/vddbench-results"),
         (made_private, "you may not write to dataset repo lab/vddbench-results"),
         (offline, "HF_HUB_OFFLINE is set"),

@@ -1,13 +1,15 @@
-"""The Hugging Face Hub, and the one door to huggingface_hub: commits that survive a busy server and a lost answer, downloads of
-bounded size, errors in words. Where it is and who we are: HF_ENDPOINT, HF_TOKEN or `hf auth login`, HF_HUB_OFFLINE.
+"""The Hugging Face Hub: the only room that imports huggingface_hub.
 
- repo.py            what the Hub has, in our words
- client.py          asks again while it is busy, and explains failures
- files.py           reads; remote_file.py: reads parts of a file; commits.py: writes
- pull_requests.py   proposes, and merges
+repo.py            types: a repo, its files at a commit, a pull request
+client.py          tries again while the Hub is busy, and turns failures into sentences that say what to do
+files.py           lists and downloads files of bounded size; remote_file.py: reads parts of a file; commits.py: writes
+pull_requests.py   opens, reads and merges pull requests
+
+HF_ENDPOINT, HF_TOKEN (or `hf auth login`) and HF_HUB_OFFLINE configure it. A call that changes something must have the same
+result if its answer is lost and the call is repeated.
 """
 
-from vddbench.hub.client import api, may_write, whoami
+from vddbench.hub.client import api, whoami
 from vddbench.hub.commits import (
     StaleParentError,
     authors,
@@ -46,7 +48,6 @@ __all__ = [
     "fetch",
     "is_private",
     "listing",
-    "may_write",
     "merge",
     "parting",
     "pull_request",

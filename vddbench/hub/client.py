@@ -1,4 +1,4 @@
-"""Asking the Hub: again while it is busy, and a failure in words that say what to do."""
+"""Calls the Hub: tries again while it is busy, and turns failures into sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from vddbench.hub.repo import Repo, endpoint
 from vddbench.system.progress import say
 
 T = TypeVar("T")
-HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # of the HTTP library beneath: lost connections are such, too
+HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # base class of the HTTP library, also of lost connections
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
-LONGEST_ASKED_SECONDS = 300.0  # that the Hub asks for: it counts requests in windows of 5 minutes
+LONGEST_ASKED_SECONDS = 300.0  # the longest wait that the Hub asks for: it counts requests in windows of 5 minutes
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
 
 
 @cache
 def _api(where: str) -> HfApi:
-    disable_progress_bars()  # ours are drawn
+    disable_progress_bars()  # vddbench draws its own
     return HfApi(endpoint=where, library_name="vddbench")
 
 
@@ -46,14 +46,12 @@ def api() -> HfApi:
 
 @contextlib.contextmanager
 def explained(repo: Repo | None = None) -> Iterator[None]:
-    """A failure of the Hub as one sentence with what to do. Raises OSError (exit 1), LookupError for a name that is none."""
+    """Raises a failure of the Hub as one sentence that says what to do: OSError, LookupError for an invalid repo name."""
     what = str(repo) if repo else "the Hub"
     try:
         yield
     except OfflineModeIsEnabled:
-        raise ConnectionError(
-            f"HF_HUB_OFFLINE is set, so {endpoint()} is not asked; unset it where there is a network"
-        ) from None
+        raise ConnectionError(f"HF_HUB_OFFLINE is set, so {endpoint()} is not asked; unset it if there is a network") from None
     except LocalTokenNotFoundError:
         raise PermissionError("you are not logged in to the Hub: `hf auth login`, or set HF_TOKEN") from None
     except HFValidationError as error:
@@ -62,8 +60,8 @@ def explained(repo: Repo | None = None) -> Iterator[None]:
         raise PermissionError(f"{what} is gated: ask for access on {repo.url if repo else endpoint()}") from None
     except RepositoryNotFoundError:
         raise FileNotFoundError(
-            f"no {what} on {endpoint()}, or it is private and not yours to see: check its name, and `hf auth whoami`; "
-            "`hf auth login` or HF_TOKEN say who you are"
+            f"no {what} on {endpoint()}, or it is private and you may not see it: check its name, and your user with `hf auth "
+            "whoami`; `hf auth login` or HF_TOKEN sign in"
         ) from None
     except RevisionNotFoundError:
         raise FileNotFoundError(f"{what} has no such revision; a pull request is refs/pr/N, a commit 40 hex digits") from None
@@ -78,9 +76,9 @@ def explained(repo: Repo | None = None) -> Iterator[None]:
 def _of_status(error: HfHubHTTPError, what: str) -> OSError:
     status = error.response.status_code
     if status == 401:
-        return PermissionError("the Hub knows no such token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
+        return PermissionError("the Hub does not know this token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
     if status == 403 and error.response.request.method in {"GET", "HEAD"}:
-        return PermissionError(f"you may not read {what}: ask its owner for access, and look with `hf auth whoami` who you are")
+        return PermissionError(f"you may not read {what}: ask its owner for access, and check your user with `hf auth whoami`")
     if status == 403:
         return PermissionError(
             f"you may not write to {what}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
@@ -94,7 +92,7 @@ def _of_status(error: HfHubHTTPError, what: str) -> OSError:
 
 @contextlib.contextmanager
 def _unwrapped() -> Iterator[None]:
-    """What happened to the upload of a large file, which the client tells as a RuntimeError."""
+    """Raises the cause of a failed upload of a large file, which the client wraps in a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -104,8 +102,11 @@ def _unwrapped() -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None) -> T:
-    """`call()`, again after a growing wait while the Hub is busy or the connection breaks. Before each further try `done()`
-    looks whether the last one has worked and only its answer was lost; what it returns, if anything, is the result."""
+    """Calls `call()`, again after a growing wait while the Hub is busy or the connection breaks.
+
+    Before each new try `done()` checks whether the last one took effect and only its answer was lost; if it returns a value,
+    that is the result.
+    """
     wait = FIRST_WAIT_SECONDS
     for left in reversed(range(TRIES)):
         try:
@@ -124,13 +125,13 @@ def patiently(call: Callable[[], T], done: Callable[[], T | None] = lambda: None
             time.sleep(pause)
             wait *= 2
         with contextlib.suppress(HTTPError):
-            if (found := done()) is not None:
-                return found
+            if (result := done()) is not None:
+                return result
     raise AssertionError("the last try returns or raises")
 
 
 def _asked_seconds(headers: Mapping[str, str]) -> float:
-    """Until the Hub wants to be asked again: `Retry-After: 55`, or `RateLimit: "api";r=0;t=55`, nothing left for 55 s."""
+    """Seconds that the Hub asks to wait: `Retry-After: 55`, or `RateLimit: "api";r=0;t=55` if no request is left for 55 s."""
     spent = re.search(r";\s*r=0;\s*t=(\d{1,9})", headers.get("RateLimit", ""))
     asked = headers.get("Retry-After", "")
     return float(asked if re.fullmatch(r"[0-9]{1,9}", asked) else spent[1] if spent else 0)
@@ -140,10 +141,3 @@ def whoami() -> str:
     """The user's name. Raises PermissionError without a valid token."""
     with explained():
         return str(patiently(api().whoami)["name"])
-
-
-def may_write(repo: Repo) -> bool:
-    """Is the repo ours or of an organization that we are a member of?"""
-    with explained():
-        me = patiently(api().whoami)
-    return repo.id.partition("/")[0] in {me["name"], *(each["name"] for each in me.get("orgs", ()))}

@@ -1,4 +1,4 @@
-"""Writing: repos, commits and tags. A lost answer is looked for before anything is sent again."""
+"""Creates repos, commits and tags. If an answer is lost, its effect is looked for before anything is sent again."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from vddbench.hub.files import read_listing
 from vddbench.hub.repo import Committed, Content, Repo
 
 STALE = 412
-COMMIT_FILES = 90  # files a commit; the Hub advises below 100
+COMMIT_FILES = 90  # files a commit; the Hub advises fewer than 100
 
 
 class StaleParentError(Exception):
-    """The branch has moved since it was listed: list again and rebuild."""
+    """The branch has moved since it was listed; the caller must list it again."""
 
 
 def create(repo: Repo) -> None:
-    """Makes the repo where it isn't there yet."""
+    """Creates the repo if it does not exist."""
     sdk = "static" if repo.kind == "space" else None
     with explained(repo):
         patiently(lambda: api().create_repo(repo.id, repo_type=repo.kind, exist_ok=True, space_sdk=sdk))
 
 
 def untouched(repo: Repo, revision: str) -> bool:
-    """Has nobody committed anything since the Hub made the repo?"""
+    """Whether nobody has committed anything since the repo was created."""
     with explained(repo):
         commits = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
-    return [each.title for each in commits] == ["initial commit"]
+    return [entry.title for entry in commits] == ["initial commit"]
 
 
 def exists(repo: Repo) -> bool:
@@ -56,9 +56,9 @@ def commit(
     parent: str | None = None,
     revision: str = "main",
 ) -> Committed:
-    """One commit of these files. parent: the commit that it must follow directly; raises StaleParentError when it can't.
+    """Makes one commit of these files.
 
-    While the Hub is busy it is tried again; when an answer is lost, the files are looked for before anything is sent again.
+    parent: the commit that it must follow directly; raises StaleParentError if the branch has moved.
     """
 
     def send() -> Committed:
@@ -84,24 +84,24 @@ def commit(
 
 
 def authors(repo: Repo, sha: str) -> list[str] | None:
-    """User names of who made a commit of main; None when main does not have it: anybody's pull request can add such a one."""
+    """User names of the authors of a commit of main; None if main lacks it, since anybody's pull request can add a commit."""
     with explained(repo):
-        found = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
-    return next((each.authors for each in found if each.commit_id == sha), None)
+        history = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
+    return next((entry.authors for entry in history if entry.commit_id == sha), None)
 
 
 def tagged(repo: Repo, name: str) -> str | None:
-    """The commit that a tag names; None where there is no such tag."""
+    """The commit of a tag; None if there is no such tag."""
     with explained(repo):
         refs = patiently(lambda: api().list_repo_refs(repo.id, repo_type=repo.kind))
-    return next((each.target_commit for each in refs.tags if each.name == name), None)
+    return next((ref.target_commit for ref in refs.tags if ref.name == name), None)
 
 
 def tag(repo: Repo, name: str, sha: str) -> None:
-    """Names a commit. The same tag again on the same commit is no error; raises ValueError when it names another one."""
+    """Tags a commit. Repeating the call is allowed; raises ValueError if the tag is on another commit."""
     there = tagged(repo, name)
     if there is None:
         with explained(repo):
             patiently(lambda: api().create_tag(repo.id, tag=name, revision=sha, repo_type=repo.kind, exist_ok=True))
     elif there != sha:
-        raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: take a new name")
+        raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: choose a new name")

@@ -1,4 +1,4 @@
-"""Reading: what a repo has at a commit, and files of it, of bounded size."""
+"""Lists the files of a repo at a commit and downloads files of bounded size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from vddbench.hub.client import HTTPError, api, explained, patiently
 from vddbench.hub.repo import SHA, Listing, Remote, Repo, endpoint
 
-MAX_LISTED = 200_000  # files of a repo; the Hub advises below 100,000
-LONGEST_SILENCE_SECONDS = 60.0  # of a download; then it is tried again
+MAX_LISTED = 200_000  # files of a repo; the Hub advises fewer than 100,000
+LONGEST_SILENCE_SECONDS = 60.0  # of a download, before it is tried again
 
 
 def listing(repo: Repo, revision: str = "main", most: int = MAX_LISTED) -> Listing:
-    """Every file at the commit that `revision` (a branch, refs/pr/N, a commit) is now, at most so many. Raises
-    FileNotFoundError, ValueError."""
+    """All files at the commit that `revision` (a branch, refs/pr/N, a commit) names now.
+
+    Raises FileNotFoundError, ValueError if there are more than `most` files.
+    """
     with explained(repo):
         return patiently(lambda: read_listing(repo, revision, most))
 
@@ -38,13 +40,15 @@ def read_listing(repo: Repo, revision: str, most: int = MAX_LISTED) -> Listing:
 
 
 def download(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
-    """A file at a commit (40 hex digits), in huggingface_hub's cache, which goes on with half a download. Raises
-    FileNotFoundError, ValueError when it is larger than `max_bytes` or the revision is a name that could move."""
+    """Downloads a file at a commit (40 hex digits) to huggingface_hub's cache, which resumes an interrupted download.
+
+    Raises FileNotFoundError, ValueError if it is larger than `max_bytes` or the revision is a name that can move.
+    """
     if not SHA.fullmatch(revision):
         raise ValueError(f"revision {revision[:80]!r} of {repo} can change; allowed: the 40 hex digits of a commit")
     with explained(repo):
-        found = patiently(lambda: api().get_paths_info(repo.id, [path], repo_type=repo.kind, revision=revision))
-        sizes = [each.size for each in found if isinstance(each, RepoFile) and each.path == path]
+        entries = patiently(lambda: api().get_paths_info(repo.id, [path], repo_type=repo.kind, revision=revision))
+        sizes = [entry.size for entry in entries if isinstance(entry, RepoFile) and entry.path == path]
         if not sizes:
             raise FileNotFoundError(f"{repo} has no file {path} at {revision[:8]}")
         check_size(repo, path, sizes[0], max_bytes)
@@ -52,7 +56,7 @@ def download(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
 
 
 def fetch(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
-    """`download` of a file that a listing of this commit has, with its size."""
+    """Downloads a file of a listing of this commit, whose size the caller has checked."""
     with explained(repo):
         place = Path(patiently(lambda: _fetch(repo, path, revision)))
     check_size(repo, path, place.stat().st_size, max_bytes)
@@ -62,7 +66,7 @@ def fetch(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
 def _fetch(repo: Repo, path: str, revision: str) -> str:
     try:
         return api().hf_hub_download(repo.id, path, repo_type=repo.kind, revision=revision)
-    except LocalEntryNotFoundError as error:  # "not in the cache either", whatever the reason it could not be asked for
+    except LocalEntryNotFoundError as error:  # "not in the cache either", whatever made the request fail
         if isinstance(error.__cause__, (HTTPError, OfflineModeIsEnabled)):
             raise error.__cause__ from None
         raise
@@ -71,10 +75,11 @@ def _fetch(repo: Repo, path: str, revision: str) -> str:
 def copy(
     repo: Repo, path: str, revision: str, begin: int, end: int, out: BinaryIO, came: Callable[[int], object] = lambda _: None
 ) -> None:
-    """Writes the bytes `begin` to `end` (excluded) of a file at a commit (40 hex digits) to `out`, past huggingface_hub's
-    cache; goes on where a connection broke. came: is told how many bytes each time some have come; what it raises ends it.
+    """Writes the bytes `begin` to `end` (excluded) of a file at a commit (40 hex digits) to `out`, without huggingface_hub's
+    cache; resumes after a broken connection.
 
-    Raises FileNotFoundError, and OSError when the file ends before or the server gives other bytes than asked for.
+    came(new_bytes): progress callback, whose exceptions end the download. Raises FileNotFoundError, OSError if the file ends
+    before `end` or the server sends other bytes than requested.
     """
     if not SHA.fullmatch(revision):
         raise ValueError(f"revision {revision[:80]!r} of {repo} can change; allowed: the 40 hex digits of a commit")
@@ -86,18 +91,18 @@ def copy(
         at = out.tell() - first
         if at >= end:
             return
-        told = {**build_hf_headers(library_name="vddbench"), "Range": f"bytes={at}-{end - 1}", "Accept-Encoding": "identity"}
-        with get_session().stream("GET", url, headers=told, timeout=LONGEST_SILENCE_SECONDS) as response:
+        headers = {**build_hf_headers(library_name="vddbench"), "Range": f"bytes={at}-{end - 1}", "Accept-Encoding": "identity"}
+        with get_session().stream("GET", url, headers=headers, timeout=LONGEST_SILENCE_SECONDS) as response:
             hf_raise_for_status(response)
             if at and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
-                raise OSError(f"{endpoint()} does not give parts of files ({response.status_code}): {path[:200]}")
+                raise OSError(f"{endpoint()} does not serve parts of files ({response.status_code}): {path[:200]}")
             for block in response.iter_raw():
                 out.write(block[: end - at])
                 came(len(block))
                 at += len(block)
                 if at >= end:
                     return
-        raise OSError(f"{repo}: {path[:200]} ended after {at:,} bytes; the listing at {revision[:8]} says more. Try again")
+        raise OSError(f"{repo}: {path[:200]} ended after {at:,} bytes, but the listing at {revision[:8]} says more; try again")
 
     with explained(repo):
         patiently(get)

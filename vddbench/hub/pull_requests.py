@@ -1,4 +1,4 @@
-"""Pull requests: opened without write access, looked at, merged."""
+"""Opens pull requests, which needs no write access, reads and merges them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MISSING = 404
 
 
 def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description: str) -> Committed:
-    """Opens a pull request with these files; needs no write access. One of ours with this title that is open is brought up to
-    date instead, so that a lost answer or a repeated command makes no second one."""
+    """Opens a pull request with these files. If the user has an open one with this title, that is updated instead, so that a
+    lost answer or a repeated command makes no second one."""
     me = whoami()
 
     def ours() -> Committed | None:
@@ -45,7 +45,7 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
 
 
 def discussed(repo: Repo, number: int) -> PullRequest:
-    """Raises LookupError when there is no such pull request."""
+    """Author, title and status of a pull request. Raises LookupError if there is none of this number."""
     with explained(repo):
         try:
             found = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
@@ -54,24 +54,24 @@ def discussed(repo: Repo, number: int) -> PullRequest:
                 raise
             raise LookupError(f"{repo} has no pull request {number}; they are listed on {repo.url}/discussions") from None
     if not found.is_pull_request:
-        raise LookupError(f"{repo}: {number} is a discussion, no pull request; those are listed on {repo.url}/discussions")
+        raise LookupError(f"{repo}: {number} is a discussion, not a pull request; these are listed on {repo.url}/discussions")
     return PullRequest(number, found.author, found.title, found.status)
 
 
 def parting(repo: Repo, revision: str) -> str:
-    """The newest commit that `revision` and main have in common: what a pull request changes is what differs from it."""
+    """The newest common commit of `revision` and main; a pull request changes the files that differ from it."""
     with explained(repo):
-        main = {each.commit_id for each in patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))}
+        main = {entry.commit_id for entry in patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))}
         theirs = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
-    for each in theirs:
-        if each.commit_id in main:
-            return each.commit_id
-    raise ValueError(f"{repo}: {revision} has no commit in common with main; it must begin there")
+    for entry in theirs:
+        if entry.commit_id in main:
+            return entry.commit_id
+    raise ValueError(f"{repo}: {revision} has no commit in common with main; allowed: a branch that begins there")
 
 
 def merge(repo: Repo, number: int) -> str:
-    """Merges an open pull request; returns main's commit. After a lost answer it looks before it asks again. Raises ValueError
-    for a draft, PermissionError without write access."""
+    """Merges an open pull request; returns main's newest commit. Raises ValueError for a draft, PermissionError without write
+    access."""
     status = discussed(repo, number).status
     if status == "draft":
         raise ValueError(f"pull request {number} of {repo} is a draft; publish it on {repo.url}/discussions/{number} first")

@@ -1,4 +1,4 @@
-"""What the Hub has, in our words: repos, their files at a commit, pull requests."""
+"""Types of the Hub: repos, their files at a commit, commits, pull requests."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def endpoint() -> str:
 
 @dataclass(frozen=True)
 class Repo:
-    """Raises LookupError for an id that is no OWNER/NAME: it is a folder's name here, too."""
+    """A repo of the Hub. Raises LookupError unless the id is OWNER/NAME, which also names folders on this machine."""
 
     id: str
     kind: Literal["dataset", "space"] = "dataset"
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id) or ".." in self.id:
-            raise LookupError(f"{self.id[:200]!r} is no {self.kind} repo; a repo is called OWNER/NAME")
+            raise LookupError(f"{self.id[:200]!r} cannot be a {self.kind} repo; a repo is called OWNER/NAME")
 
     def __str__(self) -> str:
         return f"{self.kind} repo {self.id}"
@@ -42,13 +42,13 @@ class Repo:
 
 @dataclass(frozen=True)
 class Remote:
-    """A file of a repo as it is listed; `digest` is sha256 of large files (LFS), git's sha1 of small ones."""
+    """A file of a repo as it is listed; `digest` is the sha256 of a large file (LFS), git's sha1 of a small one."""
 
     size: int
     digest: str
 
     def holds(self, content: Content) -> bool:
-        """Is it this content?"""
+        """Whether the file has this content."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         if size != self.size:
             return False
@@ -67,7 +67,7 @@ class Listing:
     files: dict[str, Remote]
 
     def holds(self, path: str, content: Content) -> bool:
-        """Is there a file of this path with this content?"""
+        """Whether there is a file of this path with this content."""
         return path in self.files and self.files[path].holds(content)
 
 
