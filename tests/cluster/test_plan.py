@@ -114,7 +114,7 @@ def test_a_folder_without_a_plan_is_refused_with_the_command_that_makes_one(tmp_
     with pytest.raises(FileNotFoundError, match="vddbench batch plan"):
         Run.open(tmp_path)
     (tmp_path / "plan.json").write_text('{"run_id": "../x"}')
-    with pytest.raises(ValueError, match="not written by this program"):
+    with pytest.raises(ValueError, match="not written by this version"):
         Run.open(tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_jobs_are_read_as_written_and_a_number_is_used_once(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="just submitted"):  # another command's job, which our disk shows late
         add_job(run, job)
     job_file(run, 1).write_text('{"number": 1, "tasks": "rm -rf"}')
-    with pytest.raises(ValueError, match="not written by this program"):
+    with pytest.raises(ValueError, match="not written by this version"):
         read_jobs(run)
 
 

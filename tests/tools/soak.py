@@ -145,7 +145,7 @@ def report(run: Run, chaos: Chaos, retries: int, folder: Path) -> bool:
     log = "".join(logs)
     outcomes = Counter(re.findall(r"^--- (job|\w+ after)", log, re.MULTILINE))
     print(f"{len(run.cells)} cells, faults: {dict(chaos.done)}, {sum(chaos.done.values())} in all")
-    print(f"attempts begun (job) and ended: {dict(outcomes)}; resumed students: {log.count('after step')}")
+    print(f"attempts begun (job) and ended: {dict(outcomes)}; resumed students: {log.count('resumes after step')}")
     print(f"cells retried by their owner: {retries}")
     lost = len(taken.missing) + len(taken.damaged) + len(taken.other)
     print(f"valid records: {len(taken.copied)}, lost: {lost}, made twice: {len(twice)}")

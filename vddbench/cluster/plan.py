@@ -64,7 +64,7 @@ class Cell(Frozen):
 class Plan(Frozen):
     """The content of `plan.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2  # 1: runs with a journal of events
     run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
     home: Short  # VDDBENCH_HOME of all nodes, absolute
 
@@ -114,7 +114,7 @@ def read_model(model: type[Model], path: Path | str, max_bytes: int) -> Model:
     try:
         return model.model_validate(read_json(Path(path), max_bytes))
     except ValueError as error:
-        raise ValueError(f"{path} was not written by this program: {str(error)[:300]}") from None
+        raise ValueError(f"{path} was not written by this version of vddbench: {str(error)[:300]}") from None
 
 
 def _read_cells(file: Path) -> Iterator[Cell]:
@@ -126,7 +126,7 @@ def _read_cells(file: Path) -> Iterator[Cell]:
                 raise ValueError(f"{file}, line {number + 1} is not a cell: {str(error)[:300]}") from None
             if cell.index != number or cell.makes.startswith("/") or ".." in cell.makes.split("/"):
                 where = f"{file}, line {number + 1}"
-                raise ValueError(f"{where}: cell {cell.index} makes {cell.makes[:100]!r}: not written by this program")
+                raise ValueError(f"{where}: cell {cell.index} makes {cell.makes[:100]!r}: not written by vddbench")
             yield cell
 
 
