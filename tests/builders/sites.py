@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,33 @@ def write_harmful_entry(root: Path, store: Store) -> str:
         distill_hardware=HARM, distill_seconds=1.0, payload={"url": f"https://{HARM}", "revision": HARM[:100]},
     )  # fmt: skip
     return f"s/{store.name}-ipc1/harm@ffffffff/index.html"
+
+
+VOID_TAGS = {"meta", "link", "br", "img", "input", "wbr", "hr"}
+
+
+class ParsedPage(HTMLParser):
+    """Elements, links and text of a page as a browser would read them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in {"script", "style"}:
+            self.text += data

@@ -1,4 +1,4 @@
-"""The site in a real browser, from a disk and without a network: it sorts, filters, links, plays, and obeys no stranger.
+"""The site in a real browser, from disk and without a network: it sorts, filters and links, and runs nothing of a stranger's.
 
 Needs Playwright (`pip install playwright`) and Debian's `chromium`; skipped without.
 """
@@ -75,17 +75,17 @@ def harmful_store() -> Store:
 
 
 class Opened:
-    """A page, and what it said or asked for while it was open."""
+    """An open page, its messages, and the addresses that it requested."""
 
     def __init__(self, browser: Browser, path: Path, anchor: str = "", **options: Any) -> None:
         context = browser.new_context(**{"offline": True, **options})
         self.page: Page = context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.messages: list[str] = []
+        self.requested: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.messages.append(f"dialog {dialog.message}"))
+        self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.goto(path.as_uri() + anchor)
 
     def methods(self) -> list[str]:
@@ -95,8 +95,8 @@ class Opened:
         return str(self.page.evaluate("location.hash"))
 
     def close(self) -> None:
-        assert not self.said
-        assert all(url.startswith(("file:", "data:")) for url in self.asked)
+        assert not self.messages
+        assert all(url.startswith(("file:", "data:")) for url in self.requested)
         assert "owned" not in self.page.title()
         self.page.context.close()
 
@@ -150,9 +150,9 @@ def test_every_view_has_an_address_that_shows_it_again(browser: Browser, index: 
 
 def test_only_what_is_asked_for_is_shown(browser: Browser, index: Path) -> None:
     opened = Opened(browser, index)
-    for only, due in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "soft_one"})):
+    for only, expected in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "soft_one"})):
         opened.page.select_option("select[name=only]", only)
-        assert set(opened.methods()) == due
+        assert set(opened.methods()) == expected
         assert opened.page.locator("section.on tbody.unranked tr:visible").count() == 0
     opened.page.fill("input[name=q]", "maintainer 2026")
     assert opened.methods() == ["small"]
@@ -205,10 +205,10 @@ def test_previews_play_and_are_loaded_when_they_come_into_view(browser: Browser,
 def test_nothing_that_a_stranger_wrote_runs(browser: Browser, index: Path) -> None:
     for path in (index, *index.parent.glob("s/harmful-ipc1/[hr]a*/index.html")):
         opened = Opened(browser, path)
-        opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        opened.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
         opened.page.wait_for_timeout(100)
-        assert opened.page.evaluate("[...document.querySelectorAll('img')].every(each => each.closest('.previews'))")
-        assert opened.page.evaluate("[...document.links].every(each => /^(https|file):/.test(each.href))")
+        assert opened.page.evaluate("[...document.querySelectorAll('img')].every(image => image.closest('.previews'))")
+        assert opened.page.evaluate("[...document.links].every(link => /^(https|file):/.test(link.href))")
         opened.close()
     assert HARM in index.read_text().replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace("&#39;", "'")
 
@@ -221,7 +221,7 @@ def test_a_script_that_got_in_would_not_run(browser: Browser, index: Path, tmp_p
     opened = Opened(browser, page)
     opened.page.locator("main p").first.click()
     assert "owned" not in opened.page.title()
-    assert len(opened.said) >= 3 and all("Content Security Policy" in line or "blocked" in line for line in opened.said)
+    assert len(opened.messages) >= 3 and all("Content Security Policy" in line or "blocked" in line for line in opened.messages)
     opened.page.context.close()
 
 

@@ -36,7 +36,7 @@ from vddbench.leaderboard.site.inventory import Inventory, parse_inventory
 from vddbench.records.files import write_record
 
 hub, pytestmark = hubserver.hub, hubserver.OLD_UPLOAD
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULTS, SPACE = DESTINATION.results.id, DESTINATION.space.id
 COMMIT = r"/commit/"
 REAL_SITE = contents.site_files

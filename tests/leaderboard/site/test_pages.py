@@ -1,0 +1,160 @@
+"""Pages show what the records say, and nothing of a stranger's but text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.builders.records import GOOD, a_record
+from tests.builders.sites import HARM, ParsedPage, write_manifest
+from vddbench.data.store import Store
+from vddbench.leaderboard.site import instructions, protocol_page
+from vddbench.leaderboard.site.board import board_of
+from vddbench.leaderboard.site.build import build
+from vddbench.leaderboard.site.entries import Table
+from vddbench.leaderboard.site.filters import link
+from vddbench.leaderboard.site.sections import task_section
+from vddbench.protocol import V1
+from vddbench.records.files import write_record
+from vddbench.submissions.manifest import read_manifest
+from vddbench.submissions.submission import read
+
+
+def pages(index: Path) -> list[Path]:
+    return sorted(index.parent.rglob("*.html"))
+
+
+def test_rows_are_in_the_order_of_ranks_and_link_to_their_pages(folders: Path, built_site: Path) -> None:
+    rows = board_of([folders / "results"]).rows
+    expected = rows[(rows["student"] == "convnet3d") & rows["rank"].notna()]["method"].tolist()
+    text = built_site.read_text()
+    table = text[text.index('<table class="ranks by-rank"') : text.index("</table>")]
+    ranked_part, unranked_part = table.split('<tbody class="unranked">')
+    links = re.findall(r'href="(s/[^"]+)">([a-z_]+)<', ranked_part)
+    assert [name for _, name in links] == expected and expected[-1] == "random"
+    assert all((built_site.parent / path).is_file() for path, _ in links)
+    assert "fewer than 3 trained students" in unranked_part and ">harm<" in unranked_part and ">harm<" not in ranked_part
+
+
+def test_entries_that_do_not_differ_share_a_rank(built_site: Path) -> None:
+    first = re.findall(r'<td class="rank">(\d+)(?: <span class="r">([^<]*)</span>)?', built_site.read_text())[:2]
+    assert [rank for rank, _ in first] == ["1", "1"] and "1–2" in {interval for _, interval in first}
+
+
+def test_every_page_is_whole_html_with_no_script_but_ours_and_loads_nothing(built_site: Path) -> None:
+    assert len(pages(built_site)) == 3 + 4
+    for page in pages(built_site):
+        parsed = ParsedPage(page.read_text())
+        assert not parsed.open
+        assert [tag for tag, _ in parsed.tags].count("script") == 2
+        for tag, attributes in parsed.tags:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"]
+            assert tag not in {"iframe", "object", "embed", "base", "form"} or attributes.get("id") == "filters"
+            for name in ("src", "href"):
+                assert not re.match(r"\s*(?:javascript|data:text|vbscript)", attributes.get(name, ""), re.IGNORECASE)
+            assert tag != "link" or attributes["href"] == "data:,"
+            assert not attributes.get("src", "").startswith(("http", "//"))
+        assert "url(" not in page.read_text() and "@import" not in page.read_text()
+
+
+def test_what_strangers_write_is_text(folders: Path, built_site: Path, tiny: Store) -> None:
+    page = built_site.parent / f"s/{tiny.name}-ipc1/harm@ffffffff/index.html"
+    parsed = ParsedPage(page.read_text())
+    assert parsed.text.count(HARM) >= 6  # as it was written, nothing of it obeyed
+    assert not [tag for tag, _ in parsed.tags if tag == "img"]
+    assert "A. \ufffdName\ufffd" in parsed.text  # which would turn the text around it
+    assert all(
+        attributes.get("rel") == "noopener nofollow"
+        for tag, attributes in parsed.tags
+        if "https:" in attributes.get("href", "")
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "http://x", 'https://x" onclick=', "https://x y", "data:text/html,x", ""]
+)
+def test_only_plain_https_addresses_become_links(url: str) -> None:
+    assert link(url) == "" and link("https://arxiv.org/abs/2110.04181?a=b#c") == "https://arxiv.org/abs/2110.04181?a=b#c"
+
+
+def test_a_page_shows_one_looping_preview_a_class_and_every_tensors_bytes(
+    tiny: Store, tiny_random: Path, built_site: Path
+) -> None:
+    submission = read(tiny_random)
+    page = built_site.parent / f"s/{tiny.name}-ipc1/random@{submission.manifest.sha256[:8]}/index.html"
+    parsed = ParsedPage(page.read_text())
+    images = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert len(images) == tiny.spec.num_classes and {image["loading"] for image in images} == {"lazy"}
+    assert all((page.parent / image["src"]).stat().st_size < 50_000 for image in images)
+    for tensor in submission.tensors.values():
+        assert f"{tensor.numel() * tensor.element_size():,}" in parsed.text
+    assert f"vddbench evaluate submissions/{tiny.name}-ipc1/random" in parsed.text
+    assert "vddbench distill random --task" in parsed.text
+
+
+def test_a_page_without_the_payload_says_so(built_site: Path) -> None:
+    assert (
+        "The manifest of this submission was not available" in next(built_site.parent.glob("s/*/good@*/index.html")).read_text()
+    )
+    harm = next(built_site.parent.glob("s/*/harm@*/index.html")).read_text()
+    assert "The distilled clips were not available" in harm and "<img" not in harm
+
+
+def test_a_collapsed_student_is_flagged_and_no_value_is_nan(tmp_path: Path) -> None:
+    answers = replace(GOOD, top5=np.full_like(GOOD.top5, -1), centre_top1=np.full_like(GOOD.centre_top1, -1))
+    record = a_record(top1=0.0, top5=0.0, centre_top1=0.0, checks={"finite": False})
+    write_record(tmp_path / "results", record, answers)
+    text = ParsedPage(build([tmp_path / "results"], [], tmp_path / "site").read_text()).text
+    assert "collapsed, under 3 students" in text and "NaN" not in text and "nan" not in text
+    assert ">finite</td>" in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
+
+
+def test_what_papers_report_is_below_the_ranked_table_and_has_no_rank(tmp_path: Path, no_charts: None) -> None:
+    for seed in range(3):
+        write_record(tmp_path / "results", a_record(task="miniucf-ipc1", seed=seed), GOOD)
+    text = build([tmp_path / "results"], [], tmp_path / "site").read_text()
+    section = text[text.index('<section class="task" id="miniucf-ipc1"') : text.index("</section>")]
+    ranked_part, papers = section.split("What papers report")
+    assert (
+        "never ranked" in papers and "2312.00362" in papers and "2312.00362" not in ranked_part and 'class="rank"' not in papers
+    )
+    assert '<section class="task" id="reported"' in text  # tasks of papers without records
+
+
+def test_transfer_is_method_by_student(tables: Sequence[Table], built_site: Path) -> None:
+    heat = task_section("tiny-ipc1", tables, None).transfer["hard"]
+    assert heat.columns == ("convnet3d", "convnet_gru")
+    values = {row.entry.method: row.values for row in heat.rows}
+    assert values["good"][0] > values["good"][1] > 0.4 and pd.isna(values["as_good"][1])
+    assert "<h3>Transfer to other networks</h3>" in built_site.read_text()
+
+
+def test_a_maintainers_rerun_is_shown_in_the_row_and_on_the_page(built_site: Path) -> None:
+    rows = re.findall(r"<tr[^>]*data-verified.*?</tr>", built_site.read_text(), re.DOTALL)
+    assert len(rows) == 1 and ">as_good<" in rows[0] and "maintainer" in rows[0]
+    text = ParsedPage(next(built_site.parent.glob("s/*/as_good@*/index.html")).read_text()).text
+    assert "Trained again by others" in text and "verified" in text and "contains 0" in text and "2026-02-03" in text
+
+
+def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) -> None:
+    assert set(protocol_page.WHY) == set(type(V1).model_fields)
+    text = ParsedPage((built_site.parent / "protocol.html").read_text()).text
+    for row in protocol_page.protocol_rows():
+        assert row.name in text and row.value in text and row.why in text
+    for student in protocol_page.students():
+        assert student.name in text and student.hash[:8] in text
+
+
+def test_bibtex_contains_no_tex_command_of_a_stranger(folders: Path) -> None:
+    record = a_record(method="a_b")
+    text = instructions.bibtex([record], None)
+    assert text.startswith("@misc{a_b_toy_ipc1_abababab,") and r"a\_b on toy-ipc1" in text
+    manifest = write_manifest(folders / "bib", "toy-ipc1", "a_b", "a" * 64, authors=("\\input{/etc/passwd} % $x$", "B_C"))
+    text = instructions.bibtex([record], read_manifest(manifest.resolve()))
+    assert "input/etc/passwd" in text and "\\input" not in text and r"and B\_C" in text
