@@ -1,4 +1,4 @@
-"""Answers of a trained student on the videos of a split: the protocol's views, averaged."""
+"""The answers of a trained student on the videos of a split: the mean over the protocol's views."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vddbench.protocol import V1
 from vddbench.records.predictions import Predictions
 from vddbench.spec import ClipSet, Task
 
-TEST_BATCH = 64  # clips; the last batch is padded to it, so the arithmetic is the same for every clip
+TEST_BATCH = 64  # clips; the last batch is padded to this size, so that the arithmetic is the same for every clip
 
 
 def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Clips in batches of `batch`, the last one padded with its first clip; the next one is read while one is computed."""
+    """Batches of `batch` clips, each with the number of those that are not padding. Reads one batch ahead of the caller."""
     with ThreadPoolExecutor(1) as reader:
 
         def read(i: int) -> tuple[torch.Tensor, int]:
             rows = np.arange(i, min(i + batch, len(videos)))
-            padded = np.resize(rows, batch)
+            padded = np.resize(rows, batch)  # repeats the rows
             return split.clips(videos[padded], starts[padded]), len(rows)
 
         ahead = reader.submit(read, 0)
@@ -37,7 +37,7 @@ def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: in
 
 
 def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """([n, 2] distinct (video, start) pairs, [V * views] which of them each view is)."""
+    """([n, 2] distinct (video, start) pairs, [V * views] the pair of each view). Views of short videos coincide."""
     starts = split.even_starts(V1.test_views)
     pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
     unique, where = np.unique(pairs, axis=0, return_inverse=True)
@@ -45,7 +45,7 @@ def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def num_clips(split: Split) -> int:
-    """How many clips an answer on every video takes."""
+    """How many clips `predict` computes on a split."""
     return len(views_of(split)[0]) if len(split) else 0
 
 
@@ -58,9 +58,9 @@ def probabilities(
     batch: int = TEST_BATCH,
     on_clips: Callable[[int], None] = lambda clips: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """([V, K] mean softmax over the protocol's views, [V, K] softmax of the centre clip), float32, in eval mode and fp32.
+    """([V, K] mean softmax over the protocol's views, [V, K] softmax of the centre clip), both float32.
 
-    Views that coincide (short videos) are computed once. A clip's result does not depend on its neighbours.
+    Computed in eval mode and fp32, so that a clip's result does not depend on the other clips of its batch.
     """
     unique, where = views_of(split)
     out = np.empty((len(unique), split.spec.num_classes), np.float32)
@@ -72,14 +72,14 @@ def probabilities(
             out[done : done + count] = softmax[:count].float().cpu().numpy()
             done += count
             on_clips(count)
-    views = out[where.reshape(len(split), V1.test_views)]  # [V, views, K]; the centre is the middle view
+    views = out[where.reshape(len(split), V1.test_views)]  # [V, views, K]; the middle view is the centre clip
     return views.mean(1), views[:, V1.test_views // 2]
 
 
 def predict(
     model: torch.nn.Module, split: Split, device: torch.device, on_clips: Callable[[int], None] = lambda clips: None
 ) -> Predictions:
-    """Answers on every video of a split. Ties go to the smaller class index; non-finite outputs answer -1, always wrong."""
+    """Answers on every video of a split. Ties go to the smaller class index. Non-finite outputs answer -1, which is wrong."""
     mean, centre = probabilities(model, split, device, on_clips=on_clips)
     order = np.argsort(-mean, axis=1, kind="stable")[:, :5].astype(np.int32)
     bad = ~(np.isfinite(mean).all(1) & np.isfinite(centre).all(1))
@@ -96,7 +96,7 @@ def predict(
 
 
 def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
-    """Top-1 on `split` of one student trained on `clipset` as the protocol says: for tuning a method on validation videos."""
+    """Top-1 on `split` of one student trained on `clipset` under the protocol. Methods tune on validation videos with it."""
     steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
     hardware = hardware_for(student)
     trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, hardware=hardware)

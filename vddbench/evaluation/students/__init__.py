@@ -1,4 +1,8 @@
-"""One file per network with its frozen `RECIPE`: `build(clip_shape, num_classes)`."""
+"""Students: one file per network. `vddbench evaluate --students NAME` trains the network of NAME.py.
+
+A file has what `StudentModule` asks for, and its docstring says the network's source, clip shapes and number of parameters. A
+recipe is part of the protocol's hash: a student whose recipe or network changes gets a new name.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,16 @@ if TYPE_CHECKING:
 
 
 class StudentModule(Protocol):
-    """A file in vddbench/evaluation/students/. The network maps normalised [N, C, T, H, W] to logits [N, K].
+    """What a file in vddbench/evaluation/students/ must have.
 
-    `BF16 = True` in the file allows bf16 autocast: only after `python leaderboard/studies precision` has shown no shift.
+    `BF16 = True` is optional and allows bf16 autocast; `python leaderboard/studies precision` must have shown no shift first.
     """
 
     RECIPE: Recipe
 
-    def build(self, clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module: ...
+    def build(self, clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module:
+        """A network with its initial weights, from normalised clips [N, C, T, H, W] to logits [N, num_classes].
+
+        clip_shape: (T, H, W, C). Random numbers come from PyTorch's global generator, which is seeded before the call.
+        Raises ValueError for clips that the network cannot take.
+        """

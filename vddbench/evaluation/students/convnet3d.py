@@ -1,7 +1,7 @@
 """MiniC3D, the ranked student: three strided 3-D convolutions and no normalisation layer.
 
-Source: SDD `networks.py` (ConvNet3D; arXiv 2312.00362). 3,647,666 parameters at K = 50; embeds 16x112x112 to 2048 features
-and 8x64x64 to 256.
+Source: ConvNet3D in SDD's `networks.py` (arXiv 2312.00362). Clips: at least 8 frames of 43 to 64 or at least 107 pixels a side.
+Features: 2,048 of a clip of 16x112x112, 256 of 8x64x64. Parameters: 3,647,666 for 50 classes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from torch import nn
 
 from vddbench.spec import Recipe
 
-RECIPE = Recipe(lr=0.01)  # SDD evaluate_synset
-BF16 = True  # parity study: leaderboard/studies/precision-*.csv, docs/speed.md
+RECIPE = Recipe(lr=0.01)  # as in SDD's evaluate_synset
+BF16 = True  # no shift in the parity study: leaderboard/studies/precision-*.csv, docs/speed.md
 
 
 class ConvNet3D(nn.Module):
@@ -31,22 +31,22 @@ class ConvNet3D(nn.Module):
         self.head = nn.Conv3d(channels, num_classes, 1)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, C, T, H, W] -> [N, features]: what distillers match."""
+        """[N, C, T, H, W] -> [N, features]: the features that distillers match."""
         embedded: torch.Tensor = self.features(x).flatten(1)
         return embedded
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, C, T, H, W] normalised -> logits [N, K]: max over time, mean over what space is left (one cell at 64 and 112)."""
+        """[N, C, T, H, W] normalised -> logits [N, K]: maximum over time, mean over space (one cell at 64 and 112 pixels)."""
         logits: torch.Tensor = self.head(self.dropout(self.pool(self.features(x))))  # [N, K, t, h, w]
         return logits.mean((3, 4)).amax(2)
 
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> ConvNet3D:
-    """clip_shape (T, H, W, C) with H = W. Raises ValueError for clips it would shrink to nothing."""
+    """clip_shape: (T, H, W, C) with H = W. Raises ValueError for clips that the network would shrink to nothing."""
     frames, height, width, _ = clip_shape
     if frames < 8 or not (43 <= height <= 64 or height >= 107):  # six halvings, and a 2x2 pool above 64 pixels
         raise ValueError(
-            f"convnet3d needs clips of at least 8 frames, of 43 to 64 or at least 107 pixels a side, "
+            f"convnet3d needs clips of at least 8 frames and of 43 to 64 or at least 107 pixels a side, "
             f"not {frames}x{height}x{width}; prepare the data with another --frames or --size"
         )
     return ConvNet3D(clip_shape, num_classes)

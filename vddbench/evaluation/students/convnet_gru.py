@@ -1,8 +1,8 @@
-"""ConvNet + GRU: a 2-D ConvNet-3 on every frame, a GRU over time. A transfer student.
+"""ConvNet + GRU, a transfer student: a 2-D ConvNet-3 on every frame, then a GRU over time.
 
-Source: SDD's cross-architecture students (arXiv 2312.00362): width 128, GroupNorm(C, C) as instance norm, ReLU, 2x2 average
-pooling, on 64x64 pixels (the central crop of larger clips) -> 8,192 features a frame; GRU hidden = features / 8; mean over
-time; linear. As released it could not run (built for 112 pixels, fed 64).
+Source: a cross-architecture student of SDD (arXiv 2312.00362): width 128, GroupNorm(C, C) as instance norm, ReLU, 2x2 average
+pooling; 8,192 features per frame; GRU with features / 8 hidden units; mean over time; linear. The released code did not run: it
+builds for 112 pixels and feeds 64. Clips: any shape; frames are brought to 64x64 pixels. Parameters: 28,668,466 for 50 classes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.spec import Recipe
 
-# SDD's lr. `python leaderboard/studies lr` on movingshapes-ipc1 could not do better: 0.001, 0.01, 0.1 gave 13.5, 14.6 and
-# 12.5 % on its 96 validation videos (one seed each, 2 CPU cores), none apart from chance, 12.5 %.
+# The lr of SDD. `python leaderboard/studies lr` found no better one on movingshapes-ipc1: 0.001, 0.01 and 0.1 gave 13.5, 14.6
+# and 12.5 % on its 96 validation videos (one seed each, 2 CPU cores), none different from chance, 12.5 %.
 RECIPE = Recipe(lr=0.01)
 SIDE, WIDTH = 64, 128
 
@@ -43,7 +43,7 @@ class ConvNetGRU(nn.Module):
 
 
 def to_side(images: torch.Tensor) -> torch.Tensor:
-    """[M, C, H, W] -> [M, C, 64, 64]: the centre of larger frames, smaller ones resized."""
+    """[M, C, H, W] -> [M, C, 64, 64]. Larger frames are cropped to their centre, smaller ones resized."""
     height, width = images.shape[2:]
     if min(height, width) < SIDE:
         return F.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -52,5 +52,5 @@ def to_side(images: torch.Tensor) -> torch.Tensor:
 
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> ConvNetGRU:
-    """clip_shape (T, H, W, C); any shape will do."""
+    """clip_shape: (T, H, W, C), of any size."""
     return ConvNetGRU(num_classes)
