@@ -17,7 +17,7 @@ from tests.builders.videos import FIRST, STEP, numbers
 from vddbench.data.datasets import hmdb51, miniucf
 from vddbench.data.decode import UnreadableVideo
 from vddbench.data.prepare import prepare
-from vddbench.data.sources.frames import SOURCE, frame_files, in_frames, pixels_of, store_frames
+from vddbench.data.sources.frames import FROM_FRAMES, frame_files, in_frames, pixels_of, store_frames
 from vddbench.data.store import Store
 from vddbench.spec import Video
 
@@ -81,9 +81,12 @@ def test_frames_of_the_clips_size_are_taken_as_they_are_and_others_scaled(tmp_pa
             lambda folder: shutil.copy(folder / "frame000001.jpg", folder / "img_00021.jpg"),
             "frames of several kinds: frame, img_",
         ),
-        (lambda folder: (folder / "frame000005.jpg").write_bytes(b""), "a frame is no whole JPEG"),
-        (lambda folder: os.truncate(folder / "frame000005.jpg", 700), "a frame is no whole JPEG"),
-        (lambda folder: Image.new("RGB", (4, 4)).save(folder / "frame000005.jpg", format="PNG"), "a frame is no whole JPEG"),
+        (lambda folder: (folder / "frame000005.jpg").write_bytes(b""), "not a complete JPEG"),
+        (lambda folder: os.truncate(folder / "frame000005.jpg", 700), "not a complete JPEG"),
+        (
+            lambda folder: Image.new("RGB", (4, 4)).save(folder / "frame000005.jpg", format="PNG"),
+            "not a complete JPEG",
+        ),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "no frames"),
         (lambda folder: Image.new("L", (5000, 5000)).save(folder / "frame000005.jpg"), "frames of 5000x5000 pixels"),
     ],
@@ -123,7 +126,7 @@ def test_a_dataset_is_prepared_from_frames_alone(ucf: Path) -> None:
     done = prepare("miniucf", frames_dir=ucf, workers=2)
     store = done.store
     assert {"train": len(store.train), "test": len(store.test)} == store.spec.num_videos and len(store.validation) > 0
-    assert store.spec.source == SPEC.source + SOURCE
+    assert store.spec.source == SPEC.source + FROM_FRAMES
     expected = [video.id for video in miniucf.listing(None)]
     assert first_frames(store) == {video: expected.index(video) for video in first_frames(store)}
     assert prepare("miniucf", frames_dir=ucf).already

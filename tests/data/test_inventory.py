@@ -85,7 +85,7 @@ def test_a_store_that_is_being_prepared_now_is_said_to_be() -> None:
 def test_a_whole_store_verifies_and_a_changed_frame_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     store = build_store("mine", COUNTED, VIDEOS, render=render).store
     assert verify("mine").digest == store.digest
-    assert "mine is whole: 9 videos (0 missing), 72 frames" in capsys.readouterr().err
+    assert "mine is complete and undamaged: 9 videos (0 missing), 72 frames" in capsys.readouterr().err
     with (store.path / "frames.bin").open("r+b") as file:
         file.seek(3000)
         file.write(b"\1")
@@ -109,8 +109,8 @@ def test_an_index_that_breaks_its_spec_is_found_though_its_digest_is_right() -> 
     store = build_store("mine", COUNTED, VIDEOS, render=render).store
     pinned = COUNTED.model_copy(update={"num_videos": {"train": 7, "test": 3}})
     for column, row, value, reason in (
-        ("video", 1, "v0", "ids are there twice: v0"),
-        ("label", 2, 2, "labels are no class: v2"),
+        ("video", 1, "v0", "ids appear twice: v0"),
+        ("label", 2, 2, "labels are not classes: v2"),
         ("validation", 8, True, "validation videos are not in train: v8"),
     ):
         index = store.index.copy()

@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on_when_more_videos_have_come(tmp_path: Path, m
     late = raw / "train" / file_name("-3B32lodo2M", 0)
     late.rename(tmp_path / late.name)
     with monkeypatch.context() as patch:
-        patch.setattr("vddbench.data.prepare.write_store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("vddbench.data.build.write_store", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(raw)
     (tmp_path / late.name).rename(late)
@@ -190,12 +190,12 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match=r"no \.mp4 file in or below"):
         run(raw)
     link_to(write_video(tmp_path / "clip.mp4", 5))(raw / file_name("cccccccccc2", 7))
-    with pytest.raises(FileNotFoundError, match=r"no train\.csv or .* in .*: the official list says which clips there are"):
+    with pytest.raises(FileNotFoundError, match=r"no train\.csv or .* in .*: the official list names the clips"):
         run(raw)
     made("_dbcJuKJQNs", raw / file_name("_dbcJuKJQNs", 59))
     for rows, reason in (
         ([*TRAIN, (ARCHERY, "eeeeeeeeee4", 0)], "are not the official ones: they name 5 of 4 train videos, 2 of 2 test"),
-        ([("yodelling", "eeeeeeeeee4", 0)], "train.csv line 2: 'yodelling' is no class of Kinetics-400"),
+        ([("yodelling", "eeeeeeeeee4", 0)], "train.csv line 2: 'yodelling' is not a class of Kinetics-400"),
         ([*TRAIN[1:], TRAIN[1]], "the list names video train/_dbcJuKJQNs_000059_000069 twice"),
     ):
         write_kinetics_lists(raw, rows, TEST)
@@ -206,8 +206,8 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
     for text, reason in (
         ("label,youtube_id\n", "its first line has no column time_start, time_end, split"),
         (header + "archery,x,1\n", "line 2 has too few columns"),
-        (header + "archery,x,1,11,validate\n", "line 2 is no row of the train list"),
-        (header + "archery,x,soon,11,train\n", "line 2 is no row of the train list"),
+        (header + "archery,x,1,11,validate\n", "line 2 is not a row of the train list"),
+        (header + "archery,x,soon,11,train\n", "line 2 is not a row of the train list"),
         (header + "archery,\x00,1,11,train\n" + "a" * 200_000, "train.csv"),
     ):
         (raw / "train.csv").write_text(text)

@@ -222,7 +222,7 @@ def test_folders_within_folders_are_read_to_a_depth_and_said_below(tmp_path: Pat
             Path(f"{level}.mp4").touch()
     os.chdir(here)
     found = [Path(path).name for path in files_below(tmp_path, ".mp4")]
-    assert found == [f"{MAX_DEPTH - 2}.mp4"] and "lie too deep; their files are left out" in capsys.readouterr().err
+    assert found == [f"{MAX_DEPTH - 2}.mp4"] and "are nested too deeply; their files are left out" in capsys.readouterr().err
     subprocess.run(["rm", "-r", str(tmp_path / "d")], check=True)  # shutil.rmtree recurses
 
 

@@ -23,7 +23,7 @@ import pytest
 from tests.builders.faults import members
 from tests.builders.stores import COUNTED, SHARED, VIDEOS, interrupted, render
 from tests.builders.videos import copies, numbers, write_folder, write_sound, write_video
-from vddbench.data.build import build_store, hash_of
+from vddbench.data.build import build_store, inputs_hash
 from vddbench.data.decode import Stored
 from vddbench.data.journal import Journal
 from vddbench.data.listing import by_id
@@ -362,7 +362,7 @@ def interrupted_journal(name: str, ids: list[str]) -> Path:
     """What a run leaves that stored these videos in this order."""
     place, listed = store_path(name), by_id(VIDEOS)
     place.mkdir(parents=True)
-    with closing(Journal(place, hash_of(COUNTED, listed, {}), 8 * 8 * 3, dict.fromkeys(listed, 0))) as journal:
+    with closing(Journal(place, inputs_hash(COUNTED, listed, {}), 8 * 8 * 3, dict.fromkeys(listed, 0))) as journal:
         for video, outcome, frames in rendered_videos([listed[i] for i in ids], COUNTED, render):
             assert isinstance(outcome, Stored)
             journal.append(video.id, outcome, frames)
@@ -545,7 +545,7 @@ def test_wrong_names_and_options_are_refused(folder: Path) -> None:
 
 
 def test_folders_of_another_layout_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder .*train; needed is DIR/\{train,test\}"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*train; expected: DIR/\{train,test\}"):
         read_folder(tmp_path)
     folder = write_folder(tmp_path / "clips", train=1)
     (folder / "test" / "up").mkdir()
@@ -587,10 +587,10 @@ def test_names_that_would_confuse_a_terminal_are_refused(tmp_path: Path) -> None
         (b"", "first line is not: path,group"),
         (b"path,group\ntrain/left/0.avi\n", "line 2 has 1 columns"),
         (b"path,group\ntrain/left/0.avi,a\ntrain/left/0.avi,b\n", "line 3 repeats"),
-        (b"path,group\ntrain/left/9.avi,a\n", r"names 1 paths that are no videos of this folder: 'train/left/9.avi'"),
-        (b"path,group\n../clips/train/left/0.avi,a\n", "no videos of this folder"),
-        (b"path,group\ntrain/../0.avi,a\n", "no videos of this folder"),
-        (b"path,group\n/etc/passwd,a\n", "no videos of this folder"),
+        (b"path,group\ntrain/left/9.avi,a\n", r"names 1 paths that are not videos of this folder: 'train/left/9.avi'"),
+        (b"path,group\n../clips/train/left/0.avi,a\n", "are not videos of this folder"),
+        (b"path,group\ntrain/../0.avi,a\n", "are not videos of this folder"),
+        (b"path,group\n/etc/passwd,a\n", "are not videos of this folder"),
         (b"path,group\ntrain/left/0.avi," + b"a" * 201, "up to 200 printable"),
         (b"path,group\ntrain/left/0.avi," + b"a" * 200_000, "field larger"),
         (b"path,group\ntrain/left/\xff.avi,a\n", "utf-8"),

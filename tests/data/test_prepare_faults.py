@@ -236,7 +236,7 @@ def test_a_second_run_beside_another_is_refused_and_goes_on_when_that_was_killed
     if force:
         code, said = finished(home, undisturbed.folder)  # the old store is whole
         assert code == 0 and "was already prepared" in said
-        assert f"an interrupted run with --force is in {building}: --force again goes on with it" in said
+        assert f"an interrupted run with --force is in {building}: resume it with --force, or delete it" in said
     code, said = finished(home, undisturbed.folder, *more)  # without force at once, beside the first one's last workers
     assert code == 0 and "resuming: " in said
     check_gone(first.pid)

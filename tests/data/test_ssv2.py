@@ -67,23 +67,23 @@ def test_missing_videos_are_refused_by_name(raw: Path) -> None:
 def test_lists_that_are_not_the_official_ones_are_refused(raw: Path) -> None:
     path = raw / f"{SSV2}train.json"
     for content, reason in (
-        ([{"id": "2", "template": "Pushing [something] sideways"}], "entry 0: 'Pushing [something] sideways' is no class"),
+        ([{"id": "2", "template": "Pushing [something] sideways"}], "entry 0: 'Pushing [something] sideways' is not a class"),
         ([{"id": "../2", "template": LEFT}], "entry 0 has no id"),
         ([{"template": LEFT}], "entry 0 has no id"),
         (["2"], "entry 0 has no id"),
-        ({"2": LEFT}, "is no list of videos"),
+        ({"2": LEFT}, "is not a list of videos"),
     ):
         path.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=re.escape(f"{path.name} {reason}")):
             prepare("ssv2", raw=raw)
     path.write_text('[{"id": "2"')
-    with pytest.raises(ValueError, match="is not whole JSON"):
+    with pytest.raises(ValueError, match="is not complete JSON"):
         prepare("ssv2", raw=raw)
     write_ssv2_lists(raw, TRAIN[:-1], TEST)
     with pytest.raises(ValueError, match="4 of 5 train videos, 3 of 3 test videos"):
         prepare("ssv2", raw=raw)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"no {SSV2}train\.json in .*the official list says which videos there are"):
+    with pytest.raises(FileNotFoundError, match=rf"no {SSV2}train\.json in .*the official list names the videos"):
         prepare("ssv2", raw=raw)
 
 

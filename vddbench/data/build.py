@@ -1,9 +1,13 @@
-"""Builds a prepared store: decode in parallel, append in order, hash everything, write done.json last."""
+"""Builds a prepared store: decodes in parallel, appends in order, hashes everything and writes done.json last.
+
+Workers decode (workers.py); this process appends their frames to `frames.bin`, train first, in the order of the video ids,
+whatever the number of workers, and journals each video (journal.py); finish.py completes the store. Memory and scratch space
+stay bounded for a dataset of any size. After a kill at any moment, running again resumes.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Iterable
@@ -17,23 +21,24 @@ from vddbench.data.journal import Journal
 from vddbench.data.listing import ABSENT, by_id, check_listed
 from vddbench.data.sources.source import ON_DISK, Source
 from vddbench.data.store import Store, store_path
+from vddbench.data.store_files import read_done
 from vddbench.data.store_folder import explained, locked, rebuilding, swap, sweep
 from vddbench.data.workers import Render, num_cores
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.system.files import canonical_json
 from vddbench.system.progress import say
 
-VERSION = 1  # of what is stored: raised when the same videos and spec would give other frames
+VERSION = 1  # of the stored frames: raise it when the same videos and spec would give other frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What `prepare` did. `already`: the store was there and is whole. `num_resumed`: videos an earlier run had."""
+    """What `prepare` did. already: a complete store existed. num_resumed: videos that an earlier run had stored."""
 
     store: Store
     already: bool
     num_resumed: int
-    problems: dict[str, int]  # reason -> how many videos were left out; which ones is in the store's problems.csv
+    problems: dict[str, int]  # reason -> how many videos were left out; the store's problems.csv names them
     seconds: float
 
 
@@ -47,12 +52,13 @@ def build_store(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """Writes the store `name`, or resumes it. `unlisted`: what a pinned dataset's copy has and must not have; `render`
-    makes the frames of a procedural one. With `force` a finished store is rebuilt beside the old one and takes its place at
-    the end.
+    """Writes the store `name`, or resumes it.
 
-    Raises ValueError when a pinned dataset's videos are not the pinned ones, when a store of other videos or options is
-    there, or another process prepares it; OSError when the disk is full or the place unwritable.
+    unlisted: videos that the copy of a pinned dataset has and should not have. render: makes the frames of a procedural
+    dataset. force: rebuilds a finished store beside the old one, which it replaces at the end.
+
+    Raises ValueError if a pinned dataset's videos are not the pinned ones, if the existing store has other videos or options,
+    or if another process prepares it; OSError if the disk is full or the folder not writable.
     """
     check_name(name)
     place = store_path(name)
@@ -71,63 +77,62 @@ def build_locked(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`prepare`, by a process that has the store's lock. `source`: where the videos are."""
+    """`build_store` for a process that holds the store's lock. source: where the videos are."""
     started = time.monotonic()
     place = store_path(name)
     listed = by_id(videos)
     source_bytes = dict.fromkeys(listed, 0) if render else source.sizes(listed)
     absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
-    rebuilt = swap(place)  # by a run with --force that was killed when all was written
-    inputs = hash_of(spec.from_anywhere(), listed, source_bytes)
-    if (place / "done.json").is_file() and (not force or (rebuilt and inputs_of(place) == inputs)):
-        return already_prepared(name, place, spec, inputs)
+    rebuilt = swap(place)  # by a run with --force that was killed after it had written everything
+    inputs = inputs_hash(spec.from_anywhere(), listed, source_bytes)
+    if (place / "done.json").is_file() and (not force or (rebuilt and stored_inputs(place) == inputs)):
+        return report(already_prepared(name, place, spec, inputs))
     check_listed(name, spec, listed, absent, unlisted)
     building = rebuilding(place) if (place / "done.json").is_file() else place
-    there = {video: listed[video] for video in listed if video not in absent}
+    existing = {video: listed[video] for video in listed if video not in absent}
     building.mkdir(exist_ok=True)
     sweep(building)
-    run = hash_of(spec, listed, {})
+    run = inputs_hash(spec, listed, {})
     with closing(Journal(building, run, spec.clip_bytes // spec.frames, source_bytes)) as journal:
-        problems = absent | fill(journal, building, spec, there, render, source, workers or num_cores())
+        problems = absent | fill(journal, building, spec, existing, render, source, workers or num_cores())
         done = write_store(building, name, spec, listed, journal, problems, inputs)
         num_resumed = journal.num_resumed
     sweep(building)
     swap(place)
-    seconds = time.monotonic() - started
-    store = Store.open(name)
-    return said(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
+    seconds, store = time.monotonic() - started, Store.open(name)
+    return report(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
 
 
 def check_name(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
-        raise ValueError(f"dataset name {name[:80]!r}: up to 40 small letters, digits and _, e.g. my_clips")
+        raise ValueError(f"dataset name {name[:80]!r}: allowed are up to 40 small letters, digits and _, e.g. my_clips")
 
 
-def hash_of(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
-    """Names a run: its spec and videos, not where the files are."""
+def inputs_hash(spec: DatasetSpec, videos: dict[str, Video], source_bytes: dict[str, int]) -> str:
+    """Identifies what a store is made from: spec, videos and file sizes, but not where the files are."""
     rows = [[v.id, v.label, v.split, v.group, source_bytes.get(v.id)] for v in videos.values()]
     return hashlib.sha256(canonical_json([VERSION, spec.model_dump(mode="json"), rows])).hexdigest()
 
 
-def inputs_of(place: Path) -> str | None:
-    """The `hash_of` that a finished store was made from; None when its done.json is damaged."""
+def stored_inputs(place: Path) -> str | None:
+    """The `inputs_hash` of a finished store; None if its done.json is damaged."""
     try:
-        return str(json.loads((place / "done.json").read_bytes())["inputs"])
+        return str(read_done(place)["inputs"])
     except (ValueError, LookupError, TypeError):
         return None
 
 
 def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> Prepared:
-    """A finished store, when it was made from the same videos and options. Raises ValueError when not, or damaged."""
+    """Opens and checks a finished store. Raises ValueError if it is damaged or was made from other videos or options."""
     store = Store.open(name)
     sweep(place)
     (place / "journal").unlink(missing_ok=True)  # of a run that was killed at its very end
     if rebuilding(place).is_dir():
-        say(f"an interrupted run with --force is in {rebuilding(place)}: --force again goes on with it, or delete it")
-    done = json.loads((place / "done.json").read_bytes())
+        say(f"an interrupted run with --force is in {rebuilding(place)}: resume it with --force, or delete it")
+    done = read_done(place)
     if done.get("inputs") != inputs:
         before, now = dict(store.spec), dict(spec)
-        fields = [f for f in now if now[f] != before[f] and f not in {"num_missing", "origin"}]
+        fields = [field for field in now if now[field] != before[field] and field not in {"num_missing", "origin"}]
         changed = ", ".join(fields) or "the list of videos or their sizes"
         raise ValueError(
             f"{name} is already prepared at {place}, and differs in: {changed}. Prepare this under another name, or "
@@ -137,13 +142,13 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     if store.fingerprint is None:  # an earlier version prepared it
         write(place / "done.json", canonical_json({**done, "fingerprint": fingerprint_of(place, store.spec, store.index)}))
         store = Store.open(name)
-    return said(Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0))
+    return Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0)
 
 
-def said(prepared: Prepared) -> Prepared:
-    """Prints the summary: what is in the store, what was left out and why."""
-    store, validation = prepared.store, len(prepared.store.validation)
-    counts = f"{len(store.train):,} train ({validation:,} of them validation) and {len(store.test):,} test videos"
+def report(prepared: Prepared) -> Prepared:
+    """Prints what is in the store, and what was left out and why."""
+    store = prepared.store
+    counts = f"{len(store.train):,} train ({len(store.validation):,} of them validation) and {len(store.test):,} test videos"
     how = "was already prepared" if prepared.already else f"prepared in {prepared.seconds:,.1f} s"
     say(f"{store.name} {how}: {counts}, {store.spec.num_classes} classes, at {store.path}")
     if prepared.problems:

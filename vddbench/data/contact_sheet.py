@@ -1,4 +1,4 @@
-"""A contact sheet of a prepared dataset: one training clip a class, four of its frames, to see that it looks as it should."""
+"""A contact sheet of a prepared dataset: one training clip per class, four frames each, to check it by eye."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from vddbench.data.store import Split
 from vddbench.system.files import replacing
 
 FRAMES = 4
-GAP, LINE, TEXT = 6, 1, 16  # pixels between cells; between frames; of the line with a class's name
-ASPECT = 4 / 3  # of the sheet, about
+GAP, LINE, TEXT = 6, 1, 16  # pixels between cells, between frames, and of the line with a class's name
+ASPECT = 4 / 3  # of the sheet, approximately
 MIN_SIDE = 64  # smaller frames are shown enlarged by a whole number
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 
 
 def contact_sheet(train: Split, path: Path) -> None:
-    """Writes a PNG. Of every class the video in the middle of its list, and of that the clip in the middle, from its first
-    frame to its last.
-    """
+    """Writes a PNG: of every class the video in the middle of its list, and of that the first to the last frame of a clip."""
     spec = train.spec
     chosen = np.array([rows[len(rows) // 2] for rows in (np.flatnonzero(train.labels == k) for k in range(spec.num_classes))])
     clips = train.clips(chosen, train.centre_starts(chosen)).numpy()
@@ -43,7 +41,7 @@ def contact_sheet(train: Split, path: Path) -> None:
 
 
 def fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, or as much of its beginning as has room."""
+    """The text, or the longest beginning of it that fits the width."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

@@ -1,4 +1,4 @@
-"""How long a video file is by its own account: of AVI, Matroska and MP4, from the sizes of their outermost chunks."""
+"""How long a video file claims to be: for AVI, Matroska and MP4, from the sizes of their outermost chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_BOXES = 100_000  # of an mp4
 
 
 def claimed_bytes(file: BinaryIO) -> int:
-    """Where the outermost chunk that holds the frames ends; 0 when the container doesn't say."""
+    """Where the outermost chunk with the frames ends; 0 if the container doesn't say."""
     head = file.read(64)
     if head[:4] == b"RIFF":
         size = int.from_bytes(head[4:8], "little")
@@ -22,7 +22,7 @@ def claimed_bytes(file: BinaryIO) -> int:
 
 
 def ebml_end(head: bytes, at: int) -> int:
-    """The end of the element whose size field is at `at`; 0 when unknown (live recordings)."""
+    """The end of the element whose size field is at `at`; 0 if unknown (live recordings)."""
     length = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
     field = int.from_bytes(head[at : at + length], "big")
     size = field & ((1 << 7 * length) - 1)
@@ -32,7 +32,7 @@ def ebml_end(head: bytes, at: int) -> int:
 def box_end(file: BinaryIO) -> int:
     """The end of the last `mdat` or `moov` box of an mp4."""
     at, end = 0, 0
-    for _ in range(MAX_BOXES):  # fragmented files have one box a fragment
+    for _ in range(MAX_BOXES):  # fragmented files have one box per fragment
         file.seek(at)
         head = file.read(16)
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]

@@ -1,9 +1,9 @@
-"""Decodes one video into the frames a store keeps. The only file that imports `av`.
+"""Decodes one video into the frames that a store keeps. The only file that imports `av`.
 
-Frames stream: one decoded frame is in memory at a time (plus the decoder's own references), and only those that are
-stored are converted. Which ones depends on how many frames the video has, and only decoding tells: headers lie (UCF's
-packed bitstreams, webm without a count). So the header's count is a guess; when it was wrong in a way that matters, the
-video is decoded a second time with the true count. Runs in the worker processes of `prepare`: no torch here.
+One decoded frame is in memory at a time (plus the decoder's own references), and only the stored ones are converted. Which ones
+are stored depends on the number of frames, which only decoding reveals: headers can be wrong (UCF's packed bitstreams, webm
+without a count). So the header's count is a guess; if it was wrong in a way that matters, the video is decoded a second time
+with the true count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import av
 import av.error
@@ -34,42 +34,48 @@ from vddbench.data.container import claimed_bytes
 from vddbench.data.fingerprint import FramesFile, thumbnail
 from vddbench.system.files import sha256_file
 
-MAX_PIXELS = 4096 * 2304  # of one frame: 4K. A worker took 0.36 GB with 16 reference frames
+MAX_PIXELS = 4096 * 2304  # of one frame: 4K; with 16 reference frames a worker took 0.36 GB
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
-MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels. A still of an hour is a small file, and would be 78 GB
-MIN_SHARE = 0.5  # of the seconds that the container names. Of 35 that were cut without coding anew, 0.69 and more can
-FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg also reads playlists that name other files and URLs: not from strangers
-# a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without being told, and lost the option
+MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels; an hour of a still, a small file, would take 78 GB
+MIN_SHARE = 0.5  # of the container's seconds that must decode; of 35 videos cut without re-encoding, at least 0.69 did
+FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg would also read playlists, which name other files and URLs
+# a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without this option, and no longer has it
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 
 Stride = int | Literal["even"]
-Plan = tuple[int, tuple[int, ...] | None]  # step between stored frames; the chosen frames, None: every step-th
 Turn = tuple[bool, bool, bool]  # transpose, then flip x, then flip y
 UPRIGHT: Turn = (False, False, False)
 Scaler = VideoReformatter  # keeps its tables from frame to frame
 
 
+class Plan(NamedTuple):
+    """Which frames of a video are stored: those in `chosen`, or every step-th if that is None."""
+
+    step: int
+    chosen: tuple[int, ...] | None
+
+
 class UnreadableVideo(ValueError):
-    """A video that cannot be stored; the message is a short reason for problems.csv."""
+    """A video that cannot be stored. The message is the reason in problems.csv."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What became of one video: `num_frames` frames kept, `stride` source frames apart (rounded down when "even")."""
+    """A stored video: `num_frames` frames, `stride` source frames apart (rounded down for "even")."""
 
     num_frames: int
     stride: int
     sha256: str  # of the source file
     frames_sha256: str  # of the stored bytes
-    thumbnail: np.ndarray | None  # of fingerprint.py; None: it was stored by an earlier run
-    num_guessed: int = 0  # damaged frames that the decoder filled in, of all it gave
+    thumbnail: np.ndarray | None  # see fingerprint.py; None: an earlier run stored it
+    num_guessed: int = 0  # damaged frames of the video, stored or not, that the decoder filled in
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """What decoding needs of a DatasetSpec. Workers are given this: to import spec.py takes as long as all the rest they do."""
+    """The fields of a DatasetSpec that decoding needs. Decoder processes start twice as fast without spec.py."""
 
     frames: int
     size: int
@@ -80,26 +86,25 @@ class Geometry:
 
 
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
-    """Which of n decoded frames are stored (protocol v1): frames 0, s, 2s, ... where s = stride, or max(1, n // T) when
-    the video has fewer than T*stride frames; "even": exactly T frames, floor(i*n/T). Fewer than T frames: all of them.
+    """Which of n decoded frames are stored (protocol v1): frames 0, s, 2s, ... where s = stride, or max(1, n // T) if the video
+    has fewer than T*stride frames; "even": exactly T frames, floor(i*n/T). If there are fewer than T frames: all of them.
     """
     if stride != "even":
-        return stride if num_decoded >= frames * stride else max(1, num_decoded // frames), None
+        return Plan(stride if num_decoded >= frames * stride else max(1, num_decoded // frames), None)
     if num_decoded < frames:
-        return 1, None
-    return num_decoded // frames, tuple(i * num_decoded // frames for i in range(frames))
+        return Plan(1, None)
+    return Plan(num_decoded // frames, tuple(i * num_decoded // frames for i in range(frames)))
 
 
 def planned_frames(planned: Plan, num_decoded: int) -> Sequence[int]:
-    """The numbers of the stored ones of n decoded frames."""
-    step, chosen = planned
-    return range(0, num_decoded, step) if chosen is None else chosen
+    """The numbers of the planned frames among n decoded ones."""
+    return range(0, num_decoded, planned.step) if planned.chosen is None else planned.chosen
 
 
 def store_video(path: Path, spec: Geometry, part: Path) -> Stored:
-    """Writes the stored frames of `path` to the new file `part`: [num_frames, H, W, C] uint8.
+    """Writes the planned frames of the video `path` to the new file `part`: uint8 [num_frames, H, W, C].
 
-    Raises UnreadableVideo, and OSError when `part` cannot be written.
+    Raises UnreadableVideo, and OSError if `part` cannot be written.
     """
     try:
         check_regular(path)
@@ -114,7 +119,7 @@ def store_video(path: Path, spec: Geometry, part: Path) -> Stored:
 def stored(
     file: io.BufferedRandom, spec: Geometry, num_frames: int, *, stride: int, sha256: str, num_guessed: int = 0
 ) -> Stored:
-    """What a part with the stored frames holds."""
+    """Describes a file with stored frames."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Stored(
@@ -128,17 +133,17 @@ def stored(
 
 
 def check_regular(path: Path) -> None:
-    """Raises UnreadableVideo for what may have no end (pipes, devices), OSError when it isn't there."""
+    """Raises UnreadableVideo for pipes and devices, which may have no end, and OSError if `path` does not exist."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnreadableVideo("not a regular file")
 
 
 def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, int]:
-    """Writes the stored frames of a video into the empty file `out`; returns (stride used, frames stored, frames of the
-    video that were damaged and that the decoder guessed).
+    """Writes the planned frames of a video into the empty file `out`.
 
-    A video of fewer than T frames repeats from its start up to T. One with guessed frames is refused, unless it is of a
-    dataset that may miss none: there the distributor's file is what it is. Raises UnreadableVideo.
+    Returns (stride used, number of stored frames, number of damaged frames that the decoder guessed). A video with fewer than
+    T frames repeats from its start up to T. One with guessed frames is refused, except in a pinned dataset that must be
+    complete, whose distributor's file can't be replaced. Raises UnreadableVideo.
     """
     cut_bytes = missing_bytes(path)
     with opened(path) as (container, stream):
@@ -153,18 +158,20 @@ def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, i
         raise UnreadableVideo(f"damaged: {num_guessed:,} of {num_decoded:,} frames could only be guessed")
     actual = plan(num_decoded, spec.frames, spec.stride)
     if (num_planned := len(planned_frames(actual, num_decoded))) > MAX_STORED_FRAMES:
-        raise UnreadableVideo(f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,} with a stride of {actual[0]}")
+        raise UnreadableVideo(
+            f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,} with a stride of {actual.step}"
+        )
     if actual != planned:
         out.seek(0)
         out.truncate()
         with opened(path) as (container, stream):
             if write_planned(decoded(container, stream), spec, actual, out)[0] != num_decoded:
                 raise UnreadableVideo("decodes to another number of frames each time")
-    return actual[0], repeat_to(spec, out), num_guessed
+    return actual.step, repeat_to(spec, out), num_guessed
 
 
 def repeat_to(spec: Geometry, out: BinaryIO) -> int:
-    """Repeats the frames in `out` from their start when they are fewer than T; returns how many there are then."""
+    """Repeats the frames in `out` from their start until there are T; returns their number."""
     frame_bytes = spec.size * spec.size * 3
     num_frames = out.tell() // frame_bytes
     if num_frames < spec.frames:
@@ -175,11 +182,8 @@ def repeat_to(spec: Geometry, out: BinaryIO) -> int:
 
 
 def write_planned(frames: Iterator[VideoFrame], spec: Geometry, planned: Plan, out: BinaryIO) -> tuple[int, int]:
-    """Writes the planned ones of a video's frames, the first MAX_STORED_FRAMES; returns how many frames it really has, and how
-    many of them are damaged.
-    """
-    step, chosen = planned
-    wanted = itertools.count(0, step) if chosen is None else iter(chosen)
+    """Writes the planned frames of a video, at most MAX_STORED_FRAMES; returns (frames it has, damaged ones)."""
+    wanted = itertools.count(0, planned.step) if planned.chosen is None else iter(planned.chosen)
     next_wanted, num_decoded, num_stored, num_guessed = next(wanted), 0, 0, 0
     scaler = Scaler()
     turn = UPRIGHT
@@ -196,7 +200,7 @@ def write_planned(frames: Iterator[VideoFrame], spec: Geometry, planned: Plan, o
 
 
 def picture(frame: VideoFrame, spec: Geometry, scaler: Scaler, turn: Turn) -> np.ndarray:
-    """[H, W, C] uint8 RGB: scaled, turned upright, centre-cropped."""
+    """The pixels of a frame, scaled, turned upright and centre-cropped: uint8 RGB [H, W, C]."""
     transpose, flip_x, flip_y = turn
     width, height = (frame.height, frame.width) if transpose else (frame.width, frame.height)
     if spec.resize is None:
@@ -217,17 +221,17 @@ def picture(frame: VideoFrame, spec: Geometry, scaler: Scaler, turn: Turn) -> np
 
 
 def fitted(pixels: np.ndarray, spec: Geometry, scaler: Scaler) -> np.ndarray:
-    """[H, W, C] uint8 RGB of an upright picture of any size: as it is when it has the clips' size, else scaled and cropped."""
+    """An upright picture, unchanged if it has the clips' size, otherwise scaled and cropped: uint8 RGB [H, W, C]."""
     if pixels.shape[:2] == (spec.size, spec.size):
         return pixels
     return picture(VideoFrame.from_ndarray(pixels, format="rgb24"), spec, scaler, UPRIGHT)
 
 
 def orientation(frame: VideoFrame) -> Turn:
-    """What turns a video upright, e.g. one of a phone held sideways; asked of its first frame only, as PyAV keeps a frame
-    whose side data was read until the garbage collector comes.
+    """How to turn a video upright, e.g. one from a phone held sideways.
 
-    The display matrix maps x' = a*x + c*y, y' = b*x + d*y; angles between the right ones go to the nearest.
+    Read from the first frame only: PyAV keeps a frame whose side data was read until the next garbage collection. The display
+    matrix maps x' = a*x + c*y, y' = b*x + d*y; other angles are rounded to the nearest quarter turn.
     """
     side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
@@ -239,7 +243,7 @@ def orientation(frame: VideoFrame) -> Turn:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A video file and its first real video stream. FFmpeg's errors become UnreadableVideo."""
+    """Opens a video file and its first video stream that is not a cover. FFmpeg's errors become UnreadableVideo."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         with av.open(str(path.absolute()), options=options, **LENIENT) as container:
@@ -250,7 +254,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if stream.codec_context is None:
                 raise UnreadableVideo("its codec is not known")
             check_pixels(stream.codec_context.width, stream.codec_context.height)
-            stream.codec_context.thread_count = 1  # the pool has a process a core
+            stream.codec_context.thread_count = 1  # the pool has one process per core
             stream.codec_context.options = {"max_pixels": str(2 * MAX_PIXELS)}  # FFmpeg counts its padding too
             yield container, stream
     except av.FFmpegError as error:
@@ -259,11 +263,11 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def check_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise UnreadableVideo(f"frames of {width}x{height} pixels; at most {MAX_PIXELS:,} are read")
+        raise UnreadableVideo(f"frames of {width}x{height} pixels; allowed: {MAX_PIXELS:,}")
 
 
 def header_num_frames(container: InputContainer, stream: VideoStream) -> int:
-    """The number of frames a header claims or its duration suggests; MAX_FRAMES when it says nothing."""
+    """The number of frames that the header claims or the duration suggests; MAX_FRAMES if neither is known."""
     if stream.frames > 0:
         return stream.frames
     if container.duration and stream.average_rate:
@@ -272,8 +276,10 @@ def header_num_frames(container: InputContainer, stream: VideoStream) -> int:
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """All frames in display order. Raises UnreadableVideo when the container is damaged, or most of it can't be read: a wrong
-    byte between the frames can hide all that follow, without an error.
+    """All frames in display order.
+
+    Raises UnreadableVideo if the container is damaged or most of it can't be read: a wrong byte between two frames can hide all
+    following ones without an error.
     """
     num_decoded, begin, end = 0, 0.0, 0.0
     for packet in container.demux():  # of all streams, as one may be shorter than the others
@@ -297,20 +303,20 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 
 
 def missing_bytes(path: Path) -> int:
-    """By how much the file is shorter than its container says (FFmpeg plays it without a word). Raises UnreadableVideo."""
+    """By how many bytes the file is shorter than its container claims, which FFmpeg ignores. Raises UnreadableVideo."""
     try:
-        found = path.stat().st_size
+        actual = path.stat().st_size
         with path.open("rb") as file:
             claimed = claimed_bytes(file)
     except OSError as error:
         raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
-    if found == 0:
+    if actual == 0:
         raise UnreadableVideo("empty file")
-    return max(0, claimed - found)
+    return max(0, claimed - actual)
 
 
 def start_worker() -> None:
-    """Initialiser of a pool's process: quiet, and gone with its parent, also when that was killed."""
+    """Initialises a process of the pool: silences FFmpeg and ends the process with its parent, also if that is killed."""
     av.logging.set_level(None)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -325,11 +331,11 @@ def _leave_with_parent() -> None:
 def encode(
     path: Path, frames: Iterable[np.ndarray], codec: str, *, rate: int, bit_rate: int = 0, options: dict[str, str] | None = None
 ) -> None:
-    """Writes uint8 frames [H, W, 3] as a video, as `bench --prepare` reads them. Raises OSError."""
+    """Writes uint8 frames [H, W, 3] as a video, for `bench --prepare`. Raises OSError."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         assert isinstance(stream, VideoStream)
-        stream.codec_context.thread_count = 1  # more than one would write other bytes
+        stream.codec_context.thread_count = 1  # with more threads the bytes would differ
         stream.codec_context.bit_rate = bit_rate
         for i, pixels in enumerate(frames):
             if i == 0:

@@ -1,4 +1,4 @@
-"""Fills a store with videos: workers decode them, this process appends their frames in order and journals each."""
+"""Fills `frames.bin`: workers decode the videos, this process appends their frames in order and writes the journal."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def fill(
     source: Source,
     workers: int,
 ) -> dict[str, str]:
-    """Stores every video the journal lacks; returns id -> reason of those that cannot be read."""
+    """Stores every video that the journal lacks; returns id -> reason for those that cannot be read."""
     if journal.started_over:
-        say("an interrupted run of other options or videos was here: starting over", style="yellow")
+        say("an interrupted run with other options or videos was here: starting over", style="yellow")
     if journal.rows:
         say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
     problems: dict[str, str] = {}
@@ -48,9 +48,7 @@ def store_videos(
     source: Source,
     workers: int,
 ) -> dict[str, str]:
-    """Stores the videos of `todo`, which are in the order of `videos`, in the order of `source`; returns id -> reason of the
-    unreadable ones.
-    """
+    """Stores the videos of `todo` in the order in which `source` gives them; returns id -> reason for the unreadable ones."""
     parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # of this process alone
     workers = min(workers, len(todo))
     files = source.files(todo, parts / "fetched")
@@ -84,12 +82,13 @@ def store_videos(
 
 
 def make_room(journal: Journal, videos: dict[str, Video]) -> None:
-    """Before a training video is appended that an earlier run could not read: cuts off the test videos, to write them again.
-    A split that is not in one piece could not be mapped without the other one.
+    """Removes stored test videos, to be written again, before a training video is appended that an earlier run could not read.
+
+    The training part of `frames.bin` is mapped without the test part, so it must be in one piece.
     """
     last = next(reversed(journal.rows), None)
     if last is None or videos[last].split == "train":
         return
     num_train = sum(videos[video].split == "train" for video in journal.rows)
-    say(f"training videos that could not be read before come first: {len(journal.rows) - num_train:,} test videos follow again")
+    say(f"training videos that were unreadable before come first: {len(journal.rows) - num_train:,} test videos are redone")
     journal.keep(num_train)

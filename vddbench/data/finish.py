@@ -1,6 +1,6 @@
-"""The end of `prepare`: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
+"""Completes a store: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
 
-Also what can be asked of a finished store: whether its frames still are what was written, and what train and test share.
+Also checks of a finished store: whether its frames are still those that were written, and what train and test share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vddbench.spec import DatasetSpec, Fingerprint, Video
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar, say
 
-UNLISTED = "not in the lists"  # why a pinned number of videos is not reached; which ones, nobody can say
+UNLISTED = "not in the lists"  # counts videos of the pinned number that no list names; their names are unknown
 
 
 def write_store(
@@ -36,15 +36,16 @@ def write_store(
     problems: dict[str, str],
     inputs: str,
 ) -> dict[str, Any]:
-    """Completes a store whose frames are all written; returns what done.json says. Raises ValueError when the videos
-    that could be read are not enough, or don't lie in `frames.bin` as they should.
+    """Completes a store whose frames are all written; returns the content of done.json.
+
+    Raises ValueError if too few videos could be read, or if they are not in the right order in `frames.bin`.
     """
     write_problems(folder / "problems.csv", videos, problems)
     kept = [videos[video] for video in sorted(journal.rows)]
     check_kept(folder, name, spec, kept, problems)
     reasons = Counter(reason.split(":")[0] for _, reason in sorted(problems.items()))
     if spec.num_missing is not None:
-        spec = spec.model_copy(update={"num_missing": missing_of(spec, kept)})
+        spec = spec.model_copy(update={"num_missing": count_missing(spec, kept)})
         reasons[UNLISTED] = sum((spec.num_missing or {}).values()) - len(problems)
     held_out = validation_ids(spec, kept)
     table = index_table(kept, held_out, journal)
@@ -53,8 +54,8 @@ def write_store(
     except ValueError as error:  # running again would resume the same frames
         raise ValueError(f"{name} was not finished: {error}; delete {folder} and run again") from None
     journal.sync()
-    first = set(islice(journal.rows, journal.num_unsketched))
-    add_stored(journal.sketch, folder, spec, table[table["video"].isin(first)])
+    resumed = set(islice(journal.rows, journal.num_unsketched))
+    add_stored(journal.sketch, folder, spec, table[table["video"].isin(resumed)])
     done = {
         "digest": store_digest(spec, table),
         "fingerprint": journal.sketch.fingerprint(rows_digest(spec, table)),
@@ -72,10 +73,10 @@ def write_store(
     return done
 
 
-def missing_of(spec: DatasetSpec, kept: list[Video]) -> dict[str, int]:
-    """Split -> how many of the pinned number of videos are not kept: not in the lists, not there, or unreadable."""
-    found = Counter(video.split for video in kept)
-    return {split: count - found[split] for split, count in (spec.num_videos or {}).items()}
+def count_missing(spec: DatasetSpec, kept: list[Video]) -> dict[str, int]:
+    """Split -> how many of the pinned videos were not kept: not listed, absent or unreadable."""
+    counts = Counter(video.split for video in kept)
+    return {split: count - counts[split] for split, count in (spec.num_videos or {}).items()}
 
 
 def write(path: Path, content: bytes) -> None:
@@ -84,18 +85,16 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str]) -> None:
-    """path,reason of every video that was left out; only the heading when there is none."""
+    """Writes path,reason of every video that was left out."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "reason"])
     rows.writerows([str(videos[video].path or video), reason] for video, reason in sorted(problems.items()))
-    write(path, text.getvalue().encode(errors="backslashreplace"))  # folders may have names that are no UTF-8
+    write(path, text.getvalue().encode(errors="backslashreplace"))  # the names of folders need not be UTF-8
 
 
 def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:
-    """Refuses unreadable videos of a dataset that may miss none, and any without a test split or a class without training
-    videos.
-    """
+    """Raises ValueError if a dataset that must be complete lacks videos, or any dataset a test split or a training class."""
     where = f"all are listed in {folder / 'problems.csv'}"
     if spec.num_videos is not None and spec.num_missing is None and problems:
         first = "; ".join(f"{video}: {reason}" for video, reason in sorted(problems.items())[:10])
@@ -107,17 +106,18 @@ def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], pr
 
 
 def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
-    """Training videos to tune on: those of the spec's groups, or without groups a fifth of each class, rounded up, in the
-    order of their ids' sha256; a class with one training video gives none.
+    """The ids of the validation videos: those of the spec's groups, or without groups a fifth of each class, rounded up.
+
+    The fifth is taken in the order of the sha256 of the ids; a class with one training video gives none.
     """
     train = [video for video in videos if video.split == "train"]
     if spec.validation_groups:
         return {video.id for video in train if video.group in spec.validation_groups}
-    of_class: defaultdict[int, list[str]] = defaultdict(list)
+    ids_of_class: defaultdict[int, list[str]] = defaultdict(list)
     for video in train:
-        of_class[video.label].append(video.id)
+        ids_of_class[video.label].append(video.id)
     chosen: set[str] = set()
-    for ids in of_class.values():
+    for ids in ids_of_class.values():
         if len(ids) > 1:
             ids.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
             chosen.update(ids[: -(-len(ids) // 5)])
@@ -125,7 +125,7 @@ def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
 
 
 def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd.DataFrame:
-    """One row a stored video, sorted by id; `store_files.COLUMNS`."""
+    """One row for each stored video, in the given order; the columns are `store_files.COLUMNS`."""
     records = []
     for video in videos:
         row = journal.rows[video.id]
@@ -135,7 +135,7 @@ def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd
 
 
 def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
-    """(test video, training video) of every test video that has the same frames as a training video, the first of them."""
+    """(test video, training video) for every test video whose frames are those of a training video, the first such one."""
     train, test = index[index["split"] == "train"], index[index["split"] == "test"]
     seen: dict[str, str] = {}
     for video, frames in zip(train["video"], train["frames_sha256"], strict=True):
@@ -145,7 +145,7 @@ def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def warn_of_shared(index: pd.DataFrame) -> None:
-    """Says which videos, and which groups (e.g. speakers), are in train and in test."""
+    """Prints which videos and which groups (e.g. speakers) are in both train and test."""
     if pairs := shared_videos(index):
         first = ", ".join(f"{test} = {train}" for test, train in pairs[:3]) + (", ..." if len(pairs) > 3 else "")
         say(f"warning: {len(pairs):,} test videos have the frames of a training video: {first}", style="yellow")
@@ -156,14 +156,14 @@ def warn_of_shared(index: pd.DataFrame) -> None:
 
 
 def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fingerprint:
-    """Of the frames in `frames.bin`, all of which are read."""
+    """Computes a store's fingerprint by reading all of `frames.bin`."""
     sketch = Sketch()
     add_stored(sketch, folder, spec, index)
     return sketch.fingerprint(rows_digest(spec, index))
 
 
 def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
-    """Adds the videos of `index`, reading their frames."""
+    """Adds the videos of `index` to the sketch by reading their frames."""
     columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
     with (folder / "frames.bin").open("rb") as file, bar("fingerprint", len(index)) as progress:
         for video, offset, num_frames in columns:
@@ -172,7 +172,7 @@ def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFr
 
 
 def check_frames(store: Store) -> None:
-    """Reads all of `frames.bin`. Raises ValueError when a video's frames are not those that the index names."""
+    """Reads all of `frames.bin`. Raises ValueError if a video's frames do not have the hash in the index."""
     frame_bytes = store.spec.clip_bytes // store.spec.frames
     columns = zip(*(store.index[name] for name in ("video", "offset", "num_frames", "frames_sha256")), strict=True)
     with (store.path / "frames.bin").open("rb") as file, bar("verifying", len(store.index)) as progress:

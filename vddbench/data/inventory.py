@@ -1,8 +1,7 @@
-"""What datasets there are and what has become of them: `vddbench datasets`, and `datasets verify`, which reads everything."""
+"""Which datasets exist and what state they are in: `vddbench datasets`, and `datasets verify`, which reads everything."""
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -15,21 +14,25 @@ from tabulate import tabulate
 from vddbench import lookup
 from vddbench.data.fingerprint import distance
 from vddbench.data.finish import check_frames, fingerprint_of, warn_of_shared
-from vddbench.data.sources.frames import SOURCE
+from vddbench.data.sources.frames import FROM_FRAMES
 from vddbench.data.store import Store, store_path
 from vddbench.data.store_files import check_length, damage_explained, read_head
+from vddbench.data.store_folder import lock_of, rebuilding
 from vddbench.spec import DatasetSpec
 from vddbench.system.home import home
+from vddbench.system.locks import is_locked
 from vddbench.system.progress import clean, say
 
-ROUNDING = 0.01  # grey levels: the order of sums, and 4 bytes each
+ROUNDING = 0.01  # grey levels: sums in another order, stored in 4 bytes each
 HEADINGS = ("dataset", "state", "classes", "clip", "train", "validation", "test", "missing", "MB", "digest", "where")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A dataset of vddbench/data/datasets/, or a store of a user's own. Counts are None while there is no whole store; then
-    `videos` says how many an interrupted run has finished. `validation` videos are among those of `train`.
+    """A dataset of vddbench/data/datasets/, or a store of the user's own videos.
+
+    Counts are None unless the store is complete; `videos` then counts those that an interrupted run has stored. The
+    `validation` videos are among those of `train`.
     """
 
     name: str
@@ -49,10 +52,10 @@ class Entry:
 
 
 def inventory() -> list[Entry]:
-    """All of them, by name. What a store's files say of it, without hashing them: `verify` does."""
+    """All datasets by name, as their stores' files describe them. Nothing is hashed; `verify` does that."""
     stores = home() / "prepared"
-    there = [place.name for place in stores.glob("[a-z0-9]*") if place.is_dir()] if stores.is_dir() else []
-    return [entry_of(name) for name in sorted({*lookup.names("dataset"), *there})]
+    prepared = [place.name for place in stores.glob("[a-z0-9]*") if place.is_dir()] if stores.is_dir() else []
+    return [entry_of(name) for name in sorted({*lookup.names("dataset"), *prepared})]
 
 
 def entry_of(name: str) -> Entry:
@@ -61,7 +64,7 @@ def entry_of(name: str) -> Entry:
         return Entry(name=name, state="not prepared", **shape_of(spec_of(name)))
     facts: dict[str, Any] = {"name": name, "path": str(place), "bytes": bytes_in(place)}
     if not (place / "done.json").is_file():
-        state = "being prepared" if is_locked(place) else "interrupted"
+        state = "being prepared" if is_locked(lock_of(place)) else "interrupted"
         return Entry(state=state, videos=journaled(place), **facts, **shape_of(spec_of(name)))
     try:
         with damage_explained(name, place):
@@ -85,11 +88,8 @@ def entry_of(name: str) -> Entry:
 
 
 def spec_of(name: str) -> DatasetSpec | None:
-    """Of a built-in dataset."""
-    if name not in lookup.names("dataset"):
-        return None
-    spec: DatasetSpec = lookup.load("dataset", name).SPEC
-    return spec
+    """The spec of a built-in dataset; None for another name."""
+    return lookup.load("dataset", name).SPEC if name in lookup.names("dataset") else None
 
 
 def shape_of(spec: DatasetSpec | None) -> dict[str, Any]:
@@ -99,13 +99,13 @@ def shape_of(spec: DatasetSpec | None) -> dict[str, Any]:
 
 
 def bytes_in(place: Path) -> int:
-    """Of a store, and of what is building beside it to take its place."""
-    folders = [place, place.with_name(f".{place.name}.force"), place.with_name(f".{place.name}.old")]
+    """The size of a store, and of the one that is built beside it to take its place."""
+    folders = [place, rebuilding(place), place.with_name(f".{place.name}.old")]
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
 
 
 def journaled(place: Path) -> int:
-    """How many videos an unfinished store has."""
+    """How many videos an unfinished store holds."""
     path = place / "journal"
     if not path.is_file():
         return 0
@@ -113,25 +113,12 @@ def journaled(place: Path) -> int:
         return max(0, sum(1 for _ in file) - 1)  # the first line is its header
 
 
-def is_locked(place: Path) -> bool:
-    """Is a process preparing it now?"""
-    path = place.with_name(f".{place.name}.lock")
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 def as_dicts(entries: list[Entry]) -> list[dict[str, Any]]:
     return [asdict(entry) for entry in entries]
 
 
 def as_table(entries: list[Entry]) -> str:
-    """One line a dataset, and below what is wrong with the damaged ones."""
+    """One line for each dataset; below them the problems of damaged stores."""
     rows = [row_of(entry) for entry in entries]
     text = tabulate(
         rows, HEADINGS, tablefmt="simple", disable_numparse=True, colalign=("left", "left", *8 * ("right",), "left")
@@ -149,7 +136,7 @@ def row_of(entry: Entry) -> list[str]:
 
 
 def verify(name: str) -> Store:
-    """Reads all of a store and checks it. Raises LookupError when there is none, ValueError saying what is wrong."""
+    """Reads all of a store and checks it. Raises LookupError if it does not exist, ValueError if it is damaged."""
     started = time.monotonic()
     store = Store.open(name)  # spec, index and digest agree, and frames.bin has the right length
     check_rows(store)
@@ -159,18 +146,18 @@ def verify(name: str) -> Store:
     seconds, frames = time.monotonic() - started, int(store.index["num_frames"].sum())
     size = (store.path / "frames.bin").stat().st_size
     counts = f"{len(store.index):,} videos ({store.num_missing:,} missing), {frames:,} frames, {size / 1e6:,.1f} MB"
-    say(f"{name} is whole: {counts}, read in {seconds:,.1f} s; digest {store.digest}")
+    say(f"{name} is complete and undamaged: {counts}, read in {seconds:,.1f} s; digest {store.digest}")
     warn_of_shared(store.index)
     return store
 
 
 def check_rows(store: Store) -> None:
-    """The index keeps to its spec. Raises ValueError: `prepare` did not write such a store."""
+    """Raises ValueError if the index contradicts the spec: `prepare` does not write such a store."""
     spec, index = store.spec, store.index
     in_train = index["split"] == "train"
     wrong = {
-        "ids are there twice": index["video"].duplicated(),
-        "labels are no class": ~index["label"].between(0, spec.num_classes - 1),
+        "ids appear twice": index["video"].duplicated(),
+        "labels are not classes": ~index["label"].between(0, spec.num_classes - 1),
         "splits are neither train nor test": ~index["split"].isin(["train", "test"]),
         "validation videos are not in train": index["validation"].astype(bool) & ~in_train,
         "videos are shorter than a clip": index["num_frames"] < spec.frames,
@@ -178,15 +165,15 @@ def check_rows(store: Store) -> None:
     for what, rows in wrong.items():
         if rows.any():
             raise ValueError(f"store {store.path} is damaged: {what}: {', '.join(index['video'][rows][:5])}; prepare it again")
-    if lacking := set(range(spec.num_classes)) - set(index["label"][in_train]):
-        names = ", ".join(spec.class_names[label] for label in sorted(lacking)[:5])
+    if untrained := set(range(spec.num_classes)) - set(index["label"][in_train]):
+        names = ", ".join(spec.class_names[label] for label in sorted(untrained)[:5])
         raise ValueError(f"store {store.path} is damaged: no training video in {names}; prepare it again")
     if spec.num_videos is not None:
         check_counts(store, spec, index)
 
 
 def check_fingerprint(store: Store) -> None:
-    """Raises ValueError when it is not that of the store's frames."""
+    """Raises ValueError if the stored fingerprint is not that of the store's frames."""
     if store.fingerprint is None:
         return
     if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
@@ -194,26 +181,26 @@ def check_fingerprint(store: Store) -> None:
 
 
 def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
-    """The pinned counts are those of the videos that are there and those that are missing."""
+    """Raises ValueError unless the stored and the missing videos add up to the pinned counts."""
     assert spec.num_videos is not None
-    found, missing = Counter(index["split"]), spec.num_missing or {}
+    counts, missing = Counter(index["split"]), spec.num_missing or {}
     for split, count in spec.num_videos.items():
-        if found[split] + missing.get(split, 0) != count:
+        if counts[split] + missing.get(split, 0) != count:
             raise ValueError(
-                f"store {store.path} is damaged: {found[split]:,} {split} videos and {missing.get(split, 0):,} missing ones "
+                f"store {store.path} is damaged: {counts[split]:,} {split} videos and {missing.get(split, 0):,} missing ones "
                 f"don't make {count:,}; prepare it again"
             )
 
 
 def check_definition(store: Store) -> None:
-    """A store of a built-in dataset is that of this version. Raises ValueError naming what differs."""
+    """Raises ValueError if the spec of a built-in dataset's store differs from that of this version, naming the fields."""
     spec = spec_of(store.name)
     if spec is None:
         return
-    here, there = dict(spec), dict(store.spec)
-    there["source"] = there["source"].removesuffix(SOURCE)
+    expected, stored = dict(spec), dict(store.spec)
+    stored["source"] = stored["source"].removesuffix(FROM_FRAMES)
     skipped = {"num_missing", "origin"} | (set() if spec.validation_groups else {"validation_groups"})
-    if differing := [field for field in here if field not in skipped and here[field] != there[field]]:
+    if differing := [field for field in expected if field not in skipped and expected[field] != stored[field]]:
         raise ValueError(
             f"store {store.path} is not the {store.name} of this version: it differs in {', '.join(differing)}; "
             f"run `vddbench prepare {store.name} --force`, or give the store's folder another name"

@@ -1,10 +1,9 @@
-"""`frames.bin` while it grows, and the journal that makes a killed `prepare` resumable.
+"""`frames.bin` while it grows, and the journal that lets a killed `prepare` resume.
 
-Frames are appended first, the journal's line after them, so the journal never promises what isn't there. Opening keeps
-the longest beginning that still holds - whole lines, unchanged source files, frames with the hash they had - and cuts
-the rest off both files: a torn line, half a video, blocks that a power cut lost. Videos that could not be read are not
-in the journal, so the next run tries them again; when one that has to lie before others can be read then, `keep` makes
-room for it.
+The frames of a video are appended before its journal line, so the journal never lists frames that are missing. Opening a
+journal keeps the longest beginning that is still valid - complete lines, unchanged source files, frames with the recorded
+hash - and cuts the rest off both files: a torn line, half a video, blocks that a power cut lost. Videos that could not be read
+are not in the journal, so the next run tries them again; if one of them has to precede stored ones, `keep` makes room for it.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from vddbench.data.fingerprint import Sketch
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar
 
-COPY_BYTES = 1 << 16  # of 1 MB, Linux took three times as long to write
+COPY_BYTES = 1 << 16  # 1 MB blocks were three times slower on Linux
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One finished video. `offset` counts frames; `source_bytes` is the size its file had."""
+    """A stored video: its first frame in `frames.bin` and the size that its source file had, in bytes."""
 
     offset: int
     source_bytes: int
@@ -35,11 +34,11 @@ class Row:
 
 
 class Journal:
-    """The finished videos of one run, by id and in the order of `frames.bin`.
+    """The stored videos of one run, by id and in the order of `frames.bin`.
 
-    key: a hash of the spec and the list of videos; the journal of another run is not resumed. source_bytes: size of each
-    source file by video id. `started_over` says that there was such another run's journal, `num_resumed` how many of its
-    videos this run did not have to make again. `sketch` is of all videos but the first `num_unsketched`.
+    key: hash of the spec and the list of videos; a journal with another key is not resumed but sets `started_over`.
+    source_bytes: size of each source file by video id. num_resumed: how many videos of an earlier run are kept.
+    sketch: of all videos except the first `num_unsketched`, whose thumbnails the earlier run did not leave.
     """
 
     def __init__(self, folder: Path, key: str, frame_bytes: int, source_bytes: dict[str, int]) -> None:
@@ -49,7 +48,7 @@ class Journal:
         self.num_frames = 0
         (folder / "frames.bin").touch()
         self.frames = (folder / "frames.bin").open("r+b")
-        lines = _lines(self.path)
+        lines = _complete_lines(self.path)
         self.started_over = bool(lines) and lines[0] != self.header
         if lines and not self.started_over:
             self._resume(lines[1:])
@@ -57,7 +56,7 @@ class Journal:
         self._cut()
 
     def _resume(self, lines: list[bytes]) -> None:
-        """Takes over the longest beginning of an interrupted run that still holds."""
+        """Takes over the longest valid beginning of an interrupted run."""
         with bar("checking the interrupted run", len(lines)) as progress:
             for line in lines:
                 video, row = _parse(line, self.num_frames)
@@ -70,7 +69,7 @@ class Journal:
                 progress.advance()
 
     def _cut(self) -> None:
-        """Cuts both files to the rows; the journal first, so that it never promises more than there is."""
+        """Cuts both files to the rows, the journal first, so that it never lists frames that are missing."""
         self.sketch, self.num_unsketched = Sketch(), len(self.rows)
         with replacing(self.path) as file:
             file.write(self.header + b"".join(_line(video, row) for video, row in self.rows.items()))
@@ -79,7 +78,7 @@ class Journal:
         self.frames.seek(0, os.SEEK_END)
 
     def keep(self, count: int) -> None:
-        """Forgets all videos but the first `count`."""
+        """Forgets all videos except the first `count`."""
         self.lines.close()
         self.rows = dict(list(self.rows.items())[:count])
         self.num_frames = sum(row.stored.num_frames for row in self.rows.values())
@@ -87,12 +86,12 @@ class Journal:
         self._cut()
 
     def append(self, video: str, stored: Stored, frames: BinaryIO) -> None:
-        """Copies the frames of a finished video to the end of `frames.bin`, then promises them."""
+        """Copies the frames of a decoded video to the end of `frames.bin`, then adds its line to the journal."""
         shutil.copyfileobj(frames, self.frames, COPY_BYTES)
         self.frames.flush()
         assert stored.thumbnail is not None, "of an earlier run"
         self.sketch.add(video, stored.thumbnail)
-        stored = replace(stored, thumbnail=None)  # 0.3 kB a video
+        stored = replace(stored, thumbnail=None)  # saves 0.3 kB a video
         row = Row(offset=self.num_frames, source_bytes=self.source_bytes[video], stored=stored)
         assert self.frames.tell() == (row.offset + stored.num_frames) * self.frame_bytes, "a part of another length"
         self.lines.write(_line(video, row))
@@ -101,7 +100,7 @@ class Journal:
         self.num_frames += stored.num_frames
 
     def sync(self) -> None:
-        """Brings the frames to the disk: `done.json` may be written after this."""
+        """Flushes the frames to disk, before `done.json` is written."""
         os.fsync(self.frames.fileno())
 
     def close(self) -> None:
@@ -110,7 +109,7 @@ class Journal:
 
 
 def sha256_frames(file: BinaryIO, offset: int, num_frames: int, frame_bytes: int) -> str:
-    """Of `num_frames` frames of a `frames.bin` from frame `offset`, as they are on disk."""
+    """The sha256 of `num_frames` frames of a `frames.bin` from frame `offset` on."""
     digest, left = hashlib.sha256(), num_frames * frame_bytes
     file.seek(offset * frame_bytes)
     while left and (block := file.read(min(left, COPY_BYTES))):
@@ -119,8 +118,7 @@ def sha256_frames(file: BinaryIO, offset: int, num_frames: int, frame_bytes: int
     return digest.hexdigest()
 
 
-def _lines(path: Path) -> list[bytes]:
-    """The whole lines of a journal; a torn last one is dropped."""
+def _complete_lines(path: Path) -> list[bytes]:
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     return lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
 

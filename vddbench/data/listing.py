@@ -1,4 +1,4 @@
-"""The videos that a dataset's lists name, and those on the disk: where each one is, which are missing, which are too many.
+"""The videos that a dataset's lists name, compared with the files that exist: paths, missing videos, unexpected videos.
 
 Everything here takes time and memory in proportion to the number of videos, a quarter of a million in Kinetics.
 """
@@ -18,14 +18,16 @@ from typing import Literal
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 
-ABSENT = "not there"  # why a listed video is not in the store, for problems.csv
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+ABSENT = "not there"  # reason in problems.csv for a listed video without a file
 MAX_DEPTH = 64  # of folders in folders; Python 3.11 walks them recursively
 MAX_LIST_BYTES = 256 * 10**6  # of an official list; the largest, Something-Something's train.json, has some 20 MB
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Train before test, sorted by id, which is their order in `frames.bin`: a train split is its beginning and can't reach
-    a test frame. Raises ValueError when two videos have one id.
+    """Id -> video, train before test, sorted by id: the order in `frames.bin`, whose beginning is then the train split.
+
+    Raises ValueError if two videos have the same id.
     """
     listed: dict[str, Video] = {}
     for video in sorted(videos, key=lambda v: (SPLITS.index(v.split), v.id)):
@@ -40,10 +42,10 @@ def by_id(videos: Iterable[Video]) -> dict[str, Video]:
 def check_listed(
     name: str, spec: DatasetSpec, videos: dict[str, Video], absent: Iterable[str], unlisted: Iterable[str]
 ) -> None:
-    """Before anything is decoded: a pinned dataset's videos are all there, and no others; where videos may be missing, the
-    lists don't name too many, and every class has some.
+    """Checks the videos of a pinned dataset before anything is decoded.
 
-    Raises ValueError naming the first ten that are missing or too many.
+    All must exist and no others; or, where videos may be missing, the lists must not name too many and every class must have
+    some. Raises ValueError naming the first ten missing and unexpected ones.
     """
     if spec.num_videos is None:
         return
@@ -55,14 +57,14 @@ def check_listed(
             raise ValueError(f"the lists of {name} are not the official ones: they name {counts}")
         if listed < Counter(spec.num_videos):
             say(f"warning: the lists name {counts}; the others count as missing. Are there longer lists?", style="yellow")
-        away = set(missing)
-        there = (video for video in videos.values() if video.id not in away)
-        check_splits(name, spec, there, "existing", f"{len(missing):,} of {len(videos):,} listed videos are not there")
+        missing_ids = set(missing)
+        existing = (video for video in videos.values() if video.id not in missing_ids)
+        check_splits(name, spec, existing, "existing", f"{len(missing):,} of {len(videos):,} listed videos are not there")
         return
-    found = listed - Counter(videos[video].split for video in missing)
-    if found == spec.num_videos and not missing and not extra:
+    counted = listed - Counter(videos[video].split for video in missing)
+    if counted == spec.num_videos and not missing and not extra:
         return
-    message = ", ".join(f"{found[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
+    message = ", ".join(f"{counted[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
     for title, ids in (("missing", missing), ("unexpected", extra)):
         if ids:
             message += f"; {len(ids):,} {title}: {', '.join(ids[:10])}" + (", ..." if len(ids) > 10 else "")
@@ -70,12 +72,12 @@ def check_listed(
 
 
 def located(listing: Iterable[Video], paths: Mapping[str, Path]) -> Iterator[Video]:
-    """The listed videos with their paths; those that have none stay without."""
+    """The listed videos with their paths, None for those that have none."""
     return (replace(video, path=paths.get(video.id)) for video in listing)
 
 
 def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Video id -> its file. Raises ValueError when a video has two."""
+    """Video id -> its file. Raises ValueError if a video has two files."""
     paths: dict[str, Path] = {}
     for video, path in files:
         if (other := paths.setdefault(video, path)) is not path:
@@ -84,7 +86,7 @@ def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
-    """Video id -> bytes of its file or its frames' files, of those that are there. A link to nowhere is not."""
+    """Video id -> bytes of its file or its frames' files, for the videos that exist; a dangling link does not."""
     found: dict[str, int] = {}
     for video in videos.values():
         if video.path is not None:
@@ -94,8 +96,9 @@ def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file or of the files in a folder; 0 when that can't be read: decoding will say why. Raises
-    FileNotFoundError.
+    """Bytes of a file or of the files in a folder; 0 if that can't be read, which decoding will report.
+
+    Raises FileNotFoundError.
     """
     try:
         status = path.stat()
@@ -103,14 +106,15 @@ def size_of(path: Path) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(path)) if is_folder else status.st_size
     except FileNotFoundError:
         raise
-    except OSError:  # no permission, links in circles
+    except OSError:  # no permission, circular links
         return 0
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[str]:
-    """The files of all folders below, folder by folder in sorted order. Links to folders are followed, but every folder is
-    read once: links may lead in circles. A folder that can't be read is said, and one that lies too deep; their files are
-    then not there.
+    """The files with this suffix in all folders below `folder`, folder by folder in sorted order.
+
+    Links to folders are followed, but every folder is read once, as links may be circular. Prints a warning for a folder that
+    can't be read or is nested too deeply; its files are left out.
     """
     seen: set[tuple[int, int]] = set()
     top = os.fspath(folder).count(os.sep)
@@ -121,16 +125,16 @@ def files_below(folder: Path, suffix: str) -> Iterator[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         if folders and where.count(os.sep) - top >= MAX_DEPTH:
-            say(f"warning: the folders in {where[:200]}... lie too deep; their files are left out", style="yellow")
+            say(f"warning: the folders in {where[:200]}... are nested too deeply; their files are left out", style="yellow")
             folders.clear()
         folders.sort()
         yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffix))
 
 
 def read_list(path: Path) -> str:
-    """The text of an official list. Raises ValueError when it is too large for one, or no UTF-8."""
+    """The text of an official list. Raises ValueError if it is too large or not UTF-8."""
     if (size := path.stat().st_size) > MAX_LIST_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; at most {MAX_LIST_BYTES:,} are read")
+        raise ValueError(f"{path} has {size:,} bytes; allowed: {MAX_LIST_BYTES:,}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -138,17 +142,14 @@ def read_list(path: Path) -> str:
 
 
 def with_validation(spec: DatasetSpec, videos: list[Video]) -> DatasetSpec:
-    """The spec, with a pinned fifth of the listed groups held out where it names none."""
+    """The spec; if it names no validation groups, with a pinned fifth of the listed groups."""
     if spec.validation_groups or not any(video.group for video in videos):
         return spec
     return spec.model_copy(update={"validation_groups": validation_groups(videos)})
 
 
-SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
-
-
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Also of links; one that leads in circles is none."""
+    """Whether an entry is a folder or a link to one; a circular link is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -160,34 +161,36 @@ def warn_of_folder(error: OSError) -> None:
 
 
 def validation_groups(videos: list[Video]) -> tuple[str, ...]:
-    """A pinned fifth of the training groups (in the order of their names' sha256), leaving out a group when a class would
-    keep no training video; () when that cannot be done: then prepare takes a fifth of each class.
+    """A pinned fifth of the training groups, in the order of the sha256 of their names.
+
+    Skips a group without which a class would have no training video. () if there are no groups: `prepare` then holds out a
+    fifth of each class.
     """
     train = [v for v in videos if v.split == "train"]
-    of_group: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    labels_of_group: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for video in train:
         if video.group:
-            of_group[video.group][video.label] += 1
+            labels_of_group[video.group][video.label] += 1
     left = Counter(v.label for v in train)
-    wanted = -(-len(of_group) // 5)
+    wanted = -(-len(labels_of_group) // 5)
     chosen: list[str] = []
-    for group in sorted(of_group, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if len(chosen) < wanted and all(left[label] > n for label, n in of_group[group].items()):
-            left -= of_group[group]
+    for group in sorted(labels_of_group, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if len(chosen) < wanted and all(left[label] > n for label, n in labels_of_group[group].items()):
+            left -= labels_of_group[group]
             chosen.append(group)
     return tuple(sorted(chosen))
 
 
 def check_splits(name: str, spec: DatasetSpec, videos: Iterable[Video], which: str, hint: str) -> None:
-    """Refuses videos that leave a class without one to train on, or nothing to test on."""
+    """Raises ValueError if a class has no training video, or the dataset no test video."""
     trained, tested = set(), False
     for video in videos:
         if video.split == "train":
             trained.add(video.label)
         else:
             tested = True
-    lacking = [class_name for label, class_name in enumerate(spec.class_names) if label not in trained]
-    if lacking:
-        raise ValueError(f"no {which} training video in {', '.join(lacking[:10])}; {hint}")
+    untrained = [class_name for label, class_name in enumerate(spec.class_names) if label not in trained]
+    if untrained:
+        raise ValueError(f"no {which} training video in {', '.join(untrained[:10])}; {hint}")
     if not tested:
         raise ValueError(f"no {which} test video in {name}; {hint}")

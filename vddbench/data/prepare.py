@@ -1,9 +1,4 @@
-"""Turns raw videos into a prepared store: decode in parallel, append in order, hash everything, write done.json last.
-
-Workers decode (workers.py); this process appends their frames to `frames.bin`, train first, in the order of the video
-ids, whatever the number of workers, and journals each video (journal.py); index.py completes the store. Memory and scratch
-space stay bounded at any size of dataset. After a kill at any moment, running again resumes.
-"""
+"""Turns raw videos into a prepared store: finds the dataset's videos in the given source, then builds the store (build.py)."""
 
 from __future__ import annotations
 
@@ -33,10 +28,11 @@ def prepare(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`vddbench prepare NAME`: a built-in dataset from `raw`, `frames_dir` or `hub` (OWNER/REPO[@revision]), or any
-    videos under a new name from `folder` or `hub`.
+    """Prepares a built-in dataset from `raw`, `frames_dir` or `hub`, or your own videos from `folder` or `hub`.
 
-    Options left None take read_folder's defaults. Raises LookupError, ValueError, FileNotFoundError, OSError.
+    raw: the distributor's files. folder: DIR/{train,test}/<class>/<clip>. hub: OWNER/REPO[@revision]. frames, size, stride,
+    classes, student_steps: of your own videos, None for the defaults of `read_folder`. workers: processes, None for all cores.
+    force: replace an existing store. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
     options: dict[str, Any] = {"frames": frames, "size": size, "stride": stride}
     options |= {"classes": classes, "student_steps": student_steps}
@@ -45,7 +41,7 @@ def prepare(
         from vddbench.data.sources.hub.prepared import prepare_hub
 
         if folder is not None or frames_dir is not None:
-            raise ValueError("--hub says where the videos are: leave out --folder and --frames-dir")
+            raise ValueError("--hub names the place of the videos: leave out --folder and --frames-dir")
         return prepare_hub(name, hub, raw, chosen, workers, force)
     if folder is not None:
         check_name(name)
@@ -62,21 +58,21 @@ def prepare(
 
 
 def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: bool) -> Prepared:
-    """A dataset of vddbench/data/datasets/ from its distributor's files."""
+    """Prepares a dataset of vddbench/data/datasets/ from its distributor's files."""
     module = lookup.load("dataset", name)
     render = getattr(module, "render", None)
     if render is None and raw is None:
         raise ValueError(f"{name} needs --raw DIR, the folder with its videos as distributed ({module.SPEC.source})")
     check_folder("--raw", raw)
-    where = raw or Path()
-    videos = list(module.videos(where))
-    unlisted = module.unlisted(where) if hasattr(module, "unlisted") else ()
+    folder = raw or Path()
+    videos = list(module.videos(folder))
+    unlisted = module.unlisted(folder) if hasattr(module, "unlisted") else ()
     spec = with_validation(module.SPEC, videos)
     return build_store(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
 
 
 def prepare_frames(name: str, frames_dir: Path, raw: Path | None, workers: int | None, force: bool) -> Prepared:
-    """A dataset of vddbench/data/datasets/ from extracted frames. raw: where the distributor's lists are."""
+    """Prepares a dataset of vddbench/data/datasets/ from extracted frames. raw: the folder with the distributor's lists."""
     module = lookup.load("dataset", name)
     if not hasattr(module, "listing"):
         raise ValueError(f"{name} is generated; leave out --frames-dir")

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,9 +35,14 @@ class Head(NamedTuple):
     num_missing: int
 
 
+def read_done(folder: Path) -> Any:
+    """The content of done.json. Raises OSError, ValueError."""
+    return read_json(folder / "done.json", MAX_DONE_BYTES)
+
+
 def read_head(folder: Path) -> Head:
     """Reads spec.json and done.json of the store in `folder`."""
-    done = read_json(folder / "done.json", MAX_DONE_BYTES)
+    done = read_done(folder)
     spec = DatasetSpec.model_validate_json((folder / "spec.json").read_bytes())
     return Head(spec, str(done["digest"]), done.get("fingerprint"), int(done["num_missing"]))
 

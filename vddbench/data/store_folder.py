@@ -1,14 +1,14 @@
-"""The folder a store is built in: one process at a time, swapped into place when whole, swept after a kill."""
+"""The folder that a store is built in: one process at a time, moved into place when complete, cleaned up after a kill."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vddbench.system import locks
 from vddbench.system.progress import say
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -16,7 +16,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def explained(name: str, place: Path) -> Iterator[None]:
-    """Says what to do after Ctrl-C and on a full disk."""
+    """Says how to resume after Ctrl-C and when the disk is full."""
     again = f"what is done is kept in {place.parent}; run the same command again to resume"
     try:
         yield
@@ -29,32 +29,34 @@ def explained(name: str, place: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, f"disk full while preparing {name} ({error.strerror}); {again}") from None
 
 
+def lock_of(place: Path) -> Path:
+    return place.with_name(f".{place.name}.lock")
+
+
 @contextmanager
 def locked(place: Path) -> Iterator[None]:
-    """One `prepare` of a store at a time; the lock goes with the process. Raises PermissionError, ValueError."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file = place.with_name(f".{place.name}.lock").open("w")
-    except OSError as error:
-        raise PermissionError(
-            f"cannot write in {place.parent} ({error.strerror}); set VDDBENCH_HOME to a folder you can write"
-        ) from None
-    with file:
+    """Keeps other `prepare` processes from this store. Raises PermissionError, ValueError if one is preparing it."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locks.locked(lock_of(place), wait=False))
         except BlockingIOError:
             raise ValueError(f"another process is preparing {place.name}; wait until it is done") from None
+        except OSError as error:
+            raise PermissionError(
+                f"cannot write in {place.parent} ({error.strerror}); set VDDBENCH_HOME to a folder you can write"
+            ) from None
         yield
 
 
 def rebuilding(place: Path) -> Path:
-    """Where --force builds beside the store that it will replace."""
+    """Where --force builds, beside the store that the result will replace."""
     return place.with_name(f".{place.name}.force")
 
 
 def swap(place: Path) -> bool:
-    """A rebuilt store takes the old one's place, also when an earlier run was killed before or while it did so.
-    Was there one?
+    """Moves a completely rebuilt store into the old one's place; returns whether there was one.
+
+    Also completes the move if an earlier run was killed before it or in the middle of it.
     """
     building, old = rebuilding(place), place.with_name(f".{place.name}.old")
     swapped, rebuilt = old.is_dir(), (building / "done.json").is_file()
@@ -70,7 +72,7 @@ def swap(place: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a killed run leaves beside the frames: the parts of videos, files that were not finished."""
+    """Removes what a killed run leaves beside the frames: parts of videos and unfinished files."""
     for parts in folder.glob("parts*"):
         shutil.rmtree(parts, ignore_errors=True)  # a worker may write for milliseconds after its parent was killed
     for file in folder.glob(".*.part"):

@@ -1,7 +1,7 @@
-"""The process pool of `prepare`: videos in, their frames out in the same order, however long each takes.
+"""The process pool of `prepare`: takes videos and gives their frames in the same order, however long each one takes.
 
-Processes are spawned (a fork would copy torch's locks in an unknown state), import no torch, never see Ctrl-C (the
-parent ends them), and end with their parent, also when it was killed.
+Processes are spawned (a fork would copy torch's locks in an unknown state), ignore Ctrl-C (the parent ends them), and end with
+their parent, also if it is killed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,31 @@ from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from vddbench.data.decode import Geometry, Stored, UnreadableVideo, start_worker, store_video
 from vddbench.data.fingerprint import thumbnail
 
-if TYPE_CHECKING:  # workers import this file
+if TYPE_CHECKING:  # decoder processes import this file, and pydantic takes as long as all their other imports
     from vddbench.spec import DatasetSpec, Video
 
-IN_FLIGHT = 4  # videos a worker that are decoded ahead of the one being appended
+IN_FLIGHT = 4  # videos per worker that are decoded ahead of the one that is appended
 
 Render = Callable[["Video"], np.ndarray]
-Finished = tuple["Video", Stored | UnreadableVideo, BinaryIO]  # the file holds the stored frames
+
+
+class Finished(NamedTuple):
+    """A video, what came of it, and a file with its stored frames."""
+
+    video: Video
+    outcome: Stored | UnreadableVideo
+    frames: BinaryIO
 
 
 def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> Generator[Finished]:
-    """A procedural dataset, in this process: every rendered frame is stored."""
+    """Renders the videos of a procedural dataset in this process; every frame is stored."""
     for video in videos:
         frames = render(video)
         size = spec.size
@@ -46,16 +53,16 @@ def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> G
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
         small = thumbnail(frames)
         stored = Stored(num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest, thumbnail=small)
-        yield video, stored, io.BytesIO(frames.tobytes())
+        yield Finished(video, stored, io.BytesIO(frames.tobytes()))
 
 
 def decoded_videos(
     videos: Iterable[tuple[Video, Path]], spec: DatasetSpec, parts: Path, workers: int, *, keep: bool = True
 ) -> Generator[Finished]:
-    """Videos in their order, each with its file, decoded by `workers` processes through files in the folder `parts`; they are
-    asked for as their turn comes. Without `keep` a video's file goes once it is decoded.
+    """Decodes (video, its file) pairs in `workers` processes, through files in the folder `parts`, and keeps their order.
 
-    Raises OSError when a part can't be written, ValueError when a worker died, and what `videos` raises.
+    Pairs are taken from `videos` when their turn comes. Without `keep`, a video's file is deleted once it is decoded.
+    Raises OSError if a part can't be written, ValueError if a worker died, and what `videos` raises.
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
@@ -76,8 +83,7 @@ def decoded_videos(
         except BrokenProcessPool:
             names = ", ".join(str(video.path) for video, _, _ in waiting)
             raise ValueError(
-                "a decoding process died: out of memory, or a decoder crashed on one of these videos (take it out then): "
-                f"{names}"
+                f"a decoding process died: out of memory, or a decoder crashed on one of these videos (then remove it): {names}"
             ) from None
         finally:
             if waiting:  # Ctrl-C or an error: don't wait for the videos in flight
@@ -103,15 +109,15 @@ def _first(waiting: deque[tuple[Video, Path, Future[Stored]]]) -> Finished:
         stored = future.result()
     except UnreadableVideo as problem:
         part.unlink(missing_ok=True)
-        return video, problem, io.BytesIO()
+        return Finished(video, problem, io.BytesIO())
     file = part.open("rb")
-    part.unlink()  # the open file stays readable, and is gone once it was copied
-    return video, stored, file
+    part.unlink()  # the open file stays readable until it is closed
+    return Finished(video, stored, file)
 
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Processes started inside inherit that SIGINT is blocked; here it is only late."""
+    """Processes started inside inherit a blocked SIGINT; in this process it is only delayed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -121,8 +127,9 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _no_script() -> Iterator[None]:
-    """Processes started inside don't run the script again that runs here, as multiprocessing would have it: they need nothing
-    of it, and what the command line imports took them as long as the decoder.
+    """Processes started inside do not import the main script, which multiprocessing would make them do.
+
+    They need nothing of it, and importing the command line took them as long as the decoder.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -133,5 +140,5 @@ def _no_script() -> Iterator[None]:
 
 
 def num_cores() -> int:
-    """Cores this process may use: a Slurm job's share, not the whole node."""
+    """The number of cores that this process may use: a Slurm job's share, not the whole node."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

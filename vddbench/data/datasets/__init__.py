@@ -1,4 +1,8 @@
-"""One file per dataset: `SPEC` and `videos(raw)`."""
+"""One file per built-in dataset, with a `SPEC` and a function `videos(raw)`. A new file here is a new dataset.
+
+The stored bytes and digests of every prepared store depend on a file's SPEC, ids, labels, splits and groups: change none of
+them; a changed dataset gets a new name.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ from vddbench.spec import DatasetSpec, Video
 
 
 class DatasetModule(Protocol):
-    """A file in vddbench/data/datasets/. `videos` gives every video of the dataset, those that aren't in `raw` without a path.
+    """What a file in vddbench/data/datasets/ defines.
 
-    A procedural dataset has `render(video) -> [n, H, W, C] uint8` and no files. The others have `listing(raw)`, every video
-    without a path (raw: where the distributor's lists are; None: not given), `LIST_FILES`, a pattern of the lists' paths in
-    `raw`, and `SUFFIX` of the videos' files. Those that look for videos in folders of classes only have `unlisted(raw)`, names
-    of files that a whole copy does not have.
+    `videos(raw)` gives every video of the dataset, those that are missing in `raw` without a path. A procedural dataset also
+    has `render(video) -> [n, H, W, C] uint8` and no files. All others have
+
+    * `listing(raw)`: every video without a path; raw is the folder with the distributor's lists, None if not given;
+    * `LIST_FILES`: a pattern for the paths of these lists in `raw`;
+    * `SUFFIX`: of the video files;
+    * `unlisted(raw)`, if the videos are looked for in folders of classes only: names of files that a complete copy lacks.
     """
 
     SPEC: DatasetSpec

@@ -4,8 +4,9 @@ Kuehne, Jhuang, Garrote, Poggio, Serre: HMDB: A Large Video Database for Human M
 Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/. Layout, as its two archives unpack:
 `hmdb51_org/<class>/<clip>.avi` (each class a .rar of its own in hmdb51_org.rar) and
 `testTrainMulti_7030_splits/<class>_test_split1.txt`, a line "<clip>.avi N" for each of a class's clips: 1 is train, 2 is
-test, 0 is in neither. So 3,570 and 1,530 of 6,766 clips; see hmdb51_sdd.py for the other rule. A group is what a class has of
-one film, which a clip's name begins with: the official split has none on both sides. A pinned fifth of them is for validation.
+test, 0 is neither. This gives 3,570 and 1,530 of 6,766 clips; hmdb51_sdd.py has the other rule. A group is the clips of a class
+from one film, whose name begins a clip's name; the official split has no group in both parts. A pinned fifth of the groups is
+for validation.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ SOURCE = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-da
 
 
 def listing_of(spec: DatasetSpec, raw: Path | None, unused: Literal["train"] | None) -> Iterator[Video]:
-    """The clips that the split's files name, in `raw`; those in neither part go to `unused`, or are left out.
+    """The clips that the split's files in `raw` name; those in neither part go to the split `unused`, None to leave them out.
 
-    Raises FileNotFoundError without them, ValueError when they are not the official ones.
+    Raises FileNotFoundError without these files, ValueError if they are not the official ones.
     """
     for label, name in enumerate(spec.class_names):
         for clip, use in read_split(raw, name).items():
@@ -50,7 +51,7 @@ def listing_of(spec: DatasetSpec, raw: Path | None, unused: Literal["train"] | N
 
 
 def read_split(raw: Path | None, name: str) -> dict[str, str]:
-    """Clip -> "0", "1" or "2", of one class."""
+    """Clip -> "0", "1" or "2", for one class."""
     path = home(raw) / SPLITS_FOLDER / f"{name}_test_split1.txt"
     if not path.is_file():
         raise FileNotFoundError(
@@ -67,14 +68,14 @@ def read_split(raw: Path | None, name: str) -> dict[str, str]:
             raise ValueError(f"{path} line {number} {what}: {line[:200]!r}")
         uses[match["clip"]] = match["use"]
     counts = Counter(uses.values())
-    found = (len(uses), counts["1"], counts["2"])
-    if found != (official := (NUM_CLIPS[name], *OFFICIAL.values())):
-        raise ValueError("{}: {} clips, {} train, {} test; the official split has {}, {}, {}".format(path, *found, *official))
+    actual = (len(uses), counts["1"], counts["2"])
+    if actual != (official := (NUM_CLIPS[name], *OFFICIAL.values())):
+        raise ValueError("{}: {} clips, {} train, {} test; the official split has {}, {}, {}".format(path, *actual, *official))
     return uses
 
 
 def home(raw: Path | None) -> Path:
-    """The folder that holds the two others."""
+    """The folder with the videos' folder and the splits' folder."""
     raw = raw or Path()
     return raw.parent if raw.name == VIDEOS_FOLDER else raw
 
@@ -85,7 +86,7 @@ def film(clip: str, name: str) -> str:
 
 
 def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
-    """Class -> its folder. Raises FileNotFoundError when none is there, or some are still packed."""
+    """Class -> its folder. Raises FileNotFoundError if none exists or some are still packed."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
     packed = [name for name in spec.class_names if not (root / name).is_dir() and (root / f"{name}.rar").is_file()]
     if packed:
@@ -95,8 +96,8 @@ def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
         )
     folders = {name: root / name for name in spec.class_names if (root / name).is_dir()}
     if not folders:
-        found = next(iter([*raw.glob("hmdb51_org.rar"), *root.glob("hmdb51_org.rar")]), None)
-        how = f"unpack {found}" if found else f"unpack hmdb51_org.rar ({SOURCE})"
+        archive = next(iter([*raw.glob("hmdb51_org.rar"), *root.glob("hmdb51_org.rar")]), None)
+        how = f"unpack {archive}" if archive else f"unpack hmdb51_org.rar ({SOURCE})"
         raise FileNotFoundError(
             f"{raw} does not hold HMDB51: no folder {VIDEOS_FOLDER}/{spec.class_names[0]} (nor {spec.class_names[0]}) in it; "
             f"{how} into {raw / VIDEOS_FOLDER}/, then each class's .rar in it: unrar x FILE.rar"
@@ -105,17 +106,17 @@ def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
 
 
 def clips_in(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
-    """Video id -> file, of every clip in the folders of the classes."""
+    """Video id -> file, for every clip in the folders of the classes."""
     return one_each(
         (f"{name}/{entry.name.removesuffix(SUFFIX)}", Path(entry.path))
         for name, folder in class_folders(spec, raw).items()
         for entry in os.scandir(folder)
-        if entry.name.endswith(SUFFIX) and not entry.name.startswith("._") and entry.is_file()  # ._*: macOS's notes
+        if entry.name.endswith(SUFFIX) and not entry.name.startswith("._") and entry.is_file()  # ._*: macOS's metadata
     )
 
 
 def unlisted_of(spec: DatasetSpec, raw: Path) -> Iterator[str]:
-    """Clips that the split's files don't name."""
+    """Clips in the folders that the split's files don't name."""
     named = {name: read_split(raw, name) for name in spec.class_names}
     for video in clips_in(spec, raw):
         name, clip = video.split("/")
@@ -143,12 +144,12 @@ SPEC = spec_of({"train": 3570, "test": 1530}, full=7_000, rule="official split 1
 
 
 def listing(raw: Path | None) -> Iterator[Video]:
-    """What the official split's files name."""
+    """The clips that the official split's files name."""
     return listing_of(SPEC, raw, unused=None)
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips, with the files found in the folders of the classes."""
+    """The listed clips with their files in the folders of the classes."""
     return located(listing(raw), clips_in(SPEC, raw))
 
 

@@ -1,8 +1,8 @@
 """hmdb51_sdd: HMDB51 as "Dancing with Still Images" (CVPR 2024, arXiv 2312.00362) splits it: 5,236 train and 1,530 test clips.
 
-The test clips are those of the official split 1; everything that is not in test is in train, also the 1,666 clips that the
-official split leaves out so that no film of a class is on both sides. Here 177 are, with 647 of the 1,530 test clips (counted
-in the official files, by the films in the clips' names). Source, layout and names: see hmdb51.py.
+The test clips are those of the official split 1; all others are in train, including the 1,666 clips that the official split
+leaves out so that no film of a class is in both parts. Here 177 films are in both, with 647 of the 1,530 test clips (counted in
+the official files, by the films in the clips' names). Source, layout and names: see hmdb51.py.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SPEC = spec_of({"train": 5236, "test": 1530}, full=10_500, rule="test of the off
 
 
 def listing(raw: Path | None) -> Iterator[Video]:
-    """What the official split's files name; what they use for nothing is train."""
+    """The clips that the official split's files name; those without a use are in train."""
     return listing_of(SPEC, raw, unused="train")
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips, with the files found in the folders of the classes."""
+    """The listed clips with their files in the folders of the classes."""
     return located(listing(raw), clips_in(SPEC, raw))
 
 

@@ -3,9 +3,9 @@
 Kay et al.: The Kinetics Human Action Video Dataset, 2017 (arXiv 1705.06950). Lists: `train.csv` and `validate.csv` (CVDF calls
 it val.csv, ActivityNet's crawler kinetics-400_val.csv; label,youtube_id,time_start,time_end,split), 246,534 and 19,906 clips.
 Source of the videos: https://github.com/cvdfoundation/kinetics-dataset. A clip is `<youtube_id>_%06d_%06d.mp4` (start, end)
-anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them, whose `replacement_for_corrupted_k400/` holds
-whole copies of some 1,400 broken ones. Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become
-shorter (17,770 to 18,035 of the 19,906 in three copies of later years): clips that are missing are normal, listed in the
+anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them, whose `replacement_for_corrupted_k400/` has
+undamaged copies of some 1,400 clips. Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become shorter
+(17,770 to 18,035 of the 19,906 in three copies of later years). Missing clips are therefore allowed: they are listed in the
 store's problems.csv and counted in its spec.json and in every record.
 """
 
@@ -44,7 +44,7 @@ SPEC = DatasetSpec(
     resize=None,
     hflip_keeps_label=True,
     num_videos={"train": 246_534, "test": 19_906},  # the first lists' rows (CVDF's arrange_by_classes.py)
-    num_missing={"train": 0, "test": 0},  # counted by `prepare`
+    num_missing={"train": 0, "test": 0},  # `prepare` counts them
     validation_groups=(),
     student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: ours, 31 passes of batch 256
     source="https://github.com/cvdfoundation/kinetics-dataset (arXiv 1705.06950), train and validation lists",
@@ -53,9 +53,9 @@ SPEC = DatasetSpec(
 
 
 def listing(raw: Path | None) -> Iterator[Video]:
-    """What the two lists name; ids read train/<youtube_id>_<start>_<end>.
+    """The clips that the two lists name; ids have the form train/<youtube_id>_<start>_<end>.
 
-    Raises FileNotFoundError without the lists, ValueError naming the line that is none of a list.
+    Raises FileNotFoundError without the lists, ValueError naming a line that is not part of a list.
     """
     labels = {name: label for label, name in enumerate(SPEC.class_names)}
     for split in LISTS:
@@ -64,32 +64,32 @@ def listing(raw: Path | None) -> Iterator[Video]:
             label = labels.get(row["label"].strip())
             times = [row[column].partition(".")[0] for column in ("time_start", "time_end")]  # some copies have 10.0
             if label is None:
-                raise ValueError(f"{path} line {number}: {row['label'][:80]!r} is no class of Kinetics-400")
+                raise ValueError(f"{path} line {number}: {row['label'][:80]!r} is not a class of Kinetics-400")
             if row["split"] not in OF_SPLIT[split] or not all(time.isdecimal() for time in times):
-                raise ValueError(f"{path} line {number} is no row of the {split} list: {','.join(row.values())[:200]!r}")
+                raise ValueError(f"{path} line {number} is not a row of the {split} list: {','.join(row.values())[:200]!r}")
             start, end = map(int, times)
             video = f"{split}/{row['youtube_id']}_{start:06d}_{end:06d}"
             yield Video(id=video, path=None, label=label, split=split)
 
 
 def list_of(raw: Path, split: Literal["train", "test"]) -> Path:
-    """The list of a split. Raises FileNotFoundError saying where it was looked for."""
+    """The list of a split. Raises FileNotFoundError naming the places it may be in."""
     names = [f"{folder}/{name}" for folder in LIST_FOLDERS for name in LISTS[split]]
-    found = next((raw / name for name in names if (raw / name).is_file()), None)
-    if found is None:
+    path = next((raw / name for name in names if (raw / name).is_file()), None)
+    if path is None:
         raise FileNotFoundError(
-            f"no {' or '.join(LISTS[split])} in {raw} (nor in its folders annotations/, kinetics400/): the official list says "
-            f"which clips there are, with columns {','.join(COLUMNS)} ({SPEC.source})"
+            f"no {' or '.join(LISTS[split])} in {raw} (nor in its folders annotations/, kinetics400/): the official list names "
+            f"the clips, with columns {','.join(COLUMNS)} ({SPEC.source})"
         )
-    return found
+    return path
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, column -> value) of each row."""
     try:
         rows = csv.DictReader(io.StringIO(read_list(path)))
-        if lacking := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-            raise ValueError(f"{path}: its first line has no column {', '.join(lacking)}")
+        if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+            raise ValueError(f"{path}: its first line has no column {', '.join(missing)}")
         for row in rows:
             fields = {column: row[column] for column in COLUMNS}
             if None in fields.values():
@@ -100,9 +100,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def clips_in(raw: Path) -> dict[str, Path]:
-    """<youtube_id>_<start>_<end> -> its file: the replacement where there is one, and else the first folder's.
+    """<youtube_id>_<start>_<end> -> its file: the replacement if it exists, otherwise that of the first folder.
 
-    Raises ValueError when two different files have one name.
+    Raises ValueError if two different files have the same name.
     """
     paths: dict[str, Path] = {}
     replaced: set[str] = set()
@@ -117,7 +117,7 @@ def clips_in(raw: Path) -> dict[str, Path]:
 
 
 def one_of(first: Path, second: Path) -> Path:
-    """The same clip twice, e.g. linked into folders of classes: the first, when it isn't a link to nowhere."""
+    """Chooses between two paths of a clip, e.g. a link in a folder of classes: the first one that is a file."""
     if not (first.is_file() and second.is_file()):
         return first if first.is_file() else second
     if not first.samefile(second) and first.stat().st_size != second.stat().st_size:
@@ -126,7 +126,7 @@ def one_of(first: Path, second: Path) -> Path:
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips, with the files found below `raw`. Raises FileNotFoundError when there are none."""
+    """The listed clips with their files below `raw`. Raises FileNotFoundError if there are no files."""
     clips = clips_in(raw)
     if not clips:
         raise FileNotFoundError(f"no {SUFFIX} file in or below {raw}; clips are <youtube_id>_<start>_<end>.mp4 ({SPEC.source})")

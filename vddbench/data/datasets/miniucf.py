@@ -1,7 +1,7 @@
 """miniucf: the 50 classes of UCF101 that video distillation papers use, split 1: 4,662 train and 1,861 test clips.
 
-The list is the one in the released code of "Dancing with Still Images" (CVPR 2024, arXiv 2312.00362). Papers call it
-the 50 most common classes, but only 23 of these are, so it is pinned here, not derived. Source and layout: see ucf101.py.
+The list of classes is the one in the released code of "Dancing with Still Images" (CVPR 2024, arXiv 2312.00362). Papers call it
+the 50 most common classes, but only 23 of them are, so it is pinned here instead of derived. Source and layout: see ucf101.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def listing(raw: Path | None) -> Iterator[Video]:
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips, with the files found under `raw`, which holds (or is) the folder UCF-101."""
+    """The listed clips with their files in `raw`, which has (or is) the folder UCF-101."""
     return located(listing(raw), clips_in(SPEC.class_names, raw))
 
 

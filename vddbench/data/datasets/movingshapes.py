@@ -1,10 +1,10 @@
-"""movingshapes: the embedded default. 8 classes = {disc, cross} x {left, right, up, down}.
+"""movingshapes: the generated default dataset with 8 classes, {disc, cross} x {left, right, up, down}.
 
-Procedural and exact: integers only, random bits from SHAKE-256, so the bytes are the same on every machine and with
-every version of numpy (a digest test pins them). One shape on a near-uniform noisy background moves in a straight line
-on a torus: its start is uniform and it re-enters on the other side, so every single frame has the same distribution
-for all four directions. A still tells the shape, never the direction: a method that stores stills cannot pass 25 %.
-Chance is 12.5 %. Source: this file. Licence: as the project.
+It uses integers only and random bits from SHAKE-256, so the bytes are the same on every machine and with every version of numpy
+(a digest test pins them). One shape on a nearly uniform noisy background moves in a straight line on a torus: its start is
+uniform and it re-enters on the other side, so every single frame has the same distribution for all four directions. A still
+shows the shape but never the direction: a method that stores stills cannot exceed 25 %. Chance is 12.5 %. Source: this file.
+Licence: that of the project.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SPEC = DatasetSpec(
     hflip_keeps_label=False,  # left and right are classes
     num_videos={"train": 8 * (50 + 12), "test": 8 * 50},
     validation_groups=("validation",),
-    student_steps={"1": 80, "5": 150, "10": 150, "full": 100},  # few: the demo has to end within minutes on 2 cores
-    source="vddbench/datasets/movingshapes.py, generated",
+    student_steps={"1": 80, "5": 150, "10": 150, "full": 100},  # few: the demo must end within minutes on 2 cores
+    source="vddbench/datasets/movingshapes.py, generated",  # the file's first place; the text is part of every digest
     licence="Apache-2.0",
 )
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """All clips, `raw` unused. Ids read `train/disc_left/007`; validation clips are train clips of group "validation"."""
+    """All clips; `raw` is unused. Ids are like `train/disc_left/007`; validation clips are train clips of group "validation"."""
     for label, name in enumerate(SPEC.class_names):
         for part, count in PER_CLASS.items():
             for i in range(count):
@@ -55,7 +55,7 @@ def videos(raw: Path) -> Iterator[Video]:
 
 
 def render(video: Video) -> np.ndarray:
-    """[8, 64, 64, 3] uint8; a function of the video's id alone."""
+    """The frames of a clip, uint8 [8, 64, 64, 3]; they depend on the video's id and label only."""
     shape, way = SPEC.class_names[video.label].split("_")
     bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(DRAW_BYTES + FRAMES * SIZE * SIZE)
     draw = Draw(bits[:DRAW_BYTES])
@@ -77,21 +77,21 @@ def render(video: Video) -> np.ndarray:
 
 
 class Draw:
-    """Integers from a fixed string of random bytes, two bytes each."""
+    """Draws integers from a fixed string of random bytes, two bytes each."""
 
     def __init__(self, bits: bytes) -> None:
         self.values = iter(np.frombuffer(bits, "<u2").tolist())
 
     def between(self, low: int, high: int) -> int:
-        """An integer in [low, high], both included."""
+        """Draws an integer from low to high, both included."""
         value: int = next(self.values)
         return low + value * (high - low + 1) // 65536
 
 
 def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
-    """[64, 64] int64 in 0..16: how many of a pixel's 4x4 subpixels the shape at (y, x) covers, on the torus.
+    """How many of each pixel's 4x4 subpixels the shape at (y, x) covers on the torus: int64 [64, 64] in 0..16.
 
-    y, x and radius are in subpixels; a cross's bars are a third of its radius wide.
+    y, x and radius are in subpixels; the bars of a cross are a third of its radius wide.
     """
     side = SIZE * SUB
     away = (np.arange(side) - y + side // 2) % side - side // 2

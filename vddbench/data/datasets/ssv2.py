@@ -43,9 +43,9 @@ SPEC = DatasetSpec(
 
 
 def listing(raw: Path | None) -> Iterator[Video]:
-    """What the two lists name; ids are the videos' numbers.
+    """The videos that the two lists name; ids are the videos' numbers.
 
-    Raises FileNotFoundError without the lists, ValueError naming the entry that is none of a list.
+    Raises FileNotFoundError without the lists, ValueError naming an entry that is not part of a list.
     """
     folder = raw or Path()
     check_labels(folder)
@@ -54,23 +54,23 @@ def listing(raw: Path | None) -> Iterator[Video]:
         path = list_of(folder, name)
         if path is None:
             raise FileNotFoundError(
-                f"no {PREFIX}{name}.json in {folder} (nor {name}.json in its folder labels/): the official list says which "
-                f"videos there are ({SPEC.source})"
+                f"no {PREFIX}{name}.json in {folder} (nor {name}.json in its folder labels/): the official list names "
+                f"the videos ({SPEC.source})"
             )
         entries = parsed(path)
         if not isinstance(entries, list):
-            raise ValueError(f"{path} is no list of videos")
+            raise ValueError(f"{path} is not a list of videos")
         for number, entry in enumerate(entries):
             video, template = (str(entry.get(key, "")) for key in ("id", "template")) if isinstance(entry, dict) else ("", "")
             if not (video.isascii() and video.isdecimal()):
                 raise ValueError(f"{path} entry {number} has no id: {str(entry)[:200]!r}")
             if (label := labels.get(class_of(template))) is None:
-                raise ValueError(f"{path} entry {number}: {template[:200]!r} is no class of Something-Something V2")
+                raise ValueError(f"{path} entry {number}: {template[:200]!r} is not a class of Something-Something V2")
             yield Video(id=video, path=None, label=label, split=split)
 
 
 def class_of(template: str) -> str:
-    """ "Pushing [something] from left to right" -> its class."""
+    """The class of a template: "Pushing [something] from left to right" without the brackets."""
     return template.replace("[", "").replace("]", "")
 
 
@@ -83,24 +83,24 @@ def parsed(path: Path) -> Any:
     try:
         return json.loads(read_list(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not whole JSON: {error}") from None
+        raise ValueError(f"{path} is not complete JSON: {error}") from None
 
 
 def check_labels(raw: Path) -> None:
-    """`labels.json`, when it is there, names the 174 classes. Raises ValueError."""
+    """Raises ValueError if `labels.json` exists and does not name the 174 classes."""
     path = list_of(raw, "labels")
     if path is None:
         return
     names = parsed(path)
-    found = {class_of(str(name)) for name in names} if isinstance(names, dict) else set()
-    if differing := sorted(found ^ set(SPEC.class_names)):
+    classes = {class_of(str(name)) for name in names} if isinstance(names, dict) else set()
+    if differing := sorted(classes ^ set(SPEC.class_names)):
         raise ValueError(
             f"{path} is not that of Something-Something V2: it differs in {len(differing)} classes, {differing[:3]}"
         )
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed videos, with the files in `20bn-something-something-v2/` or anywhere below it."""
+    """The listed videos with their files in `20bn-something-something-v2/` or anywhere below it."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
     paths = one_each((path.stem, path) for path in map(Path, files_below(root, SUFFIX)))
     if not paths:

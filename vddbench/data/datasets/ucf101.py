@@ -2,9 +2,9 @@
 
 Soomro, Zamir, Shah: UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012 (arXiv 1212.0402).
 Source: https://www.crcv.ucf.edu/data/UCF101.php. Layout, as its archive unpacks: `UCF-101/<Class>/v_<Class>_gNN_cNN.avi`.
-A group (gNN) is one person or scene; split 1 tests on groups 1-7 and trains on 8-25. `ucf101_clips.csv` holds how
-many clips each class has in each of its 25 groups, which is all it takes to write down the 13,320 names and their split. The
-official lists (`ucfTrainTestlist/{train,test}list01.txt`) are not needed; when they are there, they must agree.
+A group (gNN) is one person or scene; split 1 tests on groups 1-7 and trains on 8-25. `ucf101_clips.csv` has the number of
+clips of each class in each of its 25 groups, from which the 13,320 names and their split follow. The official lists
+(`ucfTrainTestlist/{train,test}list01.txt`) are not needed; if they exist, they must agree.
 """
 
 from __future__ import annotations
@@ -32,16 +32,13 @@ VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train (protocol v1)
 
 @cache
 def num_clips() -> dict[str, tuple[int, ...]]:
-    """Class -> how many clips each of its groups g01..g25 has; they are named c01, c02, ..."""
+    """Class -> number of clips in each of its groups g01..g25; the clips are named c01, c02, ..."""
     with Path(__file__).with_name("ucf101_clips.csv").open(newline="") as file:
         return {row[0]: tuple(map(int, row[1:])) for row in csv.reader(file)}
 
 
 def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video]:
-    """The clips that a whole copy has, without paths. The official lists, when they are in `raw`, must say the same.
-
-    Raises ValueError when they don't.
-    """
+    """The clips of a complete copy, without paths. Raises ValueError if official lists in `raw` differ."""
     lists = read_lists(raw) if raw else {}
     differing: list[str] = []
     for label, name in enumerate(class_names):
@@ -51,7 +48,7 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
                 video = f"v_{name}_g{group:02d}_c{clip:02d}"
                 if lists and lists.get(video.lower()) != split:
                     differing.append(video)
-                scene = f"{name}_g{group:02d}"  # g01 of two classes are two
+                scene = f"{name}_g{group:02d}"  # group g01 of one class is not that of another
                 yield Video(id=video, path=None, label=label, split=split, group=scene)
     if differing:
         raise ValueError(
@@ -61,9 +58,9 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
 
 
 def read_lists(raw: Path) -> dict[str, str]:
-    """Video id in small letters -> "train" or "test", of `ucfTrainTestlist/{train,test}list01.txt`; {} without that folder.
+    """Video id in small letters -> "train" or "test", from `ucfTrainTestlist/{train,test}list01.txt`; {} without that folder.
 
-    Raises FileNotFoundError when one of the two is missing, ValueError when a line names no clip.
+    Raises FileNotFoundError if one of the two lists is missing, ValueError if a line names no clip.
     """
     folders = [where / LISTS_FOLDER for where in (raw, raw.parent if raw.name == VIDEOS_FOLDER else raw)]
     folder = next((folder for folder in folders if folder.is_dir()), None)
@@ -86,7 +83,7 @@ def read_lists(raw: Path) -> dict[str, str]:
 
 
 def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
-    """Video id -> file, of every clip in the folders of these classes. Raises FileNotFoundError when there are none."""
+    """Video id -> file, for every clip in the folders of these classes. Raises FileNotFoundError if there are none."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
     wanted = {name.lower(): name for name in class_names}
     folders = {path: wanted[path.name.lower()] for path in sorted(root.iterdir()) if path.name.lower() in wanted}
@@ -104,7 +101,7 @@ def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
 
 
 def unlisted_of(class_names: tuple[str, ...], raw: Path) -> Iterator[str]:
-    """Clips that split 1 doesn't have."""
+    """Clips in the folders that split 1 doesn't have."""
     listed = {video.id for video in listing_of(class_names, None)}
     return (video for video in clips_in(class_names, raw) if video not in listed)
 
@@ -134,7 +131,7 @@ def listing(raw: Path | None) -> Iterator[Video]:
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The clips of split 1, with the files found under `raw`, which holds (or is) the folder UCF-101."""
+    """The clips of split 1 with their files in `raw`, which has (or is) the folder UCF-101."""
     return located(listing(raw), clips_in(SPEC.class_names, raw))
 
 

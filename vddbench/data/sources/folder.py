@@ -1,7 +1,7 @@
-"""A user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`, no Python needed.
+"""A user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`; it needs no Python.
 
-An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show one scene or person.
-The folder may come from strangers: links out of it, odd names and oversized tables are refused before anything is decoded.
+An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show the same scene or person.
+Links out of the folder, unprintable names and oversized tables are refused before anything is decoded.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def read_folder(
     classes: list[str] | None = None,
     student_steps: int | None = None,
 ) -> tuple[DatasetSpec, list[Video]]:
-    """The spec and the videos of a folder. Classes are the sorted folder names in `train/`, or those of `classes`.
+    """Reads the spec and the videos of a folder. Classes are the sorted folder names in `train/`, or those in `classes`.
 
-    `student_steps` N trains N steps at ipc 1 and 5 and for the full data, 2N at ipc 10.
-    Raises FileNotFoundError when the layout isn't there, ValueError or LookupError when it isn't usable.
+    student_steps: training steps at ipc 1 and 5 and for the full data; twice as many at ipc 10.
+    Raises FileNotFoundError if the folder has another layout, ValueError or LookupError if it can't be used.
     """
     for part in SPLITS:
         if not (folder / part).is_dir():
-            raise FileNotFoundError(f"no folder {folder / part}; needed is DIR/{{train,test}}/<class>/<clip>.avi|mp4|...")
+            raise FileNotFoundError(f"no folder {folder / part}; expected: DIR/{{train,test}}/<class>/<clip>.avi|mp4|...")
     class_names = chosen_classes(folder, classes)
     groups = read_groups(folder)
     videos = [v for label, name in enumerate(class_names) for v in class_videos(folder, name, label, groups)]
@@ -49,7 +49,7 @@ def read_folder(
     check_group_paths(folder, groups)
     steps = STUDENT_STEPS if student_steps is None else student_steps
     if not 1 <= steps <= MAX_STUDENT_STEPS:
-        raise ValueError(f"--student-steps is 1 to {MAX_STUDENT_STEPS:,}, found {steps}")
+        raise ValueError(f"--student-steps {steps}: allowed are 1 to {MAX_STUDENT_STEPS:,}")
     ten = 2 * steps
     spec = checked_spec(
         class_names=class_names,
@@ -57,7 +57,7 @@ def read_folder(
         size=size,
         stride=stride,
         resize=None,
-        hflip_keeps_label=False,  # a stranger's classes may be left and right
+        hflip_keeps_label=False,  # the classes may be left and right
         num_videos=None,
         validation_groups=validation_groups(videos),
         student_steps={"1": steps, "5": steps, "10": ten, "full": steps},
@@ -68,7 +68,7 @@ def read_folder(
 
 
 def checked_spec(**fields: Any) -> DatasetSpec:
-    """A spec; ValueError in one line when an option is out of range."""
+    """Makes a spec. Raises ValueError in one line if an option is out of range."""
     try:
         return DatasetSpec(**fields)
     except ValidationError as error:
@@ -77,25 +77,25 @@ def checked_spec(**fields: Any) -> DatasetSpec:
 
 
 def chosen_classes(folder: Path, classes: list[str] | None) -> tuple[str, ...]:
-    """Sorted class names; with `classes`, only these."""
-    found = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in SPLITS}
+    """The sorted names of the classes; with `classes`, only these."""
+    names = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in SPLITS}
     if classes is not None:
         for name in classes:
-            if name not in found["train"]:
-                raise LookupError(unknown(f"class in {folder / 'train'}", name, sorted(found["train"])))
+            if name not in names["train"]:
+                raise LookupError(unknown(f"class in {folder / 'train'}", name, sorted(names["train"])))
         chosen = set(classes)
     else:
-        chosen = found["train"]
-        extra = sorted(found["test"] - chosen)
+        chosen = names["train"]
+        extra = sorted(names["test"] - chosen)
         if extra:
             raise ValueError(f"classes in test/ but not in train/: {', '.join(extra[:10])}; every class needs both")
     if len(chosen) < 2:
-        raise ValueError(f"{len(chosen)} class in {folder / 'train'}, at least 2 are needed: one folder a class")
+        raise ValueError(f"{len(chosen)} class in {folder / 'train'}, at least 2 are needed: one folder per class")
     return tuple(sorted(chosen))
 
 
 def visible(folder: Path, where: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted, without hidden ones. Refuses links that leave `folder` and unprintable names."""
+    """The sorted entries of `where` without hidden ones. Raises ValueError for links out of `folder` and unprintable names."""
     entries = sorted((e for e in os.scandir(where) if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if not entry.name.isprintable():
@@ -113,8 +113,9 @@ def leaves(link: os.DirEntry[str], folder: Path) -> bool:
 
 
 def class_videos(folder: Path, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
-    """The videos of one class, by their names: what isn't there or is no file, decoding will say. Raises ValueError when the
-    training folder holds none.
+    """The videos of one class by their names; decoding reports those that are missing or not files.
+
+    Raises ValueError if the training folder has none.
     """
     for part in SPLITS:
         where = folder / part / name
@@ -133,14 +134,14 @@ def class_videos(folder: Path, name: str, label: int, groups: dict[str, str]) ->
 
 
 def read_groups(folder: Path) -> dict[str, str]:
-    """Path -> group, from `groups.csv`; {} when there is none."""
+    """Path -> group, from `groups.csv`; {} if that does not exist. Raises ValueError naming the wrong line."""
     file = folder / "groups.csv"
     if not file.is_file():
         return {}
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{file} is a link that leaves {folder}; copy the file into the folder")
     if (size := file.stat().st_size) > MAX_GROUPS_BYTES:
-        raise ValueError(f"{file} has {size:,} bytes; at most {MAX_GROUPS_BYTES:,} are read")
+        raise ValueError(f"{file} has {size:,} bytes; allowed: {MAX_GROUPS_BYTES:,}")
     groups: dict[str, str] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
@@ -162,7 +163,7 @@ def read_groups(folder: Path) -> dict[str, str]:
 
 
 def check_group_paths(folder: Path, groups: dict[str, str]) -> None:
-    """Every path of groups.csv names a video below `folder` (maybe of a class that was not chosen)."""
+    """Raises ValueError unless every path of groups.csv names a video below `folder`, maybe of a class that was not chosen."""
     wrong = []
     for path in groups:
         parts = path.split("/")
@@ -171,4 +172,4 @@ def check_group_paths(folder: Path, groups: dict[str, str]) -> None:
             wrong.append(path[:200])
     if wrong:
         listed = ", ".join(map(repr, wrong[:10]))
-        raise ValueError(f"{folder / 'groups.csv'} names {len(wrong)} paths that are no videos of this folder: {listed}")
+        raise ValueError(f"{folder / 'groups.csv'} names {len(wrong)} paths that are not videos of this folder: {listed}")

@@ -1,9 +1,8 @@
-"""Frames that were extracted before: one folder a video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112).
+"""Frames that were extracted before: one folder per video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112).
 
-For labs that have those already. They are sorted by their numbers, never in listing order, and none may be missing. Frames of
-just the clips' size are taken as they are (SDD's are cropped already), others are scaled and cropped as those of a video.
-The pixels went through a JPEG coder, so the store differs from one of the videos, and says so in its spec. Only the frames
-that are stored are read: damage in the others goes unseen, as it changes nothing.
+They are sorted by their numbers, never in listing order, and none may be missing. Frames that already have the clips' size are
+stored unchanged (SDD's are cropped), others are scaled and cropped like those of a video. The pixels went through a JPEG coder,
+so the store differs from one of the videos, and its spec says so. Only the frames that are stored are read.
 """
 
 from __future__ import annotations
@@ -38,33 +37,33 @@ from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 
 FRAME = re.compile(r"(?P<stem>frame_?|img_?|image_?|)(?P<number>\d{1,9})\.jpe?g", re.ASCII | re.IGNORECASE)  # no flow_x_00001
-SOURCE = "; from extracted frames"
-DEPTH = 3  # DIR/<video>, DIR/<class>/<video>, DIR/<split>/<class>/<video>
+FROM_FRAMES = "; from extracted frames"
+DEPTH = 3  # levels: DIR/<video>, DIR/<class>/<video>, DIR/<split>/<class>/<video>
 
 
 def of_frames(spec: DatasetSpec) -> DatasetSpec:
-    """The spec of a store that is made from frames."""
-    return spec.model_copy(update={"source": spec.source + SOURCE})
+    """The spec of a store that is made from extracted frames."""
+    return spec.model_copy(update={"source": spec.source + FROM_FRAMES})
 
 
 def in_frames(listing: Iterable[Video], folder: Path) -> list[Video]:
-    """The listed videos with their folders of frames, found by the last part of their ids; those that have none stay without.
+    """The listed videos with their folders of frames, which have the name of the last part of the id; or with path None.
 
-    Raises FileNotFoundError when there are none at all, ValueError when a video has two.
+    Raises FileNotFoundError if no video has a folder, ValueError if one has two.
     """
     videos = list(listing)
     keys = [video.id.rpartition("/")[2] for video in videos]
-    found, others = folders_of(folder, {key.lower() for key in keys})
-    warn_of_renamed([key for key in keys if key.lower() not in found], others)
-    if videos and not found:
+    folders, others = folders_of(folder, {key.lower() for key in keys})
+    warn_of_renamed([key for key in keys if key.lower() not in folders], others)
+    if videos and not folders:
         raise FileNotFoundError(
             f"no frames in {folder}: looked for folders such as {folder / keys[0]} with frame000001.jpg, ..."
         )
-    return [replace(video, path=one_of(found.get(key.lower(), []), key)) for video, key in zip(videos, keys, strict=True)]
+    return [replace(video, path=one_of(folders.get(key.lower(), []), key)) for video, key in zip(videos, keys, strict=True)]
 
 
 def one_of(folders: list[Path], key: str) -> Path | None:
-    """The folder of this name: letter by letter, or else the only one that differs in case (v_HandStandPushups)."""
+    """The folder with exactly this name, or the only one that differs from it in case (v_HandStandPushups)."""
     same = [path for path in folders if path.name == key] or folders
     if len(same) > 1:
         raise ValueError(f"two folders have the frames of {key}: {same[0]} and {same[1]}; remove one")
@@ -72,8 +71,8 @@ def one_of(folders: list[Path], key: str) -> Path | None:
 
 
 def folders_of(folder: Path, wanted: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Lower-case name -> the folders of that name, of the wanted ones; and the other folders."""
-    found: dict[str, list[Path]] = {}
+    """Lower-case name -> the folders with that name, for the wanted names; and the other folders."""
+    named: dict[str, list[Path]] = {}
     others: list[Path] = []
     level = [folder]
     for _ in range(DEPTH):
@@ -81,16 +80,16 @@ def folders_of(folder: Path, wanted: set[str]) -> tuple[dict[str, list[Path]], l
         for where in level:
             for path in folders_in(where):
                 if (key := path.name.lower()) in wanted:
-                    found.setdefault(key, []).append(path)
+                    named.setdefault(key, []).append(path)
                 else:
                     deeper.append(path)
         others += deeper
         level = deeper
-    return found, others
+    return named, others
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Sorted; none, and a warning, when it can't be read."""
+    """The folders in a folder, sorted; none and a warning if it can't be read."""
     try:
         return sorted(Path(entry.path) for entry in os.scandir(folder) if is_folder(entry))
     except OSError as error:
@@ -99,8 +98,10 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def warn_of_renamed(keys: Iterable[str], others: Iterable[Path]) -> None:
-    """Says which videos have no folder of their name, but one that looks like it. They are not taken: without its odd
-    characters a name of HMDB51 may be another clip's (Smile!_smile_h_cm_np1_fr_goo_0, Smile_smile_h_cm_np1_fr_goo_0).
+    """Prints which videos have no folder with their name, but one with a similar name.
+
+    Such folders are not used: without its odd characters a name of HMDB51 may be another clip's
+    (Smile!_smile_h_cm_np1_fr_goo_0, Smile_smile_h_cm_np1_fr_goo_0).
     """
     alike = {plain(path.name): path for path in others}
     renamed = [f"{alike[plain(key)]} for {key}" for key in keys if plain(key) in alike]
@@ -114,12 +115,12 @@ def warn_of_renamed(keys: Iterable[str], others: Iterable[Path]) -> None:
 
 
 def plain(name: str) -> str:
-    """What scripts leave of a name that they make safe for a shell."""
+    """A name without the characters that scripts remove to make it safe for a shell."""
     return "".join(c for c in name.lower() if c.isalnum() and c.isascii())
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The frames of a video in the order of their numbers, which begin with 0 or 1. Raises UnreadableVideo."""
+    """The files of a video's frames in the order of their numbers, which begin at 0 or 1. Raises UnreadableVideo."""
     numbered: dict[int, Path] = {}
     stems: set[str] = set()
     try:
@@ -146,10 +147,10 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
-    """Writes the stored ones of a folder's frames to the new file `part`: [num_frames, H, W, C] uint8. `sha256` of what it
-    returns is over the files that are stored, each after its length in 8 bytes.
+    """Writes the planned frames of a folder to the new file `part`: uint8 [num_frames, H, W, C].
 
-    Raises UnreadableVideo, and OSError when `part` cannot be written.
+    The result's `sha256` covers the stored files, each preceded by its length in 8 bytes. Raises UnreadableVideo, and OSError
+    if `part` cannot be written.
     """
     files = frame_files(folder)
     planned = plan(len(files), spec.frames, spec.stride)
@@ -158,7 +159,7 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
         for content in contents(files[number] for number in planned_frames(planned, len(files))):
             source.update(len(content).to_bytes(8, "big") + content)
             out.write(fitted(pixels_of(content), spec, scaler).tobytes())
-        return stored(out, spec, repeat_to(spec, out), stride=planned[0], sha256=source.hexdigest())
+        return stored(out, spec, repeat_to(spec, out), stride=planned.step, sha256=source.hexdigest())
 
 
 def contents(files: Iterable[Path]) -> Iterator[bytes]:
@@ -171,10 +172,10 @@ def contents(files: Iterable[Path]) -> Iterator[bytes]:
 
 
 def pixels_of(jpeg: bytes) -> np.ndarray:
-    """[H, W, 3] uint8 RGB. Raises UnreadableVideo."""
+    """The pixels of a JPEG, uint8 RGB [H, W, 3]. Raises UnreadableVideo."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
             check_pixels(*image.size)
             return np.asarray(image.convert("RGB"))
-    except (OSError, Image.DecompressionBombError):  # the former also when it is cut short
-        raise UnreadableVideo("a frame is no whole JPEG") from None
+    except (OSError, Image.DecompressionBombError):  # OSError: also if it is cut short
+        raise UnreadableVideo("a frame is not a complete JPEG") from None

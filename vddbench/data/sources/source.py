@@ -1,4 +1,4 @@
-"""Where the videos of a dataset are while `prepare` decodes them: on this disk, or brought to it one by one (from_hub/)."""
+"""What `prepare` needs of a place with videos: their sizes, and the files themselves when their turn comes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from vddbench.data import listing as listed
+from vddbench.data import listing
 from vddbench.spec import Video
 
 
 class Source(Protocol):
-    """Gives videos as files, each when its turn comes."""
+    """A place with videos, which gives them as files one by one."""
 
     @property
     def keep(self) -> bool:
-        """Do the files stay when they are decoded?"""
+        """Whether the files stay after they are decoded."""
 
     def sizes(self, videos: Mapping[str, Video]) -> dict[str, int]:
-        """Video id -> bytes of its file, of those that are there; 0 where that is not known before."""
+        """Video id -> bytes of its file, for the videos that exist; 0 if the size is unknown before reading."""
 
     def files(self, videos: list[Video], folder: Path) -> Generator[tuple[Video, Path]]:
-        """Each of `videos` once with its file, those of train first, else in any order that is always the same; what has to be
-        written goes to the new folder `folder`. Raises OSError, ValueError when one can't be had."""
+        """Gives every video of `videos` once with its file: train first, and always in the same order.
+
+        Writes temporary files to the new folder `folder`. Raises OSError or ValueError if a file cannot be read.
+        """
 
     def note(self) -> str:
-        """For the progress bar."""
+        """Text for the end of the progress bar."""
 
 
 class OnDisk:
-    """A video's path is its file, or its folder of frames."""
+    """Videos on this machine: a video's path is its file, or its folder of frames."""
 
     keep = True
 
     def sizes(self, videos: Mapping[str, Video]) -> dict[str, int]:
-        return listed.sizes(videos)
+        return listing.sizes(videos)
 
     def files(self, videos: list[Video], folder: Path) -> Generator[tuple[Video, Path]]:
         for video in videos:
@@ -49,6 +51,7 @@ ON_DISK = OnDisk()
 
 
 def check_builtin_options(chosen: dict[str, Any]) -> None:
+    """Raises ValueError if options of a user's own dataset were given for a built-in one."""
     if chosen:
         given = ", ".join("--" + option.replace("_", "-") for option in chosen)
         raise ValueError(

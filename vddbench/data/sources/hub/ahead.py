@@ -1,6 +1,6 @@
-"""Work that is begun before its turn comes: each call in a thread of its own, a few at a time, results in order.
+"""Runs calls ahead of time: each in a thread of its own, a few at once, with the results in order.
 
-The threads end with the process and are never waited for at its end, so that Ctrl-C is obeyed in the middle of a download.
+The threads end with the process, which does not wait for them, so that Ctrl-C works in the middle of a download.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-GOODBYE_SECONDS = 1.0  # for those that are told to stop; a longer download is left behind
+STOP_SECONDS = 1.0  # to wait for threads that were asked to stop; a longer download is abandoned
 
 
 class Traffic:
-    """How many bytes came; whether they are still wanted."""
+    """Counts received bytes, and stops the threads that receive them."""
 
     def __init__(self) -> None:
         self.bytes, self.stopped, self.lock = 0, False, threading.Lock()
 
     def came(self, count: int) -> None:
-        """Raises InterruptedError when they are not wanted any more."""
+        """Adds received bytes. Raises InterruptedError in a thread that was asked to stop."""
         with self.lock:
             self.bytes += count
         if self.stopped:
-            raise InterruptedError("not wanted any more")
+            raise InterruptedError("stopped")
 
 
-class Begun(threading.Thread, Generic[T]):
-    """A call under way."""
+class RunningCall(threading.Thread, Generic[T]):
+    """A call that runs in a thread."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         super().__init__(daemon=True)
@@ -53,11 +53,12 @@ class Begun(threading.Thread, Generic[T]):
 
 
 def ahead(calls: Iterable[tuple[Callable[[], T], int]], most: int, most_weight: int, traffic: Traffic) -> Generator[T]:
-    """The results of calls, each with its weight, in their order: up to `most` are under way or done and not yet asked for, of
-    no more than `most_weight` together, but always one. Raises what a call raises; then, and when it is closed, the others
-    are told to stop.
+    """Yields the results of (call, weight) pairs in their order.
+
+    Up to `most` calls run or wait to be consumed, with at most `most_weight` together, but always one. Raises what a call
+    raises; then, and when the generator is closed, the other calls are asked to stop.
     """
-    waiting: deque[tuple[Begun[T], int]] = deque()
+    waiting: deque[tuple[RunningCall[T], int]] = deque()
     weight = 0
     try:
         for call, its_weight in calls:
@@ -65,11 +66,11 @@ def ahead(calls: Iterable[tuple[Callable[[], T], int]], most: int, most_weight: 
                 first, done_weight = waiting.popleft()
                 yield first.result()
                 weight -= done_weight
-            waiting.append((Begun(call), its_weight))
+            waiting.append((RunningCall(call), its_weight))
             weight += its_weight
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
-        traffic.stopped, deadline = bool(waiting), time.monotonic() + GOODBYE_SECONDS
+        traffic.stopped, deadline = bool(waiting), time.monotonic() + STOP_SECONDS
         for begun, _ in waiting:
             begun.join(max(0.0, deadline - time.monotonic()))

@@ -1,10 +1,10 @@
 """`vddbench prepare NAME --hub OWNER/REPO[@revision]`: a store from a dataset repo on the Hub, at one commit.
 
-The repo holds video files in the distributor's folders, in folders of classes or (but for your own videos) in any; or parquet
-files with them. The videos are found among those of the dataset's own lists by their names, as local files are, and give the
-same store with the same digest; spec.json says which commit they came from. Labels and splits come from the dataset's lists
-and never from the repo's columns, so that no repo moves a test video into train. Lists that are not in this package are taken
-from --raw, else from the repo; the digest, which covers labels and splits, tells whether those are the ones others have.
+The repo holds video files in the distributor's folders, in folders of classes or (except for your own videos) in any folders;
+or parquet files with the videos. They are matched by name to the dataset's own lists, as local files are, and give the same
+store with the same digest; spec.json names the commit. Labels and splits come from the dataset's lists and never from the
+repo's columns, so that no repo moves a test video into train. Lists that are not part of this package are read from --raw,
+otherwise from the repo; the digest covers labels and splits, so it shows whether others used the same lists.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ MAX_FILES = 400_000  # of a repo; Kinetics-400 has 266,440 videos
 
 
 def prepare_hub(name: str, where: str, raw: Path | None, chosen: dict[str, Any], workers: int | None, force: bool) -> Prepared:
-    """where: OWNER/REPO[@revision]; without one, main. raw: a folder with the dataset's lists. chosen: read_folder's options.
+    """Prepares `name` from the repo `where`, OWNER/REPO[@revision], by default of the branch main.
 
-    An interrupted run is gone on with at its own commit. Raises LookupError, ValueError, FileNotFoundError, OSError.
+    raw: a folder with the dataset's lists. chosen: options of `read_folder`. An interrupted run resumes at its own commit.
+    Raises LookupError, ValueError, FileNotFoundError, OSError.
     """
     check_name(name)
-    repo, revision = parsed(where)
+    repo, revision = parse_repo(where)
     builtin = name in lookup.names("dataset")
     if builtin:
         check_builtin_options(chosen)
         if not hasattr(lookup.load("dataset", name), "listing"):
             raise ValueError(f"{name} is generated; leave out --hub")
     elif raw is not None:
-        raise ValueError(f"--raw is for the lists of a built-in dataset, and {name} is none: leave it out")
+        raise ValueError(f"--raw is for the lists of a built-in dataset, and {name} is not one: leave it out")
     check_folder("--raw", raw)
     place = store_path(name)
     scratch = place.with_name(f".{name}.hub")
@@ -63,8 +64,8 @@ def prepare_hub(name: str, where: str, raw: Path | None, chosen: dict[str, Any],
         return done
 
 
-def parsed(where: str) -> tuple[hub.Repo, str]:
-    """OWNER/REPO[@revision]. Raises LookupError."""
+def parse_repo(where: str) -> tuple[hub.Repo, str]:
+    """Splits OWNER/REPO[@revision]. Raises LookupError."""
     name, at, revision = where.partition("@")
     if at and not (0 < len(revision) <= 200 and revision.isprintable() and " " not in revision):
         raise LookupError(f"--hub {where[:300]!r}: OWNER/REPO, or OWNER/REPO@revision with a branch, a tag or a commit")
@@ -73,17 +74,18 @@ def parsed(where: str) -> tuple[hub.Repo, str]:
 
 @contextmanager
 def pinned(path: Path, repo: hub.Repo, revision: str) -> Iterator[hub.Listing]:
-    """The repo's files at the commit that `revision` is now, or was for the interrupted run whose `path` is still there. What
-    is wrong with a commit is maybe mended by a later one, so a refusal ends the pinning; an interruption does not.
+    """The repo's files at the commit that `revision` names now, or named when the interrupted run wrote `path`.
+
+    A refusal ends the pinning, because a later commit may be a repaired one; an interruption does not.
     """
     asked = {"repo": repo.id, "endpoint": hub.endpoint(), "revision": revision}
     try:
-        told = json.loads(path.read_bytes()) if path.is_file() else {}
+        earlier = json.loads(path.read_bytes()) if path.is_file() else {}
     except ValueError:
-        told = {}
-    commit = str(told.get("commit"))
-    if {key: told.get(key) for key in asked} == asked and hub.SHA.fullmatch(commit) and commit != revision:
-        say(f"the interrupted run was at commit {commit[:8]}, going on there; for another one write {repo.id}@COMMIT")
+        earlier = {}
+    commit = str(earlier.get("commit"))
+    if {key: earlier.get(key) for key in asked} == asked and hub.SHA.fullmatch(commit) and commit != revision:
+        say(f"resuming the interrupted run at its commit {commit[:8]}; for another one write {repo.id}@COMMIT")
         revision = commit
     listing = hub.listing(repo, revision, MAX_FILES)
     with replacing(path) as file:

@@ -1,7 +1,7 @@
-"""A repo's videos as a folder of stand-ins: files of the right names and sizes without content (sparse, an inode each).
+"""A repo's videos as a folder of stand-ins: sparse files with the right names and sizes but without content.
 
-So which videos are there, missing or too many is asked of datasets/NAME.py and folder.py, in their words and by their
-rules for local files. The names may be a stranger's: none leaves the folder, and there are bounds.
+The rules of datasets/NAME.py and folder.py for local files then decide which videos exist, are missing or are unexpected, and
+explain it in their words. No name of the repo leaves the folder, and their number and sizes are bounded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ LIST_DEPTH = 4  # folders below --raw
 
 
 def check_path(path: str) -> None:
-    """Raises ValueError for a path that could leave its folder, or that a disk or a terminal can't take."""
+    """Raises ValueError for a path that could leave its folder, or that a disk or a terminal can't handle."""
     parts = path.split("/")
     if not path.isprintable() or len(path.encode()) > MAX_PATH_BYTES or not all(map(is_name, parts)):
-        raise ValueError(f"the name {path[:200]!r} is no file's below a folder, in printable letters and of a sane length")
+        raise ValueError(
+            f"the name {path[:200]!r} is not a relative path of printable letters with parts of at most {MAX_NAME_BYTES} bytes"
+        )
 
 
 def is_name(part: str) -> bool:
@@ -36,46 +38,46 @@ def is_name(part: str) -> bool:
 
 
 class StandIns:
-    """The folder, and what each of its files stands for. `where` names the repo in messages."""
+    """The folder of stand-ins, and the file of the repo that each of them represents. `where` names the repo in messages."""
 
     def __init__(self, folder: Path, where: str) -> None:
         self.folder, self.where = folder, where
-        self.stands_for: dict[str, str] = {}
+        self.represents: dict[str, str] = {}
         self.made: set[str] = set()
         folder.mkdir(parents=True)
 
     def add(self, path: str, size: int, source: str) -> None:
-        """A stand-in for `source`. Raises ValueError when it would be where another one is."""
+        """Adds a stand-in for `source`. Raises ValueError if its path is taken."""
         with self.new(path, source) as file:
             if not 0 <= size <= MAX_VIDEO_BYTES:
-                raise ValueError(f"{self.where}: {source[:200]} has {size:,} bytes; at most {MAX_VIDEO_BYTES:,} are read")
+                raise ValueError(f"{self.where}: {source[:200]} has {size:,} bytes; allowed: {MAX_VIDEO_BYTES:,}")
             file.truncate(size)
 
     @contextmanager
     def new(self, path: str, source: str) -> Iterator[BinaryIO]:
-        """A new file in the folder."""
+        """Opens a new file in the folder."""
         check_path(path)
-        if (other := self.stands_for.setdefault(path, source)) is not source:
-            raise ValueError(
-                f"{self.where}: two files are {path}: {other[:200]} and {source[:200]}; the repo may have one only"
-            )
+        if (other := self.represents.setdefault(path, source)) is not source:
+            raise ValueError(f"{self.where}: two files are {path}: {other[:200]} and {source[:200]}; allowed: one")
         try:
             if (parent := path.rpartition("/")[0]) not in self.made:
                 (self.folder / parent).mkdir(parents=True, exist_ok=True)
                 self.made.add(parent)
             file = (self.folder / path).open("xb")
         except (FileExistsError, NotADirectoryError, IsADirectoryError):  # also on a disk where A.avi and a.avi are one
-            raise ValueError(f"{self.where}: {source[:200]} is in the way of another file of nearly that name") from None
+            raise ValueError(
+                f"{self.where}: {source[:200]} has nearly the name of another file, and both can't be stored"
+            ) from None
         with file:
             yield file
 
     def original(self, file: Path) -> str:
-        """What a file in the folder stands for."""
-        return self.stands_for[file.relative_to(self.folder).as_posix()]
+        """The file of the repo that a file in the folder represents."""
+        return self.represents[file.relative_to(self.folder).as_posix()]
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Errors speak of the repo, not of the folder."""
+        """Makes error messages name the repo instead of the folder."""
         try:
             yield
         except FileNotFoundError as error:
@@ -89,28 +91,28 @@ class StandIns:
         return str(error).replace(f"{self.folder}/", f"{self.where}: ").replace(str(self.folder), self.where)
 
     def add_lists(self, lists: Iterable[tuple[str, str, int]], write: Callable[[str, int, BinaryIO], object]) -> int:
-        """Real copies of (path here, source, size), made by `write(source, size, file)`; returns how many."""
-        found, total = list(lists), 0
-        for path, source, size in found:
+        """Writes real files for (path, source, size) with `write(source, size, file)`; returns how many."""
+        files, total = list(lists), 0
+        for path, source, size in files:
             total += size
-            if len(found) > MAX_LISTS or size > MAX_LIST_BYTES or total > MAX_LISTS_BYTES:
+            if len(files) > MAX_LISTS or size > MAX_LIST_BYTES or total > MAX_LISTS_BYTES:
                 raise ValueError(
-                    f"the lists are {len(found):,} files, {source[:200]} has {size:,} bytes; read are at most {MAX_LISTS:,} of "
-                    f"{MAX_LIST_BYTES:,}, together {MAX_LISTS_BYTES:,}"
+                    f"the lists are {len(files):,} files, {source[:200]} has {size:,} bytes; allowed: {MAX_LISTS:,} files of "
+                    f"{MAX_LIST_BYTES:,} bytes, together {MAX_LISTS_BYTES:,}"
                 )
             with self.new(path, source) as file:
                 write(source, size, file)
-        return len(found)
+        return len(files)
 
 
 def list_path(pattern: re.Pattern[str], path: str) -> str | None:
-    """The end of a path that is the path of a dataset's list, e.g. ucfTrainTestlist/testlist01.txt; None: it is no list."""
+    """The end of `path` that is the path of a dataset's list, e.g. ucfTrainTestlist/testlist01.txt, or None."""
     match = re.fullmatch(rf"(?:.*?/)?(?P<list>{pattern.pattern})", path, pattern.flags)
     return match["list"] if match else None
 
 
 def lists_below(pattern: re.Pattern[str], raw: Path) -> Iterator[tuple[str, str, int]]:
-    """(path, file, size) of a dataset's lists in a local folder, which may be that of the lists itself."""
+    """(path, file, size) of a dataset's lists in a local folder, which may be the lists' own folder."""
     for where, folders, names in os.walk(raw):
         folders.sort()
         if len(Path(where).relative_to(raw).parts) >= LIST_DEPTH:
@@ -122,10 +124,11 @@ def lists_below(pattern: re.Pattern[str], raw: Path) -> Iterator[tuple[str, str,
 
 
 class ByClass:
-    """Where the clips of a dataset belong that looks for them in folders of classes: `<class>/<file>`.
+    """Gives the path `<class>/<file>` of a clip, for datasets that look for their clips in folders of classes.
 
-    The class is that of the nearest folder of a class's name, else of the one listed clip of the file's name, else the one in
-    the file's name (the last, the longest: `draw_sword` is no `sword`); a file of no class is none of the dataset's.
+    The class is the name of the nearest folder that is a class, otherwise the class of the only listed clip with the file's
+    name, otherwise the last class in the file's name, of several the longest (`draw_sword` is not `sword`). A file without a
+    class is not part of the dataset: None.
     """
 
     def __init__(self, listing: Iterable[Video], class_names: tuple[str, ...]) -> None:
@@ -144,7 +147,7 @@ class ByClass:
 
 
 def class_in(stem: str, names: Mapping[str, str]) -> str | None:
-    """The class that a clip's name has between underscores."""
+    """The class that a clip's name contains between underscores."""
     text = f"_{stem.lower()}_"
     ends = {name: text.rfind(f"_{name}_") + len(name) for name in names if f"_{name}_" in text}
     return names[max(ends, key=lambda name: (ends[name], len(name)))] if ends else None

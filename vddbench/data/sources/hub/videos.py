@@ -1,6 +1,4 @@
-"""Which videos a repo on the Hub has, of a built-in dataset's or as a dataset of one's own. Names and lists are read, nothing
-else is fetched.
-"""
+"""Which videos a dataset repo has, of a built-in dataset or of the user's own. Only names and lists are fetched."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from vddbench import hub, lookup
 from vddbench.data.listing import with_validation
@@ -22,23 +20,31 @@ from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import bar, say
 
 GROUPS = "groups.csv"
-Found = tuple[DatasetSpec, list[Video], list[str], Source]  # what `build_locked` takes; the strings name unlisted videos
 Files = dict[str, hub.Remote]  # by path
 
 
-def form_of(repo: hub.Repo, listing: hub.Listing) -> tuple[bool, Files]:
-    """(are they parquet files?, the files with videos): of the two forms the one that takes more bytes.
+class RepoVideos(NamedTuple):
+    """What `build_locked` needs of a repo."""
 
-    Raises ValueError when there is neither.
+    spec: DatasetSpec
+    videos: list[Video]
+    unlisted: list[str]
+    source: Source
+
+
+def form_of(repo: hub.Repo, listing: hub.Listing) -> tuple[bool, Files]:
+    """(whether the videos are in parquet files, the files with videos). If the repo has both forms, the larger one counts.
+
+    Raises ValueError if it has neither.
     """
     visible = {path: file for path, file in sorted(listing.files.items()) if not f"/{path}".count("/.")}
     videos = {path: file for path, file in visible.items() if path.lower().endswith(EXTENSIONS)}
     shards = {path: file for path, file in visible.items() if path.lower().endswith(".parquet")}
     if not videos and not shards:
         kinds = Counter("".join(PurePosixPath(path).suffixes[-2:]).lower() or path for path in visible)
-        found = ", ".join(f"{count:,} {kind[:40]}" for kind, count in kinds.most_common(5)) or "nothing"
+        contents = ", ".join(f"{count:,} {kind[:40]}" for kind, count in kinds.most_common(5)) or "nothing"
         raise ValueError(
-            f"{repo} at {listing.sha[:8]} has neither video files ({', '.join(EXTENSIONS)}) nor parquet files, but {found}. "
+            f"{repo} at {listing.sha[:8]} has neither video files ({', '.join(EXTENSIONS)}) nor parquet files, but {contents}. "
             "Archives are not read: download and unpack them, then use --raw or --folder"
         )
     sizes = [sum(file.size for file in files.values()) for files in (videos, shards)]
@@ -48,30 +54,30 @@ def form_of(repo: hub.Repo, listing: hub.Listing) -> tuple[bool, Files]:
     return parquet, files
 
 
-def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], standins: StandIns) -> Found:
-    """{train,test}/<class>/<clip> and groups.csv, as with --folder, whose options are `chosen`."""
+def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], standins: StandIns) -> RepoVideos:
+    """The user's own videos: {train,test}/<class>/<clip> and groups.csv, read as with --folder. chosen: its options."""
     parquet, files = form_of(repo, listing)
     if parquet:
         with_lists = [name for name in lookup.names("dataset") if hasattr(lookup.load("dataset", name), "listing")]
         raise ValueError(
-            f"{repo} has its videos in parquet files; these are read for {', '.join(with_lists)} only, whose lists say what a "
-            "video is. Videos of your own are files in the repo: {train,test}/<class>/<clip>.mp4"
+            f"{repo} has its videos in parquet files, which are read for {', '.join(with_lists)} only: their lists have the "
+            "labels. Your own videos must be files in the repo: {train,test}/<class>/<clip>.mp4"
         )
     add_files(standins, ((path if path.startswith(("train/", "test/")) else None, path) for path in files), files)
     groups = [(GROUPS, GROUPS, listing.files[GROUPS].size)] if GROUPS in listing.files else []
     standins.add_lists(groups, partial(write_list, repo, listing.sha))
     spec, videos = read_folder(standins.folder, **chosen)
-    return spec, *files_in_repo(repo, listing.sha, files, standins, videos, [])
+    return RepoVideos(spec, *files_in_repo(repo, listing.sha, files, standins, videos, []))
 
 
-def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> Found:
-    """A built-in dataset. Raises FileNotFoundError without its lists, ValueError when two files are one video."""
+def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> RepoVideos:
+    """The videos of a built-in dataset. Raises FileNotFoundError without its lists, ValueError if two files are one video."""
     parquet, files = form_of(repo, listing)
     add_lists(module, repo, listing, raw, standins)
     try:
         listed = list(module.listing(standins.folder))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}. With --hub, --raw DIR holds the lists that the repo lacks") from None
+        raise FileNotFoundError(f"{error}. With --hub, give the lists that the repo lacks as --raw DIR") from None
     by_class = ByClass(listed, module.SPEC.class_names) if hasattr(module, "unlisted") else None
     if parquet:
         source = HubParquet(repo, listing.sha, files)
@@ -83,23 +89,23 @@ def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path 
     unlisted = list(module.unlisted(standins.folder)) if by_class else []
     spec = with_validation(module.SPEC, videos)
     if not parquet:
-        return spec, *files_in_repo(repo, listing.sha, files, standins, videos, unlisted)
-    here = [replace(video, path=video.path and video.path.relative_to(standins.folder)) for video in videos]
-    source.places = {video.id: places[str(video.path)] for video in here if video.path}
-    return spec, here, unlisted, source
+        return RepoVideos(spec, *files_in_repo(repo, listing.sha, files, standins, videos, unlisted))
+    relative = [replace(video, path=video.path and video.path.relative_to(standins.folder)) for video in videos]
+    source.places = {video.id: places[str(video.path)] for video in relative if video.path}
+    return RepoVideos(spec, relative, unlisted, source)
 
 
 def files_in_repo(
     repo: hub.Repo, sha: str, files: Files, standins: StandIns, videos: list[Video], unlisted: list[str]
 ) -> tuple[list[Video], list[str], Source]:
-    """The videos with their paths in the repo, and where they are to be had."""
+    """The videos with their paths in the repo, and the source that downloads them."""
     paths = {video.id: standins.original(video.path) for video in videos if video.path}
-    there = [replace(video, path=Path(paths[video.id]) if video.path else None) for video in videos]
-    return there, unlisted, HubFiles(repo, sha, {video: (path, files[path]) for video, path in paths.items()})
+    in_repo = [replace(video, path=Path(paths[video.id]) if video.path else None) for video in videos]
+    return in_repo, unlisted, HubFiles(repo, sha, {video: (path, files[path]) for video, path in paths.items()})
 
 
 def add_files(standins: StandIns, paths: Iterable[tuple[str | None, str]], files: Files) -> None:
-    """Stand-ins of (path, file of the repo); one without a path is none of the dataset's."""
+    """Adds stand-ins for (path, file of the repo); a file without a path is not part of the dataset."""
     with bar("matching names", len(files)) as progress:
         for path, original in paths:
             if path is not None:
@@ -110,7 +116,7 @@ def add_files(standins: StandIns, paths: Iterable[tuple[str | None, str]], files
 def add_rows(
     standins: StandIns, source: HubParquet, suffix: str, by_class: Callable[[str], str | None] | None
 ) -> dict[str, Place]:
-    """Stand-ins of rows; returns where each path lies."""
+    """Adds stand-ins for the rows of parquet files; returns path -> place."""
     places: dict[str, Place] = {}
     for name, place in source.names():
         *folders, file = name.split("/")
@@ -123,7 +129,7 @@ def add_rows(
 
 
 def add_lists(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | None, standins: StandIns) -> None:
-    """The dataset's lists, from `raw` or from the repo."""
+    """Adds the dataset's lists, from `raw` or from the repo."""
     if raw is not None:
         copied = standins.add_lists(lists_below(module.LIST_FILES, raw), copy_list)
     else:
@@ -134,8 +140,8 @@ def add_lists(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path | Non
 
 def lists_in(module: Any, listing: hub.Listing) -> Iterator[tuple[str, str, int]]:
     for path, file in sorted(listing.files.items()):
-        if found := list_path(module.LIST_FILES, path):
-            yield found, path, file.size
+        if name := list_path(module.LIST_FILES, path):
+            yield name, path, file.size
 
 
 def write_list(repo: hub.Repo, sha: str, path: str, size: int, out: BinaryIO) -> None:
