@@ -119,6 +119,26 @@ def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+class Ranking(NamedTuple):
+    """Rows of several tables, and one line for each table whose records cannot share one."""
+
+    rows: pd.DataFrame
+    problems: list[str]
+
+
+def rank_tables(tables: Iterable[Sequence[Evaluated]]) -> Ranking:
+    """Ranks the tables of `tables_of` one by one, so that records that cannot share a table leave the others as they are."""
+    parts, problems = [rank([])], []
+    for table in tables:
+        try:
+            parts.append(rank(table))
+        except ValueError as error:
+            first = table[0].record
+            problems.append(f"no table of {first.task}, student {first.student}: {error}")
+    parts = [part for part in parts if len(part)] or parts[:1]
+    return Ranking(pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), problems)
+
+
 @dataclass(frozen=True)
 class DrawnBoard:
     """All entries with their draws, by table, and the references that they are compared with."""

@@ -17,7 +17,7 @@ from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.power import note
-from vddbench.leaderboard.rank import TABLE, TableKey, rank
+from vddbench.leaderboard.rank import TABLE, TableKey, rank_tables
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
@@ -47,19 +47,10 @@ def show(
     evaluated = load_valid(roots)
     for line in shared_table_notes(one.record for one in evaluated):
         say(line)
-    ranked, problems = [], []
-    notes: dict[TableKey, str] = {}
-    for own in tables_of(evaluated, task, student):
-        try:
-            rows = rank(own)
-            ranked.append(rows)
-            notes |= notes_of(own, rows)
-        except ValueError as error:
-            first = own[0].record
-            problems.append(f"no table of {first.task}, student {first.student}: {error}")
-    if ranked:
-        rows = pd.concat(ranked).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True)
-        print_rows(rows if track is None else rows[rows["track"] == track].reset_index(drop=True), form, notes)
+    rows, problems = rank_tables(tables_of(evaluated, task, student))
+    if len(rows):
+        of_track = rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
+        print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {})
         if FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form])
         for name in sorted(set(rows["task"])) if papers and FORMS[form] else ():

@@ -44,6 +44,16 @@ def test_a_notebook_distils_checks_evaluates_ranks_and_loads(
     assert labels.tolist() == tiny.train.labels[:5].tolist()
 
 
+def test_references_are_counted_once_and_a_track_keeps_them() -> None:
+    results = ROOT / "leaderboard" / "results"
+    full = vddbench.rank(results).set_index("method").loc["full"]
+    assert dict(zip(full["task"], full["seeds"], strict=True)) == {
+        "avletters-full": 1, "avletters10-full": 3, "movingshapes-full": 1,
+    }  # fmt: skip
+    assert not vddbench.load_records(results)["path"].duplicated().any()
+    assert vddbench.rank(results, track="soft")["gain"].notna().all()
+
+
 def test_a_mistake_says_what_is_allowed(tiny: Store, tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="no task named 'nothing-ipc1'"):
         vddbench.rank(ROOT / "leaderboard" / "results", task="nothing-ipc1")

@@ -56,7 +56,9 @@ def load_records(
     Columns are the fields of `vddbench.Record` (accuracies in [0, 1], sizes in bytes, times in seconds), with those of its
     environment as environment_*, its checks as checks_*, and `path`. Invalid records are named on stderr and left out.
     """
-    return _table([evaluated.path for evaluated in _evaluated(_paths(results), task, student, track)])
+    tables = _tables(_paths(results), task, student)
+    paths = dict.fromkeys(one.path for table in tables for one in table if track in {None, one.record.track})
+    return _table(list(paths))
 
 
 def rank(
@@ -68,24 +70,27 @@ def rank(
     `vddbench.leaderboard.rank.rank`. Raises LookupError for a task or student without records, ValueError for records that
     cannot share a table.
     """
-    from vddbench.leaderboard.rank import rank as ranked
+    from vddbench.leaderboard.rank import rank_tables
 
-    return ranked(_evaluated(_paths(results), task, student, track))
+    rows, problems = rank_tables(_tables(_paths(results), task, student))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
 
 
 def _paths(folders: Folders) -> list[Path]:
     return [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
 
 
-def _evaluated(roots: list[Path], task: str | None, student: str | None, track: str | None) -> list[Evaluated]:
+def _tables(roots: list[Path], task: str | None, student: str | None) -> list[list[Evaluated]]:
+    """The valid records of each table, with those of its reference `full`."""
     from vddbench.leaderboard.evidence import load, tables_of
     from vddbench.system.progress import say
 
     loaded = load(roots)
     for reason in loaded.refused:
         say(f"left out: {reason}")
-    tables = tables_of(loaded.evaluated, task, student)
-    return [evaluated for table in tables for evaluated in table if track in {None, evaluated.record.track}]
+    return tables_of(loaded.evaluated, task, student)
 
 
 def _table(paths: Sequence[Path]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
-from vddbench.leaderboard.rank import TABLE, rank
+from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.reruns import Rerun, local_maintainers, reruns
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.spec import FULL, Task
@@ -87,7 +87,7 @@ def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
         )
     again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
     counted = majority(loaded.evaluated)
-    rows, problems = ranked(counted.evaluated)
+    rows, problems = rank_tables(tables_of(counted.evaluated))
     together, more = aggregated(counted.evaluated)
     return assembled(rows, counted.evaluated, again, together, [*loaded.refused, *counted.refused, *refused, *problems, *more])
 
@@ -102,20 +102,6 @@ def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]
             problems.append(f"no table over all tasks of student {student}: {error}")
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS), problems
-
-
-def ranked(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of all tables, and one line for each table that cannot be ranked."""
-    parts, problems = [], []
-    for of_table in tables_of(evaluated):
-        try:
-            parts.append(rank(of_table))
-        except ValueError as error:
-            first = of_table[0].record
-            problems.append(f"no table of {first.task}, student {first.student}: {error}")
-    if not parts:
-        return rank([]), problems
-    return pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), problems
 
 
 def assembled(

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.builders.records import a_record
-from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.site.board import assembled, ranked
+from vddbench.leaderboard.evidence import Evaluated, tables_of
+from vddbench.leaderboard.rank import rank_tables
+from vddbench.leaderboard.site.board import assembled
 from vddbench.leaderboard.site.build import write_index
 from vddbench.leaderboard.site.page_writer import PageWriter
 from vddbench.leaderboard.site.sections import task_section
@@ -57,7 +58,7 @@ def long_board(folder: Path, entries: int = 1000) -> Path:
             mine = {"method": f"method_{i}" if i else "random", "submission_sha256": sha, "seed": seed, "top1": hits.mean()}
             one = record.model_copy(update={**mine, "payload_bytes": payload_bytes})
             evaluated.append(Evaluated(one, hits, np.full(VIDEOS, ""), path))
-    rows, problems = ranked(evaluated)
+    rows, problems = rank_tables(tables_of(evaluated))
     board = assembled(rows, evaluated, {}, left_out=problems)
     sections = [task_section(name, tables, None) for name, tables in board.tables_by_task().items()]
     return write_index(PageWriter(folder / "site", "2026-01-01"), board, sections, board.left_out)

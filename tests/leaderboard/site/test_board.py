@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import seeds
+from vddbench.leaderboard.evidence import tables_of
+from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.reruns import Rerun
-from vddbench.leaderboard.site.board import aggregated, assembled, ranked
+from vddbench.leaderboard.site.board import aggregated, assembled
 from vddbench.leaderboard.site.entries import Table, naive_baselines
 from vddbench.leaderboard.site.sections import task_section
 
@@ -47,7 +49,7 @@ def test_reruns_count_if_they_agree_with_the_authors() -> None:
     def by(who: str, kind: str, inside: bool | None) -> Rerun:
         return Rerun(kind, who, "2026-01-01T00:00:00Z", "convnet3d", 0, 0.5, 0.5, inside)  # type: ignore[arg-type]
 
-    rows, _ = ranked(evaluated)
+    rows, _ = rank_tables(tables_of(evaluated))
     again = [by("m", "verified", True), by("n", "verified", False), by("x", "reproduced", True), by("y", "reproduced", False)]
     entry = assembled(rows, evaluated, {sha: again}).tables[0].entries[0]
     assert (entry.method, entry.verified_by, entry.reproductions) == ("a", ("m",), 1)
