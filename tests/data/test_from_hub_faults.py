@@ -230,7 +230,7 @@ def test_a_revision_can_be_chosen(board: Hub, ucf: Path, tmp_path: Path) -> None
     [
         (
             None,
-            r"private and you may not see it: check its name, and your user with `hf auth whoami`; `hf auth login` or HF_TOKEN sign in",
+            r"you may not see it: check its name, and your user with `hf auth whoami`; `hf auth login` or HF_TOKEN sign in",
         ),
         ("hf_stranger", "or it is private and you may not see it"),
         ("hf_wrong", "the Hub does not know this token"),

@@ -22,6 +22,10 @@ def build(
     out: Annotated[Path, typer.Option(help="folder to write; files that no build wrote are left alone")],
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     submissions: Submissions = [Path("submissions")],  # noqa: B006 - typer reads it
+    maintainer: Annotated[
+        list[str] | None,
+        typer.Option(help="user name whose re-runs verify, beside those in MAINTAINERS next to --results; may be repeated"),
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="open the board in the browser")] = False,
 ) -> None:
     """Write the board as web pages: ranked tables, a page for each distilled set, the protocol, how to submit.
@@ -30,7 +34,7 @@ def build(
     """
     from vddbench.leaderboard.site.build import build as run
 
-    index = run(results, submissions, out)
+    index = run(results, submissions, out, maintainer or ())
     typer.echo(f"wrote {index}")
     if show:
         webbrowser.open(index.resolve().as_uri())
