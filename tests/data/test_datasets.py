@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -118,6 +120,13 @@ def test_a_dataset_file_is_complete(name: str) -> None:
     assert set(spec.student_steps) == {"1", "5", "10", "full"}
     assert spec.source and spec.licence and dataset.__doc__ and name in dataset.__doc__
     assert spec.resize is None or min(spec.resize) >= spec.size
+
+
+def test_the_spec_of_a_dataset_is_read_without_a_decoder_and_torch() -> None:
+    files = [f"vddbench.data.datasets.{path.stem}" for path in Path(movingshapes.__file__).parent.glob("[a-z]*.py")]
+    heavy = "{'av', 'torch', 'pandas', 'pyarrow'} & set(sys.modules)"
+    code = f"import sys\nfor name in {files}: __import__(name)\nassert len({files}) > 6 and not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_movingshapes_has_the_videos_it_pins() -> None:

@@ -8,43 +8,43 @@ from typing import Annotated, Literal
 
 import typer
 
-from vddbench.commands.options import (
-    Force,
-    friendly,
-)
-from vddbench.system.progress import clean
+from vddbench.commands.options import Force, friendly
+from vddbench.spec import DatasetSpec
+from vddbench.system.progress import clean, say
 
-datasets = typer.Typer(invoke_without_command=True, help="What datasets there are, and what has become of them here.")
+RANKED_STUDENT = "convnet3d"
+datasets = typer.Typer(invoke_without_command=True, help="List, verify and show datasets.")
 
 
 @friendly
 def prepare(
     name: Annotated[
-        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a name of your own with --folder or --hub")
+        str, typer.Argument(help="a built-in dataset (see `vddbench datasets`), or a new name with --folder or --hub")
     ],
-    raw: Annotated[Path | None, typer.Option(help="the distributor's files, e.g. the folder holding UCF-101/")] = None,
+    raw: Annotated[Path | None, typer.Option(help="folder with the distributor's files, e.g. with UCF-101/ in it")] = None,
     folder: Annotated[Path | None, typer.Option(help="your own videos: DIR/{train,test}/<class>/<clip>")] = None,
     frames_dir: Annotated[
-        Path | None, typer.Option(help="extracted frames: DIR/<video>/frame000001.jpg; --raw then only has the lists")
+        Path | None, typer.Option(help="extracted frames: DIR/<video>/frame000001.jpg; --raw then only needs the lists")
     ] = None,
     hub: Annotated[
         str | None,
-        typer.Option(help="a Hub dataset repo with the videos, OWNER/REPO or OWNER/REPO@revision; --raw then only has lists"),
+        typer.Option(help="a dataset repo on the Hub, OWNER/REPO or OWNER/REPO@revision; --raw then only needs the lists"),
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="T of a clip, of your own dataset (default 16)")] = None,
-    size: Annotated[int | None, typer.Option(help="H = W in pixels, of your own dataset (default 112)")] = None,
+    frames: Annotated[int | None, typer.Option(help="your own videos: frames per clip (default 16)")] = None,
+    size: Annotated[int | None, typer.Option(help="your own videos: height and width in pixels (default 112)")] = None,
     stride: Annotated[
-        str | None, typer.Option(help="frames between stored frames, or even, of your own dataset (default 4)")
+        str | None, typer.Option(help="your own videos: frames between stored frames, or even (default 4)")
     ] = None,
-    classes: Annotated[str | None, typer.Option(help="comma-separated subset, of your own dataset")] = None,
-    student_steps: Annotated[int | None, typer.Option(help="a shorter recipe, of your own dataset")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: all cores)")] = None,
+    classes: Annotated[str | None, typer.Option(help="your own videos: only these classes, comma-separated")] = None,
+    student_steps: Annotated[int | None, typer.Option(help="your own videos: training steps at ipc 1 (default 500)")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: one per core)")] = None,
     force: Force = False,
 ) -> None:
-    """Decode a dataset into a frame store under $VDDBENCH_HOME (default ~/.cache/vddbench)."""
+    """Decode a dataset into a store of frames under $VDDBENCH_HOME (default ~/.cache/vddbench)."""
+    from vddbench import lookup
     from vddbench.data.prepare import prepare
 
-    prepare(
+    prepared = prepare(
         name,
         raw=raw,
         folder=folder,
@@ -58,6 +58,8 @@ def prepare(
         workers=workers,
         force=force,
     )
+    if name not in lookup.names("dataset"):
+        warn_of_unranked_clips(prepared.store.spec)
 
 
 def parse_stride(text: str | None) -> int | Literal["even"] | None:
@@ -66,8 +68,18 @@ def parse_stride(text: str | None) -> int | Literal["even"] | None:
     if text == "even":
         return "even"
     if not text.isdecimal():
-        raise LookupError(f"--stride {text[:40]!r}: a number of frames, or even (T frames spread over each video)")
+        raise LookupError(f"--stride {text[:40]!r}: allowed are a number of frames, or even (T frames spread over each video)")
     return int(text)
+
+
+def warn_of_unranked_clips(spec: DatasetSpec) -> None:
+    """Prints a warning if the ranked student can't take clips of this shape."""
+    from vddbench import lookup
+
+    try:
+        lookup.load("student", RANKED_STUDENT).build(spec.clip_shape, spec.num_classes)
+    except ValueError as error:
+        say(f"warning: these clips can't be ranked: {error}", style="yellow")
 
 
 @datasets.callback()
@@ -75,13 +87,13 @@ def parse_stride(text: str | None) -> int | Literal["even"] | None:
 def list_datasets(
     context: typer.Context, form: Annotated[str, typer.Option("--format", help="table, or json with all digits")] = "table"
 ) -> None:
-    """Print a table: what exists, what is prepared, where, its size on the disk, counts and digest."""
+    """Print a table: name, state, size on disk, counts, digest and folder of each dataset."""
     if context.invoked_subcommand is not None:
         return
     from vddbench.data.inventory import as_dicts, as_table, inventory
 
     if form not in {"table", "json"}:
-        raise LookupError(f"--format {form[:40]!r}: table or json")
+        raise LookupError(f"--format {form[:40]!r}: allowed are table and json")
     entries = inventory()
     typer.echo(json.dumps(as_dicts(entries), indent=1) if form == "json" else as_table(entries))
 
@@ -91,10 +103,11 @@ def list_datasets(
 def verify_dataset(
     name: Annotated[str, typer.Argument(help="a prepared dataset")],
     other: Annotated[
-        Path | None, typer.Option("--against", help="a record, a manifest or another lab's done.json: is it of the same data?")
+        Path | None,
+        typer.Option("--against", help="a record, a manifest or another lab's done.json: does it name the same data?"),
     ] = None,
 ) -> None:
-    """Read all of a prepared dataset and check it: every frame against its hash, spec, index, counts, fingerprint."""
+    """Read all of a prepared dataset and check every frame's hash, spec, index, counts and fingerprint."""
     from vddbench.data.fingerprint import against
     from vddbench.data.inventory import verify
 
@@ -109,7 +122,7 @@ def show_dataset(
     name: Annotated[str, typer.Argument(help="a prepared dataset")],
     out: Annotated[Path | None, typer.Option(help="the PNG to write (default NAME.png)")] = None,
 ) -> None:
-    """Write a contact sheet: one training clip a class, four of its frames."""
+    """Write a contact sheet: one training clip per class, four frames each."""
     from vddbench.data.contact_sheet import contact_sheet
     from vddbench.data.store import open_train
 

@@ -41,7 +41,7 @@ SPEC = DatasetSpec(
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """All clips; `raw` is unused. Ids are like `train/disc_left/007`; validation clips are train clips of group "validation"."""
+    """All clips; `raw` is unused. Ids are like `train/disc_left/007`; validation clips are train clips of that group."""
     for label, name in enumerate(SPEC.class_names):
         for part, count in PER_CLASS.items():
             for i in range(count):
