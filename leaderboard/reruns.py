@@ -7,7 +7,7 @@ A re-run by a maintainer verifies the entry, one by anybody else reproduces it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ from vddbench.records.record import Record, UserName
 
 MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name a line
 MAX_MAINTAINERS_BYTES = 100_000
+Key = tuple[str, str, int]  # of a cell: sha256 of the submission, student, seed
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Rerun:
     seed: int
     original_top1: float
     top1: float
-    inside: bool | None  # does the 95 % interval of the difference contain 0? None: too few students for an interval
+    inside: bool | None  # whether the 95 % interval of the difference contains 0; None: too few students for an interval
 
 
 def is_user_name(text: str) -> bool:
@@ -72,40 +73,48 @@ def reruns(loaded: Loaded, maintainers: Collection[str]) -> tuple[dict[str, list
     If one person ran a cell several times, the earliest re-run counts.
     """
     authors = {key_of(one.record): one for one in loaded.evaluated}
-    first: dict[tuple[str, tuple[str, str, int]], Evaluated] = {}
+    first: dict[tuple[str, Key], Evaluated] = {}
     refused = []
     for rerun in sorted(loaded.reruns, key=lambda one: (one.record.date, str(one.path))):
-        author = authors.get(key_of(rerun.record))
-        if problem := "there is no author's record of this cell" if author is None else mismatch(author, rerun):
+        key = key_of(rerun.record)
+        if problem := "there is no author's record of this cell" if key not in authors else mismatch(authors[key], rerun):
             refused.append(f"re-run {rerun.path}: {problem}")
         else:
-            first.setdefault((str(rerun.record.by), key_of(rerun.record)), rerun)
+            first.setdefault((str(rerun.record.by), key), rerun)
     groups: dict[tuple[str, str, str], list[Evaluated]] = defaultdict(list)
     for (by, (sha256, student, _)), rerun in first.items():
         groups[by, sha256, student].append(rerun)
     found: dict[str, list[Rerun]] = defaultdict(list)
-    for (by, sha256, student), own in groups.items():
-        claimed = [authors[key_of(rerun.record)] for rerun in own]
-        of_student = [one.hits for (sha, name, _), one in authors.items() if (sha, name) == (sha256, student)]
-        apart_by = difference([one.hits for one in claimed], [one.hits for one in own], own[0].groups, of_student)
-        found[sha256] += [
-            Rerun(
-                kind="verified" if by in maintainers else "reproduced",
-                by=by,
-                date=rerun.record.date,
-                student=student,
-                seed=rerun.record.seed,
-                original_top1=author.record.top1,
-                top1=rerun.record.top1,
-                inside=None if np.isnan(apart_by.low) else apart_by.low <= 0 <= apart_by.high,
-            )
-            for author, rerun in zip(claimed, own, strict=True)
-        ]
+    for (by, sha256, _), own in groups.items():
+        found[sha256] += _compared(own, authors, "verified" if by in maintainers else "reproduced")
     return {sha256: sorted(several, key=lambda one: (one.date, one.by, one.seed)) for sha256, several in found.items()}, refused
 
 
-def key_of(record: Record) -> tuple[str, str, int]:
-    """The submission's sha256, student and seed."""
+def _compared(
+    own: Sequence[Evaluated], authors: Mapping[Key, Evaluated], kind: Literal["reproduced", "verified"]
+) -> list[Rerun]:
+    """Re-runs of one student by one person, compared together with the author's records of the same cells."""
+    claimed = [authors[key_of(rerun.record)] for rerun in own]
+    of_student = [one.hits for key, one in authors.items() if key[:2] == key_of(own[0].record)[:2]]
+    interval = difference([one.hits for one in claimed], [one.hits for one in own], own[0].groups, of_student)
+    inside = None if np.isnan(interval.low) else interval.low <= 0 <= interval.high
+    return [
+        Rerun(
+            kind=kind,
+            by=str(rerun.record.by),
+            date=rerun.record.date,
+            student=rerun.record.student,
+            seed=rerun.record.seed,
+            original_top1=author.record.top1,
+            top1=rerun.record.top1,
+            inside=inside,
+        )
+        for author, rerun in zip(claimed, own, strict=True)
+    ]
+
+
+def key_of(record: Record) -> Key:
+    """The cell of a record."""
     return record.submission_sha256, record.student, record.seed
 
 
