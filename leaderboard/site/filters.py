@@ -26,9 +26,9 @@ def pct(value: float | None, digits: int = 1) -> str:
     return DASH if value is None or pd.isna(value) else f"{100 * value:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float | None, digits: int = 1) -> str:
+def signed(value: float | None) -> str:
     """A difference of shares as a number of points with its sign."""
-    return DASH if value is None or pd.isna(value) else f"{100 * value:+.{digits}f}".replace("-", "−")
+    return DASH if value is None or pd.isna(value) else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def mb(value: float) -> str:
@@ -47,9 +47,9 @@ def link(url: str) -> str:
     return url if re.fullmatch(r"https://[^\s\"'<>\\]{1,500}", url) else ""
 
 
-def heat(value: float, top: float = 1.0) -> str:
+def heat(value: float) -> str:
     """The CSS class of a heat map's cell, h0 to h10."""
-    return "" if pd.isna(value) else f"h{min(10, int(np.floor(10 * value / top + 0.5)))}"
+    return "" if pd.isna(value) else f"h{min(10, int(np.floor(10 * value + 0.5)))}"
 
 
 def interval_svg(entry: Entry, scale: float) -> Markup:

@@ -27,14 +27,11 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commits; change nothing on the Hub")] = False,
     local: Annotated[Path | None, typer.Option(help="write both repositories into this folder; needs no network")] = None,
     outbox: Annotated[
-        Path | None, typer.Option(help="on a machine without a network: collect in this folder what another one publishes")
+        Path | None, typer.Option(help="collect in this folder, without a network, what another machine publishes later")
     ] = None,
     tag: Annotated[str | None, typer.Option(help="tag this state of the results repo as a release, e.g. v1.0")] = None,
     previews: Annotated[
         bool, typer.Option("--previews", help="download the published distilled sets, to show their clips on the board")
-    ] = False,
-    eval_yaml: Annotated[
-        bool, typer.Option("--eval-yaml", help="also write eval.yaml, which the Hub accepts only from benchmarks on its list")
     ] = False,
 ) -> None:
     """Publish records, tables and the board to the Hugging Face Hub.
@@ -60,7 +57,7 @@ def publish(
     from vddbench.leaderboard.publish import publish as publishing
     from vddbench.leaderboard.publish.destination import Destination
 
-    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), eval_yaml, previews)
+    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), with_sets=previews)
     if local is not None:
         for folder in publishing.write_trees(destination, results, submissions, local):
             typer.echo(f"wrote {folder}")

@@ -1,6 +1,6 @@
 "use strict";
-/* Sorts and filters the tables that are in the page. The address after # says what is shown:
-   #TASK&q=...&student=...&track=...&only=...&sort=KEY or sort=-KEY (downwards). Without it: the first task, by rank. */
+/* Sorts and filters the tables of the page. The part of the address after # determines what is shown:
+   #TASK&q=...&student=...&track=...&only=...&sort=KEY, or sort=-KEY (descending). Without it, the first task by rank. */
 (() => {
   const root = document.documentElement;
   const all = (selector, where = document) => [...where.querySelectorAll(selector)];
@@ -12,7 +12,7 @@
   name();
   toggle.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* kept for this page only */ }
+    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* no storage: the choice holds for this page only */ }
     name();
   });
 
@@ -38,7 +38,7 @@
     chart.addEventListener("pointerleave", hide);
   }
 
-  const AT_FIRST = 100;
+  const AT_FIRST = 100; /* rows of a long table */
   const form = document.getElementById("filters");
   if (!form) return;
   const field = form.elements;
@@ -52,7 +52,7 @@
   for (const [key, head] of heads) option(field.sort, (head.hasAttribute("data-down") ? "-" : "") + key, head.textContent);
   for (const [key, head] of heads) option(field.sort, (head.hasAttribute("data-down") ? "" : "-") + key, `${head.textContent}, reversed`);
 
-  /* A button in every column's head, and of every row what it is sorted and found by. */
+  /* Turns every column's head into a button, and reads the texts that rows are sorted and searched by. */
   const bodies = tables.map((table) => {
     for (const head of all("th", table.tHead)) {
       const button = document.createElement("button");
@@ -73,7 +73,7 @@
       })),
     }));
   });
-  /* Of a long table the first rows, until all are asked for: what is not laid out costs no time. */
+  /* A long table shows its first rows until all are asked for, because hidden rows cost no time for layout. */
   const whole = new Set();
   const more = tables.map((table) => {
     const button = document.createElement("button");
@@ -84,17 +84,17 @@
     return button;
   });
   const keys = [...heads.keys()];
-  const words = new Set(["method", "flags", "verified", "date"]);
+  const textColumns = new Set(["method", "flags", "verified", "date"]);
   const number = (text) => { const value = parseFloat(text.replace("−", "-").replace(",", "")); return Number.isNaN(value) ? null : value; };
 
   const parse = () => {
     const [task, ...rest] = location.hash.slice(1).split("&");
     const given = new URLSearchParams(rest.join("&"));
     const state = { task: "" };
-    try { state.task = decodeURIComponent(task); } catch { /* not one of ours */ }
+    try { state.task = decodeURIComponent(task); } catch { /* not an address of this page */ }
     if (!sections.some((section) => section.id === state.task)) state.task = state.task === "all" ? "all" : sections[0]?.id;
     for (const key of fields) state[key] = given.get(key) || "";
-    for (const key of ["student", "track", "only", "sort"]) if (![...field[key].options].some((each) => each.value === state[key])) state[key] = key === "sort" ? "rank" : "";
+    for (const key of ["student", "track", "only", "sort"]) if (![...field[key].options].some((option) => option.value === state[key])) state[key] = key === "sort" ? "rank" : "";
     return state;
   };
   const written = (state) => {
@@ -113,7 +113,7 @@
     sorted = key;
     const down = key.startsWith("-");
     const at = keys.indexOf(key.replace("-", ""));
-    const isText = words.has(keys[at]);
+    const isText = textColumns.has(keys[at]);
     const order = new Intl.Collator("en").compare;
     tables.forEach((table, i) => {
       table.classList.toggle("by-rank", key === "rank");
@@ -122,14 +122,14 @@
         else head.removeAttribute("aria-sort");
       }
       for (const part of bodies[i]) {
-        const keyed = part.rows.map((each) => ({ ...each, value: isText ? each.cells[at] || null : number(each.cells[at]) }));
+        const keyed = part.rows.map((entry) => ({ ...entry, value: isText ? entry.cells[at] || null : number(entry.cells[at]) }));
         keyed.sort((a, b) => {
           if (key === "rank") return a.place - b.place;
           if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
           return (isText ? order(a.value, b.value) : a.value - b.value) * (down ? -1 : 1) || a.place - b.place;
         });
         part.rows = keyed;
-        part.body.append(...keyed.map((each) => each.row));
+        part.body.append(...keyed.map((entry) => entry.row));
       }
     });
   };
@@ -137,7 +137,7 @@
   const apply = () => {
     const state = parse();
     for (const key of fields) if (field[key].value !== state[key]) field[key].value = state[key];
-    const sought = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = (part) => (!state.student || !part.dataset.student || part.dataset.student === state.student) && (!state.track || part.dataset.track === state.track);
     let seen = 0;
     let total = 0;
@@ -146,18 +146,18 @@
       more[i].hidden = true;
       const inTask = state.task === "all" || table.closest("section").id === state.task;
       for (const { body, rows } of bodies[i]) {
-        let left = 0;
+        let shown = 0;
         for (const { row, text } of rows) {
-          const found = sought.every((word) => text.includes(word)) && (!state.only || row.hasAttribute(`data-${state.only}`));
-          left += found;
-          row.hidden = !found || (left > AT_FIRST && !whole.has(table));
+          const matches = words.every((word) => text.includes(word)) && (!state.only || row.hasAttribute(`data-${state.only}`));
+          shown += matches;
+          row.hidden = !matches || (shown > AT_FIRST && !whole.has(table));
         }
-        if (left > AT_FIRST && !whole.has(table)) {
+        if (shown > AT_FIRST && !whole.has(table)) {
           more[i].hidden = false;
-          more[i].textContent = `Show all ${left} entries`;
+          more[i].textContent = `Show all ${shown} entries`;
         }
-        body.hidden = left === 0;
-        if (inTask && !body.classList.contains("reference")) { total += rows.length; if (fits(table)) seen += left; }
+        body.hidden = shown === 0;
+        if (inTask && !body.classList.contains("reference")) { total += rows.length; if (fits(table)) seen += shown; }
       }
     });
     for (const part of all("article.table, article.transfer")) part.hidden = !fits(part);
@@ -169,10 +169,10 @@
     for (const link of links) link.href = written({ ...state, task: decodeURIComponent(link.hash.slice(1).split("&")[0]) });
   };
 
-  const every = document.createElement("a");
-  every.href = "#all";
-  every.textContent = "all";
-  if (links.length > 1) { links[0].parentNode.append(every); links.push(every); }
+  const allTasks = document.createElement("a");
+  allTasks.href = "#all";
+  allTasks.textContent = "all";
+  if (links.length > 1) { links[0].parentNode.append(allTasks); links.push(allTasks); }
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", (event) => set({ [event.target.name]: event.target.value }));
   form.addEventListener("reset", (event) => { event.preventDefault(); set({ q: "", student: "", track: "", only: "", sort: "rank" }); });

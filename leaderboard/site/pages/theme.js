@@ -5,5 +5,5 @@
   try {
     const kept = localStorage.getItem("theme");
     if (kept === "dark" || kept === "light") root.dataset.theme = kept;
-  } catch { /* storage is off: the system's theme */ }
+  } catch { /* no storage: the system's theme */ }
 })();

@@ -37,7 +37,7 @@ def test_a_payload_that_differs_from_its_manifest_is_not_shown(folders: Path, tm
 def test_a_manifest_in_a_wrong_folder_does_not_change_another_page(folders: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "submissions", tmp_path / "submissions")
     honest = next((tmp_path / "submissions").glob("*/random/manifest.json"))
-    forged = tmp_path / "submissions" / "0-ipc1" / "0@00000000" / "manifest.json"  # stands before it
+    forged = tmp_path / "submissions" / "0-ipc1" / "0@00000000" / "manifest.json"  # sorts before it
     forged.parent.mkdir(parents=True)
     forged.write_text(json.dumps({**json.loads(honest.read_text()), "authors": ["Mallory"]}))
     submissions, refused = find_submissions([tmp_path / "submissions"])
@@ -135,7 +135,7 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
     second = build_published(board, tmp_path, [], tmp_path / "b", first, "lab/results")
     assert second == first
     pages = {path: data for path, data in written(tmp_path / "a", first).items() if path not in clips}
-    assert written(tmp_path / "b", second) == pages  # the clips are there already
+    assert written(tmp_path / "b", second) == pages  # all but the previews, which the Space already has
 
 
 def test_previews_that_are_published_already_are_not_made_again(
@@ -164,7 +164,7 @@ def test_what_cannot_be_shown_here_stays_as_it_is_published(
     for published in (whole, half):
         assert payload_view(submission, tiny.spec, tmp_path / "out", None, published) == published
     assert payload_view(submission, tiny.spec, tmp_path / "out", None, unseen).missing == NO_PAYLOAD
-    assert "refused" in capsys.readouterr().err  # this machine's, so it is said here
+    assert "refused" in capsys.readouterr().err  # a fault of this machine: a message here, not on the page
     (folder / "data.safetensors").unlink()
     for published in (whole, half):
         assert payload_view(submission, None, tmp_path / "out", None, published) == published
