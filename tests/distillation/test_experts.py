@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +15,6 @@ from vddbench.distillation import experts
 from vddbench.distillation.experts import Experts, flatten, trajectories, views
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build
-from vddbench.system.cache import cached
 
 CPU = torch.device("cpu")
 SMALL = Experts(num=1, epochs=2, batch=2)
@@ -51,15 +47,15 @@ def test_weights_as_one_vector_are_the_same_network(tiny: Store) -> None:
 def test_an_expert_is_trained_once_and_read_epoch_by_epoch(
     tiny: Store, few: Split, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = trajectories(few, SMALL, CPU)
+    read = trajectories(few, SMALL, CPU)
     (path,) = fresh.glob("*.safetensors")
     assert not list(fresh.glob(".*"))  # no lock or half-written file stays
     stored = load_file(path)["work"]
     assert torch.equal(stored[0], flatten(build(convnet3d, tiny.spec, 0, CPU)))
     assert (stored[1:] - stored[:-1]).norm(dim=1).min() > 0
-    for got, epoch in zip(found.start_and_target(0, 0, 2, CPU), (0, 2), strict=True):
+    for got, epoch in zip(read.start_and_target(0, 0, 2, CPU), (0, 2), strict=True):
         assert torch.equal(got, stored[epoch])
-    assert found.cost["expert_clips_read"] == 2 * len(few)
+    assert read.cost["expert_clips_read"] == 2 * len(few)
     monkeypatch.setattr(experts, "_make", None)  # would fail when called
     assert torch.equal(trajectories(few, SMALL, CPU).start_and_target(0, 1, 1, CPU)[0], stored[1])
 
@@ -118,49 +114,3 @@ def test_a_damaged_expert_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(ValueError, match=r"bad\.safetensors is damaged .*delete the file"):
         experts.Trajectories([tmp_path / "bad.safetensors"])
-
-
-MAKER = """
-import sys, time
-from pathlib import Path
-from vddbench.system.cache import cached
-def make():
-    with open(sys.argv[2], "a") as file:
-        file.write("made\\n")
-    Path(sys.argv[3]).touch()
-    time.sleep(float(sys.argv[4]))
-    return b"content"
-print(cached(Path(sys.argv[1]), make).read_bytes())
-"""
-
-
-def _maker(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MAKER, str(folder / "x"), str(folder / "log"), str(folder / "begun"), str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def _wait_for(path: Path) -> None:
-    for _ in range(600):
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(path)
-
-
-def test_two_processes_make_a_file_once_and_the_second_says_that_it_waits(tmp_path: Path) -> None:
-    first = _maker(tmp_path, 1.5)
-    _wait_for(tmp_path / "begun")
-    second = _maker(tmp_path, 1.5)
-    outputs = [process.communicate(timeout=30) for process in (first, second)]
-    assert [out for out, _ in outputs] == ["b'content'\n"] * 2
-    assert (tmp_path / "log").read_text() == "made\n"
-    assert "waiting for it" in outputs[1][1]
-
-
-def test_a_killed_maker_leaves_nothing_and_the_next_one_makes_the_file(tmp_path: Path) -> None:
-    first = _maker(tmp_path, 60)
-    _wait_for(tmp_path / "begun")
-    first.kill()
-    first.communicate(timeout=30)
-    assert not (tmp_path / "x").exists()
-    assert cached(tmp_path / "x", lambda: b"again").read_bytes() == b"again"
