@@ -1,16 +1,18 @@
-"""Protocol v1: everything a submission cannot change, as one frozen object whose hash goes into every record.
+"""Protocol v1: everything that a submission cannot change, as one frozen object whose hash is in every record.
 
-What is fixed per dataset (classes, geometry, steps) is in the store's spec and its digest; what is fixed per student is
-its `RECIPE`. The reasons for each value are in README, "What the protocol fixes".
+What is fixed for a dataset (classes, geometry, steps) is in the store's spec and its digest; what is fixed for a student is its
+`RECIPE`. README, "What the protocol fixes", gives the reason of each value.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Final, Literal
 
-from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, IPCS, PROTOCOL, Frozen, Recipe
+from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, IPCS, Frozen, Recipe
 from vddbench.system.files import canonical_json
+
+PROTOCOL: Final = "v1"  # a change that can move a score needs a new name; ranks never mix protocols
 
 
 class ProtocolV1(Frozen):
@@ -23,7 +25,7 @@ class ProtocolV1(Frozen):
     loss: str = "cross-entropy; against the given distribution when labels are soft"
     augmentation: str = "none"
     read_out: str = "after the last step, once"
-    test_views: int = 3  # clips a video, evenly spaced starts; mean of softmax
+    test_views: int = 3  # clips per video, evenly spaced starts; mean of softmax
     test_precision: Literal["fp32"] = "fp32"  # so that a score does not depend on the test batch size
     init: str = "PyTorch's defaults under torch.manual_seed(seed)"
     default_seeds: int = 5

@@ -1,8 +1,7 @@
-"""Every type that moves between stages. Read this first.
+"""The types that move between rooms. Read this first.
 
-Imports nothing of ours and no torch at run time, so that `leaderboard` can read records on a laptop.
-Shapes everywhere: N clips, T frames, H = W = size pixels, C = 3 colours (RGB), K classes. Clips are
-[N, T, H, W, C] on the 0-255 scale on disk and between stages. Accuracies are in [0, 1]; MB = 10^6 bytes.
+Shapes everywhere: N clips, T frames, H = W = size pixels, C = 3 colours (RGB), K classes. Clips are [N, T, H, W, C] on the
+0-255 scale on disk and between rooms. Accuracies are in [0, 1]; MB = 10^6 bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -28,29 +27,31 @@ from pydantic import (
 if TYPE_CHECKING:
     import torch
 
-
-PROTOCOL: Final = "v1"  # any change that can move a score raises it; ranks never mix protocols
-
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"  # datasets, methods, students, decoders: safe as a folder, a module, a URL
 TASK_PATTERN = r"([a-z0-9][a-z0-9_]{0,39})-(?:ipc(-?[0-9]{1,9})|full)"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=2000)]
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:[A-Za-z0-9+/]{342}==$")]  # fingerprint.py
-IPCS = (1, 5, 10)  # budgets of the field (2312.00362, table 1)
-FULL = "full"  # the unbudgeted task of a dataset: the reference that recovery is measured against
-Split3 = Literal["train", "validation", "test"]
-
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:[A-Za-z0-9+/]{342}==$")]  # data/fingerprint.py
+IPCS = (1, 5, 10)  # the budgets of published methods (2312.00362, table 1)
+FULL = "full"  # the unbudgeted task of a dataset, and the method that trains on all of its videos
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # protocol v1; torchvision's constants, RGB on the 0-1 scale
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Frozen(BaseModel):
+    """A value that is written as JSON: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
+def without_none(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The serialised fields of a model, without those of these names that are None."""
+    return {name: value for name, value in fields.items() if value is not None or name not in names}
+
+
 class DatasetSpec(Frozen):
-    """What a prepared store holds; written into the store's `spec.json`, so a store describes itself."""
+    """What a prepared store contains. The store keeps it in `spec.json`, so that a store describes itself."""
 
     class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)]  # sorted; the label is the index
     frames: Annotated[int, Field(ge=1, le=256)]  # T of a clip
@@ -61,23 +62,20 @@ class DatasetSpec(Frozen):
     std: tuple[float, float, float] = IMAGENET_STD
     hflip_keeps_label: bool  # may a distiller mirror clips?
     num_videos: dict[Literal["train", "test"], int] | None  # pinned counts; None: whatever the folder holds
-    num_missing: dict[Literal["train", "test"], int] | None = None  # of these, absent or unreadable; None: none may be
+    num_missing: dict[Literal["train", "test"], int] | None = None  # of these, missing or unreadable; None: none is allowed
     validation_groups: tuple[str, ...]  # groups of *train* to tune on; (): a pinned fifth of each class
     student_steps: dict[str, int]  # SGD steps by budget: keys "1", "5", "10", "full"
     source: Text
     licence: Text
-    origin: Text | None = None  # the Hub's repo and commit that the videos were read from; None: a disk. In no digest
+    origin: Text | None = None  # the Hub repo and commit that the videos came from; None: a disk. Not in any digest
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves `num_missing` out where none may be missing: stores of before this field was there keep their digest.
-        `origin`, too, where the videos came from a disk."""
-        fields: dict[str, Any] = serialize(self)
-        unused = {name for name in ("num_missing", "origin") if fields.get(name) is None}
-        return {name: value for name, value in fields.items() if name not in unused}
+        """Leaves out unused fields, so that stores written before these fields existed keep their digest."""
+        return without_none(serialize(self), "num_missing", "origin")
 
     def from_anywhere(self) -> DatasetSpec:
-        """What a digest covers: all but `origin`. The same videos give the same store wherever they were read from."""
+        """The spec without `origin`, for digests: the same videos give the same store wherever they were read from."""
         return self.model_copy(update={"origin": None})
 
     @property
@@ -86,8 +84,7 @@ class DatasetSpec(Frozen):
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
-        """(T, H, W, C)."""
-        return (self.frames, self.size, self.size, 3)
+        return (self.frames, self.size, self.size, 3)  # [T, H, W, C]
 
     @property
     def clip_bytes(self) -> int:
@@ -105,13 +102,13 @@ class Task:
     def __str__(self) -> str:
         return f"{self.dataset}-{FULL}" if self.ipc is None else f"{self.dataset}-ipc{self.ipc}"
 
-    @property
-    def is_full(self) -> bool:
-        return self.ipc is None
-
     def __lt__(self, other: Task) -> bool:
         """By dataset, the unbudgeted task first."""
         return (self.dataset, self.ipc or 0) < (other.dataset, other.ipc or 0)
+
+    @property
+    def is_full(self) -> bool:
+        return self.ipc is None
 
     @classmethod
     def parse(cls, text: str) -> Task:
@@ -119,54 +116,46 @@ class Task:
         match = re.fullmatch(TASK_PATTERN, text)
         if not match:
             raise ValueError(f"task {text[:80]!r} is not DATASET-ipcN or DATASET-full, e.g. miniucf-ipc1")
-        if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be a second name of ipc 1
+        if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be another name of ipc 1
             allowed = ", ".join(f"{match[1]}-ipc{i}" for i in IPCS)
             raise ValueError(f"task {text[:80]!r}: ipc {match[2]} is not a budget of this benchmark; use {allowed}")
         return cls(dataset=match[1], ipc=None if match[2] is None else int(match[2]))
 
     def budget_bytes(self, spec: DatasetSpec) -> int | None:
-        """ipc uint8 clips a class and their int64 labels; None when unbudgeted."""
+        """The bytes of ipc uint8 clips per class and their int64 labels; None if the task has no budget."""
         return None if self.ipc is None else self.ipc * spec.num_classes * (spec.clip_bytes + 8)
 
     def student_steps(self, spec: DatasetSpec) -> int:
         return spec.student_steps[FULL if self.ipc is None else str(self.ipc)]
 
     def batch_size(self, spec: DatasetSpec, num_clips: int, recipe: Recipe) -> int:
-        """min(256, ipc*K, N): storing more clips never buys more compute (protocol v1); fewer than ipc*K clips get less."""
+        """min(256, ipc*K, N), protocol v1: more clips never get more compute, fewer than ipc*K clips get less."""
         slots = num_clips if self.ipc is None else self.ipc * spec.num_classes
         return min(recipe.max_batch, slots, num_clips)
 
 
-def _task(value: object) -> Task:
-    if not isinstance(value, Task | str):
-        raise ValueError(f"a task is text such as miniucf-ipc1, not {type(value).__name__}")
-    return value if isinstance(value, Task) else Task.parse(value)
-
-
-TaskText = Annotated[  # a Task that JSON holds as `miniucf-ipc1`
+TaskText = Annotated[  # a Task that JSON holds as text
     Task,
-    PlainValidator(_task),
+    PlainValidator(lambda value: value if isinstance(value, Task) else Task.parse(str(value))),
     PlainSerializer(str),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^{TASK_PATTERN}$", "maxLength": 60, "description": "DATASET-ipcN or DATASET-full"}
-    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{TASK_PATTERN}$", "examples": ["miniucf-ipc1", "miniucf-full"]}),
 ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Video:
-    """One source video of a dataset, before decoding."""
+    """A source video of a dataset, before decoding."""
 
     id: str
-    path: Path | None  # a file, or a folder of frames; None: a listed video that isn't there, or a procedural one
+    path: Path | None  # a file, or a folder of frames; None: a listed video that is missing, or a procedural one
     label: int
     split: Literal["train", "test"]
-    group: str = ""  # clips of one scene or person share it; "": a group of its own
+    group: str = ""  # shared by the videos of one scene or person; "": the video belongs to no group
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSet:
-    """The one currency between stages.
+    """Clips and their labels: what a distiller returns and a student is trained on.
 
     clips: [N, T, H, W, C] uint8, or float on the same 0-255 scale. labels: [N] int64, or [N, K] float32 rows summing to 1.
     """
@@ -178,21 +167,16 @@ class ClipSet:
         return int(self.clips.shape[0])
 
 
-MOST = 2**53  # of a stranger's numbers: what a float holds exactly, and a column of a table
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Whole = Annotated[int, Field(ge=0, le=MOST)]
-Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Short = Annotated[str, StringConstraints(max_length=200)]
-
-
 class Payload(Frozen):
-    """Where a payload too big for git lives."""
+    """The place of a payload that is too large for git."""
 
     url: Annotated[str, StringConstraints(pattern=r"^https://", max_length=500)]
     revision: Annotated[str, StringConstraints(max_length=100)]
 
 
-Author = Annotated[str, StringConstraints(max_length=200)]
+MOST = 2**53  # largest integer accepted from strangers: floats and table columns hold it exactly
+Whole = Annotated[int, Field(ge=0, le=MOST)]
+Short = Annotated[str, StringConstraints(max_length=200)]
 Link = Annotated[str, StringConstraints(pattern=r"^(https://\S*)?$", max_length=500)]
 ConfigValue = None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text
 ConfigKey = Annotated[str, StringConstraints(max_length=100)]
@@ -209,7 +193,7 @@ def cell_of(task: Task, folder: str, sha256: str) -> str:
 
 
 class Manifest(Frozen):
-    """What a submission says of itself. Written last, so its presence means the folder is whole."""
+    """What a submission states about itself. It is written last, so its presence means that the folder is complete."""
 
     format: Literal[1] = 1
     method: Name
@@ -217,19 +201,19 @@ class Manifest(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # distillation seed; the folder is METHOD, or METHOD-sN for seed N > 0
     decoder: Name
     labels: Literal["hard", "soft"]
-    sha256: Sha256  # of data.safetensors; checked, never believed
+    sha256: Sha256  # of data.safetensors; always compared with the file
     config: Annotated[dict[ConfigKey, ConfigValue], Field(max_length=200)] = {}
-    authors: Annotated[tuple[Author, ...], Field(max_length=100)] = ()
+    authors: Annotated[tuple[Short, ...], Field(max_length=100)] = ()
     paper: Link = ""
     code: Link = ""
-    external_data: Text = ""  # anything pretrained or read outside the task's train split; "" = nothing
-    holdout: bool = False  # True: not distilled from the validation videos (but the iteration may be chosen on them: config)
+    external_data: Text = ""  # pretrained weights and other data besides the task's train split; "": none
+    holdout: bool = False  # True: not distilled from the validation videos (they may still choose the iteration: config)
     distill_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     distill_hardware: Text = ""
-    distill_peak_memory_bytes: Whole | None = None  # on the GPU; on the CPU the process's largest
-    distill_clips_read: Whole | None = None  # real clips, each time one was read
-    store_digest: Sha256 | None = None  # the prepared store it was made from
-    store_fingerprint: Fingerprint | None = None  # of the same: what other versions of FFmpeg leave as it is
+    distill_peak_memory_bytes: Whole | None = None  # on the GPU; on the CPU the peak of the process
+    distill_clips_read: Whole | None = None  # number of times that a real clip was read
+    store_digest: Sha256 | None = None  # of the prepared store that it was distilled from
+    store_fingerprint: Fingerprint | None = None  # of the same store; other versions of FFmpeg hardly change it
     payload: Payload | None = None
 
     @property
@@ -243,7 +227,7 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A manifest and its tensors. Data only: nothing in it is ever executed. Bytes are measured, not read."""
+    """A manifest and the tensors of its payload. Nothing in it is ever executed. Bytes are measured on the tensors."""
 
     path: Path
     manifest: Manifest

@@ -9,7 +9,7 @@ import pandas as pd
 from vddbench.leaderboard.rank import TABLE
 from vddbench.leaderboard.site.board import Board
 from vddbench.leaderboard.tables import tables
-from vddbench.spec import PROTOCOL
+from vddbench.protocol import PROTOCOL
 
 TOP_ROWS = 10  # of each table; the parquet has them all
 MAX_TABLES = 30

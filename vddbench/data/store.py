@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,14 @@ import pandas as pd
 from vddbench.data.fingerprint import StoreId
 from vddbench.data.store_files import OF_SPLIT, check_index, check_length, damage_explained, read_head, read_index
 from vddbench.lookup import unknown
-from vddbench.spec import DatasetSpec, Fingerprint, Split3
+from vddbench.spec import DatasetSpec, Fingerprint
 from vddbench.system.home import home
 
 if TYPE_CHECKING:
     import datasets
     import torch
 
+Split3 = Literal["train", "validation", "test"]
 HUGE_PAGE = 2 << 20  # bytes, on x86-64 and most ARM
 HF_BATCH_BYTES = 64 * 10**6  # of the clips that are in memory while `Store.to_hf` writes them
 

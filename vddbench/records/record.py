@@ -1,4 +1,4 @@
-"""The record: what one evaluation of one submission by one student and seed gave, as JSON beside its predictions."""
+"""The record of one evaluation (a submission, a student, a seed): the JSON beside its predictions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pydantic import (
     model_serializer,
 )
 
-from vddbench.spec import Count, Fingerprint, Finite, Frozen, Name, Sha256, Short, TaskText, Whole, cell_of, folder_of
+from vddbench.spec import MOST, Fingerprint, Frozen, Name, Sha256, Short, TaskText, Whole, cell_of, folder_of, without_none
 
 
-def _is_a_time(text: str) -> str:
+def _check_time(text: str) -> str:
     datetime.fromisoformat(text)  # ValueError for a 13th month
     return text
 
@@ -24,15 +24,18 @@ def _is_a_time(text: str) -> str:
 Time = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
-    AfterValidator(_is_a_time),
+    AfterValidator(_check_time),
 ]
-
-
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # of the Hub
 
 
 class Environment(Frozen):
-    """Where a record was made."""
+    """The software and the machine that made a record."""
 
     vddbench: Short
     git_commit: Short
@@ -45,9 +48,6 @@ class Environment(Frozen):
     micro_batch: Whole
 
 
-Checks = Annotated[dict[Name, bool], Field(max_length=20)]
-
-
 class Record(Frozen):
     """One evaluation of one submission by one student and seed. Its predictions are in the file beside it."""
 
@@ -56,21 +56,21 @@ class Record(Frozen):
     protocol_hash: Sha256
     task: TaskText
     method: Name
-    distill_seed: Annotated[int, Field(ge=0, lt=2**31)]
+    distill_seed: Seed
     track: Literal["hard", "soft"]
     external: bool
     submission_sha256: Sha256
     store_digest: Sha256
-    store_fingerprint: Fingerprint | None = None  # None: the store is of before there were any
+    store_fingerprint: Fingerprint | None = None  # None: the store was written before stores had fingerprints
     student: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    top1: Annotated[float, Field(ge=0, le=1)]
-    top5: Annotated[float, Field(ge=0, le=1)]
-    centre_top1: Annotated[float, Field(ge=0, le=1)]
-    validation_top1: Annotated[float, Field(ge=0, le=1)] | None  # None: the store has no validation videos
+    seed: Seed
+    top1: Share
+    top5: Share
+    centre_top1: Share
+    validation_top1: Share | None  # None: the store has no validation videos
     holdout: bool  # False: the validation videos may be in the submission
     num_test: Count
-    num_missing: Whole  # videos the store lacks because they were not there or could not be read
+    num_missing: Whole  # videos that the store lacks because they were missing or unreadable
     student_steps: Count
     num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
     payload_bytes: Count
@@ -79,20 +79,17 @@ class Record(Frozen):
     clip_steps: Count  # student steps x batch size
     train_seconds: Finite
     test_seconds: Finite  # test and validation videos
-    peak_memory_bytes: Whole  # on the GPU; on the CPU the process's largest so far
+    peak_memory_bytes: Whole  # on the GPU; on the CPU the peak of the process so far
     predictions_sha256: Sha256
     environment: Environment
-    checks: Checks  # "finite": the student's outputs; False is a result, never retried
+    checks: Checks  # "finite": of the student's outputs; False is a result and never retried
     date: Time
     by: UserName | None = None  # who ran this evaluation again; None: the author's own record, the only kind that is ranked
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves `by` out of an author's own record, so that records written before this field existed keep their bytes."""
-        fields: dict[str, Any] = serialize(self)
-        if fields.get("by") is None:
-            fields.pop("by", None)
-        return fields
+        return without_none(serialize(self), "by")
 
     @property
     def folder(self) -> str:
