@@ -1,7 +1,6 @@
-"""Runs of `vddbench prepare` that are stopped, and what they leave.
+"""Stops runs of `vddbench prepare`, and describes what they leave.
 
-`python -m tests.builders.faults` is a process that kills copies of
-itself: it imports once and forks, so that a run can be killed at each of its steps.
+`python -m tests.builders.faults` imports once, forks, and kills its copies, so that a run can be killed at each of its steps.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def render(video: Video) -> np.ndarray:
 
 
 def write_dozens(folder: Path) -> Path:
-    """34 different videos of 40 to 73 frames, and two that can't be read."""
+    """Writes 34 different videos of 40 to 73 frames, and two that can't be read."""
     for i in range(34):
         part = "test" if i % 8 > 5 else "train"
         write_video(folder / part / ("left", "right")[i % 2] / f"{i:02d}.avi", 40 + i, first=i)
@@ -59,13 +58,13 @@ def write_dozens(folder: Path) -> Path:
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    """`vddbench prepare clips` of a folder, by two workers."""
+    """The command `vddbench prepare clips` for a folder, with two workers."""
     options = [f"--{option}={value}" for option, value in {**OPTIONS, "folder": folder, "workers": 2}.items()]
     return [sys.executable, "-c", MAIN, "prepare", NAME, *options, *more]
 
 
 def started(home: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that its processes can be found; what it says goes to `home`/said."""
+    """Starts the command in a session of its own, so that its processes can be found; its stderr goes to `home`/said."""
     home.mkdir(exist_ok=True)
     with (home / "said").open("wb") as said:
         environment = {**os.environ, "VDDBENCH_HOME": str(home)}
@@ -73,33 +72,33 @@ def started(home: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def finished(home: Path, folder: Path, *more: str) -> tuple[int, str]:
-    """(exit status, what was said)"""
+    """Runs the command; returns (exit status, stderr)."""
     code = started(home, folder, *more).wait(timeout=120)
     return code, (home / "said").read_text()
 
 
 def members(session: int) -> set[int]:
-    """Living processes of a session."""
-    found = set()
+    """The living processes of a session."""
+    alive = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, owner = stat.read_text().rpartition(")")[2].split()[:4]
         except OSError:  # it ended meanwhile
             continue
         if int(owner) == session and state != "Z":
-            found.add(int(stat.parent.name))
-    return found
+            alive.add(int(stat.parent.name))
+    return alive
 
 
 def contents(home: Path) -> dict[str, str]:
-    """File -> sha256, of all that is in `prepared/` but locks."""
+    """File -> sha256, for everything in `prepared/` except locks."""
     root = home / "prepared"
     files = (path for path in sorted(root.rglob("*")) if path.suffix != ".lock")
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "" for p in files}
 
 
 def listing(folder: Path) -> list[tuple[str, int, int, int]]:
-    """Everything below: names, kinds, sizes and times of the last change."""
+    """The names, kinds, sizes and modification times of everything in a folder."""
     entries = ((str(path), path.lstat()) for path in sorted([folder, *folder.rglob("*")]))
     return [(path, status.st_mode, status.st_size, status.st_mtime_ns) for path, status in entries]
 
@@ -108,7 +107,7 @@ def listing(folder: Path) -> list[tuple[str, int, int, int]]:
 
 
 def forked(run: Callable[[], object]) -> int:
-    """Runs in a copy of this process; 0, -9 when it was killed, 1 with what it said when it was refused."""
+    """Runs in a copy of this process; returns 0, -9 if it was killed, or 1 if it was refused, and then prints the error."""
     sys.stdout.flush()
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -121,7 +120,7 @@ def forked(run: Callable[[], object]) -> int:
 
 
 def killed_at(step: int, root: str) -> None:
-    """This process is killed before its step-th change of a file below `root`."""
+    """Kills this process before its step-th change of a file below `root`."""
     count = iter(range(1, 1 << 30))
 
     def watch(event: str, args: tuple[object, ...]) -> None:
@@ -139,7 +138,7 @@ def whole(force: bool = False) -> None:
 
 
 def kills(root: Path, force: bool) -> None:
-    """Kills a run before each of its steps, one after the other, then lets it finish; prints what the store is then."""
+    """Kills a run before each of its steps in turn, then lets it finish; prints the contents of the store."""
     for step in range(1, 1000):
         home = root / str(step)
         os.environ["VDDBENCH_HOME"] = str(home)
@@ -158,7 +157,7 @@ def kills(root: Path, force: bool) -> None:
 
 
 def full_disks(root: Path) -> None:
-    """Fills a disk of 1 to 25 pages (4 KB), then makes room."""
+    """Runs on disks of 1 to 25 pages of 4 KB, then makes room and resumes."""
     disk = root / "disk"
     for pages in range(1, 26):
         disk.mkdir(parents=True, exist_ok=True)
@@ -170,7 +169,7 @@ def full_disks(root: Path) -> None:
 
 
 def limits(root: Path) -> None:
-    """No file may grow beyond 1,500, 5,000, ... bytes."""
+    """Runs with a limit of 1,500, 5,000, ... bytes for every file, then resumes without it."""
     for size in range(1500, 75_001, 3500):
         home = root / str(size)
         limited(home, size, lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)))

@@ -16,6 +16,7 @@ from tests.builders.videos import write_video
 from tests.tools.hubserver import Hub
 from vddbench import hub as door
 from vddbench.data.datasets import hmdb51, ucf101
+from vddbench.data.store import store_path
 
 REPO = "lab/videos"
 Files = dict[str, bytes | None]
@@ -54,10 +55,15 @@ def files_of(raw: Path) -> dict[str, bytes]:
 
 
 def publish(hub: Hub, files: Mapping[str, bytes | None], name: str = REPO) -> str:
-    """A commit in a dataset repo; its sha."""
+    """Commits files to a dataset repo; returns the commit's sha."""
     door.create(door.Repo(name))
     hub.put(name, dict(files))
     return hub.repo(name).at("main").sha
+
+
+def left_over() -> list[str]:
+    """The names of what is in the folder of prepared stores, except locks."""
+    return sorted(path.name for path in store_path("x").parent.iterdir() if not path.name.endswith(".lock"))
 
 
 def rows_of(raw: Path, seed: int = 0) -> list[tuple[str, bytes]]:
@@ -68,14 +74,14 @@ def rows_of(raw: Path, seed: int = 0) -> list[tuple[str, bytes]]:
 
 
 def video_column(rows: list[tuple[str, bytes]]) -> pa.Table:
-    """As `datasets` writes a Video feature: the file's name beside its bytes."""
+    """A Video feature as `datasets` writes it: the file's name beside its bytes."""
     cells = [{"bytes": data, "path": path.rpartition("/")[2]} for path, data in rows]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     return pa.table({"video": pa.array(cells, kind), "label": pa.array([7] * len(rows))})
 
 
 def binary_column(rows: list[tuple[str, bytes]]) -> pa.Table:
-    """Bytes beside the path, as somebody writes them by hand."""
+    """Bytes beside a path, as a table written by hand has them."""
     paths = [f"/data/{path}" for path, _ in rows]
     columns: dict[str, Any] = {"text": ["x"] * len(rows), "clip": [data for _, data in rows], "file_name": paths}
     return pa.table(columns)
@@ -89,9 +95,9 @@ def with_ids(rows: list[tuple[str, bytes]]) -> pa.Table:
 
 def shards(rows: list[tuple[str, bytes]], table: Table, count: int = 2, group: int = 3, **options: Any) -> Files:
     """The rows in `count` parquet files with row groups of `group`, under the names that `datasets` gives."""
-    size, found = -(-len(rows) // count), {}
+    size, files = -(-len(rows) // count), {}
     for i in range(count):
         out = pa.BufferOutputStream()
         pq.write_table(table(rows[i * size : (i + 1) * size]), out, row_group_size=group, **options)
-        found[f"data/train-{i:05d}-of-{count:05d}.parquet"] = out.getvalue().to_pybytes()
-    return found
+        files[f"data/train-{i:05d}-of-{count:05d}.parquet"] = out.getvalue().to_pybytes()
+    return files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.builders.videos import write_video
 
-# names of real clips: spaces don't occur in UCF101 or Kinetics, all of these do in HMDB51
+# parts of names of real clips; all of these characters occur in HMDB51, spaces not in UCF101 or Kinetics
 ODD = (
     "Brushing_Her_Hair__[_NEW_AUDIO_]_UPDATED!!!!",
     "Goal_1_&_2",
@@ -20,17 +20,17 @@ ODD = (
     "50%_of_it's_all, Ägypten",
 )
 SSV2 = "something-something-v2-"
-Fill = Callable[[Path], object]  # makes the file of a video
+Fill = Callable[[Path], object]  # writes a video to this path
 
 
 def clip_name(name: str, number: int) -> str:
-    """As HMDB51 names the clips of class `name`: four of a film."""
+    """The name of a clip of class `name` as HMDB51 writes it; four clips come from one film."""
     film = ODD[number // 4] if number // 4 < len(ODD) else f"Film_{number // 4}"
     return f"{film}_{name}_u_cm_np1_fr_goo_{number % 4}"
 
 
 def write_splits(raw: Path, clips: Mapping[str, int], train: int = 70, test: int = 30) -> Path:
-    """`testTrainMulti_7030_splits/`, for classes of so many clips: the first are train, then test, the rest is unused."""
+    """Writes `testTrainMulti_7030_splits/` for classes with these numbers of clips: first train, then test, the rest unused."""
     folder = raw / "testTrainMulti_7030_splits"
     folder.mkdir(parents=True, exist_ok=True)
     for name, count in clips.items():
@@ -51,18 +51,18 @@ def write_hmdb(raw: Path, clips: Mapping[str, int], fill: Fill, train: int = 70,
 
 
 def link_to(clip: Path) -> Fill:
-    """Every video is the same file: quick, for tests that decode nothing."""
+    """Links every video to one file, for tests that decode nothing."""
     return lambda path: path.hardlink_to(clip)
 
 
 def numbered(num_frames: int = 20) -> Fill:
-    """Videos that start at frames 0, 10, 20, ... in the order they are made."""
-    made = iter(range(10**6))
-    return lambda path: write_video(path, num_frames, first=10 * next(made) % 35)
+    """Writes videos that start at frames 0, 10, 20, ... in the order of the calls."""
+    count = iter(range(10**6))
+    return lambda path: write_video(path, num_frames, first=10 * next(count) % 35)
 
 
 def write_kinetics_lists(folder: Path, train: list[tuple[str, str, int]], test: list[tuple[str, str, int]]) -> None:
-    """`train.csv` and `validate.csv` of rows (label, youtube_id, time_start)."""
+    """Writes `train.csv` and `validate.csv` with rows (label, youtube_id, time_start)."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, split, rows in (("train.csv", "train", train), ("validate.csv", "validate", test)):
         with (folder / name).open("w", newline="") as file:
@@ -72,7 +72,7 @@ def write_kinetics_lists(folder: Path, train: list[tuple[str, str, int]], test: 
 
 
 def write_ssv2_lists(folder: Path, train: list[tuple[int, str]], test: list[tuple[int, str]], prefix: str = SSV2) -> None:
-    """The three lists of rows (id, template with brackets)."""
+    """Writes the train and validation lists with rows (id, template with brackets)."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", train), ("validation", test)):
         entries = [

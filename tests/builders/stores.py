@@ -1,4 +1,4 @@
-"""Made-up videos of movingshapes' kind, and stores of them."""
+"""Generated videos, and stores of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def render(video: Video) -> np.ndarray:
 
 
 def interrupted(name: str, spec: DatasetSpec = COUNTED) -> Path:
-    """Ctrl-C at the sixth video."""
+    """Prepares a store until Ctrl-C at the sixth video; returns its folder."""
 
     def render_five(video: Video) -> np.ndarray:
         if video.id == "v5":
@@ -41,18 +41,18 @@ def interrupted(name: str, spec: DatasetSpec = COUNTED) -> Path:
     return store_path(name)
 
 
-SIZE = 44  # pixels of the tiny store; the ranked student takes 43 and more
+SIZE = 44  # pixels of the tiny store; the ranked student needs at least 43
 
 
 SHARED = Path(__file__).parents[2].parent / "shared"  # real clips for development, beside the checkout
 
 
 def quickest(method: str) -> str | None:
-    """The preset to test a baseline with: the published settings of iterative ones take hours."""
+    """The preset to test a baseline with; the published settings of iterative baselines take hours."""
     return "smoke" if hasattr(load("baseline", method), "learner") else None
 
 
 def longer(video: Video) -> np.ndarray:
-    """The middle of a clip of movingshapes, of every other video with more frames: some have several starts, some one."""
+    """The middle of a clip of movingshapes with 8, 11 or 14 frames, so that some videos have several clips and some one."""
     frames = movingshapes.render(video)[:, 10 : 10 + SIZE, 10 : 10 + SIZE]
     return np.concatenate([frames, frames[::-1]])[: 8 + 3 * (int(video.id[-1]) % 3)]

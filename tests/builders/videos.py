@@ -1,4 +1,4 @@
-"""Small real videos whose frames say their own number: frame i is grey, of level 16 + 6*i."""
+"""Small real videos whose grey level encodes the frame number: frame i has the level 16 + 6*i."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vddbench.spec import DatasetSpec
 
 MPEG4, H264, VP9 = ("mpeg4", {"qmin": "1", "qmax": "2", "g": "1"}), ("libx264", {}), ("libvpx-vp9", {})
 CODECS: dict[str, tuple[str, dict[str, str]]] = {".avi": MPEG4, ".mp4": H264, ".webm": VP9, ".mkv": H264, ".mov": MPEG4}
-FIRST, STEP, CYCLE = 16, 6, 38  # grey levels: of frame 0, from frame to frame; frames until it starts again
+FIRST, STEP, CYCLE = 16, 6, 38  # grey level of frame 0, step per frame; number of frames after which the levels repeat
 
 
 def write_video(path: Path, num_frames: int, size: tuple[int, int] = (48, 40), first: int = 0) -> Path:
-    """A video of `size` (w, h) in the codec that goes with the extension; its first frame is number `first`."""
+    """Writes a video of `size` (w, h) in the codec of the extension; its first frame has the number `first`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         codec, options = CODECS[path.suffix]
@@ -35,7 +35,7 @@ def write_video(path: Path, num_frames: int, size: tuple[int, int] = (48, 40), f
 
 
 def write_sound(path: Path) -> Path:
-    """An mp4 with a second of silence and no picture."""
+    """Writes an mp4 with a second of silence and no picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000)
@@ -47,7 +47,7 @@ def write_sound(path: Path) -> Path:
 
 
 def write_folder(folder: Path, classes: tuple[str, ...] = ("left", "right"), train: int = 3, test: int = 1) -> Path:
-    """DIR/{train,test}/<class>/N.avi with videos of 9, 10, ... frames."""
+    """Writes DIR/{train,test}/<class>/N.avi with videos of 9, 10, ... frames."""
     for label, name in enumerate(classes):
         for part, count in (("train", train), ("test", test)):
             for i in range(count):
@@ -62,7 +62,7 @@ def copies(video: Path, folder: Path, names: list[str]) -> None:
 
 
 def numbers(frames: np.ndarray) -> list[int]:
-    """Which frames of the video these are."""
+    """The numbers of these frames in their video."""
     return [round((float(frame.mean()) - FIRST) / STEP) for frame in frames]
 
 
@@ -77,7 +77,7 @@ def spec(frames: int = 8, size: int = 32, stride: int | str = 2, resize: tuple[i
 
 
 def stored(path: Path, of: DatasetSpec) -> tuple[int, np.ndarray]:
-    """(stride, frames [n, H, W, C])."""
+    """(stride, stored frames [n, H, W, C]) of a video."""
     out = io.BytesIO()
     stride, num_frames, _ = write_frames(path, of, out)
     frames = np.frombuffer(out.getvalue(), np.uint8).reshape(-1, of.size, of.size, 3)

@@ -24,10 +24,7 @@ from vddbench.data.decode import UnreadableVideo, store_video
 from vddbench.data.prepare import prepare
 from vddbench.data.sources.folder import read_folder
 
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def moving(path: Path, num_frames: int = 60) -> Path:
@@ -123,7 +120,7 @@ def test_a_twentieth_of_damaged_videos_is_left_out_with_reasons_and_the_rest_is_
     assert done.store.index[columns].equals(clean.index[columns])
 
 
-def test_guessed_frames_are_kept_only_where_none_may_be_missing_and_are_said(
+def test_guessed_frames_are_kept_only_in_datasets_that_must_be_complete_and_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A distributor's file is what it is, one of your own is damaged."""

@@ -11,7 +11,6 @@ from types import ModuleType
 import pytest
 
 from tests.builders.stores import SHARED
-from tests.builders.videos import write_video
 from vddbench import lookup
 from vddbench.data.datasets import miniucf, movingshapes, ucf101
 from vddbench.data.prepare import prepare
@@ -19,11 +18,6 @@ from vddbench.spec import Video
 
 SPLITS = SHARED / "data" / "splits"
 needs_splits = pytest.mark.skipif(not SPLITS.is_dir(), reason="no released split lists beside the checkout")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", 5)
 
 
 def expected(dataset: ModuleType) -> list[str]:

@@ -143,7 +143,7 @@ def test_a_truncated_ucf_avi_is_refused_and_one_without_its_index_is_whole(tmp_p
         stored(cut(path, 0.4), spec())
 
 
-def test_files_that_are_no_videos_are_refused_with_a_reason(tmp_path: Path) -> None:
+def test_files_that_are_not_videos_are_refused_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.avi").touch()
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
     (tmp_path / "text.avi").write_text("hello")

@@ -20,6 +20,8 @@ from vddbench.leaderboard.tables import show
 from vddbench.records.files import write_record
 from vddbench.spec import Fingerprint, Video
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 SPLITS = ["train"] * 6 + ["test"] * 3
 VIDEOS = [
     Video(id=f"v{i}", path=None, label=i % 3, split="train" if split == "train" else "test", group="")
@@ -56,11 +58,6 @@ def in_another_order(video: Video) -> np.ndarray:
 def printed(store: Store) -> Fingerprint:
     assert store.fingerprint is not None
     return store.fingerprint
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -113,7 +110,7 @@ def test_thumbnails_are_means_of_spans_and_cells() -> None:
     assert still.shape == (4, 4, 4) and still == pytest.approx(7)
 
 
-def test_the_order_of_videos_is_nothing_to_a_fingerprint() -> None:
+def test_a_fingerprint_does_not_depend_on_the_order_of_videos() -> None:
     forth, back = Sketch(), Sketch()
     for video in VIDEOS:
         forth.add(video.id, thumbnail(textured(video)))
@@ -122,7 +119,7 @@ def test_the_order_of_videos_is_nothing_to_a_fingerprint() -> None:
     assert forth.fingerprint("0" * 64) == back.fingerprint("0" * 64)
 
 
-def test_text_that_is_no_fingerprint_is_far_from_everything(mine: Store) -> None:
+def test_text_that_is_not_a_fingerprint_is_far_from_everything(mine: Store) -> None:
     rows = printed(mine).partition(":")[0]
     for text in (rows, f"{rows}:", f"{rows}:AAAA", f"{rows}:{'/' * 342}==", f"{rows}:!"):
         assert not distance(printed(mine), text) <= NEAR and not distance(text, text) <= NEAR

@@ -53,7 +53,7 @@ def test_frames_of_a_shuffled_directory_are_read_in_the_order_of_their_numbers(t
     assert numbers(stored(folder, tmp_path)) == list(range(20))
 
 
-def test_frames_of_the_clips_size_are_taken_as_they_are_and_others_scaled(tmp_path: Path) -> None:
+def test_frames_of_the_clips_size_are_stored_unchanged_and_others_scaled(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 256, (112, 112, 3), np.uint8))
     (tmp_path / "cropped").mkdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +17,17 @@ from tests.builders.hub_videos import (
     cut_hmdb,
     cut_ucf,
     files_of,
+    left_over,
     publish,
     rows_of,
     shards,
     video_column,
     with_ids,
     write_small_hmdb,
-    write_ucf,
 )
 from tests.builders.layouts import write_kinetics_lists, write_ssv2_lists
 from tests.builders.videos import write_folder, write_video
-from tests.tools.hubserver import Hub, at, serving
+from tests.tools.hubserver import Hub
 from vddbench import hub as door
 from vddbench.data.datasets import kinetics400, ssv2
 from vddbench.data.inventory import verify
@@ -42,17 +42,10 @@ from vddbench.lookup import load
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+def small_datasets(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     cut_hmdb(monkeypatch)
     cut_ucf(monkeypatch)
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[Hub]:
-    with serving() as found, at(found.url, tmp_path / "hf"):
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -61,31 +54,21 @@ def hmdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ucf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_ucf(tmp_path_factory.mktemp("ucf"))
-
-
-@pytest.fixture(scope="module")
 def raws(hmdb: Path, ucf: Path) -> dict[str, Path]:
     return {"hmdb51": hmdb, "ucf101": ucf}
 
 
 @pytest.fixture(scope="module")
-def digests(raws: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What local files give."""
+def digests(hmdb: Path, ucf_digest: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of the stores of local files."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VDDBENCH_HOME", str(tmp_path_factory.mktemp("local")))
         cut_hmdb(patch)
-        cut_ucf(patch)
-        return {name: prepare(name, raw=raw, workers=1).store.digest for name, raw in raws.items()}
+        return {"hmdb51": prepare("hmdb51", raw=hmdb, workers=1).store.digest, "ucf101": ucf_digest}
 
 
 def from_hub(name: str = "hmdb51", **options: object) -> Store:
     return prepare(name, hub=REPO, **{"workers": 1, **options}).store
-
-
-def left_over() -> list[str]:
-    return sorted(path.name for path in store_path("x").parent.iterdir() if not path.name.endswith(".lock"))
 
 
 def as_shipped(path: str) -> str:
@@ -201,7 +184,7 @@ def test_ssv2_in_parquet_with_numbers_for_names(board: Hub, tmp_path: Path, monk
     assert from_hub("ssv2", raw=tmp_path / "raw").digest == local.digest
 
 
-def test_videos_of_ones_own_are_read_as_a_folder(board: Hub, tmp_path: Path) -> None:
+def test_the_users_own_videos_in_a_repo_are_read_like_a_folder(board: Hub, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "clips", train=3, test=1)
     (folder / "groups.csv").write_text("path,group\ntrain/left/0.avi,ann\ntrain/right/1.avi,bob\n")
     options = {"frames": 8, "size": 32, "stride": 1, "workers": 1}
@@ -257,7 +240,7 @@ def test_two_files_of_one_name_are_named(board: Hub, ucf: Path) -> None:
     refused(board, r"two files are video v_Archery_g06_c01: dataset repo lab/videos at [0-9a-f]{8}: Archery/v_Archery_g06")
 
 
-def test_a_row_that_is_there_twice_is_named(board: Hub, ucf: Path) -> None:
+def test_a_row_that_appears_twice_is_named(board: Hub, ucf: Path) -> None:
     rows = rows_of(ucf)
     publish(board, shards([*rows, rows[0]], binary_column))
     refused(
@@ -279,7 +262,7 @@ def test_a_row_that_is_there_twice_is_named(board: Hub, ucf: Path) -> None:
         ({"data/train.parquet": b"x" * 90 + (40).to_bytes(4, "little") + b"PAR1"}, "can't be read as parquet: "),
     ],
 )
-def test_what_holds_no_videos_is_said(board: Hub, files: dict[str, bytes], words: str) -> None:
+def test_a_repo_without_videos_is_refused(board: Hub, files: dict[str, bytes], words: str) -> None:
     publish(board, files)
     refused(board, words, kind=FileNotFoundError if "does not hold" in words else ValueError)
 
@@ -321,13 +304,13 @@ def test_parquet_without_names_or_videos_is_refused_with_what_is_there(
         "test/" + "a/" * 600 + "b.avi",
     ],
 )
-def test_a_name_that_is_no_files_below_a_folder_is_refused(board: Hub, path: str) -> None:
+def test_a_name_that_is_not_a_relative_path_is_refused(board: Hub, path: str) -> None:
     """git has no such paths; a server could."""
     publish(board, {path: b"RIFF"})
     assert "\x1b" not in refused(board, "is not a relative path of printable letters", name="mine")
 
 
-def test_a_path_that_leaves_the_folder_is_as_good_as_not_there(board: Hub) -> None:
+def test_a_path_that_leaves_the_folder_is_ignored(board: Hub) -> None:
     publish(board, {"../train/a/b.avi": b"", "train/../../b.avi": b"", ".git/a.avi": b"", "train/.b.avi": b""})
     refused(board, "has neither video files", name="mine")
     for path in ("../train/a/b.avi", "a/../../b.avi", "train/./b.avi", ""):
@@ -360,7 +343,7 @@ def test_absurd_counts_and_sizes_are_refused(board: Hub, ucf: Path, monkeypatch:
     refused(board, r"dataset repo lab/videos at [0-9a-f]{8}: ucfTrainTestlist/trainlist01.txt line 1 is not <Class>")
 
 
-def test_lists_that_are_not_the_datasets_are_refused_whosever_they_are(board: Hub, ucf: Path, tmp_path: Path) -> None:
+def test_wrong_lists_are_refused_from_the_repo_and_from_raw(board: Hub, ucf: Path, tmp_path: Path) -> None:
     lists = {"train": "Archery/v_Archery_g06_c01.avi 1\n", "test": "Archery/v_Archery_g08_c01.avi\n"}  # test is in train
     texts = {f"ucfTrainTestlist/{part}list01.txt": text.encode() for part, text in lists.items()}
     publish(board, files_of(ucf) | texts)

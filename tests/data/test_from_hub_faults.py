@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +17,20 @@ import pyarrow as pa
 import pytest
 from huggingface_hub import hf_file_system
 
-from tests.builders.hub_videos import REPO, binary_column, cut_ucf, files_of, publish, rows_of, shards, video_column, write_ucf
+from tests.builders.hub_videos import (
+    REPO,
+    binary_column,
+    cut_ucf,
+    files_of,
+    left_over,
+    publish,
+    rows_of,
+    shards,
+    video_column,
+)
 from tests.builders.videos import write_folder
 from tests.tools import hubserver
-from tests.tools.hubserver import Hub, at, environment, serving
+from tests.tools.hubserver import Hub, environment
 from vddbench import hub as door
 from vddbench.data.datasets import ucf101
 from vddbench.data.prepare import prepare
@@ -33,38 +42,13 @@ SMALL = {"frames": 8, "size": 32, "stride": 1, "workers": 1}
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+def small_datasets(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     cut_ucf(monkeypatch)
 
 
-@pytest.fixture
-def board(tmp_path: Path) -> Iterator[Hub]:
-    with serving() as found, at(found.url, tmp_path / "hf"):
-        yield found
-
-
-@pytest.fixture(scope="module")
-def ucf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_ucf(tmp_path_factory.mktemp("ucf"))
-
-
-@pytest.fixture(scope="module")
-def digest(ucf: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What local files give."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VDDBENCH_HOME", str(tmp_path_factory.mktemp("local")))
-        cut_ucf(patch)
-        return prepare("ucf101", raw=ucf, workers=1).store.digest
-
-
 def ucf_from_hub(where: str = REPO) -> Store:
     return prepare("ucf101", hub=where, workers=1).store
-
-
-def left_over() -> list[str]:
-    return sorted(path.name for path in store_path("x").parent.iterdir() if not path.name.endswith(".lock"))
 
 
 VIDEO = r"/resolve/.*(avi|parquet)"
@@ -93,7 +77,12 @@ def started(board: Hub, home: Path, where: str = REPO, **more: str) -> subproces
 
 @pytest.mark.parametrize("as_parquet", [False, True])
 def test_all_videos_are_of_one_commit_and_every_connection_may_break(
-    board: Hub, ucf: Path, digest: str, as_parquet: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    board: Hub,
+    ucf: Path,
+    ucf_digest: str,
+    as_parquet: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = shards(rows_of(ucf), video_column, count=1) if as_parquet else files_of(ucf)
     sha = publish(board, files)
@@ -106,13 +95,13 @@ def test_all_videos_are_of_one_commit_and_every_connection_may_break(
     quick = partial(hf_file_system.http_backoff, base_wait_time=0.01, max_wait_time=0.01)
     monkeypatch.setattr(hf_file_system, "http_backoff", quick)
     store = ucf_from_hub()
-    assert store.digest == digest and store.spec.origin == f"{board.url}/datasets/{REPO} at commit {sha}"
+    assert store.digest == ucf_digest and store.spec.origin == f"{board.url}/datasets/{REPO} at commit {sha}"
     assert as_parquet or "trying again" in capsys.readouterr().err  # the Hub's client logs its own further tries
     assert left_over() == ["ucf101"]
     assert board.repo(REPO).at("main").sha != sha and not any(fault.times for fault in board.faults)
 
 
-def test_a_download_that_broke_goes_on_where_it_was(board: Hub, ucf: Path) -> None:
+def test_a_broken_download_resumes_where_it_stopped(board: Hub, ucf: Path) -> None:
     sha = publish(board, files_of(ucf))
     path, data = next(iter(files_of(ucf).items()))
     board.fail("GET", VIDEO, cut=len(data) - 10)
@@ -125,7 +114,7 @@ def test_a_download_that_broke_goes_on_where_it_was(board: Hub, ucf: Path) -> No
         door.copy(door.Repo(REPO), path, sha, 0, len(data) + 1, io.BytesIO())
 
 
-def test_a_server_that_gives_whole_files_only_is_said(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ignores_ranges_is_reported(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubserver, "ranged", lambda asked, data, headers: hubserver.Answer(200, data, headers))
     sha = publish(board, {"a.avi": b"0123456789"})
     out = io.BytesIO()
@@ -155,8 +144,8 @@ def test_other_bytes_than_listed_are_never_stored(board: Hub, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("as_parquet", [False, True])
-def test_a_killed_run_goes_on_at_its_commit_although_main_moved(
-    board: Hub, ucf: Path, digest: str, tmp_path: Path, as_parquet: bool, capsys: pytest.CaptureFixture[str]
+def test_a_killed_run_resumes_at_its_commit_although_main_moved(
+    board: Hub, ucf: Path, ucf_digest: str, tmp_path: Path, as_parquet: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sha = publish(board, shards(rows_of(ucf), video_column, count=4, group=2) if as_parquet else files_of(ucf))
     process = started(board, tmp_path / "hf2")
@@ -179,12 +168,12 @@ def test_a_killed_run_goes_on_at_its_commit_although_main_moved(
     board.put(REPO, {"UCF-101/Archery/v_Archery_g06_c01.avi": b"RIFF", "README.md": b"moved"})
     assert ".ucf101.hub" in left_over()
     done = prepare("ucf101", hub=REPO, workers=1)
-    assert done.num_resumed >= 3 and done.store.digest == digest and left_over() == ["ucf101"]
+    assert done.num_resumed >= 3 and done.store.digest == ucf_digest and left_over() == ["ucf101"]
     assert done.store.spec.origin == f"{board.url}/datasets/{REPO} at commit {sha}"
     assert f"at its commit {sha[:8]}; for another one write {REPO}@COMMIT" in capsys.readouterr().err
 
 
-def test_ctrl_c_is_obeyed_in_the_middle_of_a_download(board: Hub, ucf: Path, digest: str, tmp_path: Path) -> None:
+def test_ctrl_c_is_obeyed_in_the_middle_of_a_download(board: Hub, ucf: Path, ucf_digest: str, tmp_path: Path) -> None:
     publish(board, files_of(ucf))
     over, reached = threading.Event(), threading.Event()
     board.watch("GET", r"g09_c01.avi", lambda: (reached.set(), over.wait(60)), times=2)
@@ -197,17 +186,17 @@ def test_ctrl_c_is_obeyed_in_the_middle_of_a_download(board: Hub, ucf: Path, dig
     over.set()
     assert process.returncode == 130 and time.monotonic() - begun < 15 and "Traceback" not in said, said
     assert "run the same command again to resume" in said
-    assert ucf_from_hub().digest == digest
+    assert ucf_from_hub().digest == ucf_digest
 
 
-def test_a_refused_commit_is_not_gone_on_with(board: Hub, ucf: Path, digest: str) -> None:
+def test_a_refused_commit_is_not_resumed(board: Hub, ucf: Path, ucf_digest: str) -> None:
     files = files_of(ucf)
     publish(board, files | {"UCF-101/Archery/v_Archery_g06_c01.avi": b"RIFF"})
     with pytest.raises(ValueError, match=r"1 videos of ucf101 could not be read \(v_Archery_g06_c01: cannot be decoded"):
         ucf_from_hub()
     sha = publish(board, files)
     store = ucf_from_hub()
-    assert store.digest == digest and str(store.spec.origin).endswith(sha)
+    assert store.digest == ucf_digest and str(store.spec.origin).endswith(sha)
 
 
 def test_a_revision_can_be_chosen(board: Hub, ucf: Path, tmp_path: Path) -> None:
@@ -236,7 +225,7 @@ def test_a_revision_can_be_chosen(board: Hub, ucf: Path, tmp_path: Path) -> None
         ("hf_wrong", "the Hub does not know this token"),
     ],
 )
-def test_who_may_not_read_is_told_what_to_do(
+def test_without_permission_to_read_the_error_says_what_to_do(
     board: Hub, monkeypatch: pytest.MonkeyPatch, token: str | None, words: str
 ) -> None:
     publish(board, {"a.avi": b""})
@@ -248,7 +237,7 @@ def test_who_may_not_read_is_told_what_to_do(
         ucf_from_hub()
 
 
-def test_a_refusal_while_reading_is_no_talk_of_writing(board: Hub, ucf: Path) -> None:
+def test_a_refusal_while_reading_does_not_mention_writing(board: Hub, ucf: Path) -> None:
     publish(board, files_of(ucf))
     board.fail("GET", VIDEO, status=403, times=99)
     with pytest.raises(PermissionError, match="you may not read dataset repo lab/videos: ask its owner for access"):
@@ -322,7 +311,7 @@ def test_a_dictionary_that_is_every_rows_value_is_not_unpacked(board: Hub, ucf: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damaged_parquet_ends_in_a_sentence(board: Hub, ucf: Path, seed: int) -> None:
+def test_a_damaged_parquet_file_ends_in_an_error_message(board: Hub, ucf: Path, seed: int) -> None:
     """Bytes of its footer and of the pages before it are changed."""
     rng = random.Random(seed)
     content = shards(rows_of(ucf), video_column, count=1).popitem()[1]

@@ -11,24 +11,16 @@ import pytest
 
 from tests.builders.layouts import ODD, clip_name, link_to, numbered, write_hmdb, write_splits
 from tests.builders.stores import SHARED
-from tests.builders.videos import numbers, write_video
+from tests.builders.videos import numbers
 from vddbench.data.datasets import hmdb51, hmdb51_sdd
 from vddbench.data.prepare import prepare
 from vddbench.spec import DatasetSpec
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 COUNTS = SHARED / "data" / "splits" / "hmdb51_sdd_counts.csv"
 needs_counts = pytest.mark.skipif(not COUNTS.is_file(), reason="no counts beside the checkout")
 BOTH = pytest.mark.parametrize("dataset", [hmdb51, hmdb51_sdd])
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", 5)
 
 
 @pytest.fixture(scope="module")

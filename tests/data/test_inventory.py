@@ -32,13 +32,9 @@ from vddbench.data.store_folder import locked
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.files import canonical_json
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 200, 20), (20, 20, 220), (235, 235, 235)  # of the four corners
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def call(*args: str | Path) -> tuple[int, str]:
@@ -49,7 +45,7 @@ def call(*args: str | Path) -> tuple[int, str]:
 # The table
 
 
-def test_the_table_names_every_dataset_with_what_has_become_of_it() -> None:
+def test_the_table_names_every_dataset_with_its_state() -> None:
     assert {entry.state for entry in inventory()} == {"not prepared"}
     store = build_store("mine", COUNTED, VIDEOS, render=render).store
     interrupted("stopped")
@@ -72,7 +68,7 @@ def test_the_table_names_every_dataset_with_what_has_become_of_it() -> None:
     assert call("datasets", "--format", "xml")[0] == 2
 
 
-def test_a_store_that_is_being_prepared_now_is_said_to_be() -> None:
+def test_the_state_of_a_store_that_a_process_is_preparing() -> None:
     place = interrupted("stopped")
     with locked(place):
         assert entry_of("stopped").state == "being prepared"
@@ -82,7 +78,7 @@ def test_a_store_that_is_being_prepared_now_is_said_to_be() -> None:
 # Verifying
 
 
-def test_a_whole_store_verifies_and_a_changed_frame_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_undamaged_store_verifies_and_a_changed_frame_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     store = build_store("mine", COUNTED, VIDEOS, render=render).store
     assert verify("mine").digest == store.digest
     assert "mine is complete and undamaged: 9 videos (0 missing), 72 frames" in capsys.readouterr().err
@@ -211,7 +207,7 @@ def test_a_video_of_a_phone_held_sideways_is_shown_as_players_show_it(tmp_path: 
     assert abs(np.array(corners(clip, 0, 0, 64), int) - np.array(corners(middle, 0, 0, 64), int)).max() < 25
 
 
-def test_a_sheet_of_400_classes_is_of_a_size_that_can_be_looked_at(tmp_path: Path) -> None:
+def test_a_sheet_of_400_classes_has_a_readable_size(tmp_path: Path) -> None:
     spec = kinetics400.SPEC.model_copy(update={"num_videos": None, "num_missing": None, "size": 16})
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")
     videos = [Video(id=f"{split}/{label}", path=None, label=label, split=split) for label in range(400) for split in splits]

@@ -147,7 +147,7 @@ def test_every_record_counts_the_missing_videos(tmp_path: Path, monkeypatch: pyt
     assert [record.num_missing for record in records] == [1] and records[0].num_test == 2
 
 
-def test_an_interrupted_run_goes_on_when_more_videos_have_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_with_videos_that_were_added_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = tmp_path / "raw"
     in_splits(raw)
     late = raw / "train" / file_name("-3B32lodo2M", 0)
@@ -162,7 +162,7 @@ def test_an_interrupted_run_goes_on_when_more_videos_have_come(tmp_path: Path, m
     assert done.store.digest == run(raw, force=True).store.digest
 
 
-def test_a_class_without_training_videos_is_said_before_decoding(tmp_path: Path) -> None:
+def test_a_class_without_training_videos_is_refused_before_decoding(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     in_splits(raw)
     for name in ("--aaaaaaaa0_000110_000120.mp4", "bbbbbbbbbb1_000001_000011.mp4"):

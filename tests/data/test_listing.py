@@ -23,7 +23,7 @@ def test_files_of_all_folders_are_found_once_also_through_links_in_circles(tmp_p
     assert found == ["elsewhere.mp4", "a/1.mp4", "b/2.mp4", "Ünï ☃/3.MP4"]
 
 
-def test_only_files_that_are_there_have_a_size(tmp_path: Path) -> None:
+def test_only_existing_files_have_a_size(tmp_path: Path) -> None:
     (tmp_path / "one.mp4").write_bytes(b"12345")
     (tmp_path / "frames").mkdir()
     for i in range(3):
@@ -39,7 +39,7 @@ def test_two_files_of_one_video_are_named() -> None:
         one_each([("v", Path("a/v.avi")), ("w", Path("a/w.avi")), ("v", Path("b/v.avi"))])
 
 
-def test_a_list_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_is_not_text_or_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "list.csv").write_bytes(b"\xef\xbb\xbflabel\n")
     assert read_list(tmp_path / "list.csv") == "label\n"
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00")

@@ -39,10 +39,7 @@ UNPRINTABLE = (
     "right\u202eto left.avi".encode(), "no\u00a0break.avi".encode(),
 )  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +132,9 @@ def test_names_that_differ_in_case_only_are_two_videos_and_two_classes(folder: P
 # Links, pipes, devices
 
 
-def test_what_is_no_file_is_listed_with_its_reason_and_nothing_hangs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipes_devices_and_dangling_links_are_listed_with_reasons_and_nothing_hangs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = folder / "train" / "left"
     os.mkfifo(place / "pipe.avi")
     sock = socket.socket(socket.AF_UNIX)
@@ -189,7 +188,7 @@ def test_pipes_and_circles_of_a_downloaded_copy_are_listed_too(
     }  # fmt: skip
 
 
-def test_a_pipe_among_extracted_frames_is_no_frame(tmp_path: Path) -> None:
+def test_a_pipe_among_extracted_frames_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "frame000001.jpg")
     with pytest.raises(UnreadableVideo, match="not a regular file"):
         store_frames(tmp_path, kinetics400.SPEC, tmp_path / "part")
@@ -212,7 +211,9 @@ def test_links_out_of_the_folder_are_refused_also_through_folders_and_back(folde
     assert len(read_folder(folder)[1]) == 5
 
 
-def test_folders_within_folders_are_read_to_a_depth_and_said_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nested_folders_are_read_to_a_depth_and_deeper_ones_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     here, deep = os.getcwd(), 1200  # noqa: PTH109 - deeper than Python's recursion
     os.chdir(tmp_path)
     for level in range(deep):
@@ -251,7 +252,7 @@ def test_files_that_may_not_be_read_are_listed_and_folders_are_named(folder: Pat
     assert code == 1 and "Permission denied" in said and f"{folder}/train/right" in said and "Traceback" not in said
 
 
-def test_a_home_that_may_not_be_written_is_said(folder: Path, tmp_path: Path) -> None:
+def test_a_home_without_write_permission_is_reported(folder: Path, tmp_path: Path) -> None:
     home = tmp_path / "shared"
     home.mkdir(mode=0o555)
     code, said = ran(folder, *as_nobody_special(), home=home)
@@ -262,7 +263,7 @@ def test_a_home_that_may_not_be_written_is_said(folder: Path, tmp_path: Path) ->
 # Extracted frames under other names
 
 
-def test_folders_of_frames_that_lost_characters_of_their_names_are_said_and_not_taken(
+def test_folders_of_frames_that_lost_characters_of_their_names_are_reported_and_not_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SDD's and twostreamfusion's have the names of the official lists; some scripts make names safe for a shell."""

@@ -35,15 +35,10 @@ from vddbench.data.store import Store, store_path
 from vddbench.data.workers import rendered_videos
 from vddbench.spec import Video
 
+pytestmark = pytest.mark.usefixtures("own_home")
 SMALL = {"frames": 8, "size": 32, "stride": 1}
 AVLETTERS = SHARED / "data" / "avletters"
 needs_avletters = pytest.mark.skipif(not AVLETTERS.is_dir(), reason="no avletters beside the checkout")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +234,7 @@ def test_a_store_of_an_earlier_version_must_be_prepared_again(folder: Path) -> N
 # What train and test share
 
 
-def test_videos_and_groups_that_are_in_train_and_test_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_videos_and_groups_in_both_train_and_test_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "clips"
     for label, name in enumerate(("a", "b")):
         write_video(folder / "train" / name / "0.avi", 10, first=10 * label)
@@ -296,7 +291,7 @@ def resumed(name: str) -> int:
     return done.num_resumed
 
 
-def test_ctrl_c_says_how_to_go_on_and_the_next_run_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_says_how_to_resume_and_the_next_run_resumes(capsys: pytest.CaptureFixture[str]) -> None:
     interrupted("stopped")
     assert "run the same command again to resume" in capsys.readouterr().err
     assert resumed("stopped") == 5
@@ -432,7 +427,7 @@ def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: P
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_a_worker_that_dies_is_said_with_the_videos_it_may_have_died_of(many: Path) -> None:
+def test_a_dead_worker_is_reported_with_the_videos_that_may_have_killed_it(many: Path) -> None:
     process = started(many)
     wait_for_videos(process, 4)
     workers = [pid for pid in members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -482,7 +477,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_stops_with_a_clear_word_and_resumes_elsewhere(
+def test_a_full_disk_stops_with_a_clear_error_and_resumes_elsewhere(
     many: Path, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(small_disk / "home"))
@@ -493,7 +488,7 @@ def test_a_full_disk_stops_with_a_clear_word_and_resumes_elsewhere(
     assert prepare("many", folder=many, **SMALL).num_resumed > 0
 
 
-def test_too_little_space_is_said_before_anything_is_decoded(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_refused_before_anything_is_decoded(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(small_disk / "home"))
     spec = COUNTED.model_copy(update={"size": 512})
     with pytest.raises(OSError, match=r"MB free, at least 60 MB needed"):
@@ -511,7 +506,7 @@ def test_a_file_size_limit_is_a_full_disk_too(many: Path) -> None:
     assert prepare("many", folder=many, **SMALL).num_resumed > 0
 
 
-def test_an_unwritable_place_is_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_home_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(PermissionError, match=r"cannot write in .*set VDDBENCH_HOME to a folder you can write"):

@@ -195,7 +195,7 @@ def test_a_run_killed_at_each_of_its_steps_is_resumed_to_the_same_bytes(tmp_path
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["disks", "limits"])
-def test_a_disk_that_is_full_at_any_size_is_said_and_resumes_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
+def test_a_disk_full_at_any_size_is_reported_and_resumes_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
     if kind == "disks" and not MAY_MOUNT:
         pytest.skip("may not mount a small disk")
     rows = reported(kind, tmp_path)
@@ -219,7 +219,7 @@ def wait_for_videos(run: subprocess.Popen[bytes], journal: Path, count: int) -> 
 
 
 @pytest.mark.parametrize("force", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)])
-def test_a_second_run_beside_another_is_refused_and_goes_on_when_that_was_killed(
+def test_a_second_run_beside_another_is_refused_and_resumes_when_that_was_killed(
     undisturbed: Undisturbed, tmp_path: Path, force: bool
 ) -> None:
     home, more, before = tmp_path / "home", ["--force"] if force else [], listing(undisturbed.folder)
@@ -259,7 +259,7 @@ def read_only(undisturbed: Undisturbed, tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_videos_on_a_read_only_disk_are_prepared_and_a_read_only_home_is_said(
+def test_videos_on_a_read_only_disk_are_prepared_and_a_read_only_home_is_reported(
     undisturbed: Undisturbed, read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(OSError, match="Read-only"):

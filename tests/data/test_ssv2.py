@@ -87,7 +87,7 @@ def test_lists_that_are_not_the_official_ones_are_refused(raw: Path) -> None:
         prepare("ssv2", raw=raw)
 
 
-def test_a_folder_without_videos_is_told_how_to_unpack_them(raw: Path) -> None:
+def test_the_error_for_a_folder_without_videos_says_how_to_unpack_them(raw: Path) -> None:
     for path in (raw / "20bn-something-something-v2").iterdir():
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no \.webm file in .*unpack the 20bn-something-something-v2-\?\? parts"):

@@ -75,7 +75,7 @@ def test_starts_are_inside_every_video(store: Store) -> None:
     assert (drawn.min(1) == 0).all() and (drawn.max(1) == split.last_starts).all()
 
 
-def test_the_splits_share_no_video_and_validation_no_group_with_the_rest_of_train(store: Store) -> None:
+def test_the_splits_share_no_video_and_validation_shares_no_group_with_the_rest_of_train(store: Store) -> None:
     names = [set(split.index["video"]) for split in (store.holdout_train, store.validation, store.test)]
     assert len(set.union(*names)) == sum(map(len, names)) == 12
     assert set(store.train.index["video"]) == names[0] | names[1]

@@ -87,12 +87,12 @@ def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
     """Video id -> bytes of its file or its frames' files, for the videos that exist; a dangling link does not."""
-    found: dict[str, int] = {}
+    sizes_of: dict[str, int] = {}
     for video in videos.values():
         if video.path is not None:
             with suppress(FileNotFoundError):
-                found[video.id] = size_of(video.path)
-    return found
+                sizes_of[video.id] = size_of(video.path)
+    return sizes_of
 
 
 def size_of(path: Path) -> int:
