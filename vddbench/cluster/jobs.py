@@ -118,7 +118,8 @@ def read_attempts(run: Run, number: int) -> dict[int, Attempts]:
 
 def read_attempts_at(run: Run, number: int, cell: int) -> Attempts | None:
     try:
-        return read_model(Attempts, f"{run.path}/jobs/{number}/{cell}.json", MAX_ATTEMPTS_BYTES)
+        with open(f"{run.path}/jobs/{number}/{cell}.json", "rb") as file:  # noqa: PTH123 - twice as fast, for thousands
+            return Attempts.model_validate_json(file.read(MAX_ATTEMPTS_BYTES))
     except (FileNotFoundError, ValueError):
         return None
 
