@@ -1,8 +1,6 @@
-"""Types: budgets, tasks, names; the protocol's hash; names that nearly exist; files that appear whole."""
+"""Budgets, tasks and names; the hash of the protocol."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -12,8 +10,6 @@ from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, names
 from vddbench.protocol import V1
 from vddbench.spec import DatasetSpec, Task
-from vddbench.system.files import replacing, write_new
-from vddbench.system.progress import say
 
 
 def test_the_budget_of_miniucf_ipc1_is_50_uint8_clips_and_their_labels() -> None:
@@ -22,7 +18,7 @@ def test_the_budget_of_miniucf_ipc1_is_50_uint8_clips_and_their_labels() -> None
 
 
 @pytest.mark.parametrize("text", ["miniucf-ipc1", "miniucf-ipc10", "hmdb51_sdd-full", "a-ipc5"])
-def test_tasks_are_written_as_they_are_read(text: str) -> None:
+def test_the_text_of_a_task_survives_parsing(text: str) -> None:
     assert str(Task.parse(text)) == text
 
 
@@ -73,7 +69,7 @@ def test_nothing_frozen_can_be_changed() -> None:
         convnet3d.RECIPE.lr = 1.0
 
 
-def test_a_wrong_name_gets_the_right_ones_back_and_how_to_add_one() -> None:
+def test_an_unknown_name_is_refused_with_similar_ones_and_how_to_add_one() -> None:
     with pytest.raises(LookupError, match=r"no student named 'convnet_gur'; did you mean convnet_gru") as refusal:
         load("student", "convnet_gur")
     assert "vddbench/evaluation/students/convnet_gur.py" in str(refusal.value)
@@ -82,33 +78,8 @@ def test_a_wrong_name_gets_the_right_ones_back_and_how_to_add_one() -> None:
         load("student", "../secrets")
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), replacing(path) as file:
-        file.write(b"ne")
-        raise RuntimeError
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-    with replacing(path) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_new(path, lambda file: file.write(b"first"))
-    with pytest.raises(FileExistsError):
-        write_new(path, lambda file: file.write(b"second"))
-    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
-
-
-def test_messages_obey_no_escape_codes_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
-    say("a\x1b[2Jb [red]c[/red] " + "long " * 40)
-    assert capfd.readouterr().err == "a\ufffd[2Jb [red]c[/red] " + "long " * 40 + "\n"
-
-
-def test_bytes_of_the_forms_in_which_the_field_stores_miniucf_ipc1() -> None:
-    """The table of storage from shapes: pixels in uint8 and fp32, one uint8 frame a class. Labels apart."""
+def test_bytes_of_miniucf_ipc1_as_published_methods_store_it() -> None:
+    """Pixels in uint8 and in fp32, and one uint8 frame per class; without labels."""
     spec = miniucf.SPEC
     assert spec.num_classes * spec.clip_bytes == 30_105_600
     assert spec.num_classes * spec.clip_bytes * 4 == 120_422_400

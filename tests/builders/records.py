@@ -40,14 +40,14 @@ FULL: dict[str, Any] = {"task": "toy-full", "budget_bytes": None}
 
 
 def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[Evaluated]:
-    """A student for each score; which of the thousand videos it got right is its own luck."""
+    """A record for each score, with random hits on 1,000 test videos."""
     sha = ((sha or method.encode().hex()) * 64)[:64]
-    found = []
+    evaluated = []
     for i, score in enumerate(scores):
         rng = np.random.default_rng([i, *sha.encode(), *str(more).encode()])
         hits = rng.permutation(VIDEOS) < round(score * VIDEOS)
-        found.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
-    return found
+        evaluated.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
+    return evaluated
 
 
 VIDEOS = 1000

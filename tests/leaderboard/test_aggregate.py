@@ -1,4 +1,4 @@
-"""All tables in one: a mean that other entries don't move, and nobody is ranked on tables they weren't in."""
+"""All tables in one: a mean that other entries do not change; only methods that are in all tables are ranked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vddbench.leaderboard.evidence import Evaluated
 
 
 def table(task: str, **methods: list[float]) -> list[Evaluated]:
-    return [each for method, scores in methods.items() for each in seeds(method, scores, task=task)]
+    return [one for method, scores in methods.items() for one in seeds(method, scores, task=task)]
 
 
 def field() -> list[Evaluated]:
@@ -61,11 +61,11 @@ def test_equal_methods_share_a_rank() -> None:
 
 
 def test_one_table_or_no_reference_is_no_aggregate() -> None:
-    assert aggregate([each for each in field() if each.record.task.ipc != 5]).empty
-    assert aggregate([each for each in field() if each.record.method != "full"]).empty
+    assert aggregate([one for one in field() if one.record.task.ipc != 5]).empty
+    assert aggregate([one for one in field() if one.record.method != "full"]).empty
 
 
-def test_a_method_of_two_sets_of_one_distillation_seed_is_not_ranked() -> None:
+def test_a_method_with_two_payloads_of_one_distillation_seed_is_not_ranked() -> None:
     other = seeds("good", [0.5, 0.5, 0.5], sha="77", task="toy-ipc5")
     rows = rows_of(field() + other)
     assert np.isnan(rows["rank"]["good"]) and rows["missing"]["good"] == "toy-ipc5"

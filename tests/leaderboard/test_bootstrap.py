@@ -1,4 +1,4 @@
-"""Intervals are as wide as luck is, by simulation: of videos, of groups of videos, of students and of distillations."""
+"""Simulations: intervals cover the variation of videos, groups of videos, students and distillations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vddbench.leaderboard.bootstrap import (
     widening,
 )
 
-DRAWS = 300  # enough for a spread; 2,000 where percentiles are told
+DRAWS = 300  # enough for a spread; 2,000 where percentiles are reported
 
 
 class World:
@@ -55,7 +55,7 @@ CASES = {  # videos, scenes, distillations, students, spread of distillations an
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_are_called_different_in_at_most_5_percent(case: str) -> None:
+def test_equal_methods_are_called_different_in_at_most_5_percent(case: str) -> None:
     videos, scenes, distillations, students, of_sets, of_students = CASES[case]
     rng, found, trials = np.random.default_rng(0), 0, 1000
     for _ in range(trials):
@@ -65,20 +65,20 @@ def test_equals_are_called_different_in_at_most_5_percent(case: str) -> None:
     assert found <= 0.05 * trials
 
 
-def test_a_gap_of_three_standard_errors_is_mostly_found() -> None:
-    rng, gaps, found = np.random.default_rng(0), [], []
+def test_a_difference_of_three_standard_errors_is_mostly_detected() -> None:
+    rng, gaps, detected = np.random.default_rng(0), [], []
     for _ in range(200):
         world = World(rng, 500, 50)
         one, two = (world.entry(1, 5, 0.0, 0.05, better, own=1.0) for better in (0.33, 0.0))
-        told = score_difference(one, two)
-        gaps.append(told.difference)
-        found.append(told.p < 0.05)
+        result = score_difference(one, two)
+        gaps.append(result.difference)
+        detected.append(result.p < 0.05)
     error = float(np.std(gaps))
     assert 2.5 < np.mean(gaps) / error < 3.5  # the gap is three of its standard errors
-    assert np.mean(found) >= 0.8
+    assert np.mean(detected) >= 0.8
 
 
-def test_what_cannot_be_told_is_not_told() -> None:
+def test_one_student_or_one_scene_gives_no_interval() -> None:
     world = World(np.random.default_rng(0), 50, 0)
     alone, three = world.entry(1, 1, 0, 0), world.entry(1, 3, 0, 0)
     assert np.isnan(score_difference(alone, three).p) and widening(alone.freedom) == float("inf")
@@ -93,12 +93,12 @@ def test_an_entry_does_not_differ_from_itself() -> None:
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
 
 
-def test_what_is_a_students_own_luck_with_a_video_is_told_once() -> None:
-    """Coins: the variance of the mean of S x V fair ones is 1 / 4SV; drawing videos and students again finds it twice."""
+def test_variance_of_one_student_on_one_video_is_counted_once() -> None:
+    """Coins: the variance of the mean of S x V fair ones is 1 / 4SV; resampling both videos and students counts it twice."""
     rng = np.random.default_rng(0)
     videos = drawn_videos(np.full(300, ""), "coins", DRAWS)
     coins = [(rng.random((4, 300)) < 0.5).astype(np.float32) for _ in range(300)]
-    assert np.mean([residual(each, videos) for each in coins]) == pytest.approx(1 / (4 * 4 * 300), rel=0.05)
+    assert np.mean([residual(hits, videos) for hits in coins]) == pytest.approx(1 / (4 * 4 * 300), rel=0.05)
 
 
 def test_holm_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""`diff` says where two methods are apart and what else is not the same, from records and manifests alone."""
+"""`diff` reports the difference of two methods by class and what else differs, from records and manifests alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def two(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_classes_that_differ_stand_out(two: Path) -> None:
+def test_the_classes_that_differ_most_come_first(two: Path) -> None:
     [pair] = pairs([two / "results"], "sharp", "plain")
     table = pair.per_class()
     assert table["label"].tolist() == [2, 0, 1] and table["videos"].tolist() == [20, 20, 20]
@@ -57,20 +57,20 @@ def test_the_classes_that_differ_stand_out(two: Path) -> None:
     assert float((table["top1"] * table["videos"]).sum() / 60) == pytest.approx(pair.difference().top1)
 
 
-def test_what_differs_is_said_and_what_does_not_is_not(two: Path) -> None:
+def test_only_values_that_differ_are_reported(two: Path) -> None:
     [pair] = pairs([two / "results"], "sharp", "plain")
     found = differing(pair, two / "submissions")
     assert found["payload_bytes"] == ("9", "10") and found["config lr"] == ("0.1", "-")
     assert "config steps" not in found and "device" not in found and "decoder" not in found
 
 
-def test_a_manifest_of_another_set_is_not_taken_for_the_one_that_was_evaluated(two: Path) -> None:
+def test_the_manifest_of_another_payload_is_not_used(two: Path) -> None:
     edit_manifest(two / "submissions/tiny-ipc1/sharp", sha256="0" * 64)
     [pair] = pairs([two / "results"], "sharp", "plain")
     assert differing(pair, two / "submissions")["config steps"] == ("-", "5")
 
 
-def test_it_prints(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_printed(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show([two / "results"], two / "submissions", "sharp", "plain")
     printed = capsys.readouterr().out
     assert "points, 95 % from" in printed and "what differs" in printed and "config lr" in printed

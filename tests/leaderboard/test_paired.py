@@ -1,4 +1,4 @@
-"""A difference of two methods is told from luck: of videos, of groups of videos, of students and of distillations."""
+"""The interval of a difference covers the variation of videos, groups of videos, students and distillations."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_videos_of_one_group_count_as_one_observation() -> None:
     assert width(difference(one, two, scenes)) > 1.5 * width(difference(one, two, ALONE))
 
 
-def test_where_luck_has_nothing_to_be_told_from_there_is_no_interval() -> None:
+def test_too_few_students_or_groups_give_no_interval() -> None:
     rng = np.random.default_rng(0)
     ease = np.full(200, 0.5)
     three, one = answers(rng, ease, 1, 3), answers(rng, ease, 1, 1)
@@ -109,7 +109,7 @@ def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     )
 
 
-def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed(
+def test_refused_records_are_named_and_two_payloads_of_one_distillation_seed_are_not_mixed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for seed in range(3):
@@ -127,7 +127,7 @@ def test_a_refused_record_is_said_and_two_sets_of_one_distillation_are_not_mixed
         compare([tmp_path], "dm", "random")
 
 
-def test_methods_that_do_not_meet_or_are_not_there_are_said(tmp_path: Path) -> None:
+def test_unknown_methods_and_methods_without_a_common_table_are_refused(tmp_path: Path) -> None:
     record(tmp_path, "random", [True, False], 0)
     record(tmp_path, "dm", [True, False], 0, task="toy-ipc5")
     with pytest.raises(LookupError, match="no method with records named 'dn'; did you mean dm"):

@@ -1,4 +1,4 @@
-"""How many students tell a difference is what trying them would show."""
+"""The estimated number of students agrees with a simulation of that many."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from vddbench.leaderboard.power import Spread, detectable, note, show, spread_of
 from vddbench.records.files import write_record
 
 
-def test_more_students_are_needed_for_less_and_none_are_enough_where_videos_are_too_few() -> None:
+def test_smaller_differences_need_more_students_and_few_videos_cannot_detect_them() -> None:
     spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
     needed = [students_needed(spread, delta) for delta in (0.2, 0.1, 0.05, 0.04)]
     assert all(n is not None for n in needed) and needed == sorted(needed) and needed[0] < needed[-1]
     assert students_needed(spread, 0.02) is None  # 2.8 standard errors of the videos alone are 0.028
 
 
-def test_what_students_at_hand_cannot_tell_is_where_more_would_be_needed() -> None:
+def test_the_detectable_difference_agrees_with_the_number_of_students_needed() -> None:
     spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
     needed = students_needed(spread, 0.05)
     assert needed is not None and detectable(spread, needed) <= 0.05 < detectable(spread, needed - 1)
 
 
-def test_a_table_says_what_its_students_cannot_tell_and_nothing_when_that_is_unknown() -> None:
+def test_the_note_below_a_table_is_empty_if_the_spread_is_unknown() -> None:
     found = [*seeds("one", [0.3, 0.32, 0.34]), *seeds("two", [0.5, 0.52, 0.54])]
     assert "With 3 students of each of two methods, a difference of" in note(found, [3, 3])
     assert note(found[:3], [3]) == "" and note(found, []) == ""
 
 
-def test_that_many_students_do_tell_it_in_four_of_five_cases() -> None:
-    """Students that differ by luck and videos that a method finds hard: the answer is tried 300 times."""
-    rng, videos, delta, found = np.random.default_rng(0), 400, 0.10, 0
+def test_that_many_students_detect_it_in_four_of_five_cases() -> None:
+    """300 simulations in which students differ and some videos are hard for one method."""
+    rng, videos, delta, detected = np.random.default_rng(0), 400, 0.10, 0
     spread = Spread(student=0.03**2 + 0.25 / videos, video=2 * 0.1**2 / videos, clusters=videos, methods=2)
     needed = students_needed(spread, delta)
     assert needed is not None and 2 < needed < 10
@@ -45,8 +45,8 @@ def test_that_many_students_do_tell_it_in_four_of_five_cases() -> None:
             ease = np.clip(0.45 + better + rng.normal(0, 0.1, videos), 0, 1)
             shifts = rng.normal(0, 0.03, (needed, 1))
             drawn.append(draw([rng.random((needed, videos)) < ease + shifts], weights, f"{trial} {better}"))
-        found += score_difference(*drawn).p < 0.05
-    assert found / 300 >= 0.7
+        detected += score_difference(*drawn).p < 0.05
+    assert detected / 300 >= 0.7
 
 
 def test_spread_is_read_from_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tables say what the records bear out, and never compare what can't be compared."""
+"""Tables follow from the records and never compare what cannot be compared."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_golden_table() -> None:
     assert rows[rows["method"] == "full"]["rank"].isna().all()
 
 
-def test_what_is_not_told_apart_shares_a_rank() -> None:
+def test_entries_without_a_significant_difference_share_a_rank() -> None:
     rows = rank([*seeds("a", [0.50] * 3), *seeds("b", [0.49] * 3), *seeds("c", [0.48] * 3), *seeds("low", [0.1] * 3)])
     assert rows["rank"].tolist() == [1, 1, 1, 4]
 
 
-def test_one_entry_and_entries_that_are_all_the_same() -> None:
+def test_one_entry_and_equal_entries_have_rank_1() -> None:
     assert rank(seeds("a", [0.5] * 3))["rank"].tolist() == [1]
     same = seeds("a", [0.5] * 3)
     rows = rank([*same, *(changed(one, method="b", submission_sha256="b" * 64) for one in same)])
@@ -69,7 +69,7 @@ def test_the_order_of_records_does_not_matter() -> None:
     assert rank(found).equals(rank(found[::-1]))
 
 
-def test_a_weak_entry_more_changes_nothing_for_the_others() -> None:
+def test_another_weak_entry_changes_nothing_for_the_others() -> None:
     found = [*seeds("a", [0.5] * 3), *seeds("b", [0.4] * 3), *seeds("random", [0.1] * 3)]
     before, after = rank(found), rank([*found, *seeds("weak", [0.05] * 3)])
     assert after[after["method"] != "weak"].reset_index(drop=True).equals(before)
@@ -86,12 +86,12 @@ def test_a_mixture_is_an_error_that_names_the_records(field: str) -> None:
         rank([*seeds("a", [0.1]), *seeds("b", [0.1], **{field: "9" * 64})])
 
 
-def test_tracks_are_ranked_apart() -> None:
+def test_tracks_are_ranked_separately() -> None:
     rows = rank([*seeds("a", [0.1] * 3), *seeds("b", [0.9] * 3, track="soft")])
     assert rows["rank"].tolist() == [1, 1]
 
 
-def test_records_that_lie_are_left_out_and_named(tmp_path: Path) -> None:
+def test_invalid_records_are_named_and_left_out(tmp_path: Path) -> None:
     write_record(tmp_path, a_record(), GOOD)
     bad = write_record(tmp_path, a_record(seed=1), GOOD)
     bad.write_text(bad.read_text().replace('"top1": 0.5', '"top1": 0.9'))
@@ -100,7 +100,7 @@ def test_records_that_lie_are_left_out_and_named(tmp_path: Path) -> None:
     assert "says top1 = 0.9; its predictions give 0.5" in loaded.refused[0]
 
 
-def test_of_a_cell_in_two_folders_the_first_counts(tmp_path: Path) -> None:
+def test_if_a_cell_is_in_two_folders_the_first_folder_counts(tmp_path: Path) -> None:
     for folder, date in (("one", "2026-01-01T00:00:00Z"), ("two", "2026-02-01T00:00:00Z")):
         write_record(tmp_path / folder, a_record(date=date), GOOD)
     assert [one.record.date for one in load([tmp_path / "one", tmp_path / "two"]).evaluated] == ["2026-01-01T00:00:00Z"]
@@ -149,7 +149,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 
 def test_methods_that_wrote_the_same_bytes_keep_their_own_rows() -> None:
-    """herding and k_center both take the clip nearest to the mean when there is one a class."""
+    """herding and k_center both take the clip nearest to the mean if a class has one."""
     rows = rank([*seeds("herding", [0.5] * 3, "ab"), *seeds("k_center", [0.5] * 3, "ab")])
     assert rows[["method", "seeds", "rank"]].to_numpy().tolist() == [["herding", 3, 1], ["k_center", 3, 1]]
 
@@ -179,7 +179,7 @@ def gain_and_gap(*others: Any) -> tuple[float, float]:
         seeds("best", [0.9] * 3, **FULL),
     ],
 )
-def test_nobody_shifts_the_references(intruder: list[Any]) -> None:
+def test_other_entries_do_not_move_the_references(intruder: list[Any]) -> None:
     assert gain_and_gap(intruder) == (0.3, 0.3 / 0.7)
 
 
@@ -187,7 +187,7 @@ def test_distillation_seeds_of_random_are_averaged() -> None:
     assert gain_and_gap(seeds("random", [0.2] * 3, "cd", distill_seed=1))[0] == 0.25
 
 
-def test_references_of_few_seeds_count_when_there_are_no_others() -> None:
+def test_references_of_few_seeds_count_if_there_are_no_others() -> None:
     rows = rank([*seeds("random", [0.1]), *seeds("random", [0.3], "cd", distill_seed=1), *seeds("mine", [0.4] * 3)])
     assert rows.set_index("method")["gain"]["mine"] == pytest.approx(0.2)
 
@@ -198,7 +198,7 @@ def test_two_references_of_one_distillation_seed_are_an_error_that_names_both(me
         rank([*seeds(method, [0.1] * 3, "ab", **more), *seeds(method, [0.9] * 3, "cd", **more)])
 
 
-def test_entries_of_the_unbudgeted_task_are_never_ranked_and_stand_in_their_own_table() -> None:
+def test_entries_of_the_unbudgeted_task_have_a_table_of_their_own_and_no_rank() -> None:
     rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
     assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
     shown = dict(tables(rows, "simple"))
@@ -214,7 +214,7 @@ def test_one_seed_with_external_data_marks_its_row() -> None:
 
 
 def write_mixed(root: Path) -> None:
-    """Two tables and a third of another dataset whose records don't fit together."""
+    """Two tables, and a third of another dataset with records of two stores."""
     for task in ("toy-ipc1", "toy-ipc5"):
         write_record(root, a_record(task=task), GOOD)
     write_record(root, a_record(task="other-ipc1", method="one"), GOOD)
@@ -248,7 +248,7 @@ def test_the_reference_belongs_to_every_table_it_is_printed_in(tmp_path: Path, c
         show([tmp_path], "toy-ipc5", None, "table")
 
 
-def test_unknown_tasks_and_students_are_answered_with_what_there_is(tmp_path: Path) -> None:
+def test_unknown_tasks_and_students_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     write_mixed(tmp_path)
     with pytest.raises(LookupError, match=r"no task named 'toy-ipc10'.*known: other-ipc1, toy-ipc1, toy-ipc5"):
         show([tmp_path], "toy-ipc10", None, "table")
@@ -258,7 +258,7 @@ def test_unknown_tasks_and_students_are_answered_with_what_there_is(tmp_path: Pa
 
 @pytest.mark.parametrize("array", ["video", "label", "group"])
 def test_a_record_of_other_test_videos_is_refused_by_name(tmp_path: Path, array: str) -> None:
-    """Even when it is the first one read."""
+    """Also if it is read first."""
     odd = {"video": np.array(["x", "b", "c", "d"]), "label": np.array([0, 1, 2, 2], np.int32), "group": np.array(["z"] * 4)}
     answers = Predictions(**{**vars(GOOD), array: odd[array]})
     write_record(tmp_path, a_record(method="a", **answers.scores()), answers)
@@ -275,8 +275,8 @@ def test_a_strangers_file_cannot_write_to_the_terminal(tmp_path: Path, capsys: p
     bad.parent.mkdir(parents=True)
     bad.write_text("{}")
     show([tmp_path], None, None, "table")
-    told = capsys.readouterr().err
-    assert "left out: record" in told and "\x1b" not in told and "\x07" not in told
+    errors = capsys.readouterr().err
+    assert "left out: record" in errors and "\x1b" not in errors and "\x07" not in errors
 
 
 def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> None:
@@ -291,17 +291,17 @@ def test_ranking_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_place_of_a_rank_interval_holds_the_rank() -> None:
-    """Where draws put an entry is not corrected for the number of entries, its tie group is: the wider of the two counts."""
-    field = [each for i in range(12) for each in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
+def test_the_interval_of_a_rank_contains_the_rank() -> None:
+    """The places in the draws are not corrected for the number of entries, tie groups are: the wider of the two counts."""
+    field = [one for i in range(12) for one in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
     rows = rank(field)
     assert (rows["rank_low"] <= rows["rank"]).all() and (rows["rank"] <= rows["rank_high"]).all()
 
 
-def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> None:
+def test_a_record_of_another_store_or_recipe_does_not_prevent_a_table() -> None:
     field = [*seeds("one", [0.3, 0.4, 0.5]), *seeds("two", [0.2, 0.3, 0.4]), *seeds("random", [0.1, 0.1, 0.1])]
-    other = [changed(each, store_digest="9" * 64) for each in seeds("other", [0.9] * 5)]
-    newer = [changed(each, protocol_hash="8" * 64) for each in seeds("newer", [0.9])]
+    other = [changed(one, store_digest="9" * 64) for one in seeds("other", [0.9] * 5)]
+    newer = [changed(one, protocol_hash="8" * 64) for one in seeds("newer", [0.9])]
     with pytest.raises(ValueError, match="differ in"):
         rank([*field, *other])
     loaded = majority([*other, *field, *newer])
@@ -311,7 +311,7 @@ def test_a_record_of_another_store_or_recipe_does_not_take_a_table_away() -> Non
     assert "its protocol_hash is 88888888" in lines[-1]
 
 
-def test_a_re_run_never_takes_the_place_of_the_authors_record_though_it_says_that_it_is_older(tmp_path: Path) -> None:
+def test_a_re_run_by_somebody_else_is_not_ranked_even_if_its_date_is_earlier(tmp_path: Path) -> None:
     first = write_record(tmp_path / "results", a_record(), GOOD)
     again = write_record(tmp_path / "again", a_record(date="2020-01-01T00:00:00Z", by="me"), GOOD)
     root = tmp_path / "published" / "records"
@@ -325,7 +325,7 @@ def test_a_re_run_never_takes_the_place_of_the_authors_record_though_it_says_tha
     assert [one.record.by for one in loaded.evaluated] == [None] and [one.record.by for one in loaded.reruns] == ["me"]
 
 
-def test_a_set_whose_hash_begins_like_another_has_cells_of_its_own(tmp_path: Path) -> None:
+def test_payloads_whose_hashes_begin_alike_have_separate_cells(tmp_path: Path) -> None:
     for sha in ("ab" * 32, "ab" * 4 + "0" * 56):
         record = a_record(submission_sha256=sha)
         path = write_record(tmp_path / sha[8:10], record, GOOD)
@@ -346,7 +346,7 @@ def test_many_records_of_one_set_do_not_outvote_several_sets(tmp_path: Path) -> 
     assert len(loaded.evaluated) == 2 and len(loaded.refused) == 5
 
 
-def test_there_is_no_share_of_a_gap_that_is_not_told_from_nothing() -> None:
+def test_no_share_is_given_of_a_gap_that_is_not_significant() -> None:
     def table(full: float) -> pd.DataFrame:
         scores = [full - 0.01, full, full + 0.01]
         return rank([*seeds("random", [0.1, 0.12, 0.14]), *seeds("better", [0.3, 0.3, 0.3]), *seeds("full", scores, **FULL)])
@@ -356,9 +356,9 @@ def test_there_is_no_share_of_a_gap_that_is_not_told_from_nothing() -> None:
     assert np.isnan(rows["gap_closed"]["better"]) and rows["gain"]["better"] == pytest.approx(0.18)
 
 
-def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_are_none() -> None:
+def test_a_board_leaves_out_the_later_payload_of_a_reference_and_unknown_students() -> None:
     field = [*seeds("random", [0.1, 0.1, 0.1]), *seeds("one", [0.3, 0.4, 0.5])]
-    late = [changed(each, date="2027-01-01T00:00:00Z") for each in seeds("random", [0.5, 0.5, 0.5], sha="77")]
+    late = [changed(one, date="2027-01-01T00:00:00Z") for one in seeds("random", [0.5, 0.5, 0.5], sha="77")]
     strange = seeds("two", [0.9, 0.9, 0.9], student="nobody")
     loaded = majority([*late, *strange, *field])
     kept, lines = loaded.evaluated, loaded.refused
@@ -367,14 +367,8 @@ def test_a_board_leaves_out_the_later_payload_of_a_reference_and_students_that_a
     assert any("another payload is the reference" in line for line in lines)
 
 
-def test_re_runs_by_others_are_not_ranked(tmp_path: Path) -> None:
-    write_record(tmp_path / "a", a_record(), GOOD)
-    write_record(tmp_path / "b", a_record(seed=1, by="jane"), GOOD)
-    assert [one.record.seed for one in load([tmp_path / "a", tmp_path / "b"]).evaluated] == [0]
-
-
 def test_a_student_that_answers_one_class_for_every_video_is_flagged(tmp_path: Path) -> None:
-    """It may be right on a third of them, with an interval of no width where every scene has every class."""
+    """Its interval may have no width: if every scene contains every class, it is right on the same share of each."""
     same = Predictions(**{**vars(GOOD), "top5": np.array([[0, 1, 2]] * 4, np.int32)})
     write_record(tmp_path, a_record(method="same", **same.scores()), same)
     write_record(tmp_path, a_record(), GOOD)

@@ -1,4 +1,4 @@
-"""What papers report is shown with its source, and is never ranked."""
+"""What papers report is shown with its source and never ranked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_numbers_of_a_task_come_with_those_of_full() -> None:
     assert rows["method"][0] == "full" and reported(Task.parse("toy-ipc1")).empty
 
 
-def test_they_stand_below_the_measured_rows_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_are_printed_below_the_measured_rows_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         write_record(tmp_path, a_record(task="miniucf-ipc1", seed=i), GOOD)
     show([tmp_path], None, None, "table")

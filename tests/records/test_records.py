@@ -1,4 +1,4 @@
-"""A record is whole, immutable, and believed only as far as its predictions bear it out."""
+"""A record is complete, immutable, and valid only if its scores follow from its predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
         assert np.array_equal(getattr(predictions, field), values)
 
 
-def test_an_authors_record_has_no_field_for_who_ran_it_again(tmp_path: Path) -> None:
+def test_only_a_re_run_by_somebody_else_has_the_field_by(tmp_path: Path) -> None:
     own, rerun = (write_record(tmp_path / str(by), a_record(by=by), GOOD) for by in (None, "Jane.Doe"))
     assert '"by"' not in own.read_text()
     assert json.loads(rerun.read_text()) == {**json.loads(own.read_text()), "by": "Jane.Doe"}
@@ -56,10 +56,10 @@ def test_predictions_left_by_a_killed_writer_are_replaced(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("field", "lie"), [("top1", 0.75), ("top5", 0.5), ("centre_top1", 1.0), ("num_test", 5), ("checks", {"finite": False})]
 )
-def test_a_headline_that_its_predictions_do_not_give_is_refused(tmp_path: Path, field: str, lie: Any) -> None:
+def test_a_score_that_does_not_follow_from_the_predictions_is_refused(tmp_path: Path, field: str, lie: Any) -> None:
     path = write_record(tmp_path, a_record(), GOOD)
-    told = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**told, field: lie}))
+    fields = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**fields, field: lie}))
     with pytest.raises(ValueError, match=field):
         read_record(path)
 
@@ -89,7 +89,7 @@ def test_fields_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         read_record(path)
 
 
-def test_reruns_are_written_beside_and_not_listed(tmp_path: Path) -> None:
+def test_reruns_are_written_beside_the_record_and_not_listed(tmp_path: Path) -> None:
     first = write_record(tmp_path, a_record(), GOOD)
     rerun = write_record(tmp_path, a_record(), GOOD, beside=True)
     assert rerun.name == "seed0.rerun1.json"
@@ -154,7 +154,7 @@ def test_a_damaged_record_is_set_aside_and_its_cell_is_free_again(tmp_path: Path
         set_aside(path.with_name("seed7.json"))
 
 
-def write_when_told(root: Path, start: Any, results: Any, writer: int) -> None:
+def write_after(root: Path, start: Any, results: Any, writer: int) -> None:
     answers = Predictions(**{**vars(GOOD), "true_probability": np.full(4, writer / 10, np.float32)})
     start.wait()
     try:
@@ -164,14 +164,14 @@ def write_when_told(root: Path, start: Any, results: Any, writer: int) -> None:
         results.put("lost")
 
 
-def test_of_processes_that_write_one_cell_exactly_one_wins_and_the_pair_fits(tmp_path: Path) -> None:
-    """Also where a killed process left predictions without a record."""
+def test_of_processes_that_write_one_cell_exactly_one_succeeds_and_its_two_files_match(tmp_path: Path) -> None:
+    """Also if a killed process left predictions without a record."""
     path = write_record(tmp_path, a_record(), GOOD)
     context = multiprocessing.get_context("fork")
     for _ in range(5):
         path.unlink()
         start, results = context.Event(), context.Queue()
-        writers = [context.Process(target=write_when_told, args=(tmp_path, start, results, i)) for i in range(4)]
+        writers = [context.Process(target=write_after, args=(tmp_path, start, results, i)) for i in range(4)]
         for writer in writers:
             writer.start()
         start.set()
@@ -182,7 +182,7 @@ def test_of_processes_that_write_one_cell_exactly_one_wins_and_the_pair_fits(tmp
         assert sorted(p.name for p in path.parent.iterdir()) == ["seed0.json", "seed0.safetensors"]
 
 
-def test_temporary_files_of_killed_writers_go_after_an_hour(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_writers_are_deleted_after_an_hour(tmp_path: Path) -> None:
     folder = write_record(tmp_path, a_record(), GOOD).parent
     old, young = folder / ".seed1.safetensors.old.part", folder / ".seed1.safetensors.young.part"
     for part in (old, young):
@@ -216,15 +216,15 @@ def test_a_long_list_of_wrong_fields_is_one_line_without_escapes(tmp_path: Path)
     ],
     ids=str,
 )
-def test_a_record_without_measure_is_refused(changes: dict[str, Any]) -> None:
-    """One of them would stop every table it is in."""
+def test_values_out_of_all_proportion_are_refused(changes: dict[str, Any]) -> None:
+    """A single such value would make every table that contains it fail."""
     good = json.loads(a_record().model_dump_json())
     changes = {name: {**good[name], **value} if name == "environment" else value for name, value in changes.items()}
     with pytest.raises(ValueError, match=next(iter(changes))):
         Record.model_validate_json(json.dumps(good | changes))
 
 
-def test_a_record_that_says_one_thing_twice_is_refused(tmp_path: Path) -> None:
+def test_a_record_that_names_a_field_twice_is_refused(tmp_path: Path) -> None:
     path = write_record(tmp_path, a_record(), GOOD)
     path.write_text(path.read_text().replace('"seed": 0,', '"seed": 0, "seed": 0,'))
     with pytest.raises(ValueError, match="'seed' appears twice"):

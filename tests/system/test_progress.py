@@ -16,3 +16,8 @@ def test_the_time_left_of_a_resumed_run_counts_only_its_own_steps(
     now = 20.0  # 10 steps of 2 s
     shown.advance(10, "loss 1")
     assert capsys.readouterr().err == "run 60/100 loss 1 (80 s left)\n"
+
+
+def test_messages_obey_no_escape_codes_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
+    progress.say("a\x1b[2Jb [red]c[/red] " + "long " * 40)
+    assert capfd.readouterr().err == "a\ufffd[2Jb [red]c[/red] " + "long " * 40 + "\n"
