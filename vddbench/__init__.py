@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from vddbench.records.record import Record
     from vddbench.spec import ClipSet, DatasetSpec, Manifest, Recipe, Task
     from vddbench.submissions.check import check
-    from vddbench.submissions.pack import pack
+    from vddbench.submissions.pack import Conversion, Declaration, pack
+    from vddbench.submissions.report import Report
 
 __version__ = "0.1.0"
 __all__ = [
-    "ClipSet", "DatasetSpec", "Manifest", "Recipe", "Record", "Store", "Task", "check", "distill", "evaluate", "load",
-    "load_records", "pack", "prepare", "rank",
+    "ClipSet", "Conversion", "DatasetSpec", "Declaration", "Manifest", "Recipe", "Record", "Report", "Store", "Task",
+    "check", "distill", "evaluate", "load", "load_records", "pack", "prepare", "rank",
 ]  # fmt: skip
 _MODULES = {
     "vddbench.api": ("evaluate", "load_records", "rank"),
@@ -42,7 +43,8 @@ _MODULES = {
     "vddbench.records.record": ("Record",),
     "vddbench.spec": ("ClipSet", "DatasetSpec", "Manifest", "Recipe", "Task"),
     "vddbench.submissions.check": ("check",),
-    "vddbench.submissions.pack": ("pack",),
+    "vddbench.submissions.pack": ("Conversion", "Declaration", "pack"),
+    "vddbench.submissions.report": ("Report",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
