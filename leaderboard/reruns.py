@@ -84,10 +84,12 @@ def reruns(loaded: Loaded, maintainers: Collection[str]) -> tuple[dict[str, list
     groups: dict[tuple[str, str, str], list[Evaluated]] = defaultdict(list)
     for (by, (sha256, student, _)), rerun in first.items():
         groups[by, sha256, student].append(rerun)
-    found: dict[str, list[Rerun]] = defaultdict(list)
+    by_submission: dict[str, list[Rerun]] = defaultdict(list)
     for (by, sha256, _), own in groups.items():
-        found[sha256] += _compared(own, authors, "verified" if by in maintainers else "reproduced")
-    return {sha256: sorted(several, key=lambda one: (one.date, one.by, one.seed)) for sha256, several in found.items()}, refused
+        by_submission[sha256] += _compared(own, authors, "verified" if by in maintainers else "reproduced")
+    return {
+        sha256: sorted(several, key=lambda one: (one.date, one.by, one.seed)) for sha256, several in by_submission.items()
+    }, refused
 
 
 def _compared(

@@ -129,9 +129,9 @@ def checked(path: Path) -> Checked:
     return Checked(opened.accepted(), report.spec, shown)
 
 
-def plan(found: Checked, results_repo: str, repo: str | None, results: Sequence[Path], licence: str) -> Plan:
+def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequence[Path], licence: str) -> Plan:
     """Compares with both repos; changes nothing."""
-    manifest, board = found.submission.manifest, hub.Repo(results_repo)
+    manifest, board = accepted.submission.manifest, hub.Repo(results_repo)
     cell = manifest.cell
     own = records_of(manifest, results)
     main = hub.listing(board)
@@ -142,7 +142,7 @@ def plan(found: Checked, results_repo: str, repo: str | None, results: Sequence[
     there = None
     if not is_published:
         ownership.check_name(board, main, manifest, set_repo.id.partition("/")[0])
-        content = card.files(found.submission, found.spec, set_repo, licence)
+        content = card.files(accepted.submission, accepted.spec, set_repo, licence)
         there = hub.listing(set_repo) if hub.exists(set_repo) else None
     if there is not None and hub.is_private(set_repo):
         raise ValueError(
@@ -156,7 +156,7 @@ def plan(found: Checked, results_repo: str, repo: str | None, results: Sequence[
         results=board,
         cell=cell,
         manifest=on_main or manifest,
-        report=found.report,
+        report=accepted.report,
         records={path: file for path, file in own.items() if path in missing},
         is_published=is_published,
         set_repo=set_repo,

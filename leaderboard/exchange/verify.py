@@ -140,10 +140,10 @@ def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me
     return claims
 
 
-def _is_mine(found: VerifiedRecord, own: Path, me: str) -> bool:
+def _is_mine(pushed_record: VerifiedRecord, own: Path, me: str) -> bool:
     """Whether this machine made the record and an earlier call pushed it."""
-    made = path_of(own, found.record)
-    return found.record.by == me and made.is_file() and made.read_bytes() == found.path.read_bytes()
+    made = path_of(own, pushed_record.record)
+    return pushed_record.record.by == me and made.is_file() and made.read_bytes() == pushed_record.path.read_bytes()
 
 
 def _orphans(proposed: Proposal) -> list[str]:

@@ -21,9 +21,9 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
     me = whoami()
 
     def ours() -> Committed | None:
-        for found in api().get_repo_discussions(repo.id, author=me, discussion_type="pull_request", repo_type=repo.kind):
-            if found.title == title and found.status in {"open", "draft"} and found.author == me:
-                return Committed(read_listing(repo, f"refs/pr/{found.num}").sha, found.num)
+        for opened in api().get_repo_discussions(repo.id, author=me, discussion_type="pull_request", repo_type=repo.kind):
+            if opened.title == title and opened.status in {"open", "draft"} and opened.author == me:
+                return Committed(read_listing(repo, f"refs/pr/{opened.num}").sha, opened.num)
         return None
 
     def send() -> Committed:
@@ -48,14 +48,14 @@ def discussed(repo: Repo, number: int) -> PullRequest:
     """Author, title and status of a pull request. Raises LookupError if there is none of this number."""
     with explained(repo):
         try:
-            found = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
+            discussion = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
         except HfHubHTTPError as error:
             if error.response.status_code != MISSING or isinstance(error, RepositoryNotFoundError):
                 raise
             raise LookupError(f"{repo} has no pull request {number}; they are listed on {repo.url}/discussions") from None
-    if not found.is_pull_request:
+    if not discussion.is_pull_request:
         raise LookupError(f"{repo}: {number} is a discussion, not a pull request; these are listed on {repo.url}/discussions")
-    return PullRequest(number, found.author, found.title, found.status)
+    return PullRequest(number, discussion.author, discussion.title, discussion.status)
 
 
 def parting(repo: Repo, revision: str) -> str:
