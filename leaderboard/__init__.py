@@ -1,4 +1,4 @@
-"""From records to ranks, tables, the site and the Hub. Nothing here imports torch at the top of a file.
+"""From records to ranks, tables, the site and the Hub. Only exchange/, which evaluates again, imports torch.
 
 evidence.py, bootstrap.py, rank.py, aggregate.py   valid records, their uncertainty, ranks in one table and over all tables
 tables.py, latex.py, reported.py                   what `vddbench rank` prints
