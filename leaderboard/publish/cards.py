@@ -1,7 +1,8 @@
-"""Texts for visitors of the Hub: README.md of the results repo and of the Space."""
+"""Texts for visitors of the Hub: README.md of the results repo and of the Space, eval.yaml."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pandas as pd
@@ -96,3 +97,17 @@ short_description: Distilled video datasets, ranked
 The board of vddbench, the referee for video dataset distillation: static pages that `vddbench publish` makes from the records
 in [{results_id}](https://huggingface.co/datasets/{results_id}).
 """
+
+
+def eval_yaml(board: Board) -> str:
+    """The Hub's description of a benchmark. Optional, because the Hub accepts it only from benchmarks on its list."""
+    tasks = sorted({str(one.record.task) for one in board.evaluated})
+    lines = [
+        "name: vddbench",
+        "description: " + json.dumps("Test accuracy of networks trained on a distilled video dataset within a byte budget"),
+        "evaluation_framework: vddbench",
+        "tasks:",
+    ]
+    for task in tasks:
+        lines += [f"  - id: {task}", "    config: leaderboard", "    split: train"]
+    return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.publish import cards, parquet
-from vddbench.leaderboard.publish.destination import CARD, TABLES, Destination
+from vddbench.leaderboard.publish.destination import CARD, EVAL, TABLES, Destination
 from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.leaderboard.site.inventory import Inventory
@@ -100,6 +100,8 @@ def table_files(destination: Destination, board: Board, records: Path) -> dict[s
     card = cards.results_card(board, list(tables), destination.results.id, destination.space.id, destination.space.url)
     files: dict[str, hub.Content] = {f"{TABLES}/{name}": data for name, data in tables.items()}
     files[CARD] = card.encode()
+    if destination.with_eval:
+        files[EVAL] = cards.eval_yaml(board).encode()
     return files
 
 

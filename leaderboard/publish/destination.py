@@ -18,7 +18,7 @@ from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site.inventory import INVENTORY, MAX_INVENTORY_BYTES, Inventory, parse_inventory
 from vddbench.system.home import home
 
-CARD, TABLES = "README.md", "tables"
+CARD, EVAL, TABLES = "README.md", "eval.yaml", "tables"
 TABLE_FILES = [f"{TABLES}/{name}" for name in TABLE_DESCRIPTIONS]
 GIT_ATTRIBUTES = ".gitattributes"  # the Hub writes it
 HUB_FILES = {GIT_ATTRIBUTES, CARD, "index.html", "style.css"}  # in a repo that the Hub just made; the last two in a Space
@@ -32,6 +32,7 @@ class Destination:
 
     results: hub.Repo
     space: hub.Repo
+    with_eval: bool = False  # also eval.yaml, which the Hub accepts only from benchmarks on its list
     with_sets: bool = False  # download the published distilled sets, so that the board shows previews of their clips
 
     @property
@@ -99,7 +100,7 @@ def check_folder(folder: Path, kind: str) -> None:
         if inventory is not None:
             own = {CARD, INVENTORY, *inventory.files}
     elif CARD in paths and is_results_card((folder / CARD).read_bytes()):
-        own = {CARD, MAINTAINERS, *TABLE_FILES, *(path for path in paths if mirror.most_bytes(path) is not None)}
+        own = {CARD, EVAL, MAINTAINERS, *TABLE_FILES, *(path for path in paths if mirror.most_bytes(path) is not None)}
     if others := paths - own:
         raise foreign_files(str(folder), others)
 

@@ -33,6 +33,9 @@ def publish(
     previews: Annotated[
         bool, typer.Option("--previews", help="download the published distilled sets, to show their clips on the board")
     ] = False,
+    eval_yaml: Annotated[
+        bool, typer.Option("--eval-yaml", help="also write eval.yaml, which the Hub accepts only from benchmarks on its list")
+    ] = False,
 ) -> None:
     """Publish records, tables and the board to the Hugging Face Hub.
 
@@ -57,7 +60,7 @@ def publish(
     from vddbench.leaderboard.publish import publish as publishing
     from vddbench.leaderboard.publish.destination import Destination
 
-    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), with_sets=previews)
+    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), with_eval=eval_yaml, with_sets=previews)
     if local is not None:
         for folder in publishing.write_trees(destination, results, submissions, local):
             typer.echo(f"wrote {folder}")
