@@ -1,8 +1,8 @@
 """Builds a prepared store: decodes in parallel, appends in order, hashes everything and writes done.json last.
 
-Workers decode (workers.py); this process appends their frames to `frames.bin`, train first, in the order of the video ids,
-whatever the number of workers, and journals each video (journal.py); finish.py completes the store. Memory and scratch space
-stay bounded for a dataset of any size. After a kill at any moment, running again resumes.
+Worker processes decode the videos (workers.py). This process appends their frames to `frames.bin` and writes each video into a
+journal (journal.py); finish.py completes the store. Training videos come first, sorted by id, whatever the number of workers.
+Memory and scratch space stay bounded for a dataset of any size. If the process is killed at any moment, the next run resumes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.system.files import canonical_json
 from vddbench.system.progress import say
 
-VERSION = 1  # of the stored frames: raise it when the same videos and spec would give other frames
+VERSION = 1  # of the stored frames: increase it when the same videos and spec would give different frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def build_store(
 ) -> Prepared:
     """Writes the store `name`, or resumes it.
 
-    unlisted: videos that the copy of a pinned dataset has and should not have. render: makes the frames of a procedural
+    unlisted: videos in the user's copy of a pinned dataset that do not belong to it. render: makes the frames of a procedural
     dataset. force: rebuilds a finished store beside the old one, which it replaces at the end.
 
     Raises ValueError if a pinned dataset's videos are not the pinned ones, if the existing store has other videos or options,
@@ -83,7 +83,7 @@ def build_locked(
     listed = by_id(videos)
     source_bytes = dict.fromkeys(listed, 0) if render else source.sizes(listed)
     absent = dict.fromkeys(listed.keys() - source_bytes.keys(), ABSENT)
-    rebuilt = swap(place)  # by a run with --force that was killed after it had written everything
+    rebuilt = swap(place)  # True if a run with --force was killed after it had written everything
     inputs = inputs_hash(spec.from_anywhere(), listed, source_bytes)
     if (place / "done.json").is_file() and (not force or (rebuilt and stored_inputs(place) == inputs)):
         return report(already_prepared(name, place, spec, inputs))
@@ -126,7 +126,7 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     """Opens and checks a finished store. Raises ValueError if it is damaged or was made from other videos or options."""
     store = Store.open(name)
     sweep(place)
-    (place / "journal").unlink(missing_ok=True)  # of a run that was killed at its very end
+    (place / "journal").unlink(missing_ok=True)  # left by a run that was killed just before it ended
     if rebuilding(place).is_dir():
         say(f"an interrupted run with --force is in {rebuilding(place)}: resume it with --force, or delete it")
     done = read_done(place)
@@ -139,7 +139,7 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
     check_frames(store)
-    if store.fingerprint is None:  # an earlier version prepared it
+    if store.fingerprint is None:  # an earlier version of vddbench prepared it
         write(place / "done.json", canonical_json({**done, "fingerprint": fingerprint_of(place, store.spec, store.index)}))
         store = Store.open(name)
     return Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0)

@@ -12,14 +12,14 @@ from vddbench.data.store import Split
 from vddbench.system.files import replacing
 
 FRAMES = 4
-GAP, LINE, TEXT = 6, 1, 16  # pixels between cells, between frames, and of the line with a class's name
-ASPECT = 4 / 3  # of the sheet, approximately
-MIN_SIDE = 64  # smaller frames are shown enlarged by a whole number
+GAP, LINE, TEXT = 6, 1, 16  # pixels: between cells, between frames, height of a class's name
+ASPECT = 4 / 3  # approximate width / height of the sheet
+MIN_SIDE = 64  # pixels; smaller frames are enlarged by a whole factor
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 
 
 def contact_sheet(train: Split, path: Path) -> None:
-    """Writes a PNG: of every class the video in the middle of its list, and of that the first to the last frame of a clip."""
+    """Writes a PNG with one video per class, the middle one in its list: FRAMES evenly spaced frames of its centre clip."""
     spec = train.spec
     chosen = np.array([rows[len(rows) // 2] for rows in (np.flatnonzero(train.labels == k) for k in range(spec.num_classes))])
     clips = train.clips(chosen, train.centre_starts(chosen)).numpy()

@@ -1,14 +1,14 @@
-"""How long a video file claims to be: for AVI, Matroska and MP4, from the sizes of their outermost chunks."""
+"""Reads how many bytes a video file should have: AVI, Matroska and MP4 files state it in their outermost chunks."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-MAX_BOXES = 100_000  # of an mp4
+MAX_BOXES = 100_000  # read from one mp4 file
 
 
 def claimed_bytes(file: BinaryIO) -> int:
-    """Where the outermost chunk with the frames ends; 0 if the container doesn't say."""
+    """The byte position at which the outermost chunk with the frames ends; 0 if the container does not state it."""
     head = file.read(64)
     if head[:4] == b"RIFF":
         size = int.from_bytes(head[4:8], "little")
@@ -38,7 +38,7 @@ def box_end(file: BinaryIO) -> int:
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
-        if size < 8 or len(head) < 8:  # 0: to the end of the file
+        if size < 8 or len(head) < 8:  # size 0: the box reaches to the end of the file
             return end
         at += size
         if kind in {b"mdat", b"moov"}:

@@ -1,9 +1,9 @@
 """Decodes one video into the frames that a store keeps. The only file that imports `av`.
 
-One decoded frame is in memory at a time (plus the decoder's own references), and only the stored ones are converted. Which ones
-are stored depends on the number of frames, which only decoding reveals: headers can be wrong (UCF's packed bitstreams, webm
-without a count). So the header's count is a guess; if it was wrong in a way that matters, the video is decoded a second time
-with the true count.
+One decoded frame is in memory at a time (plus the decoder's own references), and only frames to store are converted. Which
+frames are stored depends on the number of frames, which only decoding reveals: headers can be wrong (UCF's packed bitstreams)
+or lack the number (webm). The first pass therefore uses the header's number as a guess. If the true number selects different
+frames, the video is decoded a second time.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from vddbench.data.container import claimed_bytes
 from vddbench.data.fingerprint import FramesFile, thumbnail
 from vddbench.system.files import sha256_file
 
-MAX_PIXELS = 4096 * 2304  # of one frame: 4K; with 16 reference frames a worker took 0.36 GB
+MAX_PIXELS = 4096 * 2304  # of one frame: 4K; a worker took 0.36 GB for such a video with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
-MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels; an hour of a still, a small file, would take 78 GB
-MIN_SHARE = 0.5  # of the container's seconds that must decode; of 35 videos cut without re-encoding, at least 0.69 did
+MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels; a small file that shows a still for an hour would take 78 GB
+MIN_SHARE = 0.5  # of the container's duration that must decode; in 35 videos cut without re-encoding, at least 0.69 did
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg would also read playlists, which name other files and URLs
-# a title in latin-1 is no reason to refuse a video; PyAV 19 reads it without this option, and no longer has it
+# accepts videos with a title in latin-1; PyAV 19 reads such titles by default and no longer has this option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
@@ -47,11 +47,11 @@ SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation
 Stride = int | Literal["even"]
 Turn = tuple[bool, bool, bool]  # transpose, then flip x, then flip y
 UPRIGHT: Turn = (False, False, False)
-Scaler = VideoReformatter  # keeps its tables from frame to frame
+Scaler = VideoReformatter  # reuses its tables for all frames
 
 
 class Plan(NamedTuple):
-    """Which frames of a video are stored: those in `chosen`, or every step-th if that is None."""
+    """Which frames of a video are stored: those in `chosen`, or every `step`-th frame if `chosen` is None."""
 
     step: int
     chosen: tuple[int, ...] | None
@@ -69,13 +69,13 @@ class Stored:
     stride: int
     sha256: str  # of the source file
     frames_sha256: str  # of the stored bytes
-    thumbnail: np.ndarray | None  # see fingerprint.py; None: an earlier run stored it
+    thumbnail: np.ndarray | None  # see fingerprint.py; None: an earlier run stored the video
     num_guessed: int = 0  # damaged frames of the video, stored or not, that the decoder filled in
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """The fields of a DatasetSpec that decoding needs. Decoder processes start twice as fast without spec.py."""
+    """The fields of a DatasetSpec that decoding needs. Without importing spec.py, decoder processes start twice as fast."""
 
     frames: int
     size: int
@@ -97,7 +97,7 @@ def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
 
 
 def planned_frames(planned: Plan, num_decoded: int) -> Sequence[int]:
-    """The numbers of the planned frames among n decoded ones."""
+    """The indices of the planned frames among n decoded frames."""
     return range(0, num_decoded, planned.step) if planned.chosen is None else planned.chosen
 
 
@@ -142,8 +142,8 @@ def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, i
     """Writes the planned frames of a video into the empty file `out`.
 
     Returns (stride used, number of stored frames, number of damaged frames that the decoder guessed). A video with fewer than
-    T frames repeats from its start up to T. One with guessed frames is refused, except in a pinned dataset that must be
-    complete, whose distributor's file can't be replaced. Raises UnreadableVideo.
+    T frames repeats from its start up to T. A video with guessed frames is refused, except in a pinned dataset that must be
+    complete: the distributor's file can't be replaced. Raises UnreadableVideo.
     """
     cut_bytes = missing_bytes(path)
     with opened(path) as (container, stream):
@@ -166,12 +166,12 @@ def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, i
         out.truncate()
         with opened(path) as (container, stream):
             if write_planned(decoded(container, stream), spec, actual, out)[0] != num_decoded:
-                raise UnreadableVideo("decodes to another number of frames each time")
+                raise UnreadableVideo("decodes to a different number of frames each time")
     return actual.step, repeat_to(spec, out), num_guessed
 
 
 def repeat_to(spec: Geometry, out: BinaryIO) -> int:
-    """Repeats the frames in `out` from their start until there are T; returns their number."""
+    """Repeats the frames in `out` from the first one until there are T frames; returns the number of frames."""
     frame_bytes = spec.size * spec.size * 3
     num_frames = out.tell() // frame_bytes
     if num_frames < spec.frames:
@@ -182,7 +182,7 @@ def repeat_to(spec: Geometry, out: BinaryIO) -> int:
 
 
 def write_planned(frames: Iterator[VideoFrame], spec: Geometry, planned: Plan, out: BinaryIO) -> tuple[int, int]:
-    """Writes the planned frames of a video, at most MAX_STORED_FRAMES; returns (frames it has, damaged ones)."""
+    """Writes the planned frames of a video, at most MAX_STORED_FRAMES; returns its (frames, damaged frames)."""
     wanted = itertools.count(0, planned.step) if planned.chosen is None else iter(planned.chosen)
     next_wanted, num_decoded, num_stored, num_guessed = next(wanted), 0, 0, 0
     scaler = Scaler()
@@ -243,7 +243,7 @@ def orientation(frame: VideoFrame) -> Turn:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Opens a video file and its first video stream that is not a cover. FFmpeg's errors become UnreadableVideo."""
+    """Opens a video file and its first video stream that is not a cover picture. FFmpeg's errors become UnreadableVideo."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         with av.open(str(path.absolute()), options=options, **LENIENT) as container:
@@ -255,7 +255,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise UnreadableVideo("its codec is not known")
             check_pixels(stream.codec_context.width, stream.codec_context.height)
             stream.codec_context.thread_count = 1  # the pool has one process per core
-            stream.codec_context.options = {"max_pixels": str(2 * MAX_PIXELS)}  # FFmpeg counts its padding too
+            stream.codec_context.options = {"max_pixels": str(2 * MAX_PIXELS)}  # FFmpeg also counts padding
             yield container, stream
     except av.FFmpegError as error:
         raise UnreadableVideo(f"cannot be decoded: {error.strerror}") from None
@@ -279,10 +279,10 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     """All frames in display order.
 
     Raises UnreadableVideo if the container is damaged or most of it can't be read: a wrong byte between two frames can hide all
-    following ones without an error.
+    following frames without an error.
     """
     num_decoded, begin, end = 0, 0.0, 0.0
-    for packet in container.demux():  # of all streams, as one may be shorter than the others
+    for packet in container.demux():  # packets of all streams, as one stream may be shorter than the others
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None and packet.time_base:
             begin = min(begin, float(time * packet.time_base))
@@ -303,7 +303,7 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 
 
 def missing_bytes(path: Path) -> int:
-    """By how many bytes the file is shorter than its container claims, which FFmpeg ignores. Raises UnreadableVideo."""
+    """How many bytes the file lacks compared with its container's claim; FFmpeg does not check it. Raises UnreadableVideo."""
     try:
         actual = path.stat().st_size
         with path.open("rb") as file:
@@ -316,7 +316,7 @@ def missing_bytes(path: Path) -> int:
 
 
 def start_worker() -> None:
-    """Initialises a process of the pool: silences FFmpeg and ends the process with its parent, also if that is killed."""
+    """Initialises a process of the pool: silences FFmpeg, and ends the process when its parent ends or is killed."""
     av.logging.set_level(None)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

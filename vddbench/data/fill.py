@@ -28,11 +28,11 @@ def fill(
 ) -> dict[str, str]:
     """Stores every video that the journal lacks; returns id -> reason for those that cannot be read."""
     if journal.started_over:
-        say("an interrupted run with other options or videos was here: starting over", style="yellow")
+        say("the interrupted run had other options or videos: starting over", style="yellow")
     if journal.rows:
-        say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are there")
+        say(f"resuming: {len(journal.rows):,} of {len(videos):,} videos are stored already")
     problems: dict[str, str] = {}
-    while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # again after make_room
+    while todo := [v for v in videos.values() if v.id not in journal.rows and v.id not in problems]:  # make_room may add videos
         check_space(folder, len(todo) * spec.clip_bytes)
         problems |= store_videos(journal, folder, spec, videos, todo, render, source, workers)
     return problems
@@ -49,7 +49,7 @@ def store_videos(
     workers: int,
 ) -> dict[str, str]:
     """Stores the videos of `todo` in the order in which `source` gives them; returns id -> reason for the unreadable ones."""
-    parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # of this process alone
+    parts = Path(tempfile.mkdtemp(prefix="parts.", dir=folder))  # used by this process alone
     workers = min(workers, len(todo))
     files = source.files(todo, parts / "fetched")
     decoded = decoded_videos(files, spec, parts, workers, keep=source.keep)
@@ -82,13 +82,13 @@ def store_videos(
 
 
 def make_room(journal: Journal, videos: dict[str, Video]) -> None:
-    """Removes stored test videos, to be written again, before a training video is appended that an earlier run could not read.
+    """Removes the stored test videos before a training video is appended that an earlier run could not read.
 
-    The training part of `frames.bin` is mapped without the test part, so it must be in one piece.
+    They are written again later. The training part of `frames.bin` is mapped without the test part, so it must be contiguous.
     """
     last = next(reversed(journal.rows), None)
     if last is None or videos[last].split == "train":
         return
     num_train = sum(videos[video].split == "train" for video in journal.rows)
-    say(f"training videos that were unreadable before come first: {len(journal.rows) - num_train:,} test videos are redone")
+    say(f"training videos that were unreadable before come first: storing {len(journal.rows) - num_train:,} test videos again")
     journal.keep(num_train)

@@ -1,15 +1,20 @@
 """Decides whether two prepared stores hold the same videos although their bytes differ.
 
-A store's digest is exact, but FFmpeg 8.1 scales 4:2:0 video to other bytes than 8.0 does (their decoded frames agree, as do
-those of 7.1). So a store also has a fingerprint: a sha256 over its spec and its index without pixels, and a sketch of coarse
-thumbnails. The luma of each video is averaged over 4 spans of time and 4 x 4 cells; the sketch is 64 sums over all values of
-all videos with random signs that follow from the videos' names, divided by the root of their number. The root mean square
-difference of two sketches estimates that of all the thumbnails (Alon, Matias and Szegedy, 1996), within 9 % (one standard
-deviation).
+A store's digest is exact, but FFmpeg 8.1 and 8.0 scale 4:2:0 video to different bytes (the frames that they and 7.1 decode
+agree). So a store also has a fingerprint: a sha256 over its spec and its index without pixels, and a sketch of coarse
+thumbnails. A thumbnail is the luma of a video, averaged over 4 spans of time and 4 x 4 cells. The sketch is 64 sums over all
+thumbnail values of all videos, divided by the root of their number; each sum has random signs that follow from the videos'
+names. The root mean square difference of two sketches estimates the root mean square difference of all thumbnails (Alon, Matias
+and Szegedy, 1996), within 9 % (one standard deviation).
 
-Measured at 112x112 on 18 videos, 17 of them generated and one of UCF101's, in grey levels: FFmpeg 8.0 against 8.1 0 to 0.24
-(the real one 0.01; of colours, up to 1.5: it moves their edges), saved as JPEG of quality 75 0.12 to 0.26, one frame later 0.39
-to 1.04, one pixel aside 0.3 to 5.1, full range for limited 3.9 to 5.8, red for blue 2.6 to 28 where there is colour.
+Differences measured at 112x112 on 18 videos (17 generated, one from UCF101), in grey levels:
+
+    FFmpeg 8.0 against 8.1              0 to 0.24 (0.01 for the real video; in colours up to 1.5: it moves their edges)
+    saved as JPEG of quality 75         0.12 to 0.26
+    shifted by one frame                0.39 to 1.04
+    shifted by one pixel                0.3 to 5.1
+    full instead of limited range       3.9 to 5.8
+    red and blue exchanged              2.6 to 28 in videos with colour
 
 Decoder processes import this file for `thumbnail`, so pydantic and the types that need it are imported inside functions.
 """
@@ -33,10 +38,10 @@ if TYPE_CHECKING:
     from vddbench.spec import Fingerprint
 
 SPANS, CELLS, SUMS = 4, 4, 64
-VALUES = SPANS * CELLS * CELLS  # of one video's thumbnail
+VALUES = SPANS * CELLS * CELLS  # in the thumbnail of one video
 STEP = 2.0**-16  # thumbnails are multiples of it, so that sums over videos are exact, in any order
-AT_ONCE = 16  # frames in memory: a video may have 3 GB of them
-NEAR = 0.3  # grey levels: between what versions of FFmpeg differ by and what one frame does
+AT_ONCE = 16  # frames in memory: those of one video may take 3 GB
+NEAR = 0.3  # grey levels: above the difference between versions of FFmpeg, below that of a shift by one frame
 LUMA = np.array((0.299, 0.587, 0.114))  # BT.601, of RGB
 
 
@@ -79,7 +84,7 @@ class Sketch:
 
 
 class FramesFile:
-    """Frames [n, H, W, 3] uint8 in a file from frame `first` on; slices are read when they are asked for."""
+    """Frames [n, H, W, 3] uint8 in a file, from frame `first` on; a slice is read when it is accessed."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int, int, int], first: int = 0) -> None:
         self.file, self.shape, self.first = file, shape, first
@@ -142,28 +147,27 @@ def _parts(text: Fingerprint) -> tuple[str, np.ndarray]:
 
 
 def same_data(one: NamesStore, other: NamesStore) -> bool:
-    """Whether both belong to one prepared store, or to two that differ only in the decoder's version."""
+    """Whether both name one prepared store, or two stores that differ only in the version of the decoder."""
     if one.store_digest == other.store_digest:
         return True
     return near(one.store_fingerprint, other.store_fingerprint)
 
 
 def near(one: Fingerprint | None, other: Fingerprint | None) -> bool:
-    """Whether two fingerprints differ by no more than versions of the decoder do."""
+    """Whether two fingerprints differ no more than those of two decoder versions."""
     return one is not None and other is not None and distance(one, other) <= NEAR
 
 
-# Which stores of many records share tables
+# Which stores share tables
 
 
 def equivalent_stores(records: Sequence[Record]) -> dict[tuple[str, str], str]:
     """Maps each (dataset, store digest) of the records to the digest of the store that represents it in tables.
 
-    The store with the most submissions represents all stores near it; then, among the others, again the one with the most,
-    and so on; of equal ones, the store that was evaluated first. If records disagree about the fingerprint of a store, the
-    fingerprint of the most submissions counts.
+    The store with the most submissions represents all stores near it. The same rule then applies to the remaining stores,
+    until all have a representative. On a tie, the store that was evaluated first wins. If records state different fingerprints
+    for one store, the fingerprint that most submissions state is used.
     """
-
     votes: dict[tuple[str, str], dict[Fingerprint, set[str]]] = defaultdict(lambda: defaultdict(set))
     submissions: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in sorted(records, key=lambda record: record.date):
@@ -184,7 +188,7 @@ def equivalent_stores(records: Sequence[Record]) -> dict[tuple[str, str], str]:
 
 
 def shared_table_notes(records: Iterable[Record]) -> Iterator[str]:
-    """One line for each dataset in whose tables records of several prepared stores appear together."""
+    """One line for each group of prepared stores of a dataset whose records share tables."""
     sharing: dict[tuple[str, str], set[str]] = defaultdict(set)
     for (dataset, digest), head in equivalent_stores(list(records)).items():
         sharing[dataset, head].add(digest)
@@ -201,9 +205,9 @@ def shared_table_notes(records: Iterable[Record]) -> Iterator[str]:
 
 
 def against(name: str, store: StoreId, path: Path) -> str:
-    """Says how the prepared store `name` agrees with the store that a record, a manifest or a done.json belongs to.
+    """A sentence that compares the prepared store `name` with the store that a record, a manifest or a done.json names.
 
-    Raises ValueError if they differ or the file names no store, FileNotFoundError.
+    Raises ValueError if the stores differ or the file names no store, FileNotFoundError if there is no file.
     """
     other = read_store_id(path)
     if other.store_digest == store.store_digest:
@@ -220,7 +224,7 @@ def against(name: str, store: StoreId, path: Path) -> str:
     if apart == float("inf"):
         why = "videos, labels, groups, numbers of frames or the spec differ"
     else:
-        why = f"the same list of videos with other frames, {apart:.2f} grey levels apart (a decoder's version: at most {NEAR})"
+        why = f"the same list of videos with other frames, {apart:.2f} grey levels apart (decoder versions: at most {NEAR})"
     raise ValueError(f"{name} is not the store of {path}: {why}; records of both can't share tables")
 
 

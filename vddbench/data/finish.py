@@ -1,6 +1,6 @@
 """Completes a store: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
 
-Also checks of a finished store: whether its frames are still those that were written, and what train and test share.
+It also checks finished stores: whether their frames are still those that were written, and what train and test share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vddbench.spec import DatasetSpec, Fingerprint, Video
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar, say
 
-UNLISTED = "not in the lists"  # counts videos of the pinned number that no list names; their names are unknown
+UNLISTED = "not in the lists"  # reason for videos that are part of the pinned number but in no list; their names are unknown
 
 
 def write_store(
@@ -94,7 +94,7 @@ def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str
 
 
 def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:
-    """Raises ValueError if a dataset that must be complete lacks videos, or any dataset a test split or a training class."""
+    """Raises ValueError if videos of a complete dataset are missing, or all test videos, or all training videos of a class."""
     where = f"all are listed in {folder / 'problems.csv'}"
     if spec.num_videos is not None and spec.num_missing is None and problems:
         first = "; ".join(f"{video}: {reason}" for video, reason in sorted(problems.items())[:10])
@@ -135,7 +135,7 @@ def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd
 
 
 def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
-    """(test video, training video) for every test video whose frames are those of a training video, the first such one."""
+    """(test video, training video) for every test video whose frames equal those of a training video (the first if several)."""
     train, test = index[index["split"] == "train"], index[index["split"] == "test"]
     seen: dict[str, str] = {}
     for video, frames in zip(train["video"], train["frames_sha256"], strict=True):
@@ -163,7 +163,7 @@ def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fing
 
 
 def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:
-    """Adds the videos of `index` to the sketch by reading their frames."""
+    """Reads the frames of the videos in `index` and adds the videos to the sketch."""
     columns = zip(*(index[name] for name in ("video", "offset", "num_frames")), strict=True)
     with (folder / "frames.bin").open("rb") as file, bar("fingerprint", len(index)) as progress:
         for video, offset, num_frames in columns:

@@ -23,7 +23,7 @@ from vddbench.system.home import home
 from vddbench.system.locks import is_locked
 from vddbench.system.progress import clean, say
 
-ROUNDING = 0.01  # grey levels: sums in another order, stored in 4 bytes each
+ROUNDING = 0.01  # grey levels: tolerated, because sums are added in another order and stored in 4 bytes
 HEADINGS = ("dataset", "state", "classes", "clip", "train", "validation", "test", "missing", "MB", "digest", "where")
 
 
@@ -99,7 +99,7 @@ def shape_of(spec: DatasetSpec | None) -> dict[str, Any]:
 
 
 def bytes_in(place: Path) -> int:
-    """The size of a store, and of the one that is built beside it to take its place."""
+    """The size of a store, including the copy that --force builds beside it."""
     folders = [place, rebuilding(place), place.with_name(f".{place.name}.old")]
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
 
@@ -162,9 +162,9 @@ def check_rows(store: Store) -> None:
         "validation videos are not in train": index["validation"].astype(bool) & ~in_train,
         "videos are shorter than a clip": index["num_frames"] < spec.frames,
     }
-    for what, rows in wrong.items():
+    for fault, rows in wrong.items():
         if rows.any():
-            raise ValueError(f"store {store.path} is damaged: {what}: {', '.join(index['video'][rows][:5])}; prepare it again")
+            raise ValueError(f"store {store.path} is damaged: {fault}: {', '.join(index['video'][rows][:5])}; prepare it again")
     if untrained := set(range(spec.num_classes)) - set(index["label"][in_train]):
         names = ", ".join(spec.class_names[label] for label in sorted(untrained)[:5])
         raise ValueError(f"store {store.path} is damaged: no training video in {names}; prepare it again")
@@ -173,11 +173,11 @@ def check_rows(store: Store) -> None:
 
 
 def check_fingerprint(store: Store) -> None:
-    """Raises ValueError if the stored fingerprint is not that of the store's frames."""
+    """Raises ValueError if the stored fingerprint does not belong to the store's frames."""
     if store.fingerprint is None:
         return
     if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
-        raise ValueError(f"store {store.path} is damaged: its fingerprint is of other frames; prepare it again")
+        raise ValueError(f"store {store.path} is damaged: its fingerprint belongs to other frames; prepare it again")
 
 
 def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
@@ -193,7 +193,7 @@ def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
 
 
 def check_definition(store: Store) -> None:
-    """Raises ValueError if the spec of a built-in dataset's store differs from that of this version, naming the fields."""
+    """Raises ValueError, naming the fields, if a built-in dataset's store has another spec than this version defines."""
     spec = spec_of(store.name)
     if spec is None:
         return

@@ -3,7 +3,7 @@
 The frames of a video are appended before its journal line, so the journal never lists frames that are missing. Opening a
 journal keeps the longest beginning that is still valid - complete lines, unchanged source files, frames with the recorded
 hash - and cuts the rest off both files: a torn line, half a video, blocks that a power cut lost. Videos that could not be read
-are not in the journal, so the next run tries them again; if one of them has to precede stored ones, `keep` makes room for it.
+are not in the journal, so the next run tries them again; if such a video must precede stored videos, `keep` makes room for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Journal:
 
     key: hash of the spec and the list of videos; a journal with another key is not resumed but sets `started_over`.
     source_bytes: size of each source file by video id. num_resumed: how many videos of an earlier run are kept.
-    sketch: of all videos except the first `num_unsketched`, whose thumbnails the earlier run did not leave.
+    sketch: of all videos except the first `num_unsketched`, because an earlier run stored those without thumbnails.
     """
 
     def __init__(self, folder: Path, key: str, frame_bytes: int, source_bytes: dict[str, int]) -> None:
@@ -89,11 +89,11 @@ class Journal:
         """Copies the frames of a decoded video to the end of `frames.bin`, then adds its line to the journal."""
         shutil.copyfileobj(frames, self.frames, COPY_BYTES)
         self.frames.flush()
-        assert stored.thumbnail is not None, "of an earlier run"
+        assert stored.thumbnail is not None, "only rows of an earlier run lack a thumbnail"
         self.sketch.add(video, stored.thumbnail)
         stored = replace(stored, thumbnail=None)  # saves 0.3 kB a video
         row = Row(offset=self.num_frames, source_bytes=self.source_bytes[video], stored=stored)
-        assert self.frames.tell() == (row.offset + stored.num_frames) * self.frame_bytes, "a part of another length"
+        assert self.frames.tell() == (row.offset + stored.num_frames) * self.frame_bytes, "`frames` has another length"
         self.lines.write(_line(video, row))
         self.lines.flush()
         self.rows[video] = row

@@ -20,8 +20,8 @@ from vddbench.system.progress import say
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 ABSENT = "not there"  # reason in problems.csv for a listed video without a file
-MAX_DEPTH = 64  # of folders in folders; Python 3.11 walks them recursively
-MAX_LIST_BYTES = 256 * 10**6  # of an official list; the largest, Something-Something's train.json, has some 20 MB
+MAX_DEPTH = 64  # levels of nested folders; Python 3.11 walks them recursively
+MAX_LIST_BYTES = 256 * 10**6  # of one official list; the largest, Something-Something's train.json, has some 20 MB
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
@@ -44,8 +44,9 @@ def check_listed(
 ) -> None:
     """Checks the videos of a pinned dataset before anything is decoded.
 
-    All must exist and no others; or, where videos may be missing, the lists must not name too many and every class must have
-    some. Raises ValueError naming the first ten missing and unexpected ones.
+    In a dataset that must be complete, exactly the pinned videos must exist. In a dataset that may lack videos, the lists must
+    not name more than the pinned number, each class needs a training video and the dataset a test video. Raises ValueError; its
+    message names the first ten missing and unexpected videos.
     """
     if spec.num_videos is None:
         return
@@ -72,7 +73,7 @@ def check_listed(
 
 
 def located(listing: Iterable[Video], paths: Mapping[str, Path]) -> Iterator[Video]:
-    """The listed videos with their paths, None for those that have none."""
+    """The listed videos with the paths of their files, None for a video without a file."""
     return (replace(video, path=paths.get(video.id)) for video in listing)
 
 
@@ -86,7 +87,7 @@ def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
-    """Video id -> bytes of its file or its frames' files, for the videos that exist; a dangling link does not."""
+    """Video id -> bytes of its file or of its frames' files. Leaves out missing videos, also those behind a dangling link."""
     sizes_of: dict[str, int] = {}
     for video in videos.values():
         if video.path is not None:
@@ -96,7 +97,7 @@ def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file or of the files in a folder; 0 if that can't be read, which decoding will report.
+    """Bytes of a file or of the files in a folder; 0 if it can't be read: decoding will report that.
 
     Raises FileNotFoundError.
     """
@@ -142,7 +143,7 @@ def read_list(path: Path) -> str:
 
 
 def with_validation(spec: DatasetSpec, videos: list[Video]) -> DatasetSpec:
-    """The spec; if it names no validation groups, with a pinned fifth of the listed groups."""
+    """The spec; if it names no validation groups, a pinned fifth of the listed groups is filled in."""
     if spec.validation_groups or not any(video.group for video in videos):
         return spec
     return spec.model_copy(update={"validation_groups": validation_groups(videos)})

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Split3 = Literal["train", "validation", "test"]
 HUGE_PAGE = 2 << 20  # bytes, on x86-64 and most ARM
-HF_BATCH_BYTES = 64 * 10**6  # of the clips that are in memory while `Store.to_hf` writes them
+HF_BATCH_BYTES = 64 * 10**6  # of clips that `Store.to_hf` holds in memory while it writes them
 
 
 def store_path(name: str) -> Path:
@@ -42,7 +42,7 @@ def prepared_names() -> list[str]:
 
 
 def new_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """A uint8 array of zeros, in huge pages if the system has them: ordinary pages take four times as long to get as fill."""
+    """A uint8 array of zeros, in huge pages if possible: getting ordinary pages takes four times as long as filling them."""
     num_bytes = math.prod(shape)
     if num_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, np.uint8)
@@ -56,7 +56,7 @@ def new_memory(shape: tuple[int, ...]) -> np.ndarray:
 class Split:
     """The videos of one split, and a map-style torch dataset: item i is (centre clip of video i, label).
 
-    The rows of `index` are numbered 0..V-1. Frames stay on disk until they are asked for, also in the worker processes of a
+    The rows of `index` are numbered 0..V-1. Frames stay on disk until they are accessed, also in the worker processes of a
     DataLoader, which map the same file again.
     """
 
@@ -111,7 +111,7 @@ class Split:
 
     def clips(self, videos: np.ndarray, starts: np.ndarray, out: np.ndarray | None = None) -> torch.Tensor:
         """Reads clips, uint8 [n, T, H, W, C], into `out` if given: clip i is video `videos[i]` from frame `starts[i]` on."""
-        import torch  # `prepare` opens stores too, and needs none of its 400 MB
+        import torch  # not at the top: `prepare` also opens stores, and torch takes 400 MB
 
         if out is None:
             out = new_memory((len(videos), *self.spec.clip_shape))
@@ -123,7 +123,7 @@ class Split:
         return torch.from_numpy(out)
 
     def random_starts(self, videos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A start for each of these videos, int64 [n], uniform over those that the video has."""
+        """A start for each of these videos, int64 [n], uniform over all possible starts."""
         return np.asarray(rng.integers(0, self.last_starts[videos] + 1))
 
     def centre_starts(self, videos: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ class Split:
         return np.asarray(self.last_starts[videos] // 2)
 
     def even_starts(self, views: int) -> np.ndarray:
-        """Starts int64 [V, views], evenly spaced from the first to the last, those between rounded down."""
+        """Starts int64 [V, views], evenly spaced from the first to the last possible start, rounded down."""
         return self.last_starts[:, None] * np.arange(views) // max(views - 1, 1)
 
     def only(self, rows: np.ndarray) -> Split:
@@ -148,7 +148,7 @@ class Store:
     path: Path
     spec: DatasetSpec
     digest: str
-    fingerprint: Fingerprint | None  # None: an earlier version prepared it
+    fingerprint: Fingerprint | None  # None: an earlier version of vddbench prepared it
     num_missing: int
     index: pd.DataFrame
 
@@ -176,7 +176,7 @@ class Store:
 
     @property
     def train(self) -> Split:
-        """All training videos, including the validation ones (the field's 4,662 of MiniUCF)."""
+        """All training videos, including the validation ones (4,662 in MiniUCF, as in papers)."""
         return self._split("train", self.index["split"] == "train")
 
     @property
@@ -202,8 +202,8 @@ class Store:
     def _split(self, name: Split3, rows: pd.Series) -> Split:
         """Maps only the train part or the test part of `frames.bin`.
 
-        Maps begin at whole pages, so that of test may show the end of train; train begins with the file, and its map ends
-        before the first test frame.
+        A map begins at a whole page, so the map of test may include the end of train. The map of train begins with the file and
+        ends before the first test frame, so it contains no test frame.
         """
         part = (self.index["split"] == ("test" if name == "test" else "train")).to_numpy(bool)
         begin = int(self.index["offset"].to_numpy(np.int64)[part].min())

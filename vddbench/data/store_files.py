@@ -21,13 +21,13 @@ from vddbench.system.files import canonical_json, read_json
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
 ROWS = ["video", "label", "split", "validation", "group", "num_frames", "stride"]
 DIGESTED = [*ROWS, "frames_sha256"]
-OF_SPLIT = [column for column in COLUMNS if column not in {"sha256", "frames_sha256"}]  # hashes are most of the memory
-ROWS_AT_ONCE = 16_384  # of the index, in writing, reading and hashing: opening a store takes little more memory than its index
+OF_SPLIT = [column for column in COLUMNS if column not in {"sha256", "frames_sha256"}]  # hashes take most memory
+ROWS_AT_ONCE = 16_384  # of the index to write, read or hash, so that opening a store takes little more memory than its index
 MAX_DONE_BYTES = 10**6  # of done.json, which has less than 2 kB
 
 
 class Head(NamedTuple):
-    """What the spec.json and done.json of a finished store say, unchecked."""
+    """The content of a finished store's spec.json and done.json, not yet checked."""
 
     spec: DatasetSpec
     digest: str
@@ -80,7 +80,7 @@ def read_index(path: Path) -> pd.DataFrame:
 def store_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
     """The sha256 of the spec and of every video's row and pixels.
 
-    It does not cover paths, the order in `frames.bin`, the source files' hashes and the repo that the videos came from.
+    It does not cover paths, the order in `frames.bin`, the source files' hashes or the repo that the videos came from.
     """
     return _digest(spec, index[DIGESTED])
 
@@ -91,7 +91,7 @@ def rows_digest(spec: DatasetSpec, index: pd.DataFrame) -> str:
 
 
 def _digest(spec: DatasetSpec, table: pd.DataFrame) -> str:
-    """The sha256 of the canonical JSON of [spec, rows], which for a quarter of a million rows has some 300 MB as a whole."""
+    """The sha256 of the canonical JSON of [spec, rows], made in parts: a quarter of a million rows take some 300 MB."""
     digest = hashlib.sha256(b"[" + canonical_json(spec.from_anywhere().model_dump(mode="json")) + b",[")
     for first in range(0, len(table), ROWS_AT_ONCE):
         rows = canonical_json(table.iloc[first : first + ROWS_AT_ONCE].to_numpy(object).tolist())
@@ -104,20 +104,20 @@ def check_index(spec: DatasetSpec, index: pd.DataFrame, digest: str) -> None:
     """Raises ValueError if spec and index are not those that `prepare` wrote. Reads no frames."""
     missing = [column for column in COLUMNS if column not in index]
     if missing:
-        raise ValueError(f"index.parquet lacks {', '.join(missing)}, maybe an earlier version wrote it")
+        raise ValueError(f"index.parquet lacks {', '.join(missing)}, maybe an earlier version of vddbench wrote it")
     if (actual := store_digest(spec, index)) != digest:
         raise ValueError(f"spec.json or index.parquet was changed: digest {actual[:8]}, done.json says {digest[:8]}")
     check_layout(index)
 
 
 def check_layout(index: pd.DataFrame) -> None:
-    """Raises ValueError unless the videos fill `frames.bin` without gaps, all of train before those of test."""
+    """Raises ValueError unless the videos fill `frames.bin` without gaps, and all training videos precede the test videos."""
     offsets, lengths = (index[name].to_numpy(np.int64) for name in ("offset", "num_frames"))
     order = np.argsort(offsets, kind="stable")
     offsets, lengths, in_test = offsets[order], lengths[order], (index["split"] == "test").to_numpy(bool)[order]
     without_gaps = (offsets + lengths == lengths.cumsum()).all()
     if not (without_gaps and (in_test[:-1] <= in_test[1:]).all()):
-        raise ValueError("the videos in frames.bin don't follow each other, those of train first")
+        raise ValueError("the videos in frames.bin have gaps, or test videos precede training videos")
 
 
 def check_length(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> None:

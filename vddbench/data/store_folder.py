@@ -54,9 +54,9 @@ def rebuilding(place: Path) -> Path:
 
 
 def swap(place: Path) -> bool:
-    """Moves a completely rebuilt store into the old one's place; returns whether there was one.
+    """Replaces the old store by a completely rebuilt one; returns whether there was a rebuilt store.
 
-    Also completes the move if an earlier run was killed before it or in the middle of it.
+    Also completes the replacement if an earlier run was killed before or during it.
     """
     building, old = rebuilding(place), place.with_name(f".{place.name}.old")
     swapped, rebuilt = old.is_dir(), (building / "done.json").is_file()

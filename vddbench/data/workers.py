@@ -1,7 +1,7 @@
-"""The process pool of `prepare`: takes videos and gives their frames in the same order, however long each one takes.
+"""The process pool of `prepare`: decodes videos in parallel and yields their frames in the order of the videos.
 
-Processes are spawned (a fork would copy torch's locks in an unknown state), ignore Ctrl-C (the parent ends them), and end with
-their parent, also if it is killed.
+Processes are spawned (a fork would copy torch's locks in an unknown state), ignore Ctrl-C (the parent ends them), and end
+when their parent ends or is killed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Render = Callable[["Video"], np.ndarray]
 
 
 class Finished(NamedTuple):
-    """A video, what came of it, and a file with its stored frames."""
+    """A video, its outcome, and a file with its stored frames, which is empty if the video is unreadable."""
 
     video: Video
     outcome: Stored | UnreadableVideo
@@ -61,8 +61,8 @@ def decoded_videos(
 ) -> Generator[Finished]:
     """Decodes (video, its file) pairs in `workers` processes, through files in the folder `parts`, and keeps their order.
 
-    Pairs are taken from `videos` when their turn comes. Without `keep`, a video's file is deleted once it is decoded.
-    Raises OSError if a part can't be written, ValueError if a worker died, and what `videos` raises.
+    Takes at most IN_FLIGHT pairs per worker from `videos` ahead of the results. Without `keep`, a video's file is deleted once
+    it is decoded. Raises OSError if a part can't be written, ValueError if a worker died, and whatever `videos` raises.
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
@@ -117,7 +117,7 @@ def _first(waiting: deque[tuple[Video, Path, Future[Stored]]]) -> Finished:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Processes started inside inherit a blocked SIGINT; in this process it is only delayed."""
+    """Processes started inside inherit a blocked SIGINT; in this process SIGINT is only delayed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -127,9 +127,9 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _no_script() -> Iterator[None]:
-    """Processes started inside do not import the main script, which multiprocessing would make them do.
+    """Processes started inside do not import the main script, as multiprocessing would otherwise make them do.
 
-    They need nothing of it, and importing the command line took them as long as the decoder.
+    They need nothing from it, and importing the command line took as long as importing the decoder.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
