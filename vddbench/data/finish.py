@@ -94,7 +94,7 @@ def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str
 
 
 def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:
-    """Raises ValueError if videos of a complete dataset are missing, or all test videos, or all training videos of a class."""
+    """Raises ValueError if a complete dataset lacks videos, or any dataset lacks test videos or a class's training videos."""
     where = f"all are listed in {folder / 'problems.csv'}"
     if spec.num_videos is not None and spec.num_missing is None and problems:
         first = "; ".join(f"{video}: {reason}" for video, reason in sorted(problems.items())[:10])

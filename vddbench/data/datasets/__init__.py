@@ -16,13 +16,13 @@ from vddbench.spec import DatasetSpec, Video
 class DatasetModule(Protocol):
     """What a file in vddbench/data/datasets/ defines.
 
-    `videos(raw)` gives every video of the dataset, those that are missing in `raw` without a path. A procedural dataset also
+    `videos(raw)` yields every video of the dataset; a video that is missing in `raw` has no path. A procedural dataset also
     has `render(video) -> [n, H, W, C] uint8` and no files. All others have
 
     * `listing(raw)`: every video without a path; raw is the folder with the distributor's lists, None if not given;
     * `LIST_FILES`: a pattern for the paths of these lists in `raw`;
-    * `SUFFIX`: of the video files;
-    * `unlisted(raw)`, if the videos are looked for in folders of classes only: names of files that a complete copy lacks.
+    * `SUFFIX`: the suffix of the video files;
+    * `unlisted(raw)`, if videos are searched in folders of classes only: names of files that do not belong to the dataset.
     """
 
     SPEC: DatasetSpec

@@ -1,12 +1,12 @@
 """hmdb51: 51 human actions from films and YouTube, the official split 1: 70 training and 30 test clips a class.
 
 Kuehne, Jhuang, Garrote, Poggio, Serre: HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011.
-Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/. Layout, as its two archives unpack:
-`hmdb51_org/<class>/<clip>.avi` (each class a .rar of its own in hmdb51_org.rar) and
-`testTrainMulti_7030_splits/<class>_test_split1.txt`, a line "<clip>.avi N" for each of a class's clips: 1 is train, 2 is
-test, 0 is neither. This gives 3,570 and 1,530 of 6,766 clips; hmdb51_sdd.py has the other rule. A group is the clips of a class
-from one film, whose name begins a clip's name; the official split has no group in both parts. A pinned fifth of the groups is
-for validation.
+Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/. Layout after unpacking its two archives:
+`hmdb51_org/<class>/<clip>.avi` (hmdb51_org.rar holds one .rar per class) and
+`testTrainMulti_7030_splits/<class>_test_split1.txt`, with one line "<clip>.avi N" per clip of the class: N = 1 is train, 2 is
+test, 0 is neither. This gives 3,570 training and 1,530 test clips of 6,766; hmdb51_sdd.py splits them by another rule. A group
+holds a class's clips from one film; a clip's name begins with the film's name. The official split has no group in both parts. A
+pinned fifth of the groups is for validation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SOURCE = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-da
 
 
 def listing_of(spec: DatasetSpec, raw: Path | None, unused: Literal["train"] | None) -> Iterator[Video]:
-    """The clips that the split's files in `raw` name; those in neither part go to the split `unused`, None to leave them out.
+    """The clips that the split's files in `raw` name. Clips in neither part go to the split `unused`; None leaves them out.
 
     Raises FileNotFoundError without these files, ValueError if they are not the official ones.
     """
@@ -64,8 +64,8 @@ def read_split(raw: Path | None, name: str) -> dict[str, str]:
             continue
         match = LINE.fullmatch(line.strip())
         if not match or match["clip"] in uses:
-            what = "repeats a clip" if match else "is not '<clip>.avi N' with N 0, 1 or 2"
-            raise ValueError(f"{path} line {number} {what}: {line[:200]!r}")
+            fault = "repeats a clip" if match else "is not '<clip>.avi N' with N 0, 1 or 2"
+            raise ValueError(f"{path} line {number} {fault}: {line[:200]!r}")
         uses[match["clip"]] = match["use"]
     counts = Counter(uses.values())
     actual = (len(uses), counts["1"], counts["2"])

@@ -20,7 +20,7 @@ SPEC = spec_of({"train": 5236, "test": 1530}, full=10_500, rule="test of the off
 
 
 def listing(raw: Path | None) -> Iterator[Video]:
-    """The clips that the official split's files name; those without a use are in train."""
+    """The clips that the official split's files name; clips in neither part are in train."""
     return listing_of(SPEC, raw, unused="train")
 
 

@@ -31,7 +31,7 @@ LIST_FILES = re.compile(
     r"((annotations|kinetics400|kinetics400/annotations)/)?(train|kinetics-400_train|validate|val|kinetics-400_val)\.csv"
 )
 SUFFIX = ".mp4"
-OF_SPLIT = {"train": {"train"}, "test": {"validate", "val", "validation"}}  # the column `split`
+OF_SPLIT = {"train": {"train"}, "test": {"validate", "val", "validation"}}  # values allowed in the column `split`
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 REPLACEMENTS = "replacement_for_corrupted_k400"
 CLASS_NAMES = tuple(Path(__file__).with_name("kinetics400_classes.txt").read_text(encoding="utf-8").splitlines())
@@ -46,7 +46,7 @@ SPEC = DatasetSpec(
     num_videos={"train": 246_534, "test": 19_906},  # the first lists' rows (CVDF's arrange_by_classes.py)
     num_missing={"train": 0, "test": 0},  # `prepare` counts them
     validation_groups=(),
-    student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: ours, 31 passes of batch 256
+    student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: our choice, 31 passes of batch 256
     source="https://github.com/cvdfoundation/kinetics-dataset (arXiv 1705.06950), train and validation lists",
     licence="lists: CC BY 4.0; the videos belong to their YouTube uploaders",
 )
@@ -100,7 +100,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def clips_in(raw: Path) -> dict[str, Path]:
-    """<youtube_id>_<start>_<end> -> its file: the replacement if it exists, otherwise that of the first folder.
+    """<youtube_id>_<start>_<end> -> its file: the replacement if it exists, otherwise the file in the first folder.
 
     Raises ValueError if two different files have the same name.
     """

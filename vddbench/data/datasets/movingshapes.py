@@ -22,8 +22,8 @@ STEPS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # (dy
 PER_CLASS = {"train": 50, "validation": 12, "test": 50}
 FRAMES, SIZE = 8, 64
 SUB = 4  # subpixels a side: 4x4 supersampling gives smooth edges and quarter-pixel motion
-NOISE = 6  # grey levels, uniform, either way
-DRAW_BYTES = 40  # of random bits for the clip's few numbers; the rest is noise
+NOISE = 6  # grey levels: noise is uniform from -6 to 6
+DRAW_BYTES = 40  # random bytes for the parameters of a clip; the remaining ones are its noise
 
 SPEC = DatasetSpec(
     class_names=tuple(f"{shape}_{way}" for shape in SHAPES for way in STEPS),

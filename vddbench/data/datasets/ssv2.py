@@ -4,8 +4,8 @@ Goyal et al.: The "something something" video database for learning and evaluati
 (arXiv 1706.04261). Source: https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Layout:
 `20bn-something-something-v2/<id>.webm` (VP9) and the official `something-something-v2-{train,validation}.json`, or
 `{train,validation}.json` in a folder labels/: a list of {"id", "template", ...}, whose template is the class with placeholders
-in brackets ("Pushing [something] from left to right"). 168,913 and 24,777 videos; those of the unlabelled
-test list are ignored.
+in brackets ("Pushing [something] from left to right"). They name 168,913 training and 24,777 test videos; the videos of the
+unlabelled test list are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPEC = DatasetSpec(
     hflip_keeps_label=False,  # "Pushing something from left to right" and from right to left are classes
     num_videos={"train": 168_913, "test": 24_777},
     validation_groups=(),
-    student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: ours, 45 passes of batch 256
+    student_steps={"1": 500, "5": 500, "10": 1000, "full": 30_000},  # full: our choice, 45 passes of batch 256
     source="https://www.qualcomm.com/developer/software/something-something-v-2-dataset (arXiv 1706.04261)",
     licence="for research, on the distributor's terms; not to be passed on",
 )

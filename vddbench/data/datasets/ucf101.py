@@ -48,7 +48,7 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
                 video = f"v_{name}_g{group:02d}_c{clip:02d}"
                 if lists and lists.get(video.lower()) != split:
                     differing.append(video)
-                scene = f"{name}_g{group:02d}"  # group g01 of one class is not that of another
+                scene = f"{name}_g{group:02d}"  # g01 of two classes are different groups
                 yield Video(id=video, path=None, label=label, split=split, group=scene)
     if differing:
         raise ValueError(
@@ -97,11 +97,11 @@ def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
         for folder, name in folders.items()
         for path in sorted(folder.glob(f"*{SUFFIX}"))
         if (match := NAME.fullmatch(path.stem)) and match["cls"].lower() == name.lower() and path.is_file()
-    )  # in any case: some copies write HandStandPushups, in the folder's name or the clips'
+    )  # ignores case: some copies write HandStandPushups in the name of the folder or of the clips
 
 
 def unlisted_of(class_names: tuple[str, ...], raw: Path) -> Iterator[str]:
-    """Clips in the folders that split 1 doesn't have."""
+    """Clips in the folders that are not part of split 1."""
     listed = {video.id for video in listing_of(class_names, None)}
     return (video for video in clips_in(class_names, raw) if video not in listed)
 

@@ -1,4 +1,4 @@
-"""A user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`; it needs no Python.
+"""A user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`.
 
 An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show the same scene or person.
 Links out of the folder, unprintable names and oversized tables are refused before anything is decoded.
@@ -108,14 +108,14 @@ def visible(folder: Path, where: Path) -> list[os.DirEntry[str]]:
 def leaves(link: os.DirEntry[str], folder: Path) -> bool:
     try:
         return not Path(link.path).resolve().is_relative_to(folder.resolve())
-    except RuntimeError:  # before Python 3.13: links in circles, which lead nowhere
+    except RuntimeError:  # Python before 3.13 raises this for circular links, which lead nowhere
         return False
 
 
 def class_videos(folder: Path, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
-    """The videos of one class by their names; decoding reports those that are missing or not files.
+    """The videos of one class, sorted by name; decoding reports those that are missing or not files.
 
-    Raises ValueError if the training folder has none.
+    Raises ValueError if the training folder has no video.
     """
     for part in SPLITS:
         where = folder / part / name

@@ -1,8 +1,8 @@
-"""Frames that were extracted before: one folder per video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112).
+"""Reads extracted frames: one folder per video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112).
 
-They are sorted by their numbers, never in listing order, and none may be missing. Frames that already have the clips' size are
-stored unchanged (SDD's are cropped), others are scaled and cropped like those of a video. The pixels went through a JPEG coder,
-so the store differs from one of the videos, and its spec says so. Only the frames that are stored are read.
+Frames are sorted by number, never in listing order, and none may be missing. Frames that already have the clips' size are
+stored unchanged (SDD's are cropped); others are scaled and cropped like those of a video. The pixels went through a JPEG coder,
+so the store differs from a store of the videos, and its spec says so. Only the frames that are stored are read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def of_frames(spec: DatasetSpec) -> DatasetSpec:
 
 
 def in_frames(listing: Iterable[Video], folder: Path) -> list[Video]:
-    """The listed videos with their folders of frames, which have the name of the last part of the id; or with path None.
+    """The listed videos with paths to their folders of frames, named like the last part of the id; None if there is none.
 
     Raises FileNotFoundError if no video has a folder, ValueError if one has two.
     """
@@ -71,7 +71,7 @@ def one_of(folders: list[Path], key: str) -> Path | None:
 
 
 def folders_of(folder: Path, wanted: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Lower-case name -> the folders with that name, for the wanted names; and the other folders."""
+    """(lower-case name -> the folders with that name, for the wanted names; all other folders)."""
     named: dict[str, list[Path]] = {}
     others: list[Path] = []
     level = [folder]
@@ -98,9 +98,9 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def warn_of_renamed(keys: Iterable[str], others: Iterable[Path]) -> None:
-    """Prints which videos have no folder with their name, but one with a similar name.
+    """Prints which videos have no folder with their name, but a folder with a similar name.
 
-    Such folders are not used: without its odd characters a name of HMDB51 may be another clip's
+    Such folders are not used: without its odd characters, a name of HMDB51 may be that of another clip
     (Smile!_smile_h_cm_np1_fr_goo_0, Smile_smile_h_cm_np1_fr_goo_0).
     """
     alike = {plain(path.name): path for path in others}

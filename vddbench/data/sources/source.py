@@ -1,4 +1,4 @@
-"""What `prepare` needs of a place with videos: their sizes, and the files themselves when their turn comes."""
+"""The contract between `prepare` and a place with videos, which states their sizes and yields their files one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vddbench.spec import Video
 
 
 class Source(Protocol):
-    """A place with videos, which gives them as files one by one."""
+    """A place with videos, which yields them as files one by one."""
 
     @property
     def keep(self) -> bool:
@@ -21,7 +21,7 @@ class Source(Protocol):
         """Video id -> bytes of its file, for the videos that exist; 0 if the size is unknown before reading."""
 
     def files(self, videos: list[Video], folder: Path) -> Generator[tuple[Video, Path]]:
-        """Gives every video of `videos` once with its file: train first, and always in the same order.
+        """Yields every video of `videos` once, with its file: train first, and always in the same order.
 
         Writes temporary files to the new folder `folder`. Raises OSError or ValueError if a file cannot be read.
         """

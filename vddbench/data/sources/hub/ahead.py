@@ -1,4 +1,4 @@
-"""Runs calls ahead of time: each in a thread of its own, a few at once, with the results in order.
+"""Runs calls ahead of time, each in its own thread and a few at once, and yields their results in order.
 
 The threads end with the process, which does not wait for them, so that Ctrl-C works in the middle of a download.
 """
@@ -55,8 +55,8 @@ class RunningCall(threading.Thread, Generic[T]):
 def ahead(calls: Iterable[tuple[Callable[[], T], int]], most: int, most_weight: int, traffic: Traffic) -> Generator[T]:
     """Yields the results of (call, weight) pairs in their order.
 
-    Up to `most` calls run or wait to be consumed, with at most `most_weight` together, but always one. Raises what a call
-    raises; then, and when the generator is closed, the other calls are asked to stop.
+    At most `most` calls run or wait to be consumed. Their weights add up to at most `most_weight`, unless one call alone weighs
+    more. Raises what a call raises; then, and when the generator is closed, the other calls are asked to stop.
     """
     waiting: deque[tuple[RunningCall[T], int]] = deque()
     weight = 0
@@ -72,5 +72,5 @@ def ahead(calls: Iterable[tuple[Callable[[], T], int]], most: int, most_weight: 
             yield waiting.popleft()[0].result()
     finally:
         traffic.stopped, deadline = bool(waiting), time.monotonic() + STOP_SECONDS
-        for begun, _ in waiting:
-            begun.join(max(0.0, deadline - time.monotonic()))
+        for running, _ in waiting:
+            running.join(max(0.0, deadline - time.monotonic()))

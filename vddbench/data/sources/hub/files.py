@@ -1,4 +1,4 @@
-"""Video files of a dataset repo: downloaded when their turn comes, a few ahead of the decoders, and deleted once decoded."""
+"""Video files of a dataset repo: downloaded in their order, a few ahead of the decoders, and deleted once decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vddbench.data.sources.hub.ahead import Traffic, ahead
 from vddbench.spec import Video
 from vddbench.system.home import check_space
 
-AHEAD, AHEAD_BYTES = 8, 10**9  # downloads under way, or done and not yet taken by a decoder
+AHEAD, AHEAD_BYTES = 8, 10**9  # limits for downloads that run or wait for a decoder
 
 
 class HubFiles:
@@ -27,7 +27,7 @@ class HubFiles:
         return {video: self.file_of[video][1].size for video in videos if video in self.file_of}
 
     def files(self, videos: list[Video], folder: Path) -> Generator[tuple[Video, Path]]:
-        """Gives the videos in their order."""
+        """Yields the videos in the given order."""
         folder.mkdir()
         self.traffic.stopped = False
         calls = ((self.call(video, folder, i), self.file_of[video.id][1].size) for i, video in enumerate(videos))

@@ -1,8 +1,8 @@
 """Videos in parquet files of a dataset repo: a `Video` column as `datasets` writes it, or a column of bytes beside a name.
 
 Only the parts that are needed are transferred: first the columns of names (kilobytes), then the videos, one row group at a time
-in the order of the files; the digest does not depend on the order in `frames.bin`. So a row group is fetched once, or twice if
-it has videos of train and of test; one is in memory at a time, and two are on disk: the one that is decoded, and the next.
+in the order of the files; the digest does not depend on the order in `frames.bin`. A row group is fetched once, or twice if it
+has videos of train and of test. One row group is in memory at a time; two are on disk: the one being decoded and the next one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from vddbench.spec import Video
 from vddbench.system.home import check_space
 from vddbench.system.progress import bar
 
-MAX_ROWS = 400_000  # of all files; Kinetics-400 has 266,440 videos
-MAX_SHARDS = 20_000  # files; Kinetics-400 has some 400 GB, files have 500 MB
-MAX_FOOTERS_BYTES = 32 * 10**6  # of all files
+MAX_ROWS = 400_000  # of all files together; Kinetics-400 has 266,440 videos
+MAX_SHARDS = 20_000  # files; Kinetics-400 has some 400 GB, in files of 500 MB
+MAX_FOOTERS_BYTES = 32 * 10**6  # of all files together
 AT_ONCE = 8  # requests for footers and names
 GROUPS_AT_ONCE = 32  # row groups whose names one thread asks for
 GROUPS_ON_DISK = 2
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Place(NamedTuple):
-    """Where a video is: the number of its file, of the row group in it, and of the row in that."""
+    """Where a video is: the number of the file, of the row group in the file, and of the row in the row group."""
 
     shard: int
     group: int
@@ -113,7 +113,7 @@ class HubParquet:
         return {video: 0 for video in videos if video in self.places}
 
     def files(self, videos: list[Video], folder: Path) -> Generator[tuple[Video, Path]]:
-        """Train, then test, each in the order of the parquet files."""
+        """Yields train, then test, each in the order of the parquet files."""
         folder.mkdir()
         self.traffic.stopped = False
         groups: defaultdict[tuple[bool, int, int], list[Video]] = defaultdict(list)
@@ -131,7 +131,7 @@ class HubParquet:
     def unpack(self, folder: Path, group: int, wanted: Mapping[int, Video], shard: Shard) -> list[tuple[Video, Path]]:
         """Writes the wanted videos (by row) of a row group as files, in the order of its rows."""
         check_space(folder.parent, shard.row_group_bytes(group))
-        folder.mkdir(exist_ok=True)  # it exists if the connection broke before
+        folder.mkdir(exist_ok=True)  # it exists if an earlier attempt lost the connection
         files: list[tuple[Video, Path]] = []
         total = 0
         with self.in_memory:
@@ -141,7 +141,7 @@ class HubParquet:
                 if (video := wanted.get(row)) is None:
                     continue
                 total += len(content)
-                if total > MAX_ROW_GROUP_BYTES:  # one value of a dictionary may be every row's
+                if total > MAX_ROW_GROUP_BYTES:  # in a dictionary column, all rows may share one value
                     raise ValueError(f"{shard.where}: row group {group} unpacks to more than {MAX_ROW_GROUP_BYTES:,} bytes")
                 path = folder / f"{row}{PurePosixPath(str(video.path)).suffix}"
                 path.write_bytes(content)

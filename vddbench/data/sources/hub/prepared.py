@@ -26,7 +26,7 @@ from vddbench.data.store_folder import explained, locked
 from vddbench.system.files import replacing
 from vddbench.system.progress import say
 
-MAX_FILES = 400_000  # of a repo; Kinetics-400 has 266,440 videos
+MAX_FILES = 400_000  # in one repo; Kinetics-400 has 266,440 videos
 
 
 def prepare_hub(name: str, where: str, raw: Path | None, chosen: dict[str, Any], workers: int | None, force: bool) -> Prepared:
@@ -50,7 +50,7 @@ def prepare_hub(name: str, where: str, raw: Path | None, chosen: dict[str, Any],
     with locked(place), explained(name, place), pinned(scratch / "commit.json", repo, revision) as listing:
         origin = f"{repo.url} at commit {listing.sha}"
         say(f"{name} from {origin}")
-        shutil.rmtree(scratch / "standins", ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(scratch / "standins", ignore_errors=True)  # left by a run that was killed
         standins = StandIns(scratch / "standins", f"{repo} at {listing.sha[:8]}")
         with standins.named():
             if builtin:
@@ -74,9 +74,9 @@ def parse_repo(where: str) -> tuple[hub.Repo, str]:
 
 @contextmanager
 def pinned(path: Path, repo: hub.Repo, revision: str) -> Iterator[hub.Listing]:
-    """The repo's files at the commit that `revision` names now, or named when the interrupted run wrote `path`.
+    """The repo's files at one commit: the one in `path` if an interrupted run left it, else the one `revision` names now.
 
-    A refusal ends the pinning, because a later commit may be a repaired one; an interruption does not.
+    If the repo is refused, `path` is deleted, because a later commit may be repaired; an interruption keeps it.
     """
     asked = {"repo": repo.id, "endpoint": hub.endpoint(), "revision": revision}
     try:

@@ -12,12 +12,12 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-MAX_ROW_GROUP_BYTES = 160 * 10**6  # unpacked; it is up to three times in memory. `datasets` writes 100 MB
+MAX_ROW_GROUP_BYTES = 160 * 10**6  # unpacked; memory holds it up to three times. `datasets` writes row groups of 100 MB
 NAMES = (
     "path", "file_name", "filename", "video_path", "video_id", "video_name", "name", "file", "id", "key", "__key__",
 )  # fmt: skip
 NEEDED = (
-    "needed are a column of videos (datasets' Video, or binary) and one that names each video's file as the distributor does: "
+    "needed: a column of videos (datasets' Video, or binary), and a column with the distributor's name of each video's file: "
     f"the path in the Video column, or {', '.join(NAMES)}"
 )
 
@@ -59,7 +59,7 @@ class Shard:
             yield (values.field(inner) if inner else values)[0]
 
     def row_group_bytes(self, group: int) -> int:
-        """The size of a row group as the footer gives it. Raises ValueError if that is too large.
+        """The size of a row group as the footer states it. Raises ValueError if it is too large.
 
         pyarrow 25 ends the process if it is asked for the size of a column in some damaged footers.
         """
@@ -82,7 +82,7 @@ class Shard:
         return names
 
     def columns(self) -> Columns:
-        """The columns with the videos and with their names. Raises ValueError naming the columns that exist."""
+        """The columns of videos and of their names. If they are not clear, raises ValueError naming the existing columns."""
         schema = self.parquet.schema_arrow
         candidates = video_columns(schema)
         if len(candidates) == 1:
@@ -96,7 +96,10 @@ class Shard:
 
 
 def video_columns(schema: pa.Schema) -> dict[str, list[str]]:
-    """Column of videos -> columns that may name them, the likeliest first; only `video` if several columns have bytes."""
+    """Column of videos -> columns that may name them, the likeliest first.
+
+    If several columns have bytes and one of them is called `video`, only that one.
+    """
     texts = {field.name.lower(): field.name for field in schema if is_text(field.type)}
     beside = [texts[name] for name in NAMES if name in texts]
     columns: dict[str, list[str]] = {}

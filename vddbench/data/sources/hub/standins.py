@@ -1,7 +1,7 @@
 """A repo's videos as a folder of stand-ins: sparse files with the right names and sizes but without content.
 
-The rules of datasets/NAME.py and folder.py for local files then decide which videos exist, are missing or are unexpected, and
-explain it in their words. No name of the repo leaves the folder, and their number and sizes are bounded.
+The rules of datasets/NAME.py and folder.py for local files are applied to them: they decide which videos exist, are missing or
+are unexpected, and word the messages. No name in the repo can leave the folder; the number and sizes of names are bounded.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class StandIns:
                 (self.folder / parent).mkdir(parents=True, exist_ok=True)
                 self.made.add(parent)
             file = (self.folder / path).open("xb")
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):  # also on a disk where A.avi and a.avi are one
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):  # also if the disk ignores case: A.avi, a.avi
             raise ValueError(
                 f"{self.where}: {source[:200]} has nearly the name of another file, and both can't be stored"
             ) from None
@@ -77,7 +77,7 @@ class StandIns:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Makes error messages name the repo instead of the folder."""
+        """Replaces the folder in error messages by the repo."""
         try:
             yield
         except FileNotFoundError as error:
@@ -127,8 +127,8 @@ class ByClass:
     """Gives the path `<class>/<file>` of a clip, for datasets that look for their clips in folders of classes.
 
     The class is the name of the nearest folder that is a class, otherwise the class of the only listed clip with the file's
-    name, otherwise the last class in the file's name, of several the longest (`draw_sword` is not `sword`). A file without a
-    class is not part of the dataset: None.
+    name, otherwise the class that ends last in the file's name; if several end there, the longest (`draw_sword`, not `sword`).
+    None for a file without a class, which is not part of the dataset.
     """
 
     def __init__(self, listing: Iterable[Video], class_names: tuple[str, ...]) -> None:
@@ -147,7 +147,7 @@ class ByClass:
 
 
 def class_in(stem: str, names: Mapping[str, str]) -> str | None:
-    """The class that a clip's name contains between underscores."""
+    """The class that a clip's name contains between underscores, if several the last and longest one."""
     text = f"_{stem.lower()}_"
     ends = {name: text.rfind(f"_{name}_") + len(name) for name in names if f"_{name}_" in text}
     return names[max(ends, key=lambda name: (ends[name], len(name)))] if ends else None

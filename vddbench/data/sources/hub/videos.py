@@ -1,4 +1,4 @@
-"""Which videos a dataset repo has, of a built-in dataset or of the user's own. Only names and lists are fetched."""
+"""Finds the videos of a built-in dataset or of the user's own dataset in a repo. Only names and lists are fetched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Files = dict[str, hub.Remote]  # by path
 
 
 class RepoVideos(NamedTuple):
-    """What `build_locked` needs of a repo."""
+    """What `build_locked` needs to know about a repo."""
 
     spec: DatasetSpec
     videos: list[Video]
@@ -33,7 +33,7 @@ class RepoVideos(NamedTuple):
 
 
 def form_of(repo: hub.Repo, listing: hub.Listing) -> tuple[bool, Files]:
-    """(whether the videos are in parquet files, the files with videos). If the repo has both forms, the larger one counts.
+    """(whether the videos are in parquet files, the files with videos). If the repo has both forms, the larger one is used.
 
     Raises ValueError if it has neither.
     """
@@ -120,7 +120,7 @@ def add_rows(
     places: dict[str, Place] = {}
     for name, place in source.names():
         *folders, file = name.split("/")
-        file = file if file.lower().endswith(EXTENSIONS) else file + suffix  # video_id
+        file = file if file.lower().endswith(EXTENSIONS) else file + suffix  # a video_id has no suffix
         path = by_class("/".join([*folders, file])) if by_class else file
         if path is not None:
             standins.add(path, 0, f"{source.paths[place.shard]} row {place.row} of row group {place.group}")
