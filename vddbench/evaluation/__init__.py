@@ -2,14 +2,14 @@
 
     evaluate.py      submissions x students x seeds -> records; the only file of the package that opens the test split
     train.py         the training loop of protocol v1
-    hardware.py      device, precision and memory: where and in which arithmetic a student is computed
+    hardware.py      the device, precision and memory that a student is computed with
     session.py       progress messages, saving and resuming of one training
     resume.py        the checkpoint file of students and distillations
-    predict.py       a trained student's answers on the videos of a split
+    predict.py       a trained student's answers for the videos of a split
     record_fields.py what a record states besides its scores
     speed.py         how fast this machine trains and tests a student
     students/        one file per network
 
-A new student is a new file in students/. What a student learns, and how it is tested, changes with the protocol's version only.
-How it is saved, resumed, split and reported may change as long as its predictions stay the same to the bit.
+A new student is a new file in students/. How a student is trained and tested changes only with the protocol's version. How its
+training is saved, resumed, split and reported may change, as long as its predictions stay the same to the bit.
 """

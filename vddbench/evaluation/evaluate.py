@@ -33,7 +33,7 @@ from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
-UNFINISHED = ".unfinished"  # a student's checkpoint: in place of its record's .json
+UNFINISHED = ".unfinished"  # suffix of a student's checkpoint; its record has .json instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def open_ready(path: Path) -> ReadySubmission:
 
 
 def open_with_store(path: Path) -> OpenedSubmission:
-    """Opens a submission and makes every check but decoding; what is wrong is reported by `decoded`.
+    """Opens a submission and makes every check but decoding; `decoded` reports the failed checks.
 
     Raises FileNotFoundError if there is no such folder, LookupError or ValueError if its dataset is not prepared here.
     """
@@ -92,12 +92,12 @@ def evaluate(
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet, and returns the paths of all their records.
 
-    paths, students: one or several. seeds: how many, from 0 on, or which ones. force: evaluate again what is recorded already,
-    and write the new records beside the old ones.
+    paths, students: one or several. seeds: N for 0..N-1, or the seeds. force: evaluate again even if a record exists, and write
+    the new record beside the old one.
 
     Names, submissions and the results folder are checked before anything is trained. Only the clips of one submission are in
-    memory at a time, so those of several are decoded twice: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. A repeated
-    call resumes an interrupted one: records stay, and an unfinished student's training continues.
+    memory at a time, so several submissions are decoded twice each: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. A
+    repeated call resumes an interrupted one: records stay, and an unfinished student's training continues.
     """
     folders = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     students = [students] if isinstance(students, str) else students
@@ -132,8 +132,8 @@ def evaluate_cell(
 ) -> Path:
     """Returns the path of the cell's record, which is made if it does not exist.
 
-    A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: who runs
-    the cell again, for a re-run.
+    A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: for a re-run,
+    the user who makes it.
     """
     manifest = scored.submission.manifest
     cell = identity(manifest, scored.store.digest, student, seed)
@@ -141,7 +141,7 @@ def evaluate_cell(
     if not force and (record := existing(path)):
         check_same(path, record, cell)
         say(f"{path}: recorded already, top-1 {record.top1:.1%}")
-        path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # of a process that another one overtook
+        path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # left by a process that another one overtook
         return path
     hardware = hardware_for(load("student", student), device, halvings=halvings)
     unfinished = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun shares nothing with the first run
@@ -163,7 +163,7 @@ def evaluate_seed(
     checkpoint: Checkpoint | None = None,
     stop: Sequence[int] = (),
 ) -> tuple[Record, Predictions]:
-    """Trains one student and tests it once. Writes nothing but the checkpoint. stop: see Session."""
+    """Trains one student and tests it once. Writes only the checkpoint. stop: see Session."""
     store, module, device = scored.store, load("student", student), hardware.device
     steps, batch = scored.task.student_steps(store.spec), scored.batch_size(student)
     forget_peak_memory(device)
@@ -198,7 +198,7 @@ def evaluate_seed(
 
 
 def existing(path: Path) -> Record | None:
-    """The record at `path`. None if it does not exist or is damaged; then a message says so and its files are moved aside."""
+    """The record at `path`. Returns None if it does not exist or is damaged; logs damage and moves the record's files aside."""
     if not path.exists():
         return None
     try:

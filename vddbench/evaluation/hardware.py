@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a student is computed: device, precision, clips in one forward pass. Records name all three."""
+"""The device, the precision and the clips per forward pass with which a student is computed. Records name all three."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RESIDENT_SHARE = 0.5  # clips stay on the GPU if they fit into this share of its
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """A device and the arithmetic that is used on it."""
+    """A device and the arithmetic to use on it."""
 
     device: torch.device
     precision: Precision
-    halvings: int = 0  # how often earlier processes were killed for their memory: each halves the clips of a forward pass
+    halvings: int = 0  # earlier processes killed for their memory; each halves the clips of a forward pass
 
 
 def hardware_for(
@@ -75,7 +75,7 @@ def default_micro_batch(model: torch.nn.Module, batch: int, hardware: Hardware) 
 
 
 def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The clips on the device if they fit comfortably, else where they are; then each batch is copied to the device."""
+    """The clips on the device if they fit comfortably. Otherwise where they are; each batch is copied to the device later."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:

@@ -1,4 +1,4 @@
-"""The answers of a trained student on the videos of a split: the mean over the protocol's views."""
+"""A trained student's answers for the videos of a split: the mean over the protocol's views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEST_BATCH = 64  # clips; the last batch is padded to this size, so that the ari
 
 
 def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Batches of `batch` clips, each with the number of those that are not padding. Reads one batch ahead of the caller."""
+    """Yields batches of `batch` clips and how many of them are not padding. Reads one batch ahead of the caller."""
     with ThreadPoolExecutor(1) as reader:
 
         def read(i: int) -> tuple[torch.Tensor, int]:
@@ -37,7 +37,7 @@ def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: in
 
 
 def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """([n, 2] distinct (video, start) pairs, [V * views] the pair of each view). Views of short videos coincide."""
+    """([n, 2] distinct (video, start) pairs, [V * views] the index of each view's pair). Views of short videos coincide."""
     starts = split.even_starts(V1.test_views)
     pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
     unique, where = np.unique(pairs, axis=0, return_inverse=True)
@@ -45,7 +45,7 @@ def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def num_clips(split: Split) -> int:
-    """How many clips `predict` computes on a split."""
+    """The number of clips on which `predict` runs the student for a split."""
     return len(views_of(split)[0]) if len(split) else 0
 
 
@@ -79,7 +79,7 @@ def probabilities(
 def predict(
     model: torch.nn.Module, split: Split, device: torch.device, on_clips: Callable[[int], None] = lambda clips: None
 ) -> Predictions:
-    """Answers on every video of a split. Ties go to the smaller class index. Non-finite outputs answer -1, which is wrong."""
+    """Answers for every video of a split. Ties go to the smaller class index. Non-finite outputs give -1, a wrong answer."""
     mean, centre = probabilities(model, split, device, on_clips=on_clips)
     order = np.argsort(-mean, axis=1, kind="stable")[:, :5].astype(np.int32)
     bad = ~(np.isfinite(mean).all(1) & np.isfinite(centre).all(1))
@@ -96,7 +96,7 @@ def predict(
 
 
 def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
-    """Top-1 on `split` of one student trained on `clipset` under the protocol. Methods tune on validation videos with it."""
+    """Top-1 on `split` of one student trained on `clipset` under the protocol. Methods use it to tune on validation videos."""
     steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
     hardware = hardware_for(student)
     trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, hardware=hardware)

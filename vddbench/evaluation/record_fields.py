@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
-    """What was evaluated under which protocol: the fields in which all records of one cell agree."""
+    """The fields that say what was evaluated under which protocol. All records of one cell agree in them."""
     return {
         "protocol": V1.name,
         "protocol_hash": V1.hash(load("student", student).RECIPE),
@@ -71,7 +71,7 @@ def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
 
 
 def tested_videos(store: Store) -> dict[str, np.ndarray]:
-    """The fields of predictions that follow from the store alone, whatever a student answers."""
+    """The fields of predictions that follow from the store alone, independent of a student's answers."""
     test = store.test
     return {"video": test.index["video"].to_numpy(str), "group": test.index["group"].to_numpy(str), "label": test.labels}
 
@@ -91,7 +91,7 @@ def environment(trained: Trained, device: torch.device) -> Environment:
 
 
 def arithmetic(hardware: Hardware) -> dict[str, str]:
-    """What must match, besides the identity, for a resumed student to be the one that an uninterrupted training gives."""
+    """Fields that must match, besides the identity, so that a resumed student equals one trained without interruption."""
     threads = {"num_threads": str(torch.get_num_threads())} if hardware.device.type == "cpu" else {}
     return {
         "device": device_name(hardware.device),

@@ -1,7 +1,7 @@
 """The checkpoint file from which an interrupted student or distillation resumes.
 
-A checkpoint is one safetensors file, replaced whole. Its metadata holds two JSON objects: `identity`, what must match to
-resume, and `progress`. It is read without pickle, so resuming runs no code from the file.
+A checkpoint is one safetensors file, always replaced as a whole. Its metadata holds two JSON objects: `identity`, which must
+match to resume, and `progress`. It is read without pickle, so resuming runs no code from the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from vddbench.system.files import parse_json, replacing
 
-FORMAT = 3  # of the file, and of what students and distillers keep in it
+FORMAT = 3  # version of the file and of what students and distillers store in it
 MAX_BYTES = 64 * 10**9  # ipc 10 on UCF101 with Adam's two moments takes 7.3 GB
 MAX_METADATA_BYTES = 5 * 10**7  # of each JSON object; a loss and a score after each of 100,000 iterations take 6 MB
 DIFFERENCES_SHOWN = 5
@@ -46,7 +46,7 @@ class Checkpoint:
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         """identity: values that JSON can hold."""
         self.path = path
-        self.identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **identity}))  # as it is read from a file
+        self.identity: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **identity}))  # as it is after reading a file
 
     def write(self, progress: BaseModel, tensors: Mapping[str, torch.Tensor]) -> None:
         """Replaces the file. Raises OSError, and leaves the file as it was, if it cannot be written."""
@@ -76,7 +76,7 @@ class Checkpoint:
             raise DamagedCheckpoint(f"{self.path} is damaged ({reason})") from error
 
     def remove(self) -> None:
-        """Deletes the file, and what killed processes left of writing it."""
+        """Deletes the file, and temporary files of processes that were killed while they wrote it."""
         for path in [self.path, *self.path.parent.glob(f".{self.path.name}.*.part")]:
             path.unlink(missing_ok=True)
 
@@ -99,4 +99,4 @@ def _contents(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:40]  # enough of a sha256 to differ
+    return repr(value)[:40]  # enough to tell two sha256 apart

@@ -18,7 +18,7 @@ MOMENTUM = "momentum_buffer"  # PyTorch's name for it in SGD's state
 
 
 class StudentProgress(Frozen):
-    """How far a student's training is."""
+    """How far a student's training has come."""
 
     step: int = 0  # SGD steps done
     micro_batch: int = 0  # clips in one forward pass; 0: not chosen yet
@@ -42,7 +42,7 @@ class Session:
         self.started = self.saved_at = time.monotonic()
 
     def resume(self, model: torch.nn.Module, sgd: torch.optim.Optimizer) -> StudentProgress:
-        """Restores network, optimiser and random numbers from the checkpoint. Returns what is done already.
+        """Restores network, optimiser and random numbers from the checkpoint. Returns the progress so far.
 
         If there is no checkpoint of this student, or a damaged one, the training starts over.
         """
@@ -50,7 +50,7 @@ class Session:
         self.before = self._load()
         self.step = self.reported = self.before.step
         self.micro_batch = self.before.micro_batch
-        self.finite = torch.full((), self.before.finite, device=self.device)  # stays there: reading it waits for the device
+        self.finite = torch.full((), self.before.finite, device=self.device)  # reading it waits for the device
         if self.step:
             say(f"  resumes after step {self.step} ({self.before.seconds:.0f} s so far)")
             self.on_step(self.step, "")
@@ -81,7 +81,7 @@ class Session:
         return next(self.model.parameters()).device
 
     def _must_save(self, last: bool) -> bool:
-        """Once a minute, on a signal, and after the last step of a long training, before the student is tested."""
+        """True once a minute, on a signal, and after the last step of a long training, before the student is tested."""
         now = time.monotonic()
         return bool(self.stop) or now - self.saved_at > EVERY_SECONDS or (last and now - self.started > EVERY_SECONDS)
 
@@ -125,11 +125,11 @@ def state(model: torch.nn.Module, sgd: torch.optim.Optimizer) -> dict[str, torch
 
 @torch.no_grad()
 def restore(model: torch.nn.Module, sgd: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Puts back what `state` gave. Raises ValueError, before anything is changed, if the tensors are not this student's."""
+    """Restores the result of `state`. Raises ValueError, before anything is changed, if the tensors are not this student's."""
     momentum = {f"{MOMENTUM}.{name}": parameter for name, parameter in model.named_parameters()}
     shapes = {name: value.shape for name, value in tensors.items()}
     required = {name: value.shape for name, value in state(model, sgd).items()}
-    allowed = required | {name: value.shape for name, value in momentum.items()}  # missing for parameters without gradient
+    allowed = required | {name: value.shape for name, value in momentum.items()}  # a parameter without gradient has no momentum
     if not required.items() <= shapes.items() <= allowed.items():
         raise ValueError("the tensors are not those of this student")
     try:

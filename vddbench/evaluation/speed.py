@@ -1,4 +1,4 @@
-"""How fast this machine trains and tests a student, beside the bare network."""
+"""Measures how fast this machine trains and tests a student, compared with the bare network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vddbench.evaluation.train import build, optimiser, to_input, train
 from vddbench.spec import ClipSet, DatasetSpec
 
 ROUNDS = 5
-ROUND_SECONDS = 1.0  # a round lasts at least this long, so that on a fast GPU it is not the call that is measured
+ROUND_SECONDS = 1.0  # a round lasts at least this long, so that the overhead of a call does not dominate on a fast GPU
 MIN_STEPS = 4  # in a round
 
 
@@ -90,7 +90,7 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
 
 
 def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Seconds per step, without what a call costs once, such as building the network."""
+    """Seconds per step, without the one-time costs of a call, such as building the network."""
     short = timed(lambda: run(1), device)
     return (timed(lambda: run(1 + steps), device) - short) / steps
 

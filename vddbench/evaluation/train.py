@@ -49,7 +49,7 @@ def train(
 ) -> Trained:
     """Trains a new student with SGD for exactly `steps` steps of `batch` clips, and returns it after the last one.
 
-    The same seed gives the same student, to the bit on one CPU, also if `session` resumes an interrupted training.
+    The same seed gives the same student, to the bit on one CPU, even if `session` resumes an interrupted training.
     """
     hardware, session = hardware or hardware_for(student), session or Session()
     model = build(student, spec, seed, hardware.device).train()
@@ -83,7 +83,7 @@ def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.de
     torch.manual_seed(seed)
     network: torch.nn.Module = student.build(spec.clip_shape, spec.num_classes).to(device)
     for weight in network.parameters():
-        if weight.ndim == 5:  # of 3-D convolutions; module.to() would refuse the weights of 2-D ones
+        if weight.ndim == 5:  # weights of 3-D convolutions; module.to() would refuse those of 2-D ones
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     return network
 
@@ -131,7 +131,7 @@ class BatchGradient:
         self.model, self.spec, self.hardware, self.micro_batch = model, spec, hardware, micro_batch
 
     def __call__(self, clips: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the mean loss, detached. Raises OutOfMemoryError if the batch cannot be split further, or has batch norm."""
+        """Returns the mean loss, detached. Raises OutOfMemoryError if the batch can't be split, e.g. for batch norm."""
         while True:
             self.model.zero_grad(set_to_none=True)
             try:

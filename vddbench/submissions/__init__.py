@@ -1,11 +1,12 @@
 """What participants hand in: a manifest and a payload of tensors, which a decoder turns into clips.
 
-submission.py   opens a submission and makes all its checks in one order; rules.py has the checks
+submission.py   opens a submission and makes all its checks in a fixed order; rules.py has the checks
 manifest.py     reads manifest.json; payload.py reads and writes data.safetensors
 tensors.py      what a decoder accepts; decoders/NAME.py are the decoders
 check.py        `vddbench check`; report.py is the report it returns
-pack.py         `vddbench pack`; importers.py opens research files, interpret.py detects layout, range and labels
+pack.py         `vddbench pack`; importers.py opens research files, interpret.py detects their layout, range and labels
 write.py        checks and writes submissions; quantise.py stores pixels in 8 bits; previews.py makes animated pictures
 
-A new decoder is a new file in decoders/. What is accepted, budgets and decoders' arithmetic decide scores: they do not change.
+A new decoder is a new file in decoders/. Do not change what is accepted, the budgets or a decoder's arithmetic: scores
+depend on them.
 """

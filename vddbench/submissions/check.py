@@ -30,7 +30,7 @@ def check(path: str | Path, spec: DatasetSpec | None = None) -> Report:
 
 
 def examine(opened: OpenedSubmission) -> Report:
-    """The report on an opened submission, whose clips are decoded for it."""
+    """Decodes an opened submission and returns the report on it."""
     warnings: list[str] = []
     contents = None
     if opened.is_too_large:
@@ -54,7 +54,7 @@ def examine(opened: OpenedSubmission) -> Report:
 
 
 def contents_of(clip_set: ClipSet, spec: DatasetSpec) -> Contents:
-    """Counts clips, distinct clips and values, a clip at a time because the clips may be memory-mapped."""
+    """Counts clips and distinct clips and measures values, one clip at a time because the clips may be memory-mapped."""
     labels = clip_set.labels if clip_set.labels.ndim == 1 else clip_set.labels.argmax(1)
     seen: list[set[bytes]] = [set() for _ in range(spec.num_classes)]
     lows, highs = [], []
@@ -76,7 +76,7 @@ def contents_of(clip_set: ClipSet, spec: DatasetSpec) -> Contents:
 
 
 def warnings_of(contents: Contents, spec: DatasetSpec) -> list[str]:
-    """What is accepted and probably a mistake, one line each."""
+    """Warnings about content that is accepted but probably a mistake, one line each."""
     warnings = []
     absent = [name for name, count in zip(spec.class_names, contents.per_class, strict=True) if not count]
     if absent:

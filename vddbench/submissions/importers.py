@@ -70,10 +70,10 @@ def _check_size(path: Path, limit_bytes: int) -> None:
     _check_limit(str(path), total, limit_bytes)
 
 
-def _check_limit(what: str, size: int, limit_bytes: int) -> None:
+def _check_limit(source: str, size: int, limit_bytes: int) -> None:
     if size > limit_bytes:
         raise ValueError(
-            f"{what} holds {size:,} bytes; allowed for this task: {limit_bytes:,}; save only the final clips and labels"
+            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}; save only the final clips and labels"
         )
 
 

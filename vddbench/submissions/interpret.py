@@ -1,7 +1,7 @@
 """What a tensor of research code means: the order of its dimensions, its value range, its labels.
 
-Each is stated by an option of `pack` or detected. If a tensor can be read in two ways, the error names both and the option
-that decides: a wrong guess would lower the accuracy without any other sign.
+An option of `pack` states each of them, or it is detected. If a tensor can be read in two ways, the error names both and
+the option that decides: a wrong guess would lower the accuracy without any other sign.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder
     allowed = [name for kind, names in LAYOUTS.items() if decoder in {None, kind} for name in names]
     if layout is None:
         fitting = [name for name in allowed if not _misfit(name, tensor, spec)]
-        fitting = [name for name in fitting if "T" in name] or fitting  # T frames of a clip, rather than T stills of a class
+        fitting = [name for name in fitting if "T" in name] or fitting  # prefers T frames of a clip to T stills of a class
         how = "detected"
     else:
         kind = {frozenset("NTHWC"): "pixels", frozenset("NHWC"): "still"}.get(frozenset(layout) - {"K"})

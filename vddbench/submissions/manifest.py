@@ -1,4 +1,4 @@
-"""`manifest.json`, what a submission states about itself: read with bounds, refused field by field."""
+"""Reads `manifest.json`, what a submission states about itself, with a limit on its size and a message for each wrong field."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ UNMEASURED = "0" * 64  # the sha256 of a draft, which `write` replaces by the me
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A regular file of the folder itself. Raises FileNotFoundError, and ValueError for links, devices and folders.
+    """The path of a regular file in the folder itself. Raises FileNotFoundError, and ValueError for links, devices and folders.
 
-    folder: with links resolved. A link that leaves it could show any file of this machine.
+    folder: with links resolved. A link that leaves the folder could expose any file of this machine.
     """
     path = folder / name
     if not path.exists() and not path.is_symlink():

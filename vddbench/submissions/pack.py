@@ -22,13 +22,13 @@ from vddbench.submissions.write import checked, save
 
 DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
 TENSOR = {"pixels": "clips", "still": "frames"}  # by decoder: the tensor that holds the pixels
-SOURCE_FACTOR = 16  # a source may hold this many budgets: float64 clips are 8, as much again for what else is in the file
+SOURCE_FACTOR = 16  # limit of a source, in budgets: float64 clips take 8, other content may take 8 more
 UNBUDGETED_SOURCE_BYTES = 64 * 10**9  # float32 clips of UCF101's 9,537 train videos are 23 GB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """How a source is read and stored. What is None is detected; if two readings are possible, `pack` refuses to guess."""
+    """How a source is read and stored. Fields that are None are detected; if two readings fit, `pack` refuses to guess."""
 
     labels: Path | None = None  # a file of labels, if they are not beside the clips
     layout: str | None = None  # order of the dimensions, e.g. NCTHW
@@ -41,13 +41,13 @@ class Conversion:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What only the author of a set knows about it; the fields of the manifest with these names."""
+    """What only the author of a distilled set knows about it: the fields of the manifest with the same names."""
 
     seed: int = 0  # of the distillation
     authors: tuple[str, ...] = ()
     paper: str = ""
     code: str = ""
-    external_data: str = ""  # what was used beside the task's train split, e.g. a pretrained teacher
+    external_data: str = ""  # data used besides the task's train split, e.g. a pretrained teacher
     holdout: bool = False  # whether the validation videos were kept out of distilling
 
 

@@ -93,7 +93,7 @@ def entries(path: Path) -> list[Entry]:
 
 
 def described(tensors: Mapping[str, torch.Tensor]) -> list[Entry]:
-    """The entries of tensors in memory. Where each begins in a file is not known yet and stated as 0."""
+    """The entries of tensors in memory. Their `begin` is not known yet and is 0."""
     return [Entry(name=n, dtype=t.dtype, shape=tuple(t.shape), begin=0) for n, t in tensors.items()]
 
 
@@ -108,9 +108,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def _other_format(path: Path, start: bytes, length: int, size: int) -> str:
-    for magic, what in LOOKS_LIKE:
+    for magic, description in LOOKS_LIKE:
         if start.startswith(magic) and (magic != b"\x80" or start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}):
-            return f"{path} is not a safetensors file: it looks like {what}"
+            return f"{path} is not a safetensors file: it looks like {description}"
     return (
         f"{path} is not a safetensors file, or a truncated one: its header claims {length:,} bytes, the file has "
         f"{size:,}; allowed: a header of 2 to {MAX_HEADER_BYTES:,} bytes inside the file; write or download it again"
@@ -145,7 +145,7 @@ def _naturals(value: object) -> bool:
 def _check_tiling(path: Path, tensors: list[Entry], data_bytes: int) -> None:
     """Raises ValueError unless tensors follow each other without overlap or gap and end with the file.
 
-    So every byte of the file is counted once.
+    This ensures that every byte of the file is counted once.
     """
     at = 0
     for entry in tensors:

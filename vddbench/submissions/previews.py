@@ -18,9 +18,9 @@ from vddbench.spec import ClipSet, DatasetSpec, Submission
 from vddbench.submissions.submission import decode
 from vddbench.system.files import replacing
 
-VERSION = 1  # raise it when the same payload gives other pictures, so that pages replace the old ones
+VERSION = 1  # increase it when the same payload gives different pictures, so that pages replace the old ones
 MAX_BYTES = 50_000  # of one preview; a page of fifty has 2.5 MB
-MAX_FRAMES = 32  # of longer clips, every n-th frame is shown
+MAX_FRAMES = 32  # of longer clips, only every n-th frame is shown
 MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
 FRAME_MILLISECONDS = 120
 QUALITIES = (75, 50, 25, 5)  # of WebP, tried in this order until a file is small enough
@@ -66,7 +66,7 @@ def _shown_clips(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int
 
 
 def frames_of(clip: torch.Tensor) -> np.ndarray:
-    """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]. NaN and infinity are black."""
+    """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]. NaN, infinity: black."""
     step = -(-len(clip) // MAX_FRAMES)
     frames = clip[::step]
     if frames.dtype != torch.uint8:
@@ -85,7 +85,7 @@ def animated(frames: np.ndarray) -> bytes:
             data = _webp(pictures, quality)
             if len(data) <= MAX_BYTES:
                 return data
-        side //= 2  # ends: 32 frames of 16 x 16 have 24,576 bytes before compression
+        side //= 2  # the loop ends: 32 frames of 16 x 16 have 24,576 bytes before compression
 
 
 def _webp(pictures: list[Image.Image], quality: int) -> bytes:

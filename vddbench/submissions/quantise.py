@@ -14,7 +14,7 @@ CHUNK = 64  # clips compared at a time
 def quantise(values: torch.Tensor, dtype: torch.dtype = torch.uint8) -> dict[str, torch.Tensor]:
     """Values [..., 3] on the 0-255 scale -> the tensor `pixels` of a dtype, and `scale` and `offset` if needed.
 
-    They are needed for uint8 if values leave 0-255, so that nothing is clipped: value = pixel * scale + offset.
+    Scale and offset are needed for uint8 if values leave 0-255, so that nothing is clipped: value = pixel * scale + offset.
     """
     low, high = value_range(values)
     if dtype != torch.uint8 or values.dtype == torch.uint8:

@@ -24,7 +24,7 @@ class Contents:
     """Measurements of the decoded clips. A clip with soft labels counts for the class of its largest probability."""
 
     per_class: tuple[int, ...]  # [K] clips: the label histogram
-    distinct_per_class: tuple[int, ...]  # [K] clips that differ from each other in at least one byte
+    distinct_per_class: tuple[int, ...]  # [K] the same, with identical clips counted once
     num_distinct: int  # over all classes
     num_constant: int  # clips of one single value
     low: float  # smallest and largest value, on the 0-255 scale
@@ -33,7 +33,7 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a submission holds and costs, and whether it is `accepted`. Warnings do not refuse. `print` shows all of it.
+    """What a submission holds and costs, and whether it is `accepted`. Warnings do not cause a refusal. `print` shows it.
 
     A field is None if it could not be read or measured.
     """
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def fp32_mib(self) -> float:
-        """The convention of the literature: MiB of the same tensors if every value were a float32."""
+        """The convention of the literature: the MiB that the tensors would have if every value were a float32."""
         return sum(entry.num_values for entry in self.entries) * 4 / 2**20
 
     def __str__(self) -> str:

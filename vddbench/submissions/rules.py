@@ -17,7 +17,7 @@ from vddbench.submissions import payload
 from vddbench.submissions.manifest import DATA, MANIFEST, data_file
 from vddbench.system.files import sha256_file
 
-MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a payload that is larger itself is not expanded further
+MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a larger payload may decode to at most its own size
 MAX_EXPANSION = 64  # decoded uint8 bytes over the budget; JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5
 
 
@@ -75,7 +75,7 @@ def check_sha256(folder: Path, manifest: Manifest) -> None:
 
 
 def check_expansion(tensors: Mapping[str, torch.Tensor], task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError if the decoded clips would be too large, before any is made: `labels` have one row per clip."""
+    """Raises ValueError if the decoded clips would be too large, before any clip is made: `labels` have one row per clip."""
     if "labels" not in tensors or tensors["labels"].ndim == 0:
         return  # the decoder refuses it and names the tensor
     stored = payload.num_bytes(tensors)

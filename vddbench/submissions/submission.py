@@ -1,4 +1,4 @@
-"""Opens a submission, `submissions/TASK/METHOD/{data.safetensors, manifest.json}`, and makes all its checks in one order.
+"""Opens a submission, `submissions/TASK/METHOD/{data.safetensors, manifest.json}`, and makes all its checks in a fixed order.
 
 `check`, `evaluate`, `submit`, `verify` and the site start here, so they accept and refuse the same submissions. A submission
 comes from a stranger: sizes are bounded before anything is read, bytes and hashes are measured, nothing is executed.
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 @dataclass(kw_only=True)
 class OpenedSubmission:
-    """What could be read of a submission and everything that is wrong with it. A field is None if it could not be read."""
+    """What could be read of a submission, and every failed check. A field is None if it could not be read."""
 
     folder: Path  # links resolved
     spec: DatasetSpec | None = None
@@ -50,7 +50,7 @@ class OpenedSubmission:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the submission is refused, one line each. Empty as long as no check failed."""
+        """The reasons for refusing the submission, one line each. Empty as long as no check failed."""
         return tuple(dict.fromkeys(line for error in self.errors for line in str(error).splitlines()))
 
     def attempt(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -106,7 +106,7 @@ def open_submission(path: Path, spec: DatasetSpec | None = None, store: Store | 
 
 
 def _open_payload(opened: OpenedSubmission, data: Path) -> None:
-    """Checks 3 to 5. A file so large that it must fail one of the first two is not read any further."""
+    """Checks 3 to 5. If the file is so large that check 3 or 4 must fail, it is not read any further."""
     attempt, task, spec = opened.attempt, opened.task, opened.spec
     opened.entries = tuple(attempt(payload.entries, data) or ())
     if task and spec:
@@ -122,12 +122,12 @@ def _open_payload(opened: OpenedSubmission, data: Path) -> None:
 
 
 def read(path: Path, spec: DatasetSpec | None = None) -> Submission:
-    """A submission that passed every check which needs no decoding. Raises as `OpenedSubmission.accepted` does."""
+    """Reads a submission that passes every check which needs no decoding. Raises as `OpenedSubmission.accepted` does."""
     return open_submission(path, spec).accepted()
 
 
 def spec_of(dataset: str) -> DatasetSpec:
-    """The spec of the prepared store; without a store that of the dataset's file, so that `check` needs no videos."""
+    """The spec of the prepared store; without a store, the spec in the dataset's file, so that `check` needs no videos."""
     if store_path(dataset).is_dir():
         return Store.open(dataset).spec
     if dataset in lookup.names("dataset"):

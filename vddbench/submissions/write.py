@@ -1,4 +1,4 @@
-"""Writes submissions, whole or not at all, after the checks that will be made when they are read."""
+"""Writes submissions, whole or not at all, after the checks that are repeated when they are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(
 ) -> Path:
     """Checks a submission and writes it to `root/TASK/METHOD` (METHOD-sN for seed N > 0), which is returned.
 
-    draft: the manifest, see `manifest.UNMEASURED` and `manifest.readable_errors`. spec: of the dataset if it is not
+    draft: the manifest, see `manifest.UNMEASURED` and `manifest.readable_errors`. spec: the dataset if it is not
     prepared. Raises as `checked` and `save` do.
     """
     return save(root, checked(tensors, draft, spec or spec_of(draft.task.dataset)), force=force)
@@ -52,7 +52,7 @@ def save(root: Path, draft: CheckedDraft, *, force: bool = False) -> Path:
     """Writes a checked submission and returns its folder. If the folder holds the same submission, nothing is written.
 
     Raises ValueError if the folder holds another submission and not `force`, OSError if the disk is full or not writable.
-    A manifest never exists beside data that is not its own, also when the process is killed.
+    A manifest never exists beside data that is not its own, even if the process is killed.
     """
     folder = root / str(draft.manifest.task) / draft.manifest.folder
     if (folder / MANIFEST).exists():
@@ -77,7 +77,7 @@ def save(root: Path, draft: CheckedDraft, *, force: bool = False) -> Path:
 
 
 def _holds(folder: Path, manifest: Manifest) -> bool:
-    """Whether the folder holds this submission, undamaged. What distilling took may differ."""
+    """Whether the folder holds this submission, undamaged. The costs of distilling may differ."""
     folder = folder.resolve()  # as `read_manifest` expects
     try:
         fields = read_manifest(folder).model_dump(exclude={*COST_FIELDS})
@@ -87,7 +87,7 @@ def _holds(folder: Path, manifest: Manifest) -> bool:
 
 
 def _write_files(folder: Path, draft: CheckedDraft) -> None:
-    """Data first, manifest last. An old manifest is removed when the new data is on disk, just before it is replaced."""
+    """Writes data, then the manifest. An old manifest is removed when the new data is on disk, just before it takes effect."""
     with replacing(folder / DATA) as file:
         payload.write(file, draft.tensors)
         file.flush()

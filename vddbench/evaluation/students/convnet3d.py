@@ -1,7 +1,7 @@
 """MiniC3D, the ranked student: three strided 3-D convolutions and no normalisation layer.
 
 Source: ConvNet3D in SDD's `networks.py` (arXiv 2312.00362). Clips: at least 8 frames of 43 to 64 or at least 107 pixels a side.
-Features: 2,048 of a clip of 16x112x112, 256 of 8x64x64. Parameters: 3,647,666 for 50 classes.
+Features: 2,048 for a clip of 16x112x112, 256 for one of 8x64x64. Parameters: 3,647,666 for 50 classes.
 """
 
 from __future__ import annotations

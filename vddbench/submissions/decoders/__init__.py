@@ -22,6 +22,6 @@ class DecoderModule(Protocol):
         """Clips [N, T, H, W, 3], uint8 or float32 on the 0-255 scale, with labels [N] int64 or [N, K] float32.
 
         The tensors come from a stranger: call `tensors.expect` first. A tensor `labels` has one row per decoded clip, which
-        bounds their number. Raises ValueError with one line for each tensor that is unknown, missing or wrong.
+        bounds the number of clips. Raises ValueError with one line for each tensor that is unknown, missing or wrong.
         """
         ...
