@@ -1,4 +1,4 @@
-"""The functions of `import vddbench` that are more than a name: evaluate, rank and load_records, as tables of pandas.
+"""The functions `vddbench.evaluate`, `vddbench.rank` and `vddbench.load_records`, which return pandas tables.
 
 Nothing heavy is imported before a function is called.
 """
@@ -29,7 +29,7 @@ def evaluate(
     """Trains students on submissions and returns their records, one row per submission, student and seed.
 
     submissions: one folder submissions/TASK/METHOD, or several. seeds: N for 0..N-1, or the seeds. results: the folder that
-    records are written to; what is recorded there already is not trained again, unless `force`. device: "cpu", "cuda" or
+    records are written to; students that have a record there are not trained again, unless `force`. device: "cpu", "cuda" or
     "cuda:N"; by default the GPU if there is one. Columns are those of `load_records`.
 
     Raises ValueError or LookupError with every reason for which a submission cannot be scored, before anything is trained.
@@ -54,10 +54,10 @@ def load_records(
     """All valid records in one or several results folders, one row each.
 
     Columns are the fields of `vddbench.Record` (accuracies in [0, 1], sizes in bytes, times in seconds), with those of its
-    environment as environment_*, its checks as checks_*, and `path`. Invalid records are named on stderr and left out.
+    environment as environment_*, its checks as checks_*, and `path`. Invalid records are left out and named on stderr.
     """
     tables = _tables(_paths(results), task, student)
-    paths = dict.fromkeys(one.path for table in tables for one in table if track in {None, one.record.track})
+    paths = dict.fromkeys(row.path for table in tables for row in table if track in {None, row.record.track})
     return _table(list(paths))
 
 
@@ -83,7 +83,7 @@ def _paths(folders: Folders) -> list[Path]:
 
 
 def _tables(roots: list[Path], task: str | None, student: str | None) -> list[list[Evaluated]]:
-    """The valid records of each table, with those of its reference `full`."""
+    """The valid records of each table, including the records of its reference `full`."""
     from vddbench.leaderboard.evidence import load, tables_of
     from vddbench.system.progress import say
 

@@ -28,7 +28,7 @@ PACKAGES: dict[Kind, str] = {
     "student": "vddbench.evaluation.students",
     "baseline": "vddbench.baselines",
 }
-CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # module and name of the Protocols, one of which a file must fulfil
+CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # (module, Protocol); a file must fulfil one of them
     "dataset": (("vddbench.data.datasets", "DatasetModule"),),
     "decoder": (("vddbench.submissions.decoders", "DecoderModule"),),
     "student": (("vddbench.evaluation.students", "StudentModule"),),
@@ -37,19 +37,19 @@ CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # module and name of the
         ("vddbench.distillation.contract", "IterativeBaselineModule"),
     ),
 }
-PLUGINS = "VDDBENCH_PLUGINS"  # folders with files of the user's own, separated as in PATH; inherited by child processes
+PLUGINS = "VDDBENCH_PLUGINS"  # folders with the user's files, separated as in PATH; child processes inherit it
 
 
 def names(kind: Kind) -> list[str]:
     """All names of a kind, sorted. Raises ValueError if a plug-in has the name of a bundled file."""
     package = _package(kind)
-    found = [m.name for m in pkgutil.iter_modules(package.__path__[:1]) if not m.name.startswith("_")]
+    existing = [m.name for m in pkgutil.iter_modules(package.__path__[:1]) if not m.name.startswith("_")]
     for folder in package.__path__[1:]:
         for module in pkgutil.iter_modules([folder]):
-            if module.name in found:
+            if module.name in existing:
                 raise ValueError(f"plug-in {folder}/{module.name}.py has the name of another {kind}; rename the file")
-            found += [module.name] if not module.name.startswith("_") else []
-    return sorted(found)
+            existing += [module.name] if not module.name.startswith("_") else []
+    return sorted(existing)
 
 
 @overload
@@ -64,7 +64,7 @@ def load(kind: Kind, name: str) -> Any:
     """The module `name` of a kind.
 
     Raises LookupError for an unknown name, with the nearest ones, and ValueError for a file that lacks a part of its contract.
-    Errors that importing the file raises are its own.
+    Other errors come from importing the file itself.
     """
     known = names(kind)
     if name not in known:
@@ -106,7 +106,7 @@ def _package(kind: Kind) -> ModuleType:
 
 
 def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
-    """The message for a wrong name: what, nearest, allowed, and which file would add it."""
+    """The message for an unknown name: similar names, all known names, and which file would add the name."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     how = f"; to add one, write {add} (see CONTRIBUTING.md)" if add else ""
@@ -114,15 +114,15 @@ def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
 
 
 def named_in_tables(method: str, preset: str | None) -> str:
-    """A baseline's name in tables, e.g. dm or dm_fast: a quick preset is never mistaken for the method as published."""
+    """A baseline's name in tables, e.g. dm or dm_fast, so that a quick preset is not mistaken for the published method."""
     return f"{method}_{preset}" if preset else method
 
 
 def is_bundled(method: str) -> bool:
-    """Whether `method` is the name in tables of a baseline, with any of its presets."""
+    """Whether tables use the name `method` for a baseline, with or without one of its presets."""
     return any(
         method == named_in_tables(name, preset)
         for name in names("baseline")
-        if method.startswith(name)  # so that not every baseline is imported
+        if method.startswith(name)  # to avoid importing every baseline
         for preset in (None, *getattr(load("baseline", name), "PRESETS", {}))
     )

@@ -1,7 +1,7 @@
 """Protocol v1: everything that a submission cannot change, as one frozen object whose hash is in every record.
 
-What is fixed for a dataset (classes, geometry, steps) is in the store's spec and its digest; what is fixed for a student is its
-`RECIPE`. README, "What the protocol fixes", gives the reason of each value.
+The store's spec and its digest fix a dataset's classes, geometry and steps; a student's `RECIPE` fixes its training. README,
+"What the protocol fixes", gives the reason for each value.
 """
 
 from __future__ import annotations

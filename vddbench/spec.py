@@ -46,7 +46,7 @@ class Frozen(BaseModel):
 
 
 def without_none(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The serialised fields of a model, without those of these names that are None."""
+    """The serialised fields of a model, without the named fields that are None."""
     return {name: value for name, value in fields.items() if value is not None or name not in names}
 
 
@@ -56,18 +56,18 @@ class DatasetSpec(Frozen):
     class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)]  # sorted; the label is the index
     frames: Annotated[int, Field(ge=1, le=256)]  # T of a clip
     size: Annotated[int, Field(ge=8, le=512)]  # H = W of a clip, pixels
-    stride: Annotated[int, Field(ge=1, le=1000)] | Literal["even"]  # frames between stored frames; "even": T frames
+    stride: Annotated[int, Field(ge=1, le=1000)] | Literal["even"]  # frames between stored frames; "even": T, evenly spaced
     resize: tuple[int, int] | None  # (w, h) before the centre crop; None: short side to `size`
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     hflip_keeps_label: bool  # may a distiller mirror clips?
     num_videos: dict[Literal["train", "test"], int] | None  # pinned counts; None: whatever the folder holds
-    num_missing: dict[Literal["train", "test"], int] | None = None  # of these, missing or unreadable; None: none is allowed
+    num_missing: dict[Literal["train", "test"], int] | None = None  # missing or unreadable ones; None: none are allowed
     validation_groups: tuple[str, ...]  # groups of *train* to tune on; (): a pinned fifth of each class
     student_steps: dict[str, int]  # SGD steps by budget: keys "1", "5", "10", "full"
     source: Text
     licence: Text
-    origin: Text | None = None  # the Hub repo and commit that the videos came from; None: a disk. Not in any digest
+    origin: Text | None = None  # the Hub repo and commit of the videos; None: local files. No digest covers it
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class DatasetSpec(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A dataset and a storage budget: one table of the board. `ipc=None` is the unbudgeted `DATASET-full`."""
+    """A dataset and a storage budget; tables never mix tasks. `ipc=None` is the unbudgeted `DATASET-full`."""
 
     dataset: str
     ipc: int | None
@@ -116,7 +116,7 @@ class Task:
         match = re.fullmatch(TASK_PATTERN, text)
         if not match:
             raise ValueError(f"task {text[:80]!r} is not DATASET-ipcN or DATASET-full, e.g. miniucf-ipc1")
-        if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be another name of ipc 1
+        if match[2] is not None and match[2] not in {str(i) for i in IPCS}:  # as text: "01" would be a second name of ipc 1
             allowed = ", ".join(f"{match[1]}-ipc{i}" for i in IPCS)
             raise ValueError(f"task {text[:80]!r}: ipc {match[2]} is not a budget of this benchmark; use {allowed}")
         return cls(dataset=match[1], ipc=None if match[2] is None else int(match[2]))

@@ -47,16 +47,16 @@ def address(data: bytes) -> str:
 
 
 def published_path(record: Record, data: bytes) -> Path:
-    """The path below the published records of the record whose JSON is `data`, whoever publishes it."""
+    """The path of a record with the JSON `data` below the published records. It does not depend on who publishes it."""
     path = path_of(Path(), record)
     return path.with_name(f"{path.stem}.{address(data)}.json")
 
 
 def write_record(root: Path, record: Record, predictions: Predictions, *, beside: bool = False) -> Path:
-    """Writes the predictions, then the JSON; each file appears whole. Of several processes that write one cell, one succeeds.
+    """Writes the predictions, then the JSON; each file appears whole. If several processes write one cell, one succeeds.
 
     `beside=True` writes `seedN.rerunK.json` for the first free K >= 1 if the cell is already recorded. Raises FileExistsError
-    if the cell is already recorded, ValueError, before anything is written, if the record could not be read again.
+    if the cell is already recorded, and ValueError, before anything is written, if reading the record would refuse it.
     """
     path = path_of(root, record)
     data = predictions.to_safetensors()
@@ -123,7 +123,7 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
 
 
 def _bytes(record: Path, file: Path, max_bytes: int) -> bytes:
-    """The content of one of a record's two files, of which no more than max_bytes are read."""
+    """The content of one of a record's two files. Raises ValueError if it is missing or has more than max_bytes."""
     if not file.is_file():
         raise ValueError(f"record {record}: {file.name} is missing; evaluate this cell again")
     if file.stat().st_size > max_bytes:
@@ -132,7 +132,7 @@ def _bytes(record: Path, file: Path, max_bytes: int) -> bytes:
 
 
 def _problems(error: ValidationError) -> str:
-    """One line: which fields are invalid and why. Their names may come from a stranger."""
+    """One line that names the invalid fields and what is wrong. The names may come from a stranger."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [f"{ascii('.'.join(map(str, e['loc'])))[:80]}: {e['msg'][:200]}" for e in errors[:FIELDS_SHOWN]]
     more = f"; and {len(errors) - FIELDS_SHOWN} more" if len(errors) > FIELDS_SHOWN else ""
@@ -140,7 +140,7 @@ def _problems(error: ValidationError) -> str:
 
 
 def _check_place(path: Path, record: Record, content_address: str) -> None:
-    """Raises ValueError unless the path says what the record's fields say."""
+    """Raises ValueError unless the path agrees with the record's fields."""
     expected = path_of(path.parents[3], record)
     seed, _, suffix = path.stem.partition(".")
     if path.parent != expected.parent or seed != expected.stem:
@@ -158,7 +158,7 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
         if (highest := int(getattr(predictions, name).max())) >= classes:
             raise ValueError(f"record {path}: {name} holds {highest}; allowed for {classes} classes: up to {classes - 1}")
     for name, value in (*predictions.scores().items(), ("num_test", len(predictions.label))):
-        if not abs(getattr(record, name) - value) <= 1e-9:  # nor NaN
+        if not abs(getattr(record, name) - value) <= 1e-9:  # NaN is refused, too
             raise ValueError(f"record {path} says {name} = {getattr(record, name)}; its predictions give {value}")
     if record.checks.get("finite") != bool((predictions.top5 >= 0).all()):
         raise ValueError(f"record {path}: checks.finite disagrees with its predictions")

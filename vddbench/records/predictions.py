@@ -26,11 +26,11 @@ DTYPES = {  # of the file's tensors; names are UTF-8 text without separators and
 class Predictions:
     """What a student answered, one row per test video in the store's order (V videos)."""
 
-    video: np.ndarray  # [V] str: ids, to pair entries by
+    video: np.ndarray  # [V] str: ids, by which entries are paired
     group: np.ndarray  # [V] str: scene or person; "" if the video belongs to none
     label: np.ndarray  # [V] int32
     top5: np.ndarray  # [V, min(5, K)] int32, best first; -1: the student's output was not finite, which counts as wrong
-    true_probability: np.ndarray  # [V] float32 of the true class, mean of softmax over views
+    true_probability: np.ndarray  # [V] float32: probability of the true class, the mean of softmax over views
     centre_top1: np.ndarray  # [V] int32: the answer from the centre clip alone
 
     def scores(self) -> dict[str, float]:
@@ -59,7 +59,7 @@ class Predictions:
 
 
 def read_predictions(data: bytes) -> Predictions:
-    """Raises ValueError unless the file holds exactly the tensors of `Predictions`, with possible dtypes, shapes and values."""
+    """Raises ValueError unless the file holds exactly the tensors of `Predictions`, with valid dtypes, shapes and values."""
     tensors = _tensors(data)
     rows = tensors["label"].shape[:1]
     for name, tensor in tensors.items():
@@ -84,8 +84,8 @@ def _tensors(data: bytes) -> dict[str, np.ndarray]:
         raise ValueError(f"predictions are not a safetensors file: its header claims {header_bytes:,} of {len(data):,} bytes")
     header = parse_json(data[8 : 8 + header_bytes], MAX_HEADER_BYTES)
     if not isinstance(header, dict) or set(header) != set(DTYPES):
-        found = sorted(header) if isinstance(header, dict) else header
-        raise ValueError(f"predictions hold the tensors {ascii(found)[:300]}; allowed, once each: {sorted(DTYPES)}")
+        tensor_names = sorted(header) if isinstance(header, dict) else header
+        raise ValueError(f"predictions hold the tensors {ascii(tensor_names)[:300]}; allowed, once each: {sorted(DTYPES)}")
     for name, tensor in header.items():
         dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
         if dtype != DTYPES[name]:
@@ -125,8 +125,8 @@ def _check_values(predictions: Predictions) -> None:
         "label is negative": predictions.label < 0,
         "centre_top1 is below -1": predictions.centre_top1 < -1,
     }
-    for what, rows in wrong.items():
+    for fault, rows in wrong.items():
         if rows.any():
-            raise ValueError(f"predictions: {what} (first in row {int(rows.argmax())})")
+            raise ValueError(f"predictions: {fault} (first in row {int(rows.argmax())})")
     if len(set(predictions.video.tolist())) != len(predictions.video):
         raise ValueError("predictions: a video appears twice; allowed: one row for each test video")

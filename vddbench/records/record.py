@@ -79,7 +79,7 @@ class Record(Frozen):
     clip_steps: Count  # student steps x batch size
     train_seconds: Finite
     test_seconds: Finite  # test and validation videos
-    peak_memory_bytes: Whole  # on the GPU; on the CPU the peak of the process so far
+    peak_memory_bytes: Whole  # on the GPU; on the CPU, of the process so far
     predictions_sha256: Sha256
     environment: Environment
     checks: Checks  # "finite": of the student's outputs; False is a result and never retried

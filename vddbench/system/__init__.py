@@ -6,7 +6,7 @@ home.py       $VDDBENCH_HOME, and disk space
 cache.py      files that are made once and shared by runs
 progress.py   progress bars and messages on stderr
 interrupt.py  Ctrl-C and SIGTERM: the current step is finished and saved first
-device.py     CPU or GPU, memory used, git commit: what a record says of its machine (the only file here that imports torch)
+device.py     what a record says about its machine: CPU or GPU, memory, git commit (the only file here that imports torch)
 
-New files only for things that at least two rooms need.
+Add a file only for something that at least two rooms need.
 """

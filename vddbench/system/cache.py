@@ -11,9 +11,9 @@ from vddbench.system.progress import say
 
 
 def cached(path: Path, make: Callable[[], bytes]) -> Path:
-    """Returns `path`, written with the bytes that `make` returns if it does not exist. Other processes wait meanwhile.
+    """Returns `path`. If it does not exist, writes the bytes that `make` returns; other processes wait meanwhile.
 
-    The name must depend on everything that the content depends on, because an existing file is never made again.
+    The file's name must depend on everything that its content depends on, because an existing file is never made again.
     """
     if path.exists():
         return path

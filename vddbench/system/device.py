@@ -1,4 +1,4 @@
-"""The device that computes, its name and its memory, and the commit of the code: for records."""
+"""What records say about the machine: the device, its name, its memory, and the commit of the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @cache
 def git_commit() -> str:
-    """Commit of the vddbench checkout this runs from, `+changes` when edited; "" for an installed package."""
+    """The commit of the checkout that runs, with `+changes` if it was edited; "" for an installed package."""
     here = Path(__file__).parents[1]
 
     def git(*args: str) -> str | None:

@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes `path`, which must not exist. Raises FileExistsError if it does, also when another process creates it first."""
+    """Writes `path`, which must not exist. Raises FileExistsError if it does, even if another process just created it."""
     with _beside(path) as (file, temporary):
         write(file)
         _finish(file, temporary)
@@ -31,7 +31,7 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A temporary file in the folder of `path`, which no longer exists under its own name afterwards."""
+    """A temporary file in the folder of `path`. Its temporary name is removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -50,7 +50,7 @@ def _finish(file: BinaryIO, temporary: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Creates the folder if needed. Raises OSError if no file can be written there, before minutes of work are lost."""
+    """Creates the folder if needed. Raises OSError if no file can be written there: early, before minutes of work are lost."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -69,7 +69,7 @@ def sha256_file(path: Path) -> str:
 def parse_json(text: bytes, max_bytes: int) -> Any:
     """The value of a JSON text that may come from a stranger.
 
-    Raises ValueError if it is longer than max_bytes, no JSON, nested too deeply, or names a key of an object twice.
+    Raises ValueError if it is longer than max_bytes, not JSON, nested too deeply, or names a key of an object twice.
     """
     if len(text) > max_bytes:
         raise ValueError(f"it has more than {max_bytes:,} bytes")
@@ -80,7 +80,7 @@ def parse_json(text: bytes, max_bytes: int) -> Any:
 
 
 def read_json(path: Path, max_bytes: int) -> Any:
-    """`parse_json` of a file, of which no more than max_bytes are read. Raises OSError, ValueError (which names no file)."""
+    """`parse_json` of a file; refuses more than max_bytes. Raises OSError, ValueError (which does not name the file)."""
     with path.open("rb") as file:
         return parse_json(file.read(max_bytes + 1), max_bytes)
 

@@ -12,7 +12,7 @@ _listening: list[list[int]] = []  # the signals that each active `interruptible`
 
 
 def ask_to_stop() -> bool:
-    """Does what Ctrl-C does, from any thread. Returns whether an `interruptible` block was active to hear it."""
+    """Has the effect of Ctrl-C, from any thread. Returns False if no `interruptible` block is active to receive it."""
     for caught in _listening:
         caught.append(signal.SIGTERM)
     return bool(_listening)
@@ -39,14 +39,14 @@ def _signals(caught: list[int]) -> Iterator[None]:
         caught.append(number)
         for name, handler in before.items():
             signal.signal(name, handler)
-        with suppress(OSError):  # a handler may run inside any line: no console, no locks
+        with suppress(OSError):  # a handler may interrupt any line, so it must use no console and no locks
             os.write(2, b"\nfinishing the current step, then stopping; press again to stop at once\n")
 
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     ignored = {
         signal.SIG_IGN,
         None,
-    }  # as under nohup; None: the handler was not set from Python
+    }  # SIG_IGN: as under nohup; None: the handler was not set from Python
     before = {name: handler for name, handler in before.items() if handler not in ignored}
     try:
         for name in before:

@@ -28,7 +28,7 @@ class Bar:
     """One line of progress. `note`, such as a loss, is shown at its end."""
 
     def __init__(self, progress: Progress | None, title: str, total: int, done: int = 0) -> None:
-        """done: steps that an earlier process has done."""
+        """done: steps that an earlier process completed."""
         self.progress, self.title, self.total, self.begun, self.done, self.note = progress, title, total, done, done, ""
         self.started = self.logged = time.monotonic()
         if progress is not None:

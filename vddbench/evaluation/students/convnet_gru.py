@@ -2,8 +2,8 @@
 
 Source: a cross-architecture student of SDD (arXiv 2312.00362): width 128, GroupNorm(C, C) as instance norm, ReLU, 2x2 average
 pooling; 8,192 features per frame; GRU with features / 8 hidden units; mean over time; linear. The released code did not run: it
-builds the network for 112 pixels and feeds it 64. Clips: any shape; frames are brought to 64x64 pixels. Parameters: 28,668,466
-for 50 classes.
+builds the network for 112 pixels and feeds it 64. Clips: any shape; frames are brought to 64x64 pixels.
+Parameters: 28,668,466 for 50 classes.
 """
 
 from __future__ import annotations
