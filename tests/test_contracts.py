@@ -24,6 +24,7 @@ from vddbench.submissions import submission
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p in (ROOT / folder).rglob("*.py"))
 OPENERS = {f"vddbench.data.store.{name}" for name in ("Store", "open_train", "load")}
+ALWAYS = {"random", "mean", "herding", "dm"}  # one of each kind; the others are tested by `pytest -m long`
 DOORS = {  # the only files that may import a heavy package
     "av": ("vddbench/data/decode.py",),
     "submitit": ("vddbench/cluster/slurm.py",),
@@ -57,7 +58,7 @@ def test_an_iterative_baseline_has_published_settings_and_quicker_ones(method: s
     assert all(Task.parse(task).ipc in IPCS for task in getattr(baseline, "CONFIGS", {}))
 
 
-@pytest.mark.parametrize("method", names("baseline"))
+@pytest.mark.parametrize("method", [m if m in ALWAYS else pytest.param(m, marks=pytest.mark.long) for m in names("baseline")])
 def test_a_baseline_makes_a_valid_submission_within_budget_and_the_same_bytes_blind_to_the_test_split(
     method: str, tiny: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

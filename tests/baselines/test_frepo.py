@@ -147,7 +147,7 @@ def test_networks_start_staggered_and_are_replaced_after_their_last_update(tiny:
     assert not torch.equal(fresh.parameters["features.0.weight"], old["net.features.0.weight"])
 
 
-@pytest.mark.parametrize("method", ["frepo", "frepo_soft"])
+@pytest.mark.parametrize("method", ["frepo", pytest.param("frepo_soft", marks=pytest.mark.long)])
 def test_a_resumed_run_is_the_same_run(method: str, tiny: Store) -> None:
     module, config = (frepo, QUICK) if method == "frepo" else (frepo_soft, SOFT)
     whole = module.learner(tiny.train, TASK, config, 3, CPU)

@@ -138,6 +138,7 @@ def test_steps_on_the_real_network_are_those_of_plain_sgd(tiny: Store) -> None:
     assert 0.5 < found.loss < 1.5 and found.loss != 1
 
 
+@pytest.mark.long
 def test_mtt_makes_a_valid_submission_and_tells_lr_and_cost_of_experts(tiny: Store, tmp_path: Path) -> None:
     report = check(distill("mtt", TASK, 0, tmp_path, preset="smoke", device=CPU))
     assert report.accepted and report.budget_bytes is not None and report.payload_bytes <= report.budget_bytes

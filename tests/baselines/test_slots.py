@@ -108,7 +108,7 @@ def test_each_inner_step_of_mtt_sdd_draws_a_pair_of_each_slot_and_of_large_sets_
     assert all(torch.cat(slots[i : i + 2]).sort().values.tolist() == list(range(8)) for i in (0, 2, 4))  # passes over all
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m if m == "dm_sdd" else pytest.param(m, marks=pytest.mark.long) for m in METHODS])
 def test_a_submission_fits_the_budget_and_a_resumed_run_gives_the_same_bytes(method: str, tiny: Store, tmp_path: Path) -> None:
     task, baseline = Task(dataset="tiny", ipc=1), load("baseline", method)
     smoke = baseline.PRESETS["smoke"]

@@ -17,7 +17,7 @@ from vddbench.distillation.contract import Distilled
 from vddbench.distillation.learn import Learned
 from vddbench.distillation.real_clips import stream
 from vddbench.distillation.resume import FILE, Progress, Settings
-from vddbench.distillation.synthetic_clips import make_optimiser, restore, saved
+from vddbench.distillation.optimiser import make_optimiser, restore, saved
 from vddbench.distillation.watch import Watch
 from vddbench.spec import ClipSet
 

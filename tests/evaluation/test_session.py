@@ -98,6 +98,7 @@ def test_a_resumed_student_is_the_same_to_the_bit(student: Any, number: int, tmp
     assert reported[0] == number and sum(reported) == STEPS  # a progress bar starts where the other one ended
 
 
+@pytest.mark.long
 def test_a_student_killed_at_any_moment_is_the_same_to_the_bit(tmp_path: Path) -> None:
     """A real kill -9, a few milliseconds after each time that the process has saved one more step."""
     program = """

@@ -75,7 +75,7 @@ class Report:
 def render(report: Report, console: Console) -> None:
     """Prints the byte table, the facts, the warnings, and `accepted` or every reason for refusal."""
     kind = f"  decoder {report.manifest.decoder}, {report.manifest.labels} labels" if report.manifest else ""
-    console.print(f"[bold]{_safe(str(report.path))}[/]{kind}")
+    console.print(f"[bold]{_safe(str(report.path))}[/]{kind}", soft_wrap=True)
     if report.entries:
         console.print(_byte_table(report))
         console.print(_facts(report))

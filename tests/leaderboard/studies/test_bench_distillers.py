@@ -54,6 +54,7 @@ def test_every_method_is_timed_against_its_straightforward_step(split: Split, mo
     assert all(isinstance(case, Case) for case in found)
 
 
+@pytest.mark.long
 def test_what_precision_alone_gains_is_told_beside_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillers, "ROUNDS", 1)
     rows = list(distillers.precision_rows(CPU))
