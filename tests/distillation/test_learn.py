@@ -15,9 +15,9 @@ import torch
 from vddbench.distillation import learn, resume
 from vddbench.distillation.contract import Distilled
 from vddbench.distillation.learn import Learned
+from vddbench.distillation.optimiser import make_optimiser, restore, saved
 from vddbench.distillation.real_clips import stream
 from vddbench.distillation.resume import FILE, Progress, Settings
-from vddbench.distillation.optimiser import make_optimiser, restore, saved
 from vddbench.distillation.watch import Watch
 from vddbench.spec import ClipSet
 
