@@ -1,7 +1,7 @@
-"""What the static-dynamic versions of all methods share: the settings of slots, and the memory with its learned stills.
+"""Shared by the static-dynamic versions of all methods: the settings of slots, and the memory with its learned stills.
 
 Static-dynamic disentanglement (arXiv 2312.00362) first learns stills with static_dc, then motions and a hallucinator with the
-method itself. Not a baseline: a file whose name begins with _ is no method.
+method itself. This file is not a baseline, because its name begins with _.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from vddbench.evaluation.students import convnet3d
 from vddbench.spec import Task
 from vddbench.system.cache import cached
 
-FORMAT = 4  # of cached stills and of how they are learned: raising it makes every file anew
+FORMAT = 4  # version of cached stills and of how they are learned; after a change all are learned again
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The settings of slots, which a Config has beside those of its method."""
+    """The settings of slots, which a Config has in addition to those of its method."""
 
     lr: float = 1e-4  # of the motions; each method has its own
     lr_hallucinator: float = 1e-5  # each method has its own
@@ -43,9 +43,9 @@ class Slots:
     static_lr: float = 0.1  # static_dc
     static_momentum: float = 0.5  # static_dc
     static_final_lr: float = 1.0  # static_dc
-    start_mean_of: int = 1  # of the stills, as in static_dc; and of the motions if they start as real ones
-    real_motions: bool = False  # the motions start as those of mean real clips; ours: published are motions of noise
-    smooth: float = 0.0  # of stills and motions: pixels, see synthetic_clips.Pixels; ours: published is 0
+    start_mean_of: int = 1  # for the stills, as in static_dc, and for the motions if they start as real ones
+    real_motions: bool = False  # the motions start as those of mean real clips; ours: published motions start as noise
+    smooth: float = 0.0  # for stills and motions; pixels, see synthetic_clips.Pixels; ours: published is 0
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
@@ -66,7 +66,7 @@ class Slots:
         )
 
 
-FAST_SLOTS: dict[str, Any] = {  # of every preset fast: static_dc's for the stills, and a start that is clips already
+FAST_SLOTS: dict[str, Any] = {  # for every preset fast: static_dc's settings for the stills, and a start from real clips
     "lr_hallucinator": 1e-3,
     "hallucinator": "identity",
     "real_motions": True,
@@ -82,7 +82,7 @@ FAST_SLOTS: dict[str, Any] = {  # of every preset fast: static_dc's for the stil
 
 
 def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int, device: torch.device) -> StaticDynamic:
-    """The memory that a config asks for. Its stills are learned first if they are not cached.
+    """The memory for these settings. Its stills are learned first if they are not cached.
 
     Raises ValueError if the slots do not fit the budget, or if a class has fewer videos than stills.
     """
@@ -91,7 +91,7 @@ def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int
     fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
     if fewest < ipc * per_slot:
         raise ValueError(
-            f"{method} takes {ipc} slots of {per_slot} stills a class, each of another video, and a class of "
+            f"{method} needs {ipc} slots of {per_slot} stills per class, each from another video, and a class of "
             f"{train.dataset} has {fewest}; use a smaller ipc, or fewer stills_per_slot in the method's file"
         )
     work = stills(train, task, ipc * per_slot, config.statics(), seed, device)
@@ -114,9 +114,9 @@ def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int
 
 
 def stills(train: Split, task: Task, count: int, config: static_dc.Config, seed: int, device: torch.device) -> Work:
-    """`count` stills a class by static_dc, [K*count, C, H, W] normalised float32, class by class.
+    """`count` stills per class, learned by static_dc, [K*count, C, H, W] normalised float32, class by class.
 
-    They are learned on first use, then cached under `$VDDBENCH_HOME/statics`, where an interrupted run keeps its checkpoint.
+    They are learned on first use, then cached under `$VDDBENCH_HOME/statics`. An interrupted run keeps its checkpoint there.
     Raises ValueError if a class has fewer videos, or if the cached file is damaged.
     """
     machine = [device.type, best_precision(device, convnet3d)]
@@ -128,7 +128,7 @@ def stills(train: Split, task: Task, count: int, config: static_dc.Config, seed:
         return _make(train, count, config, seed, device, checkpoint, f"stills for {task} seed {seed} (cached for later)")
 
     cached(path, make)
-    shutil.rmtree(checkpoint, ignore_errors=True)  # not earlier: until the file exists, the checkpoint is all there is
+    shutil.rmtree(checkpoint, ignore_errors=True)  # not earlier: before the file exists, only the checkpoint has the stills
     return read_work(path, "file of stills")
 
 

@@ -34,7 +34,7 @@ PAPER = "https://arxiv.org/abs/2110.04181"
 @dataclass(frozen=True)
 class Config:
     iterations: int = 5000  # SDD distill_DM
-    real_per_class: int = 64  # real clips a class and iteration; SDD distill_DM
+    real_per_class: int = 64  # real clips per class and iteration; SDD distill_DM
     optimiser: str = "sgd"  # DM
     lr: float = 30.0  # SDD README, MiniUCF ipc 1
     momentum: float = 0.5  # DM
@@ -49,7 +49,7 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 2 % of the iterations, 2 a network, a quarter of the real clips: so few steps must be longer
+    "fast": Config(  # 2 % of the iterations, 2 per network, a quarter of the real clips; fewer steps must be longer
         iterations=120,
         real_per_class=16,
         updates_per_net=2,
@@ -84,7 +84,7 @@ class Matching(MemoryLearner):
 
     def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
-        self.target: Target | None = None  # follows from the seed and the iteration, so a resumed run draws it again
+        self.target: Target | None = None  # determined by seed and iteration, so a resumed run computes the same one
         self.real = RealClips(train, balanced(train, config.real_per_class), seed, device)
         self.optimiser = make_optimiser(config.optimiser, memory.parameters, config.rates(), config.momentum)
 
@@ -100,10 +100,10 @@ class Matching(MemoryLearner):
         return loss.detach()
 
     def draw(self, number: int) -> Target:
-        """The target with this number, which follows from the seed and the number alone."""
+        """The target with this number. It depends on the seed and the number alone."""
         if self.target is None or self.target.number != number:
             net = random_net(self.spec, fresh_seed(stream(self.seed, number, 2)), self.device)
-            clips, _ = self.real.get(number)  # class by class, as are the memory's
+            clips, _ = self.real.get(number)  # class by class, like the clips of the memory
             means = class_means(features(net, clips, self.spec, self.device), self.spec.num_classes)
             self.target = Target(number, net, means)
         return self.target

@@ -1,10 +1,11 @@
 """DM on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching features.
 
-Static-dynamic disentanglement (arXiv 2312.00362): each video slot owns 2 stills and 2 motions, 4 clips to a student, and one
-small 3-D convolution makes clips of the pairs. Each iteration draws a pair a slot.
+Static-dynamic disentanglement (arXiv 2312.00362): each slot has 2 stills and 2 motions, which a student sees as 4
+clips. One small 3-D convolution turns pairs into clips. Each iteration draws one pair per slot.
 
-At the published lr of 1e-4 (ipc 1) the motions hardly move from the noise they start as: 5,000 iterations along the first
-gradient would be 0.0007 of its standard deviation (10 classes of avletters, 8 real clips a class, hallucinator "default").
+At the published lr of 1e-4 (ipc 1) the motions hardly move from the noise that they start as: 5,000 iterations along the first
+gradient would move them by 0.0007 of its standard deviation (10 classes of avletters, 8 real clips per class, hallucinator
+"default").
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 26.7 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 17.5 +- 0.1.
@@ -35,7 +36,7 @@ class Config(Slots, dm.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(lr=1e3, lr_hallucinator=1e-6)}  # SDD
 PRESETS = {
-    "fast": Config(  # as dm's but with Adam, because the motions' gradient passes the hallucinator
+    "fast": Config(  # as dm's, but with Adam, because the gradient of the motions passes through the hallucinator
         **FAST_SLOTS,
         iterations=60,
         real_per_class=16,

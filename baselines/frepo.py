@@ -1,6 +1,6 @@
-"""FRePo: synthetic clips on which a kernel ridge regression predicts the labels of real clips, in networks that are trained.
+"""FRePo: synthetic clips from which kernel ridge regression on features of trained networks predicts labels of real clips.
 
-Neural feature regression with pooling (arXiv 2206.00719) on clips as in SDD (2312.00362). Each iteration takes one network of
+Neural feature regression with pooling (arXiv 2206.00719) on clips as in SDD (2312.00362). Each iteration takes one network from
 a pool and predicts a batch of real clips from the synthetic ones, K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y with K = embed embed^T;
 the pixels follow the gradient of the squared error, then that network takes one step on the synthetic clips. After
 `net_updates` steps a network is replaced by a fresh one; their ages are staggered. Labels are fixed, centred one-hot.
@@ -39,10 +39,10 @@ NET_FLOOR = 0.01  # share of net_lr that warm-up begins with and the cosine ends
 @dataclass(frozen=True)
 class Config:
     iterations: int = 10_000  # SDD distill_s2d; FRePo 500,000 on images
-    real_batch: int = 512  # real clips an iteration; SDD distill_s2d
+    real_batch: int = 512  # real clips per iteration; SDD distill_s2d
     pool: int = 10  # networks; FRePo
     net_updates: int = 100  # steps after which a network is replaced; FRePo
-    net_batch: int = 500  # synthetic clips a network's step; FRePo
+    net_batch: int = 500  # synthetic clips per step of a network; FRePo
     net_lr: float = 1e-4  # Adam; SDD run_s2d.sh (FRePo 3e-4)
     net_warmup: int = 500  # steps of linear warm-up, so at 100 updates a fifth of it; FRePo's PyTorch code, SDD
     ridge: float = 1e-6  # share of the mean eigenvalue; FRePo
@@ -63,11 +63,11 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4: so few steps must be longer
+    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4; fewer steps must be longer
         iterations=120,
         real_batch=64,
         pool=4,
-        lr=0.01,  # on validation, 10-class avletters: 25.0 %, at 0.003 16.7 %, its start 17.5 % (3 students, 40 videos)
+        lr=0.01,  # validation, 10-class avletters: 25.0 %; 0.003: 16.7 %; the start: 17.5 % (3 students, 40 videos)
         start_mean_of=16,
         smooth=2.0,
     ),
@@ -82,7 +82,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 
 class Matching(MemoryLearner):
-    """Moves the clips so that regression on them predicts the labels of real clips."""
+    """Changes the clips so that regression on them predicts the labels of real clips."""
 
     memory_knob = "micro_batch"
 
@@ -146,7 +146,7 @@ class Matching(MemoryLearner):
 
 
 class PoolNet:
-    """A network of the pool, in training on the synthetic clips. It is replaced after `last_update` updates."""
+    """A network of the pool, which is being trained on the synthetic clips. It is replaced after `last_update` updates."""
 
     def __init__(self, spec: DatasetSpec, seed: int, device: torch.device, config: Config, last_update: int) -> None:
         self.net = random_net(spec, seed, device).eval()
@@ -190,8 +190,8 @@ class PoolNet:
 def ridge_prediction(target: torch.Tensor, support: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor:
     """Kernel ridge regression from `support` [n, D] with labels y [n, K] at `target` [m, D] -> [m, K] float64.
 
-    In float64, because K_ss is singular if n > D and then float32 cannot resolve a ridge of 1e-6. A K_ss that is singular even
-    so gives infinite or NaN predictions rather than an error, because raising an error would mean waiting for the GPU.
+    Computed in float64, because K_ss is singular if n > D, and float32 then cannot resolve a ridge of 1e-6. If K_ss is singular
+    even so, the predictions are infinite or NaN. There is no error, because raising one would mean waiting for the GPU.
     """
     s, t = support.double(), target.double()
     kernel = s @ s.T
@@ -221,7 +221,7 @@ def squared_error(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
 
 
 def margin(targets: torch.Tensor) -> torch.Tensor:
-    """[N, K] -> [N]: minus the lead of each row's largest value, at most 1/K (FRePo's code): labels keep one winner."""
+    """[N, K] -> [N]: minus the lead of each row's largest value, capped at 1/K (FRePo's code), so labels keep one winner."""
     first, second = targets.topk(2, dim=1).values.unbind(1)
     return -(first - second).clamp(max=1 / targets.shape[1])
 

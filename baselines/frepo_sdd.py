@@ -1,4 +1,4 @@
-"""FRePo on static-dynamic memories: a still (by static_dc) and a motion a slot, put together by one learned hallucinator.
+"""FRePo on static-dynamic memories: each slot has a still (by static_dc) and a motion; one hallucinator combines them.
 
 Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py; here a slot decodes to one clip. Labels are fixed.
 

@@ -1,8 +1,8 @@
-"""FRePo with learned labels (soft track): `frepo`, and the regression's labels follow the gradient too.
+"""FRePo with learned labels (soft track): as `frepo`, but the labels of the regression follow the gradient too.
 
-As published (arXiv 2206.00719) labels y are any real numbers, with a term that keeps one winner a clip. A payload holds
-distributions, so here y is the centred softmax of learned logits: students are given what the regression used. Soft labels
-cost 2 K bytes a clip where the budget has 8, so T - 1 frames are stored and the last one is shown twice.
+In the paper (arXiv 2206.00719) labels y are any real numbers, with a term that keeps one winner per clip. A payload holds
+distributions, so here y is the centred softmax of learned logits, and students train on the labels that the regression used.
+Soft labels cost 2 K bytes per clip where the budget has 8, so T - 1 frames are stored and the last one is shown twice.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 21.9 % (5 students x 3
 distillations, which differ: 22.0, 27.6, 16.0), +10.6 over `random` (-1.2 to +22.3), no significant difference.
@@ -54,7 +54,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 
 def check_budget(task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError if the payload, which has one form, exceeds the budget: too many classes for such small frames."""
+    """Raises ValueError if the payload, whose size is fixed, exceeds the budget: too many classes for such small frames."""
     num_clips = ipc_of(task, "frepo_soft") * spec.num_classes
     kept = spec.frames - 1
     clip_bytes = spec.clip_bytes // spec.frames * kept + 2 * kept + 2 * spec.num_classes  # pixels, times, label

@@ -1,6 +1,6 @@
-"""All training data: one random clip of every train video. Not a distillation but the reference of the task DATASET-full.
+"""All training data: one random clip of every train video. This is no distillation, but the reference on the task DATASET-full.
 
-The board measures recovery and gap closed against it.
+The board measures `gap closed` against it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ real clips) and one of its first epochs; a student starts at the expert's weight
 synthetic clips, with a learned lr; loss = ||theta_N - theta*_{t+1}||^2 / ||theta*_t - theta*_{t+1}||^2.
 
 The gradient is that of autograd through all N steps, in the memory of one step (see `matched`). Students run without dropout
-(MTT leaves it on): the same clips then give the same steps, which is less noise in the gradient; experts train with it.
+(MTT leaves it on), so the same clips give the same steps and the gradient has less noise. Experts train with dropout.
 
 10 clips of 8x64x64 on one core of a busy AMD EPYC (avx512_bf16): one inner step 0.62 s in fp32, 0.34 s in bf16;
 going back through one 2.4 s and 1.3 s (forward over reverse: 2.8 s and 1.5 s). The cosine of the clips' gradient in bf16 with
@@ -44,12 +44,12 @@ PAPER = "https://arxiv.org/abs/2203.11932"
 class Config:
     iterations: int = 8000  # SDD distill_MTT
     inner_steps: int = 10  # N at ipc 1; SDD
-    inner_batch: int = 256  # clips an inner step; MTT: all clips at MiniUCF's ipc 1 and 5
+    inner_batch: int = 256  # clips per inner step; MTT: all clips at MiniUCF's ipc 1 and 5
     optimiser: str = "sgd"  # MTT
     lr: float = 1e5  # SDD, ipc 1
     momentum: float = 0.5  # MTT
     student_lr: float = 0.01  # start of the learned lr; SDD
-    student_lr_min: float = 0.001  # its lower bound; SDD
+    student_lr_min: float = 0.001  # lower bound of the learned lr; SDD
     lr_of_student_lr: float = 1e-5  # SDD
     student_lr_momentum: float = 0.5  # MTT
     min_start_epoch: int = 0  # MTT; a later one skips epochs in which experts do not learn yet
@@ -81,7 +81,7 @@ class Config:
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # as SDD on static-dynamic memories; its MTT.sh has 10 at every ipc
 PRESETS = {
-    "fast": Config(  # under a hundredth of the iterations, half the inner steps, 3 experts for 30; for some 200 train videos
+    "fast": Config(  # under a hundredth of the iterations, half the inner steps, 3 experts, not 30; for about 200 train videos
         iterations=60,
         inner_steps=5,
         optimiser="adam",  # its steps don't depend on the gradient's size
@@ -96,7 +96,7 @@ PRESETS = {
         min_start_epoch=6,  # loss of experts on 10-class avletters: 2.30 (chance) for 8 epochs, 2.00 after 17
         max_start_epoch=16,
         num_experts=3,
-        expert_batch=32,  # 200 clips in batches of 256 would be one small step an epoch
+        expert_batch=32,  # 200 clips in batches of 256 would make one small step per epoch
         expert_lr=0.05,
         expert_momentum=0.9,
     ),
@@ -119,7 +119,7 @@ class Drawn(NamedTuple):
 
 
 class Matching(MemoryLearner):
-    """Moves the clips, and the learning rate of students on them, so that students follow the experts."""
+    """Changes the clips, and the learning rate of students on them, so that students follow the experts."""
 
     memory_knob = "inner_batch"
 
@@ -127,7 +127,7 @@ class Matching(MemoryLearner):
         """Trains the experts that are not cached."""
         self.memory, self.config, self.seed, self.device = memory, config, seed, device
         self.real = trajectories(train, config.experts(), device)
-        self.net = random_net(train.spec, 0, device).eval()  # gives the layers; each inner step has its own weights
+        self.net = random_net(train.spec, 0, device).eval()  # defines the layers; each inner step has its own weights
         self.student_lr = learnable(torch.tensor(config.student_lr, device=device))
         self.parameters = {**memory.parameters, "student_lr": self.student_lr}
         self.rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
@@ -165,7 +165,7 @@ class Matching(MemoryLearner):
         return F.cross_entropy(logits.float(), labels)
 
     def distilled(self) -> Distilled:
-        """With the learned lr for the manifest only: protocol v1 trains every student with the student's own lr."""
+        """The learned lr is only in the manifest, because protocol v1 trains every student with the student's own lr."""
         chosen = {"learned_lr": float(self.student_lr.detach()), **self.real.cost, **self.memory.cost}
         return Distilled(tensors=self.memory.tensors(), chosen=chosen)
 
@@ -208,7 +208,7 @@ def matched(
     lr: torch.Tensor,
     batches: Sequence[torch.Tensor | None],
 ) -> Matched:
-    """The loss after one SGD step a batch, and its exact gradient, in the memory of one step.
+    """The loss after one SGD step per batch, and its exact gradient, in the memory of one step.
 
     start, target: weights [P]. batches: the rows of `clips` that each step takes; None: all. TESLA (2211.10586) saves memory by
     neglecting how theta_i depends on the clips of earlier steps; here the gradient is exact. The weights of every step are kept

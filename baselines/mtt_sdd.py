@@ -1,6 +1,6 @@
 """MTT on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching trajectories.
 
-Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws a pair a slot.
+Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws one pair per slot.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 28.2 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
@@ -31,7 +31,7 @@ class Config(Slots, mtt.Config):
     lr: float = 1e4  # of the motions; SDD
     lr_hallucinator: float = 1e-3  # SDD
     student_lr_momentum: float = 0.9  # SDD
-    pair_each_step: bool = True  # SDD; False: one pair a slot for all inner steps of an iteration
+    pair_each_step: bool = True  # SDD; False: one pair per slot for all inner steps of an iteration
 
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5, inner_batch=128, lr_of_student_lr=0.0)}  # SDD: its lr is not learned
@@ -67,7 +67,7 @@ PRESETS = {
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Learns the stills and trains the experts first, those that are not cached."""
+    """Learns the stills and trains the experts first, if they are not cached."""
     return Matching(train, slots_memory(train, task, "mtt_sdd", config, seed, device), config, seed, device)
 
 

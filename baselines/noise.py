@@ -1,4 +1,4 @@
-"""Noise with ImageNet's mean and std a channel: what a student scores when the clips carry nothing. Expect chance."""
+"""Noise with ImageNet's mean and std per channel: the score of students whose clips carry no information. Expect chance."""
 
 from __future__ import annotations
 

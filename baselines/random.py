@@ -1,4 +1,4 @@
-"""Random real clips: ipc random train videos a class, a random clip of each. The floor every method has to beat."""
+"""Random real clips: a random clip from each of ipc random train videos per class. The floor that every method has to beat."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Random real clips as JPEG frames, as many as the budget holds: the baseline of equal bytes. No paper reports it.
+"""Random real clips as JPEG frames, as many as the budget holds: the baseline at equal bytes. No paper reports it.
 
-The quality is chosen from a small grid by validation top-1 of a student that is trained on clips of the other train videos. The
-clips submitted are then drawn from all train videos. The test split is not read.
+The quality is chosen from a small grid, by validation top-1 of a student that is trained on clips of the other train videos.
+The submitted clips are then drawn from all train videos. The test split is not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OFFSET_BYTES, LABEL_BYTES = 4, 2  # int32 and int16, which count towards the bud
 @dataclass(frozen=True)
 class Config:
     qualities: str = "50,75,90"  # JPEG qualities to choose from; ours
-    tuning_seed: int = 0  # of the students that the choice is made with
+    tuning_seed: int = 0  # of the students with which the quality is chosen
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
@@ -52,7 +52,7 @@ def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
 
 
 def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """The payload: rounds of one random clip a class, until a round would exceed the budget.
+    """The payload: rounds of one random clip per class, until a round would exceed the budget.
 
     Raises ValueError if not even one round fits.
     """
@@ -70,7 +70,7 @@ def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> di
         spent += cost
         parts.append(part)
     if not parts:
-        raise ValueError(f"{task}: not even one clip a class fits the budget at JPEG quality {quality}")
+        raise ValueError(f"{task}: not even one clip per class fits the budget at JPEG quality {quality}")
     lengths = torch.cat([part["offsets"].diff() for part in parts])
     labels = torch.arange(spec.num_classes, dtype=torch.int16).repeat(len(parts))
     offsets = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0, dtype=torch.int32)])

@@ -1,6 +1,6 @@
-"""Random real frames, each repeated to a clip: as many stills a class as the budget holds (a still costs 1/T of a clip).
+"""Random real frames, each repeated to a clip: as many stills per class as the budget holds (a still costs 1/T of a clip).
 
-It measures what appearance alone is worth at equal bytes. On movingshapes it cannot pass 25 %, because no single frame shows
+It measures the value of appearance alone at equal bytes. On movingshapes it cannot pass 25 %, because no single frame shows
 the direction.
 """
 

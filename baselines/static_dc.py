@@ -1,7 +1,7 @@
 """static_dc: stills whose training gradients match those of single real frames, each shown for a whole clip.
 
-Gradient matching (DC, arXiv 2006.05929) on one frame a class or more, as SDD (2312.00362) does it before its dynamic memory
-is learned. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
+Gradient matching (DC, arXiv 2006.05929) on one or more frames per class, as SDD (2312.00362) does it before it learns its
+dynamic memory. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
 one on the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 19.9 % (5 students x 2
@@ -40,14 +40,14 @@ FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 class Config:
     iterations: int = 1000  # DC
     stills_per_slot: int = 1  # the methods with a dynamic memory take 2 (SDD)
-    real_per_class: int = 256  # real frames a class and outer step; DC batch_real
+    real_per_class: int = 256  # real frames per class and outer step; DC batch_real
     optimiser: str = "sgd"  # DC
     lr: float = 0.1  # DC lr_img
     momentum: float = 0.5  # DC
-    outer: int = 0  # matching steps a network; 0: as published for this number of stills (LOOPS)
+    outer: int = 0  # matching steps per network; 0: as published for this number of stills (LOOPS)
     inner: int = 0  # passes over the stills that train the network between two matching steps; 0: as published
     lr_net: float = 0.01  # DC lr_net
-    batch_train: int = 256  # stills a step of the network's training; DC
+    batch_train: int = 256  # stills per step of the network's training; DC
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged, over time too, into each still it starts from; published: one frame
     smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
@@ -58,7 +58,7 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 6 % of the iterations, 8 real frames for 256
+    "fast": Config(  # 6 % of the iterations, 8 real frames, not 256
         iterations=60,
         real_per_class=8,
         optimiser="adam",
@@ -126,20 +126,20 @@ def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> 
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real frames. Raises ValueError if so many stills do not fit the budget or the class."""
+    """Starts from random real frames. Raises ValueError if the stills exceed the budget or the videos of a class."""
     count = ipc_of(task, "static_dc") * config.stills_per_slot
     check_fits(train.spec, task, config.stills_per_slot)
     return Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
 
 
 def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
-    """Raises ValueError, before anything is learned, if so many stills in uint8 exceed the budget."""
+    """Raises ValueError if the stills in uint8 exceed the budget. Called before anything is learned."""
     label_bytes = narrow_labels(torch.zeros(1), spec).element_size()
     count = (task.ipc or 0) * spec.num_classes * stills_per_slot
     needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
     if budget is not None and needed > budget:
         raise ValueError(
-            f"{stills_per_slot} stills a slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot"
+            f"{stills_per_slot} stills per slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot"
         )
 
 
@@ -156,7 +156,7 @@ def real_stills(train: Split, count: int, config: Config, seed: int, device: tor
 
 
 class Matching(MemoryLearner):
-    """Moves the stills so that they train a fresh network as real frames of their class do."""
+    """Changes the stills so that they train a fresh network as real frames of their class do."""
 
     memory: Stills
     memory_knob = "real_per_class"
@@ -191,7 +191,7 @@ class Matching(MemoryLearner):
         images = self.memory.images()
         mine = images.detach().requires_grad_()
         stills = mine.chunk(self.spec.num_classes)
-        for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # one class at a time, for less memory
+        for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # one class at a time, to save memory
             real = gradients(net, to_images(batch, self.spec, self.device), label)
             loss = distance(real, gradients(net, still, label, differentiable=True))
             loss.backward(inputs=[mine])  # type: ignore[no-untyped-call]

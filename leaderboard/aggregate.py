@@ -1,7 +1,8 @@
-"""All tables of a student in one: the mean share of the gap from `random` to `full` that a method closes.
+"""Combines all tables of a student: the mean share of the gap from `random` to `full` that each method closes.
 
-Methods are sorted by that mean, which other entries do not change; the mean rank beside it does depend on them. A method is
-compared if it is ranked in every table that has both references; the others are listed below, nothing is filled in.
+Methods are sorted by this mean. Other entries cannot change it, but they do change the mean rank that is shown beside it. A
+method gets a rank if it is ranked in every table that has both references. The other methods are listed below without a rank;
+missing results are not filled in.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ class Standing:
     """A method in one table."""
 
     rank: float
-    share: float  # of the gap that it closes
-    draws: np.ndarray  # of that share
+    share: float  # of the gap that the method closes
+    draws: np.ndarray  # bootstrap draws of `share`
 
 
 Standings = Mapping[str, Standing]  # by method
 
 
 def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
-    """One row for each method of each student and track with at least two tables; methods that are in all of them first.
+    """One row for each student, track and method, if the student and track have at least two tables.
 
-    Only budgeted tables count whose `full` is better than `random` beyond its uncertainty. Draws share test videos within a
-    dataset. Raises ValueError for records that cannot share a table.
+    Methods that are ranked in all these tables come first. A table counts if its task has a budget and the 95 % interval of the
+    gap from `random` to `full` is above 0. All tables of a dataset use the same draws of its test videos. Raises ValueError for
+    records that cannot share a table.
     """
     board = draw_all(evaluated)
     fields: dict[tuple[str, str], dict[str, Standings]] = defaultdict(dict)
@@ -55,16 +57,16 @@ def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
 
 
 def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standings:
-    """The ranked methods of a table, without those of which two payloads claim one distillation seed."""
+    """The ranked methods of a table. Leaves out a method if two of its payloads claim the same distillation seed."""
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
     methods = [contender.entry.one.method for contender in ranked]
-    found = {}
+    by_method = {}
     for method, (_, drawn), place in zip(methods, ranked, placed(ranked), strict=True):
         if methods.count(method) == 1:
             share = (drawn.score - random.score) / (full.score - random.score)
             draws = np.zeros_like(drawn.video) if drawn is random else shares(drawn, random, full)
-            found[method] = Standing(place.rank, share, draws)
-    return found
+            by_method[method] = Standing(place.rank, share, draws)
+    return by_method
 
 
 def rows_of(student: str, track: str, tables: Mapping[str, Standings]) -> list[dict[str, object]]:
@@ -101,6 +103,6 @@ def row_of(student: str, track: str, method: str, tables: Mapping[str, Standings
 
 
 def p_value(differences: np.ndarray) -> float:
-    """Of a difference at least this large between equal entries, from the spread of its draws."""
+    """Probability of a difference at least this large between equal entries, from the spread of the draws."""
     spread = float(differences.std())
     return float(2 * ndtr(-abs(float(differences.mean())) / spread)) if spread > 0 else float(differences[0] == 0)

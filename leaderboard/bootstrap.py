@@ -1,10 +1,11 @@
 """How certain a score, a difference or a rank is: a crossed bootstrap over test videos and over seeds.
 
-Test videos are resampled once for all entries of a dataset (whole groups, if videos belong to groups), so that what makes a
-video hard for every method cancels in differences. Independently for each entry, its distillations are resampled, or the
-students of a single distillation. What is particular to one video and one student shows in both; it is subtracted from the
-second (see `residual`). Resampling n things gives deviations that are too small by sqrt((n - 1) / n), which is corrected. A few
-seeds say little about their own spread, so intervals use Student's t, with the degrees of freedom of Welch and Satterthwaite.
+All entries of a dataset share the same resampled test videos (whole groups, if videos belong to groups). A video that is hard
+for every method therefore cancels in differences. Each entry's distillations are resampled independently of the other entries;
+an entry with a single distillation has its students resampled. Variance that is particular to one student on one video appears
+in both resamplings, so it is subtracted once (see `residual`). Resampling n items gives deviations that are too small by
+sqrt((n - 1) / n); this is corrected. A few seeds give a poor estimate of their own spread, so intervals use Student's t with
+the degrees of freedom of Welch and Satterthwaite.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Drawn:
     score: float
     video: np.ndarray  # [draws] deviations of the score over other test videos
     seed: np.ndarray  # [draws] deviations over other distillations or students, on the same videos
-    freedom: float  # degrees of freedom of `seed`; 0 if a single seed says nothing about the spread
-    twice: float  # variance that is in both, see `residual`
-    clusters: int  # of test videos
+    freedom: float  # degrees of freedom of `seed`; 0 for a single seed, which shows no spread
+    twice: float  # variance that both `video` and `seed` contain, see `residual`
+    clusters: int  # number of groups of test videos that are resampled as a whole
 
     def scores(self) -> np.ndarray:
-        """[draws] of the score, as wide as the number of seeds and videos leaves it uncertain."""
+        """[draws] of the score. Their spread is wider if there are few seeds or few videos."""
         seed_variance = float(np.var(self.seed))
         video_variance = max(0.0, float(np.var(self.video)) - self.twice)
         freedom = freedom_of([Variance(video_variance, self.clusters - 1.0), Variance(seed_variance, self.freedom)])
@@ -63,7 +64,7 @@ class Variance(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """A difference of two scores with its 95 % interval; `p`: of a difference at least this large between equal entries."""
+    """A difference of two scores with its 95 % interval. `p`: probability of one at least this large between equal entries."""
 
     difference: float
     low: float
@@ -72,7 +73,7 @@ class ScoreDifference:
 
 
 def drawn_videos(groups: np.ndarray, dataset: str, draws: int = DRAWS) -> Videos:
-    """The draws of a dataset's test videos, the same in all its tables. groups: [V] str, "" if a video belongs to no group."""
+    """Draws of a dataset's test videos, the same in all its tables. groups: [V] str, "" if a video belongs to no group."""
     rng = np.random.default_rng(zlib.crc32(dataset.encode()))
     clusters = [f"group {group}" if group else f"video {i}" for i, group in enumerate(groups)]
     names, cluster = np.unique(clusters, return_inverse=True)
@@ -84,7 +85,7 @@ def drawn_videos(groups: np.ndarray, dataset: str, draws: int = DRAWS) -> Videos
 
 
 def full_size(n: int) -> float:
-    """Scales the deviations of n resampled things to those of n new ones; 0 for n = 1, which says nothing about the spread."""
+    """Factor from the deviations of n resampled items to those of n new items; 0 for n = 1, which shows no spread."""
     return float(np.sqrt(n / (n - 1))) if n > 1 else 0.0
 
 
@@ -105,14 +106,14 @@ class SeedVariance(NamedTuple):
     """Variance of a score over seeds."""
 
     value: float
-    twice: float  # the part of it that resampling videos contains, too
+    twice: float  # the part of `value` that resampling videos contains as well
     freedom: float
 
 
 def seed_variance(hits: Hits, units: np.ndarray, videos: Videos) -> SeedVariance:
-    """The variance over distillations, never below the variance over their students, which rests on more of them.
+    """Variance over distillations, but never below the variance over their students, which rests on more seeds.
 
-    With a single distillation, the variance over its students.
+    For a single distillation: the variance over its students.
     """
     parts = [of_mean(of_set.astype(np.float32), videos) for of_set in hits]
     value, twice = (sum(part[i] for part in parts) / len(hits) ** 2 for i in (0, 1))
@@ -124,7 +125,7 @@ def seed_variance(hits: Hits, units: np.ndarray, videos: Videos) -> SeedVariance
 
 
 def of_mean(units: np.ndarray, videos: Videos) -> tuple[float, float]:
-    """(variance of the mean of units [n, V], the part of it that resampling videos contains, too); zeros for one unit."""
+    """(variance of the mean of units [n, V], the part that resampling videos contains as well). Both are 0 for one unit."""
     n = len(units)
     if n < 2:
         return 0.0, 0.0
@@ -133,9 +134,9 @@ def of_mean(units: np.ndarray, videos: Videos) -> tuple[float, float]:
 
 
 def residual(units: np.ndarray, videos: Videos) -> float:
-    """Variance of the mean of units [n, V] from what is particular to one unit and one video (or group of videos).
+    """Variance of the mean of units [n, V] that is particular to one unit on one video (or group of videos).
 
-    Resampling videos contains it, and resampling units contains it once more.
+    A unit is a distillation or a student. Resampling videos contains this variance, and resampling units contains it again.
     """
     n, num_videos = units.shape
     own = units - units.mean(0) - (units.mean(1) - units.mean())[:, None]
@@ -151,7 +152,7 @@ def scaled(deviations: np.ndarray, variance: float) -> np.ndarray:
 
 
 def freedom_of(parts: Sequence[Variance]) -> float:
-    """Degrees of freedom of a sum of variances (Welch, Satterthwaite); 0 if one of them has none."""
+    """Degrees of freedom of a sum of variances (Welch, Satterthwaite); 0 if one of the variances has none."""
     if any(part.freedom <= 0 for part in parts):
         return 0.0
     spread = sum(part.value**2 / part.freedom for part in parts)
@@ -164,7 +165,7 @@ def widening(freedom: float) -> float:
 
 
 def score_difference(first: Drawn, second: Drawn) -> ScoreDifference:
-    """`first` minus `second`, on the same test videos. NaN if one has a single seed or there is one group of videos."""
+    """`first` minus `second`, on the same test videos. Interval and p are NaN for a single seed or a single group of videos."""
     difference = first.score - second.score
     video = max(0.0, float(np.var(first.video - second.video)) - first.twice - second.twice)
     parts = [Variance(video, first.clusters - 1.0)]

@@ -1,4 +1,4 @@
-"""What `vddbench diff` prints: the difference of two methods, in all and by class, and what else differs between them."""
+"""What `vddbench diff` prints: the difference of two methods, overall and by class, and other values that differ."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def show(
 
 
 def headline(pair: Pair, first: str, second: str) -> str:
-    found, table = pair.difference(), pair.table
-    if np.isnan(found.low):
-        interval = f"no interval: that takes {MIN_SEEDS} students of each, 2 of each distillation, 2 groups of test videos"
+    result, table = pair.difference(), pair.table
+    if np.isnan(result.low):
+        interval = f"no interval: it needs {MIN_SEEDS} students of each method, 2 of each distillation, 2 groups of test videos"
     else:
-        better = first if found.low > 0 else second if found.high < 0 else None
+        better = first if result.low > 0 else second if result.high < 0 else None
         verdict = "no significant difference" if better is None else f"{better} is better"
-        interval = f"95 % from {100 * found.low:+.1f} to {100 * found.high:+.1f}; {verdict}"
-    counts = zip(found.runs, found.sets, strict=True)
+        interval = f"95 % from {100 * result.low:+.1f} to {100 * result.high:+.1f}; {verdict}"
+    counts = zip(result.runs, result.sets, strict=True)
     runs = " and ".join(f"{counted(runs, 'student')} of {counted(sets, 'distillation')}" for runs, sets in counts)
     return (
-        f"{table.task} · student {table.student} · {table.track} labels: {first} {found.first:.1%}, {second} "
-        f"{found.second:.1%}: {100 * found.top1:+.1f} points, {interval} ({runs})"
+        f"{table.task} · student {table.student} · {table.track} labels: {first} {result.first:.1%}, {second} "
+        f"{result.second:.1%}: {100 * result.top1:+.1f} points, {interval} ({runs})"
     )
 
 
@@ -65,27 +65,27 @@ def per_class(pair: Pair, first: str, second: str) -> str:
     largest = table["top1"].abs().sort_values(ascending=False, kind="stable").index[:CLASSES_SHOWN]
     lines = []
     for row in table.loc[largest.sort_values()].to_dict("records"):
-        found = Difference(**{name: row[name] for name in Difference.__dataclass_fields__})
-        interval = "-" if np.isnan(found.low) else f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
-        scores = [f"{100 * found.first:.0f}", f"{100 * found.second:.0f}", f"{100 * found.top1:+.0f}"]
+        result = Difference(**{name: row[name] for name in Difference.__dataclass_fields__})
+        interval = "-" if np.isnan(result.low) else f"({100 * result.low:+.0f} to {100 * result.high:+.0f})"
+        scores = [f"{100 * result.first:.0f}", f"{100 * result.second:.0f}", f"{100 * result.top1:+.0f}"]
         name = spec.class_names[row["label"]] if spec is not None else str(row["label"])
         lines.append([clean(name), row["videos"], *scores, interval])
     head = ("class", "test videos", f"{first} %", f"{second} %", "difference", "95 %")
     omitted = len(table) - len(lines)
     note = f"\n... and {omitted} classes that differ less" if omitted else ""
     text = tabulate(lines, head, disable_numparse=True)
-    return f"{text}{note}\nOf many classes, one interval in twenty excludes 0 by chance."
+    return f"{text}{note}\nWith many classes, one interval in twenty excludes 0 by chance."
 
 
 def differing(pair: Pair, submissions: Path) -> dict[str, tuple[str, str]]:
-    """The values that differ in the records and, if the submissions are here, in their manifests."""
+    """The values that differ between the records and, if the submissions are on this machine, between their manifests."""
     first, second = (properties(evaluated, submissions) for evaluated in (pair.first, pair.second))
     both = {name: (first.get(name, "-"), second.get(name, "-")) for name in {**first, **second}}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
 def properties(evaluated: Sequence[Evaluated], submissions: Path) -> dict[str, str]:
-    """By name, every value that the records and manifests of a method have, as text."""
+    """Every value in the records and manifests of a method, as text by name."""
     records = [one.record for one in evaluated]
     values = {name: listed(getattr(record, name) for record in records) for name in RECORD_FIELDS}
     values |= {name: listed(getattr(record.environment, name) for record in records) for name in ENVIRONMENT_FIELDS}

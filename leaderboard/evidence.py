@@ -1,4 +1,4 @@
-"""Valid records side by side: what ranking starts from, and which of them may share a table."""
+"""Loads valid records for ranking, and checks which of them may share a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import say
 
-RANDOM = "random"  # the baseline that gain is measured over
+RANDOM = "random"  # the baseline from which gain is measured
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Evaluated:
 
     record: Record
     hits: np.ndarray  # [V] bool
-    groups: np.ndarray  # [V] str, of the test videos; "" for a video that belongs to none
+    groups: np.ndarray  # [V] str, of the test videos; "" for a video without a group
     path: Path = Path()
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # [V], if the record was read from a file
-    answers: int = 2  # number of classes that its student ever answered
-    family: str = ""  # digest of the store that represents its own in tables, if another one does
+    answers: int = 2  # number of different classes among the student's answers
+    family: str = ""  # digest of an equivalent store under which tables list the record; "": its own
 
     @property
     def store(self) -> tuple[str, str]:
@@ -45,7 +45,7 @@ class Loaded:
 
     evaluated: list[Evaluated]  # the authors' records, which are ranked
     refused: list[str]
-    reruns: tuple[Evaluated, ...] = ()  # records of those who ran a cell again (`Record.by`)
+    reruns: tuple[Evaluated, ...] = ()  # records of people who ran a cell again (`Record.by`)
 
 
 class Candidate(NamedTuple):
@@ -56,11 +56,11 @@ class Candidate(NamedTuple):
 
 
 def load(roots: Sequence[Path]) -> Loaded:
-    """Every record under the results folders that is valid, its scores verified against its predictions.
+    """Loads all valid records under the results folders. A record's scores are verified against its predictions.
 
-    The author's own re-runs (`--force`) are left out. If a cell is recorded in two folders, the first folder's record counts;
-    of several records in one folder (published by several people) the earliest. All records of one prepared store have the
-    same test videos: records that disagree with most submissions of their store are refused.
+    Repetitions by the author (`--force`) are left out. If several folders have a record of a cell, the first folder's record
+    counts. If one folder has several records of a cell (published by several people), the earliest counts. All records of one
+    prepared store must have the same test videos: a record that disagrees with most submissions of its store is refused.
     """
     cells: dict[tuple[str, str, str, int], Candidate] = {}
     reruns: list[Evaluated] = []
@@ -89,7 +89,7 @@ def load(roots: Sequence[Path]) -> Loaded:
 
 
 def load_valid(roots: Sequence[Path]) -> list[Evaluated]:
-    """The authors' valid records; the others are named on stderr. Raises FileNotFoundError if there is none."""
+    """The authors' valid records; refused ones are listed on stderr. Raises FileNotFoundError if no record is valid."""
     loaded = load(roots)
     for reason in loaded.refused:
         say(f"left out: {reason}")
@@ -107,10 +107,10 @@ def evaluated_by(record: Record, predictions: Predictions, path: Path) -> Evalua
 
 
 def agreeing(candidates: Sequence[Candidate]) -> Loaded:
-    """Refuses records whose test videos differ from those that most submissions on the same prepared store name.
+    """Refuses records whose test videos differ from those of most submissions on the same prepared store.
 
-    Of test videos that equally many submissions name, the first ones count. Groups and labels, which are the same for all
-    records of a store, are kept in memory once.
+    In a tie, the test videos that come first count. Groups and labels are the same for all records of a store, so memory holds
+    them once.
     """
     submissions: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     first: dict[str, Evaluated] = {}
@@ -131,16 +131,15 @@ def agreeing(candidates: Sequence[Candidate]) -> Loaded:
     return Loaded(agreed, refused)
 
 
-CONDITIONS: dict[
-    str, Callable[[Evaluated], tuple[str, str]]
-] = {  # field -> (scope, value): one value for each scope in a table
+# For each field: (scope, value) of a record. All records of a table that have the same scope must have the same value.
+CONDITIONS: dict[str, Callable[[Evaluated], tuple[str, str]]] = {
     "store_digest": lambda one: one.store,
     "protocol_hash": lambda one: (one.record.student, one.record.protocol_hash),
 }
 
 
 def check_unmixed(evaluated: Iterable[Evaluated]) -> None:
-    """Raises ValueError naming two records of different prepared stores, protocols or recipes, which cannot share a table."""
+    """Raises ValueError, which names two records, if they differ in prepared store, protocol or recipe."""
     first: dict[tuple[str, str], tuple[Evaluated, str]] = {}
     for one in evaluated:
         for field_, condition in CONDITIONS.items():
@@ -155,9 +154,9 @@ def check_unmixed(evaluated: Iterable[Evaluated]) -> None:
 
 
 def check_references(records: Iterable[Record]) -> None:
-    """Raises ValueError naming two different payloads that claim to be one distillation seed of a reference.
+    """Raises ValueError, which names two records, if different payloads claim the same distillation seed of a reference.
 
-    Every gain and every gap closed of the table depends on the references.
+    All values of `gain` and `gap_closed` in a table depend on the references.
     """
     first: dict[tuple[Task, str, str, int], Record] = {}
     for record in filter(is_reference, records):
@@ -170,11 +169,13 @@ def check_references(records: Iterable[Record]) -> None:
 
 
 def majority(evaluated: Sequence[Evaluated]) -> Loaded:
-    """Leaves out the records that would make `rank` refuse a table, for a board that strangers add to.
+    """Leaves out records that would make `rank` refuse a table, because strangers can add records to a board.
 
-    Kept are records of existing students; of a dataset those on the prepared store, and of a student those with the protocol
-    and recipe, that most submissions were evaluated with, of equally many the one that was first; of several payloads of one
-    distillation seed of a reference the one that was evaluated first.
+    A record is kept if it meets all of these conditions:
+    * its student exists;
+    * its prepared store is the one that most submissions of its dataset use (in a tie, the one that was used first);
+    * its protocol and recipe are those that most submissions of its student use (in a tie, those that were used first);
+    * if several payloads claim its distillation seed of a reference, its payload was evaluated first.
     """
     students = set(lookup.names("student"))
     lines = [f"record {name(one.record)}: there is no student {one.record.student}" for one in evaluated
@@ -211,12 +212,12 @@ def majority(evaluated: Sequence[Evaluated]) -> Loaded:
 
 
 def _slot(record: Record) -> tuple[Task, str, str, int]:
-    """What only one payload of a reference can be."""
+    """The key under which a reference may have only one payload."""
     return record.task, record.student, record.method, record.distill_seed
 
 
 def is_reference(record: Record) -> bool:
-    """Whether rows of both tracks are compared with it: hard labels of `full` on DATASET-full, `random` on a budgeted task."""
+    """Whether tables use the record as a reference: hard labels, `full` on DATASET-full or `random` on a budgeted task."""
     return record.track == "hard" and record.method == (FULL if record.task.is_full else RANDOM)
 
 
@@ -228,7 +229,7 @@ def name(record: Record) -> str:
 def tables_of(evaluated: Sequence[Evaluated], task: str | None = None, student: str | None = None) -> list[list[Evaluated]]:
     """The records of each (task, student), with those of the dataset's reference `full`.
 
-    Raises LookupError, naming the known ones, for a task or student that no record has.
+    Raises LookupError for a task or student without records; the message lists those that have records.
     """
     of_task = [one for one in evaluated if task in {None, str(one.record.task)}]
     known = {"task": {str(one.record.task) for one in evaluated}, "student": {one.record.student for one in of_task}}

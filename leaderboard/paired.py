@@ -21,7 +21,7 @@ from vddbench.records.record import Record
 class Difference:
     """Top-1 of the first method minus that of the second; each is a mean over distillations of means over students.
 
-    `low` and `high` bound its 95 % interval. They are NaN if students are too few, or the test videos are one group.
+    `low` and `high` bound its 95 % interval. They are NaN if there are too few students, or if all test videos form one group.
     """
 
     top1: float
@@ -29,14 +29,14 @@ class Difference:
     high: float
     first: float
     second: float
-    runs: tuple[int, int]  # trained students of each
-    sets: tuple[int, int]  # distillations of each
+    runs: tuple[int, int]  # trained students of each method
+    sets: tuple[int, int]  # distillations of each method
 
 
 def difference(first: Hits, second: Hits, groups: np.ndarray) -> Difference:
-    """groups: [V] str, "" for a video that belongs to none.
+    """Compares two methods. groups: [V] str, "" for a video without a group.
 
-    The interval of a single distillation does not cover how other distillations would vary.
+    If a method has a single distillation, the interval does not include the variance between distillations.
     """
     videos = drawn_videos(groups, "two")
     drawn = [draw(hits, videos, key) for hits, key in ((first, "first"), (second, "second"))]
@@ -104,12 +104,12 @@ def compare(
     roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None
 ) -> pd.DataFrame:
     """A row for each of `pairs`: `first` minus `second`. Raises what `pairs` and `Pair.difference` raise."""
-    found = pairs(roots, first, second, task, student)
-    return pd.DataFrame([{**pair.table._asdict(), **vars(pair.difference())} for pair in found])
+    matched = pairs(roots, first, second, task, student)
+    return pd.DataFrame([{**pair.table._asdict(), **vars(pair.difference())} for pair in matched])
 
 
 def _hits(evaluated: Sequence[Evaluated]) -> Hits:
-    """The answers of a method by distillation. Raises ValueError for two payloads of one distillation seed."""
+    """The correct answers of a method, by distillation. Raises ValueError if two payloads claim one distillation seed."""
     by_seed: dict[int, list[np.ndarray]] = defaultdict(list)
     first: dict[int, Record] = {}
     for one in sorted(evaluated, key=lambda one: (one.record.distill_seed, one.record.seed)):
@@ -118,7 +118,7 @@ def _hits(evaluated: Sequence[Evaluated]) -> Hits:
         if other.submission_sha256 != record.submission_sha256:
             raise ValueError(
                 f"two sets are {record.method} of distillation seed {record.distill_seed}: {name(other)} and {name(record)}; "
-                "compare from a folder with one of them"
+                "use a results folder that contains only one of them"
             )
         by_seed[record.distill_seed].append(one.hits)
     return [np.array(hits) for hits in by_seed.values()]

@@ -20,16 +20,16 @@ from vddbench.leaderboard.rank import entries
 from vddbench.system.progress import clean
 
 POWER = 0.8
-MAX_STUDENTS = 1000  # of a method; more counts as "no number is enough"
+MAX_STUDENTS = 1000  # per method; if more are needed, the answer is that no number is enough
 
 
 @dataclass(frozen=True)
 class Spread:
     """Variances of a typical difference of two methods in one table."""
 
-    student: float  # of one student of one method
+    student: float  # between students of one method
     video: float  # of the difference, over test videos alone
-    clusters: int  # of test videos
+    clusters: int  # number of groups of test videos
     methods: int
 
 
@@ -39,7 +39,7 @@ def students_needed(spread: Spread, delta: float) -> int | None:
 
 
 def detectable(spread: Spread, students: int) -> float:
-    """The smallest difference (in [0, 1]) that this many students of each of two methods detect with the power."""
+    """The smallest difference (in [0, 1]) that two methods with this many students each detect with a power of POWER."""
     of_students = 2 * spread.student / students
     variance = spread.video + of_students
     freedom = variance**2 / (spread.video**2 / (spread.clusters - 1) + of_students**2 / (2 * (students - 1)) or 1e-30)
@@ -47,7 +47,7 @@ def detectable(spread: Spread, students: int) -> float:
 
 
 def note(evaluated: Sequence[Evaluated], student_counts: Sequence[int]) -> str:
-    """One sentence for below a table: the difference that its students detect; empty if their spread is not known."""
+    """A sentence to print below a table: the difference that its students can detect. Empty if their spread is unknown."""
     spread = spread_of(evaluated)
     if spread is None or spread.clusters < 2 or not student_counts:
         return ""

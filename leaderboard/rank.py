@@ -1,4 +1,4 @@
-"""Records -> a ranked table: scores, their uncertainty, honest ranks. Reads records and their predictions only.
+"""Ranks records: scores, their uncertainty, and ranks that entries share in a tie. Reads only records and predictions.
 
 A score is a mean over distillations of means over students. An entry belongs to a tie group if its paired difference from the
 group's best entry does not exclude 0 (95 %, Holm over the entries below that best). Ranks never mix protocols, prepared stores,
@@ -21,8 +21,8 @@ from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, draw, drawn_vide
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.records.record import Record
 
-MIN_SEEDS = 3  # trained students; entries of fewer are shown, marked, and not ranked
-LEVEL = 0.05  # of the tests that separate tie groups
+MIN_SEEDS = 3  # trained students; entries with fewer are shown and flagged, but not ranked
+LEVEL = 0.05  # significance level of the tests that separate tie groups
 TABLE = ["task", "student", "track"]
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
@@ -41,7 +41,7 @@ class TableKey(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an entry comes in its table."""
+    """The place of an entry in its table."""
 
     rank: float  # of its tie group's best entry
     rank_low: float  # in 95 % of the draws the entry comes from rank_low to rank_high; both contain `rank`
@@ -91,7 +91,7 @@ class Entry:
         return len(self.records) >= MIN_SEEDS and not self.one.task.is_full
 
     def drawn(self, videos: Videos) -> Drawn:
-        """The draws of its score. Their random numbers depend on the entry alone, not on the rest of the table."""
+        """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table."""
         key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
         return draw(self.hits, videos, key)
 
@@ -104,13 +104,15 @@ class Contender(NamedTuple):
 
 
 def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
-    """One row for each entry (task, student, track, method), best first inside each table, reference rows included.
+    """One row for each entry (task, student, track, method), best first within each table. Includes reference rows.
 
-    The distillations of a method are one entry (those of at least 3 students, if there are any); if a method has two payloads
-    of one distillation seed, each payload is an entry. `gain` is over `random` of the same task and student, `gap_closed` the
-    share of what `full` gains; both are NaN without those rows. Ranks are competition ranks of tie groups among entries of at
-    least 3 students; in 95 % of the draws an entry comes from `rank_low` to `rank_high`. DATASET-full is a reference and never
-    ranked. Entries of equal score are sorted by fewer bytes, then by the earlier date.
+    All distillations of a method form one entry; if some have at least 3 students, the others are left out. If a method has
+    two payloads of one distillation seed, each payload is an entry of its own.
+
+    `gain` is the score minus that of `random` for the same task and student. `gap_closed` is the share of the gap from `random`
+    to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among entries with at
+    least 3 students. In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. DATASET-full is a reference
+    and never ranked. Entries of equal score are sorted by bytes, then by date.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -127,7 +129,7 @@ class Ranking(NamedTuple):
 
 
 def rank_tables(tables: Iterable[Sequence[Evaluated]]) -> Ranking:
-    """Ranks the tables of `tables_of` one by one, so that records that cannot share a table leave the others as they are."""
+    """Ranks the tables of `tables_of` one by one, so that a table that is refused does not affect the others."""
     parts, problems = [rank([])], []
     for table in tables:
         try:
@@ -154,7 +156,7 @@ class DrawnBoard:
 
 
 def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
-    """Draws all entries; those of a dataset on the same draws of its test videos.
+    """Draws the scores of all entries. Entries of one dataset share the draws of its test videos.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -186,7 +188,7 @@ def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
     for sets in methods.values():
         of_sets = [tuple(sorted(of_set, key=lambda one: one.record.seed)) for _, of_set in sorted(sets.items())]
         if len({seed for seed, _ in sets}) == len(sets):
-            enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one lucky student is no distillation
+            enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one student could be lucky
             made.append(Entry(tuple(enough or of_sets)))
         else:
             made += [Entry((of_set,)) for of_set in of_sets]
@@ -216,7 +218,7 @@ def placed(ranked: Sequence[Contender]) -> list[Place]:
 def places(scores: Sequence[np.ndarray], p_value: Callable[[int, int], float]) -> list[Place]:
     """The place of each entry, best first. Entries of a tie group share its first rank, which their intervals contain.
 
-    scores: [draws] of each entry. p_value(best, other): of their difference, by their numbers.
+    scores: [draws] of each entry. p_value(best, other): of the difference of two entries, given by index.
     """
     if not scores:
         return []
@@ -281,7 +283,7 @@ def gap_closed(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
 
 
 def is_gap(random: Drawn, full: Drawn) -> bool:
-    """Whether `full` is better than `random` beyond its uncertainty. Otherwise a share of the gap has no meaning."""
+    """Whether the 95 % interval of the gap from `random` to `full` is above 0. If not, a share of it has no meaning."""
     return random.freedom > 0 and float(np.percentile(_gap(random, full), 2.5)) > 0
 
 
@@ -296,16 +298,16 @@ def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
 
 
 def flags(entry: Entry) -> list[str]:
-    """What a reader has to know of an entry."""
-    records, found = entry.records, []
+    """Warnings about an entry."""
+    records, warnings = entry.records, []
     if any(record.external for record in records):
-        found.append("external")
+        warnings.append("external")
     if not all(record.checks.get("finite", False) for record in records):
-        found.append("collapsed")
+        warnings.append("collapsed")
     elif any(one.answers < 2 for of_set in entry.evaluated for one in of_set):
-        found.append("one answer for all")
+        warnings.append("one answer for all")
     if len(records) < MIN_SEEDS:
-        found.append(f"under {MIN_SEEDS} students")
+        warnings.append(f"under {MIN_SEEDS} students")
     if missing := max(record.num_missing for record in records):
-        found.append(f"{missing} videos missing")
-    return found
+        warnings.append(f"{missing} videos missing")
+    return warnings

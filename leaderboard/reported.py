@@ -1,4 +1,4 @@
-"""What papers report, from `published.csv` with their sources: shown beside measured rows, never ranked among them.
+"""Results that papers report, with sources, from `published.csv`: shown beside measured rows, never ranked among them.
 
 Papers differ from this benchmark, and from each other, in students, test clips and the choice of what to report; the caveat
 of a row says what is known about that.

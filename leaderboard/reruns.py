@@ -129,11 +129,11 @@ def mismatch(author: Evaluated, rerun: Evaluated) -> str:
     differ += [] if np.array_equal(author.labels, rerun.labels) and np.array_equal(author.groups, rerun.groups) else ["labels"]
     if differ:
         return f"it differs from the author's record {author.path} in {', '.join(differ)}"
-    return f"it has the seconds and the machine of {author.path}: a copy, not a re-run" if is_copy(one, other) else ""
+    return f"its machine and its times are those of {author.path}: it is a copy, not a re-run" if is_copy(one, other) else ""
 
 
 def is_copy(one: Record, other: Record) -> bool:
-    """Two trainings never take the same seconds to the last digit."""
+    """Whether a record is a copy: two trainings never take exactly the same number of seconds."""
     return all(getattr(one, name) == getattr(other, name) for name in ("environment", "train_seconds", "test_seconds"))
 
 
@@ -142,8 +142,9 @@ def difference(
 ) -> ScoreDifference:
     """Claimed minus own top-1 of the same cells, with its 95 % interval over test videos and students.
 
-    The spread of students is that of the re-runs: an author could widen the interval by claims that spread. If there are fewer
-    than MIN_SEEDS re-runs, it is that of all claimed students; the interval is NaN if these are too few as well.
+    The spread between students is estimated from the re-runs, because an author could widen the interval by claiming scattered
+    scores. With fewer than MIN_SEEDS re-runs it is estimated from all claimed students. If these are too few as well, the
+    interval is NaN.
 
     claimed, own: for each cell [videos] bool, whether the answer is right. groups: as in `drawn_videos`. of_student: as
     `claimed`, of all seeds of the student.
@@ -156,7 +157,7 @@ def difference(
     if len(spread) < MIN_SEEDS or videos.clusters < 2:
         return ScoreDifference(claims.score - rerun.score, np.nan, np.nan, np.nan)
     students = draw([np.array(spread)], videos, "students")
-    scale = 2 * len(spread) / len(own)  # from the variance of one mean of the spread's size to a difference of two of `own`'s
+    scale = 2 * len(spread) / len(own)  # from one mean of len(spread) students to a difference of two means of len(own)
     claims = replace(claims, seed=np.zeros_like(students.seed), freedom=students.freedom, twice=0.0)
     rerun = replace(rerun, seed=students.seed * scale**0.5, freedom=students.freedom, twice=students.twice * scale)
     return score_difference(claims, rerun)

@@ -21,7 +21,7 @@ from vddbench.leaderboard.rank import TABLE, TableKey, rank_tables
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
-FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # with tabulate's name
+FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # format: its name in tabulate
 HEADERS = (
     "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "",
 )  # fmt: skip
@@ -36,9 +36,9 @@ class TextTable(NamedTuple):
 def show(
     roots: Sequence[Path], task: str | None, student: str | None, form: str, track: str | None = None, papers: bool = False
 ) -> None:
-    """Prints the ranked tables of all records under `roots`. form: one of FORMS; papers: also what they report, as text.
+    """Prints the ranked tables of all records under `roots`. form: one of FORMS. papers: also print what papers report.
 
-    Records that are not valid are named on stderr and left out. Raises FileNotFoundError if there is nothing to rank,
+    Invalid records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to rank,
     LookupError for an unknown format, task or student, and, after the other tables are printed, ValueError naming the records
     that cannot share a table.
     """
@@ -61,7 +61,7 @@ def show(
 
 
 def notes_of(evaluated: Sequence[Evaluated], rows: pd.DataFrame) -> dict[TableKey, str]:
-    """For below each table: the difference that its students detect."""
+    """The note below each table: the difference that its students can detect."""
     notes = {}
     for names, part in rows[rows["rank"].notna()].groupby(TABLE):
         key = TableKey(*map(str, names))
@@ -88,7 +88,7 @@ def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str]) -> 
 
 
 def print_aggregate(evaluated: Sequence[Evaluated], student: str | None, track: str | None, style: str) -> None:
-    """Prints all tables of each student in one, unless no method but `random` is in at least two of them."""
+    """Prints a combined table for each student and track in which at least two methods have a combined rank."""
     rows = aggregate(evaluated)
     rows = rows[rows["student"].eq(student or rows["student"]) & rows["track"].eq(track or rows["track"])]
     for (of_student, of_track), part in rows.groupby(["student", "track"], sort=True):
@@ -163,7 +163,7 @@ def interval(low: object, high: object, form: str) -> str:
 
 
 def with_interval(row: Row, value: str, low: str, high: str, form: str) -> str:
-    """A share in percent with its interval, if they are known."""
+    """A share in percent and its interval, as far as they are known."""
     return f"{number(row[value], form, 100)} {interval(row[low], row[high], form)}".removesuffix(" -")
 
 

@@ -1,7 +1,7 @@
 """Exchange of distilled sets and records between people, by pull requests on a results repo of the Hub.
 
 submit.py            an author uploads a set and proposes its records; card.py: README of the set's repo
-proposal.py          what a pull request changes; ownership.py: names, cells and re-runs that it may bring
+proposal.py          what a pull request changes; ownership.py: which names, cells and re-runs it may use
 verify.py            a maintainer checks, evaluates claimed cells again and compares; merge.py: merges what was verified
 reproduce.py         anybody evaluates the cell of a record again; rerun.py: one such cell, and the comparison
 mirror.py            a results repo and its copy on disk (`vddbench pull`); payload_download.py: distilled sets

@@ -1,4 +1,7 @@
-"""The files of a distilled set's dataset repo: payload, manifest, previews and a card in which a manifest's text is inert."""
+"""The files of a distilled set's dataset repo: payload, manifest, previews and README.
+
+The README shows text of the manifest in a form that cannot act as markup.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def card(submission: Submission, spec: DatasetSpec, repo: hub.Repo, licence: str
 
 A distilled set of videos: {submission.payload_bytes:,} bytes in place of the training videos of `{manifest.task}`, made by the
 method `{manifest.method}` (distillation seed {manifest.seed}), to be scored by the referee vddbench.
-The pictures show what a student sees, one clip a class, compressed; the data is `{DATA}`.
+The pictures show what a student sees, one clip per class, compressed; the data is `{DATA}`.
 
 {table(manifest, spec)}
 

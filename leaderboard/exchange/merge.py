@@ -55,8 +55,8 @@ def merged(proposed: Proposal, sha: str) -> str:
 
 
 def _problems_since(proposed: Proposal, now: Proposal) -> list[str]:
-    """What the newer main forbids and the one at the time of the check did not."""
+    """Problems that the newer main causes and the main at the time of the check did not."""
     new = [path for path in proposed.added if path.startswith(f"{mirror.RECORDS}/")]
     since = sorted(ownership.taken(new, now.main) - ownership.taken(new, proposed.main))
-    problems = [f"main has a record of {path} by now" for path in since]
+    problems = [f"main now has a record of {path}" for path in since]
     return problems + ownership.new_submission_problems(now, manifest_of(now.repo, now.manifest, now.head))

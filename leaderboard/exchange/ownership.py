@@ -1,11 +1,11 @@
-"""Rules about names: to whom a method's name, a submission's digest and a cell belong, and who may bring a re-run.
+"""Ownership rules: who may use a method's name, a submission's digest and a cell, and who may propose a re-run.
 
 * A method's name belongs to whoever's set was merged first; the names of bundled baselines belong to the maintainers.
 * A digest belongs to one submission.
 * Main has one author's record of a cell. Everybody else's record of it is a re-run and names its maker (`Record.by`).
-* Who made a set cannot reproduce it, and nobody can bring a re-run in the name of others.
+* Nobody can reproduce a set of their own, or propose a re-run in another person's name.
 
-`verify` checks these rules before anything is trained, `submit` the first two before anything is uploaded.
+`verify` checks these rules before it trains anything; `submit` checks the first two before it uploads anything.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def name_problems(
 ) -> list[str]:
     """Why a submission may not use its method's name or its bytes; maintainers may use every name.
 
-    owner: of the dataset repo with its set. The sets on main give a method its owner; where a manifest does not say where its
-    set is, the method belongs to the maintainers.
+    owner: owner of the dataset repo that contains the set. A method belongs to the owner of its sets on main; if a manifest on
+    main does not say where its set is, the method belongs to the maintainers.
     """
     problems = list(_digest_problems(board, main, manifest))
     if by_maintainer:
@@ -61,14 +61,14 @@ def name_problems(
 
 
 def check_name(board: hub.Repo, main: hub.Listing, manifest: Manifest, owner: str) -> None:
-    """Raises ValueError with the `name_problems` of a set of ours."""
+    """Raises ValueError with the `name_problems` of the user's own set."""
     by_maintainer = hub.whoami() in mirror.maintainers(board, main)
     if problems := name_problems(board, main, manifest, owner, by_maintainer=by_maintainer):
         raise refusal(f"{manifest.method} would be refused on {board.url}:", problems)
 
 
 def _method_of(cell: str) -> str:
-    """METHOD of TASK/METHOD[-sN]@SHA8; a name has no dash."""
+    """METHOD of TASK/METHOD[-sN]@SHA8. The name of a method contains no dash."""
     return cell.split("/")[1].partition("@")[0].partition("-")[0]
 
 
@@ -81,12 +81,12 @@ def _owner_on_main(board: hub.Repo, main: hub.Listing, cell: str) -> str | None:
 
 
 def owner_of(manifest: Manifest) -> str:
-    """The owner of the dataset repo with the set. Raises ValueError if the manifest does not say where it is."""
+    """The owner of the dataset repo that contains the set. Raises ValueError if the manifest does not say where it is."""
     return payload_download.pinned(manifest).repo.id.partition("/")[0]
 
 
 def _digest_problems(board: hub.Repo, main: hub.Listing, manifest: Manifest) -> Iterator[str]:
-    """Folders are named by the first 8 digits of the digest, so two submissions must never share these."""
+    """Folder names contain the first 8 digits of the digest, so two submissions must never share these digits."""
     first: dict[str, str] = {}
     for path in sorted(main.files, key=lambda path: (not path.endswith(f"/{MANIFEST}"), path)):
         if path.endswith(".json") and mirror.most_bytes(path) is not None:
@@ -129,7 +129,7 @@ def new_submission_problems(proposed: Proposal, manifest: Manifest) -> list[str]
 
 
 def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
-    """Whether the author of a pull request uploaded the set that it adds."""
+    """Problems if the author of a pull request did not upload the set that it adds."""
     where, names = payload_download.pinned(manifest), uploaders(manifest)
     if names is None:
         yield f"commit {where.revision[:8]} is not on main of {where.repo}; allowed: a commit by its owner"
@@ -138,15 +138,18 @@ def set_problems(manifest: Manifest, author: str) -> Iterator[str]:
 
 
 def uploaders(manifest: Manifest) -> set[str] | None:
-    """Who owns the repo of a set or made its pinned commit, in lower case. None if main lacks the commit: anybody can add one
-    to anybody's repo by a pull request there. Raises ValueError if the manifest does not say where the set is."""
+    """The owner of a set's repo and the authors of its pinned commit, in lower case.
+
+    None if the repo's main branch lacks the commit, because anybody can add a commit by a pull request there. Raises ValueError
+    if the manifest does not say where the set is.
+    """
     where = payload_download.pinned(manifest)
     names = hub.authors(where.repo, where.revision)
     return None if names is None else {name.casefold() for name in (owner_of(manifest), *names)}
 
 
 def taken(paths: Iterable[str], main: hub.Listing) -> set[str]:
-    """Those of new records and predictions whose cell has a record on main."""
+    """The new records and predictions whose cell already has a record on main."""
     runs = {_run(other) for other in main.files if other.startswith(f"{mirror.RECORDS}/")}
     return {path for path in paths if path not in main.files and _run(path) in runs}
 
@@ -159,7 +162,7 @@ def _run(path: str) -> str:
 def record_problems(
     proposed: Proposal, new: Sequence[tuple[str, VerifiedRecord]], on_main: Sequence[VerifiedRecord], manifest: Manifest
 ) -> Iterator[str]:
-    """Why new records, given with their paths, may not join those on main."""
+    """Why new records, given with their paths, may not be added to those on main."""
     latest = (datetime.now(UTC) + CLOCKS_DIFFER).strftime("%Y-%m-%dT%H:%M:%SZ")
     occupied = taken((path for path, _ in new), proposed.main)
     seen = set()
@@ -184,9 +187,9 @@ def _rerun_problems(proposed: Proposal, record: Record, on_main: Iterable[Verifi
     elif proposed.author not in proposed.maintainers and manifest.payload and _made(proposed.author, manifest):
         yield f"is a re-run by {record.by}, who uploaded the set itself; only others can reproduce it"
     if all(other.by is not None for other in same):
-        yield "is a re-run of a record that main does not have; published records alone can be run again"
+        yield "is a re-run of a record that main does not have; only published records can be run again"
     if any(is_copy(other, record) for other in same):
-        yield "has the seconds and the machine of a record on main: a copy, not a re-run"
+        yield "has the machine and the times of a record on main: it is a copy, not a re-run"
 
 
 def _made(author: str, manifest: Manifest) -> bool:

@@ -1,7 +1,7 @@
 """Downloads distilled sets from the dataset repos of their authors, at the commit that a published manifest names.
 
-A set goes to `SETS/SHA8/TASK/METHOD[-sN]`, so sets of the same name never share a folder. A manifest may come from a stranger:
-only a dataset repo of this Hub, at a commit, within the task's budget is read.
+A set goes to `SETS/SHA8/TASK/METHOD[-sN]`, so sets of the same name never share a folder. A manifest may come from a stranger,
+so it must name a dataset repo of this Hub at a fixed commit, and the payload must fit the task's budget.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def most_bytes(task: Task, spec: DatasetSpec) -> int:
     budget = task.budget_bytes(spec)
     if budget is None:
         raise ValueError(f"{task} has no budget, its payload is the train split itself: `vddbench distill full --task {task}`")
-    return budget + MAX_HEADER_BYTES + 8  # of the header's length
+    return budget + MAX_HEADER_BYTES + 8  # the header's length takes 8 bytes
 
 
 def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
@@ -104,7 +104,7 @@ def manifest_at(path: Path) -> Manifest:
     manifest = read_manifest(path.parent.resolve())
     expected = manifest.cell
     if f"{path.parent.parent.name}/{path.parent.name}" != expected:
-        raise ValueError(f"{path}: by its fields it belongs in {expected}")
+        raise ValueError(f"{path}: its fields say that it belongs in {expected}")
     return manifest
 
 

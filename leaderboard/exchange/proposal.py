@@ -1,7 +1,7 @@
-"""A pull request on a results repo: what it changes, and a copy of the files that it brings.
+"""A pull request on a results repo: what it changes, and a copy of the files that it adds.
 
-A pull request may add records and the manifest of one submission, or the field `payload` that a manifest on main lacks. Every
-other change is listed and refused, above all one of MAINTAINERS.
+A pull request may add records and the manifest of one submission, or the field `payload` that a manifest on main lacks. All
+other changes are listed and refused, in particular changes of MAINTAINERS.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def proposal(repo: hub.Repo, number: int) -> Proposal:
     added = sorted([*located, *(path for path in head.files if path not in base.files and path not in main.files)])
     cells = sorted({mirror.cell_in(path) for path in added if mirror.most_bytes(path) is not None})
     if len(cells) > 1:
-        problems.append(f"of {len(cells)} submissions: {', '.join(cells[:PROBLEMS_SHOWN])}; allowed: one a pull request")
+        problems.append(f"files of {len(cells)} submissions: {', '.join(cells[:PROBLEMS_SHOWN])}; allowed: one submission")
     if not added and not problems:
         problems.append("it adds nothing")
     if problems:
@@ -82,7 +82,7 @@ def _is_changed(path: str, head: hub.Listing, base: hub.Listing, main: hub.Listi
 
 
 def _adds_payload(repo: hub.Repo, path: str, head: hub.Listing, main: hub.Listing) -> bool:
-    """Whether a manifest of main differs by a `payload` that it lacks and by nothing else."""
+    """Whether the pull request changes a manifest of main only by adding the field `payload`, which it lacks."""
     if not path.endswith(f"/{MANIFEST}") or mirror.most_bytes(path) is None or path not in main.files:
         return False
     try:

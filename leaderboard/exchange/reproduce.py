@@ -36,9 +36,9 @@ def reproduce(
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> Path:
-    """Prints the comparison and returns the own record, in the results folder `own`.
+    """Prints the comparison and returns the file of the new record, in the results folder `own`.
 
-    A call that was interrupted resumes when it is repeated. push_to: propose the own record to this results repo. Raises
+    A call that was interrupted resumes when it is repeated. push_to: propose the new record to this results repo. Raises
     ValueError before anything is trained if record or submission cannot be compared with what this machine has.
     """
     claim = read_one(path)
@@ -59,8 +59,10 @@ def reproduce(
 
 
 def submission_of(claim: VerifiedRecord, submissions: Path) -> Path:
-    """The folder of a record's submission: in `submissions`, or among the sets of the copy of a results repo that has the
-    record, fetched if it is missing there. Raises FileNotFoundError naming where it was looked for."""
+    """The folder of a record's submission, in `submissions` or in the copy of a results repo that contains the record.
+
+    Downloads the set if that copy lacks it. Raises FileNotFoundError with the places that were searched.
+    """
     record, (name, _, _) = claim.record, claim.path.parents[1].name.partition("@")
     copy = claim.path.parents[4]  # the copy of a results repo, if the record is in one
     for root in (submissions, copy / payload_download.SETS / record.submission_sha256[:8]):
@@ -70,7 +72,7 @@ def submission_of(claim: VerifiedRecord, submissions: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"no submission with sha256 {record.submission_sha256[:16]} in {submissions / str(record.task) / name}, and no "
-            f"{path} that says where it is: --submissions DIR, or `vddbench pull` and a record of published/records"
+            f"{path} that says where it is; give --submissions DIR, or `vddbench pull` and a record in published/records"
         )
     manifest = payload_download.manifest_at(path)
     if manifest.sha256 != record.submission_sha256:
@@ -86,12 +88,12 @@ def check_published(claim: VerifiedRecord, repo: hub.Repo) -> None:
     published = next(iter(mirror.files_of(claim.path, claim.record)))
     if published not in hub.listing(repo).files:
         raise ValueError(
-            f"{repo} has no {published}: a re-run can be proposed of published records only; `vddbench submit` first"
+            f"{repo} has no {published}: only re-runs of published records can be proposed; run `vddbench submit` first"
         )
 
 
 def propose(comparison: Comparison, repo: hub.Repo) -> str:
-    """Opens a pull request with the own record; returns its address."""
+    """Opens a pull request with the re-run; returns its address."""
     [claim], [own] = comparison.claimed, comparison.own
     files = hub.listing(repo).files
     add: dict[str, hub.Content] = {

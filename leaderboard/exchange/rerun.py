@@ -1,7 +1,7 @@
-"""One cell evaluated again on this machine: `reproduce` does it once, `verify` for several seeds.
+"""Evaluates a cell again on this machine: `reproduce` does this for one record, `verify` for several seeds.
 
-Own records are ordinary records with `by` in a results folder of their own, so a command that was killed resumes when it is
-repeated and trains nothing twice.
+The user's own re-runs are ordinary records with the field `by`, in a results folder of their own. A command that was killed
+therefore resumes when it is repeated, and trains nothing twice.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def is_alike(self) -> bool:
-        """Whether own students and claimed ones answer the same videos right."""
+        """Whether the claimed students and the user's own students answer the same videos right."""
         return all(np.array_equal(claim.hits, own.hits) for claim, own in zip(self.claimed, self.own, strict=True))
 
     def interval(self) -> str:
@@ -63,11 +63,11 @@ class Comparison:
             return "claimed and own answer the same videos right"
         points = f"claimed - own: {100 * self.apart.difference:+.1f} points"
         if np.isnan(self.apart.low):
-            return f"{points}, no interval: that takes {MIN_SEEDS} students and 2 groups of test videos"
+            return f"{points}, no interval: it needs {MIN_SEEDS} students and 2 groups of test videos"
         return f"{points}, 95 % interval {100 * self.apart.low:+.1f} to {100 * self.apart.high:+.1f}"
 
     def lines(self) -> list[str]:
-        """As the commands print it; a record's text may come from a stranger."""
+        """The lines that the commands print. Text of a record may come from a stranger."""
         shown = [self.claimed[0].name.rpartition("/")[0]]
         for kind, records in (("claimed", self.claimed), ("own", self.own)):
             shown += [f"  {kind:8}{_described(one.record)}" for one in records]
@@ -96,7 +96,7 @@ def read_one(path: Path) -> VerifiedRecord:
 
 
 def records_in(root: Path, cell: str) -> tuple[list[VerifiedRecord], list[str]]:
-    """(every valid record of TASK/METHOD@SHA8 below `root` but `--force` repetitions, one line for each invalid one)."""
+    """(valid records of TASK/METHOD@SHA8 below `root` without `--force` repetitions, one line for each invalid record)."""
     records, refused = [], []
     for path in record_files(root, cell):
         try:

@@ -37,14 +37,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `submit` is to upload."""
+    """What `submit` will upload."""
 
     results: hub.Repo
     cell: str  # TASK/METHOD[-sN]@SHA8
     manifest: Manifest  # main's, if main has it
     report: str
     records: dict[str, hub.Content]  # missing on main, by path in the results repo
-    is_published: bool  # main has the manifest, with the place of the set
+    is_published: bool  # main has the manifest, and it says where the set is
     set_repo: hub.Repo
     set_files: dict[str, hub.Content]  # missing in the set's repo, by path
     set_sha: str | None  # newest commit of the set's repo; None if the repo does not exist
@@ -58,7 +58,7 @@ class Plan:
         return f"{mirror.SUBMISSIONS}/{self.cell}/{MANIFEST}"
 
     def published(self, payload: Payload) -> bytes:
-        """The manifest with the place of the set."""
+        """The manifest as it is published, with the address of the set."""
         return self.manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2).encode() + b"\n"
 
     def text(self, payload: Payload | None) -> str:
@@ -130,7 +130,7 @@ def checked(path: Path) -> Checked:
 
 
 def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequence[Path], licence: str) -> Plan:
-    """Compares with both repos; changes nothing."""
+    """Finds out what both repos lack; changes nothing."""
     manifest, board = accepted.submission.manifest, hub.Repo(results_repo)
     cell = manifest.cell
     own = records_of(manifest, results)
@@ -139,17 +139,17 @@ def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequen
     on_main = manifest_on(board, main, f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}", manifest)
     is_published = on_main is not None and on_main.payload is not None
     content: dict[str, hub.Content] = {}
-    there = None
+    set_listing = None
     if not is_published:
         ownership.check_name(board, main, manifest, set_repo.id.partition("/")[0])
         content = card.files(accepted.submission, accepted.spec, set_repo, licence)
-        there = hub.listing(set_repo) if hub.exists(set_repo) else None
-    if there is not None and hub.is_private(set_repo):
+        set_listing = hub.listing(set_repo) if hub.exists(set_repo) else None
+    if set_listing is not None and hub.is_private(set_repo):
         raise ValueError(
             f"{set_repo} is private, so nobody could verify its content: make it public in {set_repo.url}/settings, or name "
             "another repo with --repo"
         )
-    if there is not None and card.CARD in there.files:
+    if set_listing is not None and card.CARD in set_listing.files:
         content.pop(card.CARD)  # its author may have written more
     missing = own.keys() - main.files.keys() - ownership.taken(own, main)
     return Plan(
@@ -160,13 +160,13 @@ def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequen
         records={path: file for path, file in own.items() if path in missing},
         is_published=is_published,
         set_repo=set_repo,
-        set_files={path: data for path, data in content.items() if there is None or not there.holds(path, data)},
-        set_sha=there.sha if there else None,
+        set_files={path: data for path, data in content.items() if set_listing is None or not set_listing.holds(path, data)},
+        set_sha=set_listing.sha if set_listing else None,
     )
 
 
 def manifest_on(repo: hub.Repo, main: hub.Listing, path: str, own: Manifest) -> Manifest | None:
-    """Main's manifest of this submission; None if main has none. It lacks `payload` if somebody published the records alone.
+    """Main's manifest of this submission; None if main has none. It lacks `payload` if only the records were published.
 
     Raises ValueError if it is not valid or belongs to another submission.
     """

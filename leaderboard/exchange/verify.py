@@ -1,7 +1,7 @@
 """`vddbench verify`: a maintainer checks a submission, evaluates claimed cells again on their own machine and compares.
 
-A claim is verified unless it is above the maintainer's own result by more than the 95 % interval of the difference allows. Own
-records are pushed to the pull request, and exactly what was verified is merged.
+A claim is verified unless it is above the maintainer's own result by more than the 95 % interval of the difference allows. The
+maintainer's own records are pushed to the pull request, and exactly what was verified is merged.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def verify_pull_request(
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> list[Path]:
-    """Returns the own records, in `into/NUMBER/own`. Raises ValueError if the pull request is refused or not verified.
+    """Returns the maintainer's records, in `into/NUMBER/own`. Raises ValueError if the pull request is refused or not verified.
 
     count: seeds of each student to evaluate again. then: what to do if it is verified; "merge" pushes first and merges exactly
     what was verified.
@@ -77,7 +77,7 @@ def verify_pull_request(
     proposed = proposal(repo, number)
     if then != "nothing" and me not in proposed.maintainers:
         raise PermissionError(
-            f"{me} is not in {MAINTAINERS} of {repo}, so that re-runs by {me} verify nothing; `vddbench publish` adds "
+            f"{me} is not in {MAINTAINERS} of {repo}, so re-runs by {me} verify nothing; `vddbench publish` adds "
             "everybody who can write there"
         )
     folder = copy(proposed, into / str(number))
@@ -123,7 +123,7 @@ def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me
         raise refusal("refused, nothing was trained:", problems)
     store = Store.open(manifest.task.dataset)
     local = payload_download.local(submissions, manifest.task, manifest.folder, manifest.sha256)
-    if local is None or proposed.manifest in proposed.added:  # everybody will fetch what a new manifest names
+    if local is None or proposed.manifest in proposed.added:  # check the set that everybody will download
         local = payload_download.fetch(manifest, folder / payload_download.SETS, store.spec)
     records, problems = records_in(folder / mirror.RECORDS, proposed.cell)
     paths = {(folder / path).resolve(): path for path in proposed.added}
@@ -175,7 +175,7 @@ def check_claims(claims: Claims, problems: Iterable[str]) -> None:
 def verified(
     claims: Claims, count: int, own: Path, by: str, device: torch.device, echo: Callable[[str], None]
 ) -> list[VerifiedRecord]:
-    """The own records of the first `count` claimed seeds of each student. Raises ValueError if a claim is not verified."""
+    """Trains the first `count` claimed seeds of each student again. Raises ValueError if a claim is not verified."""
     students = sorted({one.record.student for one in claims.new})
     if not students:
         echo("no new record, nothing to train: the set at its pinned commit is the one that was evaluated")
@@ -204,6 +204,6 @@ def _problem(student: str, comparison: Comparison) -> str:
     if not comparison.is_alike and (len(comparison.own) < MIN_SEEDS or np.isnan(comparison.apart.low)):
         return (
             f"{student}: {len(comparison.own)} students with other answers are too few to compare; needed: {MIN_SEEDS}, "
-            f"so take --seeds {MIN_SEEDS} and a submission with as many students"
+            f"so use --seeds {MIN_SEEDS} and a submission with as many students"
         )
     return ""

@@ -1,6 +1,6 @@
 """The two repositories to publish to, and the check that they are new or were written by `publish`.
 
-Nothing that somebody else put there is ever replaced or deleted.
+`publish` never replaces or deletes files that somebody else put there.
 """
 
 from __future__ import annotations
@@ -111,5 +111,5 @@ def foreign_files(place: str, files: Iterable[str]) -> ValueError:
     more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
     return ValueError(
         f"{place} contains files that `vddbench publish` did not put there: {', '.join(names[:MAX_NAMED])}{more}; nothing was "
-        "changed. Take another name, or one that is empty"
+        "changed. Choose another name, or a place that is empty"
     )

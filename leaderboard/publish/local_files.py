@@ -14,14 +14,14 @@ from vddbench.system.progress import say
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Everything on this machine that belongs into a results repo."""
+    """Everything on this machine that belongs in a results repo."""
 
     files: dict[str, Path]  # path in the results repo -> file on this machine
     payload_folders: tuple[Path, ...]  # of the submissions behind these records, if their payload is here
 
 
 def gather_files(results: Sequence[Path], submissions: Sequence[Path]) -> LocalFiles:
-    """All records below the folders that agree with their predictions, and the manifests of their distilled sets.
+    """All records below the folders whose scores agree with their predictions, and the manifests of their distilled sets.
 
     Prints what is refused. Raises FileNotFoundError for a folder that does not exist.
     """
@@ -33,11 +33,11 @@ def gather_files(results: Sequence[Path], submissions: Sequence[Path]) -> LocalF
             )
     files, refused = mirror.publishable(results)
     cells = {"/".join(path.split("/")[1:3]) for path in files}  # TASK/METHOD@SHA8
-    found, refused_manifests = find_submissions(submissions)
+    by_identity, refused_manifests = find_submissions(submissions)
     for line in (*refused, *refused_manifests):
         say(f"left out: {line}")
     payload_folders = []
-    for (_, folder_name, _), submission in sorted(found.items()):
+    for (_, folder_name, _), submission in sorted(by_identity.items()):
         if (cell := submission.manifest.cell) in cells:
             files[f"{mirror.SUBMISSIONS}/{cell}/{MANIFEST}"] = submission.folder / MANIFEST
             if submission.folder.name == folder_name and submission.has_payload:

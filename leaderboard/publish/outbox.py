@@ -1,4 +1,4 @@
-"""The outbox: a folder in which a machine without a network collects what another machine publishes."""
+"""The outbox: a folder in which a machine without a network collects files that another machine publishes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_outbox(into: Path, results: Sequence[Path], submissions: Sequence[Path
 
 
 def copy_missing(files: Mapping[str, Path], into: Path) -> int:
-    """Copies files that `into` lacks or has damaged, and returns their number. Never replaces a manifest.
+    """Copies files that are missing or damaged in `into`, and returns their number. Never replaces a manifest.
 
     Can be interrupted and repeated, and several processes may do it: a record's predictions are copied before the record.
     """

@@ -44,7 +44,7 @@ def tables(board: Board, records: Path) -> dict[str, bytes]:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """The same bytes for the same rows."""
+    """The table as parquet. The same rows give the same bytes."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Commits to the Hub before they are made: what a repo lacks and what changed, in parts of a commit's size."""
+"""Plans commits to the Hub: files that a repo lacks and files that changed, split into commits of limited size."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def _addition_message(paths: Mapping[str, hub.Content]) -> str:
         name: sum(stem.startswith(f"{folder}/") for stem in stems)
         for name, folder in (("records", mirror.RECORDS), ("manifests", mirror.SUBMISSIONS))
     }
-    what = ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items() if count)
+    counted = ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items() if count)
     tasks = sorted({path.split("/")[1] for path in paths})
-    return f"Add {what} of {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more tasks' if len(tasks) > 3 else ''}"
+    return f"Add {counted} of {', '.join(tasks[:3])}{f' and {len(tasks) - 3} more tasks' if len(tasks) > 3 else ''}"
 
 
 def table_commits(repo: hub.Repo, files: Mapping[str, hub.Content], listing: hub.Listing) -> list[PlannedCommit]:

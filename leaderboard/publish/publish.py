@@ -49,8 +49,8 @@ def publish(
     tagged = hub.tagged(destination.results, tag) if tag is not None else None
     if tagged is not None and (made or tagged != listing.sha):
         raise ValueError(
-            f"nothing was published: {destination.results} has a tag {tag!r} on {tagged[:8]}, and releases don't move: take a "
-            "new name"
+            f"nothing was published: {destination.results} has a tag {tag!r} on {tagged[:8]}, and releases don't move: choose "
+            "a new name"
         )
     with bar("records", len(made)) as progress:
         for commit in made:
@@ -107,7 +107,7 @@ def regenerate(destination: Destination, submissions: Sequence[Path], made: list
 
 
 def maintainers_in(files: Mapping[str, Path]) -> frozenset[str]:
-    """The maintainers that a results repo with these files lists, and the user who publishes now."""
+    """The maintainers in the MAINTAINERS file of a results repo, and the user who publishes now."""
     names = parse_maintainers(files[MAINTAINERS].read_bytes()) if MAINTAINERS in files else frozenset()
     return names | {hub.whoami()}
 

@@ -38,9 +38,9 @@ def build(results: Sequence[Path], submissions: Sequence[Path], out: Path, maint
     record is valid, OSError if `out` cannot be written.
     """
     board = board_of(results, maintainers)
-    found, refused = find_submissions(submissions)
+    local, refused = find_submissions(submissions)
     writer = PageWriter(out, newest_of(board), hidden=(*results, *submissions))
-    index = write_pages(writer, board, found, refused)
+    index = write_pages(writer, board, local, refused)
     writer.finish()
     return index
 
@@ -50,14 +50,15 @@ def build_published(
 ) -> Inventory:
     """Writes the pages of a Space into `out` and returns the inventory of the whole Space.
 
-    Every publisher makes the same pages, because only published manifests and the bytes of payloads count. Previews that cannot
-    be made here, or that would be the same, stay as they are on the Space: the inventory lists them, but `out` may lack them.
+    Every publisher makes the same pages, because these depend only on published manifests and on the bytes of payloads.
+    Previews that cannot be made here, or that would be the same, stay on the Space: the inventory lists them, but `out` may
+    lack them.
 
     tree: a copy of the results repo. published: the inventory of the Space as it is now.
     """
-    found, refused = find_published(tree / mirror.SUBMISSIONS, payloads)
+    on_hub, refused = find_published(tree / mirror.SUBMISSIONS, payloads)
     writer = PageWriter(out, newest_of(board), hidden=(tree, *payloads), published=published, results_repo=results_repo)
-    write_pages(writer, board, found, refused)
+    write_pages(writer, board, on_hub, refused)
     return writer.finish()
 
 

@@ -18,7 +18,7 @@ from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site.entries import Entry, Table
 
 WIDTH, HEIGHT = 350, 230  # pixels of the plot; a page scales it by up to 1.5
-MAX_INTERVALS = 60  # in one chart; more would cover each other
+MAX_INTERVALS = 60  # in one chart; more of them would overlap
 MAX_STUDENT_ROWS = 24  # entries in the chart of students
 NAME_PIXELS, NAME_HEIGHT, NAME_GAP = 5.6, 12, 7  # pixels: width of a letter, height of a name, from a point to its name
 INK, MUTED, RULE, ACCENT, SECOND = "var(--ink)", "var(--muted)", "var(--rule)", "var(--accent)", "var(--second)"
@@ -98,8 +98,10 @@ def _front(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(data: pd.DataFrame) -> pd.DataFrame:
-    """The points that have room for a name beside them: first those of the front, then by score. Pointing at the others shows
-    their names."""
+    """The points with enough room for a name beside them. Points of the front are placed first, then the others by score.
+
+    A page shows the other names when the mouse points at them.
+    """
     on_front = data.index.isin(_front(data).index)
     points = data.assign(on_front=on_front).sort_values(["on_front", "top1"], ascending=False)
     taken = [(x - 4, x + 4, y) for x, y in zip(data["x"], data["y"], strict=True)]

@@ -24,7 +24,7 @@ def prepared_spec(evaluated: Evaluated) -> DatasetSpec | None:
 
 
 def bundled_spec(evaluated: Evaluated) -> DatasetSpec | None:
-    """The spec of a dataset that has a file here, if its number of classes is the record's."""
+    """The spec of a bundled dataset. None if the record has another number of classes."""
     dataset = evaluated.record.task.dataset
     if dataset not in lookup.names("dataset"):
         return None
@@ -37,7 +37,7 @@ class DatasetSpecs:
 
     def __init__(self, published: Inventory | None) -> None:
         self.published = {} if published is None else published.specs  # of stores that this machine may not have
-        self.exact: dict[str, DatasetSpec] = {}  # by the store's digest: those that belong into the inventory
+        self.exact: dict[str, DatasetSpec] = {}  # by the store's digest; the inventory lists them
         self._known: dict[tuple[str, str], DatasetSpec | None] = {}
 
     def of(self, evaluated: Evaluated) -> DatasetSpec | None:

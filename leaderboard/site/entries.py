@@ -23,7 +23,7 @@ from vddbench.spec import Task
 
 @functools.cache
 def naive_baselines() -> frozenset[str]:
-    """Bundled one-shot baselines that follow no paper, such as `random`: what other methods must beat at equal bytes."""
+    """Bundled one-shot baselines that follow no paper, such as `random`: which other methods must beat at equal bytes."""
     baselines = {name: lookup.load("baseline", name) for name in lookup.names("baseline")}
     return frozenset(name for name, module in baselines.items() if not module.PAPER and hasattr(module, "distill"))
 
@@ -76,7 +76,7 @@ class Entry:
 
     @property
     def reproductions(self) -> int:
-        """How many re-runs by other people agree with the authors' records."""
+        """Number of re-runs by other people that agree with the authors' records."""
         return sum(rerun.kind == "reproduced" and bool(rerun.inside) for rerun in self.reruns)
 
 

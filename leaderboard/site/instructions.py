@@ -15,7 +15,7 @@ from vddbench.spec import DatasetSpec, Manifest
 
 PULLED = "published"  # the folder that `vddbench pull` writes
 EXAMPLE_REPO = "ORG/vddbench-results"
-MAX_CLASSES = 60  # that a command names
+MAX_CLASSES = 60  # a command lists the classes if there are at most so many
 
 
 def commands(
@@ -64,7 +64,7 @@ def prepare(dataset: str, spec: DatasetSpec | None) -> str:
 
 
 def distill_command(manifest: Manifest) -> str | None:
-    """The bundled baseline's command, if the manifest looks like one of its sets: `dm`, or `dm_fast` with the preset fast."""
+    """The command if the method is a bundled baseline, such as `dm`, or `dm_fast` with the preset fast; otherwise None."""
     preset = manifest.config.get("preset")
     has_preset = isinstance(preset, str) and re.fullmatch(r"[a-z]{1,20}", preset) is not None
     suffix = f"_{preset}" if has_preset else ""

@@ -33,7 +33,7 @@ class PreviewFile(Frozen):
 class Previews(Frozen):
     """All previews of a submission's page."""
 
-    source_digest: str  # of the payload's hash, decoder, dataset spec and preview format: equal digests mean equal previews
+    source_digest: str  # hash of payload, decoder, dataset spec and preview format: equal digests mean equal previews
     files: tuple[PreviewFile, ...]
 
 

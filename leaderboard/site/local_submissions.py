@@ -33,7 +33,7 @@ def identity(record: Record) -> Identity:
 def find_submissions(roots: Sequence[Path]) -> tuple[dict[Identity, LocalSubmission], list[str]]:
     """All submissions below the folders, and one line for each manifest that is refused.
 
-    If a submission is in several places, the first one with a payload is taken.
+    If a submission is in several places, the first place with a payload counts.
     """
     submissions: dict[Identity, LocalSubmission] = {}
     refused = []
@@ -46,7 +46,7 @@ def find_submissions(roots: Sequence[Path]) -> tuple[dict[Identity, LocalSubmiss
                 continue
             allowed = [f"{manifest.task}/{manifest.folder}", manifest.cell]
             if f"{path.parent.parent.name}/{path.parent.name}" not in allowed:  # it would change another submission's page
-                refused.append(f"{path}: by its task, method and seed it belongs in {' or '.join(allowed)}")
+                refused.append(f"{path}: its task, method and seed say that it belongs in {' or '.join(allowed)}")
                 continue
             key = manifest.task, manifest.folder, manifest.sha256
             submission = LocalSubmission(path.parent, manifest)

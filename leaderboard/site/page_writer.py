@@ -1,4 +1,4 @@
-"""Renders pages and writes them into a folder. Text of strangers stays text, and a content security policy blocks all else."""
+"""Renders pages and writes them into a folder. Strangers' text is escaped; a content security policy blocks other scripts."""
 
 from __future__ import annotations
 

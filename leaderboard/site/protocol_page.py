@@ -88,6 +88,6 @@ def students() -> list[StudentRow]:
     for name in lookup.names("student"):
         module = lookup.load("student", name)
         recipe: Recipe = module.RECIPE
-        what = (module.__doc__ or "").strip().partition("\n")[0]
-        rows.append(StudentRow(name, what, recipe, V1.hash(recipe), bool(getattr(module, "BF16", False))))
+        network = (module.__doc__ or "").strip().partition("\n")[0]
+        rows.append(StudentRow(name, network, recipe, V1.hash(recipe), bool(getattr(module, "BF16", False))))
     return rows

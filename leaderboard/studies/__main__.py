@@ -28,8 +28,8 @@ def bench(
 ) -> None:
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
-    With --distillers: iterations/s of the matching baselines, against the same steps written straight down. With --prepare:
-    frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
+    With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
+    --prepare: frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
     """
     if distillers and preparing:
         raise typer.BadParameter("--distillers and --prepare are two benchmarks: give one of them")
@@ -94,7 +94,7 @@ def study_settings(
 
 
 def main() -> None:
-    """Runs a command. A user's mistake ends in one message instead of a traceback: exit code 2, or 1 if it is in the data."""
+    """Runs a command. A user's mistake ends in a message without a traceback: exit code 2, or 1 if the fault is in the data."""
     from vddbench.system.progress import say
 
     try:

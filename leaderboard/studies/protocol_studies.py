@@ -34,8 +34,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.DataFrame:
     """Trains a student with the same seeds in fp32 and in bf16, and compares test top-1.
 
-    Says the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. The rows
-    in `out`, one a student, have seconds and device too. Rows that exist are not made again.
+    Prints the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. The file
+    `out` has a row for each student, with seconds and device as well. Rows that exist are not computed again.
     """
     scored, module, device = open_ready(path), load("student", student), best_device()
     spec, task, name = scored.store.spec, scored.task, scored.submission.manifest.folder
@@ -73,7 +73,8 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
 def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
     """Validation top-1 of a student at each learning rate, trained on random clips of the other train videos.
 
-    Each seed draws its own clips. Says mean and 95 % interval over seeds; writes one row a student to `out` and returns them.
+    Each seed draws its own clips. Prints mean and 95 % interval over seeds. Writes a row per student to `out`, and returns
+    the rows.
     """
     module, store = load("student", student), Store.open(task.dataset)
     spec, steps = store.spec, task.student_steps(store.spec)

@@ -1,6 +1,6 @@
 """`settings`: an iterative baseline at several settings, each scored on validation videos that distilling did not see.
 
-The CSVs beside this file hold what was tried for the fast presets, except for those of `dm`, which are older than this command.
+The CSVs beside this file hold the settings that were tried for the fast presets. Those of `dm` are older than this command.
 The test split is not read.
 """
 
@@ -63,9 +63,9 @@ def settings(
     device: torch.device,
     out: Path,
 ) -> pd.DataFrame:
-    """Validation top-1 of one student a seed for each text of `tries` ("" is the preset itself).
+    """Validation top-1 of one student per seed, for each text of `tries` ("" is the preset itself).
 
-    Writes one row a student to `out/settings-METHOD-TASK.csv` and returns the table. Rows that exist are not made again.
+    Writes one row per student to `out/settings-METHOD-TASK.csv` and returns the table. Rows that exist are not computed again.
     """
     baseline, train = load("baseline", method), open_train(task.dataset)
     if not isinstance(baseline, IterativeBaselineModule):

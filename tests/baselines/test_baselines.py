@@ -76,5 +76,5 @@ def test_frames_too_small_for_jpeg_are_refused_with_the_quality(tiny: Store) -> 
     frames = np.zeros((64, 8, 8, 3), np.uint8)
     spec = tiny.spec.model_copy(update={"size": 8})
     small = Split(name="train", dataset="small", digest="", spec=spec, index=index, frames=frames)
-    with pytest.raises(ValueError, match="not even one clip a class fits the budget at JPEG quality 50"):
+    with pytest.raises(ValueError, match="not even one clip per class fits the budget at JPEG quality 50"):
         random_jpeg.fill(small, Task(dataset="small", ipc=1), 50, np.random.default_rng(0))

@@ -38,7 +38,7 @@ def test_two_stills_and_two_motions_a_slot_fit_the_budget_in_uint8(spec: Dataset
     for ipc in (1, 5, 10):
         check_fits(spec, Task(dataset="any", ipc=ipc), 2, 2)
         check_fits(spec, Task(dataset="any", ipc=ipc), 1, 1)
-    with pytest.raises(ValueError, match=r"3 statics and 3 dynamics a slot need .* any-ipc1 allows .*; use fewer"):
+    with pytest.raises(ValueError, match=r"3 statics and 3 dynamics per slot need .* any-ipc1 allows .*; use fewer"):
         check_fits(spec, Task(dataset="any", ipc=1), 3, 3)
 
 

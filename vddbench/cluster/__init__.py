@@ -1,14 +1,14 @@
 """Hundreds of cells on Slurm or on this machine: plan, submit, watch, retry, collect.
 
 A cell is one evaluation (submission x student x seed) or one distillation (baseline x task x seed). It is done when the file
-that it makes exists; Slurm and the attempts of jobs only explain why it does not. Everything here may change: scores are made
-by the evaluation room, and old runs need not be readable.
+that it makes exists; Slurm and the attempts of jobs only explain why a file is missing. Everything here may change, because the
+evaluation room makes the scores, and old runs need not be readable.
 
 plan.py       cells; the files of a run                   planning.py  which cells are missing, how long they take
 resources.py  what a task asks for: options, site         jobs.py      which job has which cells, attempts at them
 submit.py     cells to jobs: submit, retry, cancel        slurm.py     submitit and Slurm's commands
 local.py      this machine's GPUs or cores                worker.py    the cells of a task; child.py: the process of one cell
 status.py     done, running, pending, failed              screen.py    the plan and the status on the terminal
-collect.py    checks and copies records                   follow.py    all of it at once: vddbench evaluate --cluster
+collect.py    checks and copies records                   follow.py    all steps in one: vddbench evaluate --cluster
 doctor.py     checks a site
 """

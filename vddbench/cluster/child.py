@@ -1,6 +1,6 @@
-"""`python -m vddbench.cluster.child`: one cell in a process of its own, so that a crash differs from running out of memory.
+"""`python -m vddbench.cluster.child`: runs one cell in its own process, so a crash can be told from running out of memory.
 
-This process ignores signals: it stops when its standard input ends, which also happens when its parent is killed. The exit code
+The process ignores signals. It stops when its standard input ends, which also happens when its parent is killed. The exit code
 is the outcome.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED, OUT_OF_MEMORY, BAD, DISK, NODE = 75, 71, 65, 74, 69  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR, UNAVAILABLE
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
-STOP_SECONDS = 45.0  # to finish and save the current step, before this process ends itself
+STOP_SECONDS = 45.0  # time to finish the current step and save, before the process ends itself
 MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in errors of PyTorch, CUDA and cuBLAS
 GPU = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "no CUDA-capable", "No CUDA GPUs")
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENOENT}
@@ -38,7 +38,7 @@ def main(folder: str, cell: str, halvings: str, needs_gpu: str) -> int:
     if needs_gpu == "1" and not torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={visible!r})", file=sys.stderr)
-        return NODE  # on the CPU it would take hours, under other arithmetic
+        return NODE  # the CPU would take hours and compute with another arithmetic
     try:
         run_cell(Run.open(Path(folder)), Cell.model_validate_json(cell), int(halvings))
     except KeyboardInterrupt:
@@ -109,7 +109,7 @@ def stop_at_end_of_input() -> None:
     if ask_to_stop():
         while time.monotonic() < until:
             time.sleep(0.2)
-    os._exit(INTERRUPTED)  # no step is running, or it is too slow: what was saved before remains
+    os._exit(INTERRUPTED)  # no step is running, or it is too slow: the last saved state remains
 
 
 if __name__ == "__main__":

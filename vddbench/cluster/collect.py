@@ -1,4 +1,4 @@
-"""Copies what a run made to where it is ranked. Checks every record first and never replaces one."""
+"""Copies records and distilled sets of a run to where they are ranked. Checks every record first, and never replaces one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Collected:
     there: list[int] = field(default_factory=list)  # copied before
     missing: list[int] = field(default_factory=list)
     damaged: dict[int, str] = field(default_factory=dict)
-    other: dict[int, str] = field(default_factory=dict)  # another record or submission is in its place
+    other: dict[int, str] = field(default_factory=dict)  # another record or submission has its path
 
 
 def collect(run: Run, results: Path, submissions: Path) -> Collected:
-    """Copies records to `results` and distilled sets to `submissions`. Skips what is there, so it can be repeated."""
+    """Copies records to `results` and distilled sets to `submissions`. Skips files that exist, so the call can be repeated."""
     collected = Collected()
     with bar("collecting", len(run.cells)) as shown:
         for cell in run.cells:
@@ -51,8 +51,8 @@ def _collect(run: Run, cell: Cell, target: Path, collected: Collected) -> None:
         if target.read_bytes() == made.read_bytes():
             collected.there.append(cell.index)
         else:
-            what = "evaluation" if cell.kind == "evaluate" else "distillation"
-            collected.other[cell.index] = f"{target} belongs to another {what}; it is kept"
+            kind = "evaluation" if cell.kind == "evaluate" else "distillation"
+            collected.other[cell.index] = f"{target} belongs to another {kind}; it is kept"
         return
     for source in files:
         with source.open("rb") as file, replacing(target.with_name(source.name)) as copy:

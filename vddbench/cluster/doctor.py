@@ -1,4 +1,4 @@
-"""`vddbench doctor`: checks that this site runs vddbench. Asks Slurm, then sends a short job that reports from a node."""
+"""`vddbench doctor`: checks that vddbench runs on this site. Asks Slurm, then submits a short job that reports from a node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vddbench.cluster.resources import Resources
 from vddbench.system.files import read_json
 from vddbench.system.progress import say
 
-JOB_SECONDS = 180.0  # to wait for the short job
+JOB_SECONDS = 180.0  # time to wait for the short job
 MAX_REPORT_BYTES = 100_000
 REPORT = """import json, os, socket, sys
 import torch, vddbench
@@ -30,7 +30,7 @@ os.replace(sys.argv[1] + ".part", sys.argv[1])
 
 
 def doctor(resources: Resources, folder: Path, home: Path) -> bool:
-    """Prints one line a check; returns whether all pass. `folder` has to be on the file system that nodes share."""
+    """Prints one line per check; returns whether all pass. `folder` has to be on the file system that nodes share."""
     checks: list[Callable[[], str]] = [
         lambda: slurm.ask(["sbatch", "--version"]).strip(),
         lambda: "controller answers: " + slurm.ask(["scontrol", "ping"]).strip().splitlines()[0],

@@ -1,4 +1,4 @@
-"""Work on this machine with a screen, and `vddbench evaluate ... --cluster`: plan, submit, follow, collect and rank at once."""
+"""Runs work on this machine with a live status, and `vddbench evaluate --cluster`: plan, submit, follow, collect and rank."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vddbench.system.progress import console, say
 def evaluate(
     paths: Sequence[Path], students: Sequence[str], seeds: range, results: Path, cluster: Cluster, out: Path | None
 ) -> None:
-    """Ctrl-C stops following, and with "local" the work; the same command resumes."""
+    """Plans, submits, follows and collects. Ctrl-C stops following and, with "local", the work; the same command resumes."""
     request = json.dumps([sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds)])
     out = out or Path("runs") / f"evaluate-{hashlib.sha256(request.encode()).hexdigest()[:8]}"  # same command, same run
     planned = evaluate_plan(paths, students, seeds, results, out)

@@ -1,7 +1,7 @@
-"""Jobs: which cells each has, and its attempts at them.
+"""Jobs: which cells each job has, and its attempts at them.
 
-`jobs/N.json` is written once, before job N is submitted under a name of its own, and removed if it is refused. Whether Slurm
-has the job is asked by that name, so a submission that is killed at any moment needs no repair.
+`jobs/N.json` is written once, before job N is submitted under a unique name, and removed if Slurm refuses the job. Slurm is
+asked for the job by this name, so a submission that is killed at any moment needs no repair.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Attempts(Frozen):
     """The attempts of one job at one cell; `jobs/N/CELL.json` is replaced at each start and end."""
 
     started: Count = 0
-    ended: Mapping[Outcome, Count] = {}  # number of attempts that ended so
-    outcome: Outcome | None = None  # of the last attempt; None: it runs, or its task died
+    ended: Mapping[Outcome, Count] = {}  # number of attempts by outcome
+    outcome: Outcome | None = None  # of the last attempt; None: the attempt is running, or its task died
     time: Annotated[float, Field(ge=0, lt=1e11)] = 0.0  # of the last start or end, seconds since 1970
     seconds: Annotated[float, Field(ge=0, lt=1e9)] = 0.0  # of all attempts that ended
     num_bytes: Count | None = None  # of the file that the cell made
@@ -72,7 +72,7 @@ def is_alive(run: Run, job: Job) -> bool:
 
 
 def new_job(run: Run, cluster: Cluster, tasks: Sequence[Sequence[int]], resources: Resources) -> Job:
-    """A job with the next number. Nothing is written."""
+    """A job with the next number. Writes nothing."""
     number = max(_numbers(run), default=0) + 1
     name = f"vddbench-{run.plan.run_id}-{number}"
     cells = tuple(tuple(task) for task in tasks)
@@ -80,7 +80,7 @@ def new_job(run: Run, cluster: Cluster, tasks: Sequence[Sequence[int]], resource
 
 
 def add_job(run: Run, job: Job) -> None:
-    """Raises ValueError if the number is taken, by a job that a shared disk showed late."""
+    """Raises ValueError if the number is taken, by a job whose file a shared disk showed late."""
     try:
         write_new(job_file(run, job.number), lambda file: file.write(_bytes(job)))
     except FileExistsError:
@@ -106,7 +106,7 @@ def write_attempts(run: Run, number: int, cell: int, attempts: Attempts) -> None
 
 
 def read_attempts(run: Run, number: int) -> dict[int, Attempts]:
-    """The attempts of job `number`, by cell. Damaged files are left out, because what a cell makes decides."""
+    """The attempts of job `number`, by cell. Leaves out damaged files: whether a cell is done does not depend on them."""
     try:
         with os.scandir(run.path / "jobs" / str(number)) as entries:
             names = [entry.name for entry in entries]

@@ -1,4 +1,4 @@
-"""The cells of a run on this machine: one process a GPU, or one a share of the cores if there is no GPU."""
+"""Runs cells on this machine: one process per GPU or, without GPUs, one process per share of the cores."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ SHOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one cell at a time runs."""
+    """A GPU, a part of one, or a share of the cores: runs one cell at a time."""
 
     name: str
     environment: dict[str, str]
     is_gpu: bool
-    lock: int | None = None  # file descriptor: the GPU is ours while this process or a cell on it keeps it open
+    lock: int | None = None  # file descriptor: the GPU is locked while this process or a cell on it keeps it open
 
 
 def slots(gpus: Sequence[str], per_gpu: int, most: int | None) -> list[Slot]:
-    """`per_gpu` slots a GPU, or equal shares of the cores (unless OMP_NUM_THREADS is set); `most` slots at most."""
+    """`per_gpu` slots per GPU, or equal shares of the cores (unless OMP_NUM_THREADS is set); at most `most` slots."""
     if gpus:
         return [Slot(gpu, {"CUDA_VISIBLE_DEVICES": gpu}, True) for _ in range(per_gpu) for gpu in gpus][:most]
     count = most or 1
@@ -47,7 +47,8 @@ def slots(gpus: Sequence[str], per_gpu: int, most: int | None) -> list[Slot]:
 def visible_gpus() -> list[str]:
     """UUIDs of the GPUs that CUDA_VISIBLE_DEVICES allows, or its own entries for GPUs that the driver does not list.
 
-    UUIDs, because the same number is another GPU in another process; from the driver, because torch would take memory on them.
+    UUIDs, because a number can mean another GPU in another process. They come from the driver, because torch would allocate
+    memory on the GPUs.
     """
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
@@ -61,7 +62,7 @@ def visible_gpus() -> list[str]:
 
 
 class Holding(ExitStack):
-    """Keeps GPUs and local jobs locked until it is closed, or until their cells end if those run longer."""
+    """Keeps GPUs and local jobs locked until it is closed, or until the last of their cells ends if that is later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class Pool:
         self.threads = [threading.Thread(target=self._serve, args=(slot,), name=slot.name) for slot in slots]
 
     def work(self, show: Callable[[], None], seconds: float = SHOW_SECONDS) -> None:
-        """Returns when all tasks are over. Calls `show` now and then. Raises KeyboardInterrupt once running cells are saved."""
+        """Returns when all tasks are over. Calls `show` repeatedly. Raises KeyboardInterrupt once running cells are saved."""
         next_show = 0.0
         for thread in self.threads:
             thread.start()

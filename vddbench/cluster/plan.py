@@ -6,7 +6,7 @@ runs/NAME/jobs/N.json          cells and resources of job N
 runs/NAME/jobs/N/CELL.json     attempts of job N at a cell
 runs/NAME/logs/CELL.log        output of a cell's processes
 runs/NAME/slurm/N/             scripts, pickles and logs of job N, written by submitit
-runs/NAME/results, submissions what the cells make, laid out as everywhere else
+runs/NAME/results, submissions files that the cells make, with the usual layout
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vddbench.system.progress import say
 MAX_CELLS = 100_000
 MAX_LINE_BYTES = 20_000
 RESULTS, SUBMISSIONS = "results", "submissions"  # folders of a run
-LATE_SECONDS = 120.0  # a shared file system may show a file this much later
+LATE_SECONDS = 120.0  # a shared file system may show a new file with this delay
 
 Short = Annotated[str, StringConstraints(max_length=4000)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -131,7 +131,7 @@ def _read_cells(file: Path) -> Iterator[Cell]:
 
 
 def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int]) -> Iterator[Cell]:
-    """A cell for each submission, student and seed. Reads only the manifests. Raises ValueError."""
+    """Returns a cell for each submission, student and seed. Reads only the manifests. Raises ValueError."""
     seeds = list(seeds)
     for path in paths:
         folder = (path.parent if path.name == MANIFEST else path).resolve()
@@ -154,7 +154,7 @@ def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[
 
 
 def distillations(methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None) -> Iterator[Cell]:
-    """A cell for each baseline and seed."""
+    """Returns a cell for each baseline and seed."""
     for method in methods:
         name = method if preset is None else f"{method}_{preset}"
         for seed in seeds:
@@ -165,9 +165,9 @@ def distillations(methods: Sequence[str], task: Task, seeds: Iterable[int], pres
 def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
     """Creates the run's folder, or adds new cells to an existing run.
 
-    Cells keep their numbers, so planning twice changes nothing but expected durations that are known by now.
+    Cells keep their numbers, so planning again only adds expected durations that have become known.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o755)  # whatever the umask: others must not write here, see slurm.py
+    path.mkdir(parents=True, exist_ok=True, mode=0o755)  # with any umask: others must not write here, see slurm.py
     plan = Plan(run_id=uuid4().hex[:8], home=str(home.resolve()))
     run = Run(path.resolve(), plan)
     with run.locked():
@@ -198,5 +198,5 @@ def wait_for(path: Path, seconds: float = LATE_SECONDS) -> None:
     while not path.exists():
         if time.monotonic() > until:
             raise FileNotFoundError(f"{path} did not appear within {seconds:.0f} s: is this folder shared by all nodes?")
-        with os.scandir(next(p for p in path.parents if p.is_dir())):  # makes NFS look again
+        with os.scandir(next(p for p in path.parents if p.is_dir())):  # makes NFS refresh the folder
             time.sleep(min(1.0, seconds))

@@ -1,4 +1,4 @@
-"""`vddbench batch plan`: plans what is not recorded yet, with the duration to expect of each cell."""
+"""`vddbench batch plan`: plans evaluations that have no record yet, and the expected duration of each cell."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vddbench.system.files import read_json
 from vddbench.system.home import home
 from vddbench.system.progress import say
 
-BATCH = 8  # clips a step when measuring, as in leaderboard/studies/bench
-MOST_RECORDS = 50  # read of a submission and student
+BATCH = 8  # clips per step when measuring, as in leaderboard/studies/bench
+MOST_RECORDS = 50  # that are read for each submission and student
 MAX_SECONDS = 1e7
 
-Durations = Mapping[tuple[Task, str | None], float]  # seconds a cell, by task and student
+Durations = Mapping[tuple[Task, str | None], float]  # seconds per cell, by task and student
 
 
 def evaluate_plan(
@@ -67,7 +67,7 @@ def with_durations(cells: Iterable[Cell], durations: Durations) -> list[Cell]:
 
 
 def recorded_durations(roots: Sequence[Path]) -> Durations:
-    """Median durations of records. Trusts their JSON: a wrong duration makes an estimate wrong and nothing else."""
+    """Median durations of records. Trusts their JSON, because a wrong duration only makes an estimate wrong."""
     durations: dict[tuple[Task, str | None], list[float]] = defaultdict(list)
     for folder in (folder for root in roots for folder in root.glob("*/*@*/*")):
         for file in islice(sorted(folder.glob("seed*.json")), MOST_RECORDS):
@@ -82,7 +82,7 @@ def recorded_durations(roots: Sequence[Path]) -> Durations:
 
 
 def measured_durations(cells: Sequence[Cell]) -> Durations:
-    """Durations on this machine for evaluations without an expected one. Takes minutes a student on CPUs."""
+    """Measures durations on this machine for evaluations without an expected one. Takes minutes per student on CPUs."""
     from vddbench.data.store import Store
     from vddbench.evaluation.speed import measure
     from vddbench.protocol import V1
@@ -93,7 +93,7 @@ def measured_durations(cells: Sequence[Cell]) -> Durations:
         module, store = lookup.load("student", student), Store.open(task.dataset)
         say(f"measuring {student} on clips of {task}")
         speed = measure(module, store.spec, BATCH, best_device())
-        clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more clips, which its batches do not
+        clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more clips, but its batches are no larger
         train_clips = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
         test_clips = int(((store.index["split"] == "test") | store.index["validation"]).sum()) * V1.test_views
         durations[task, student] = train_clips * speed.train + test_clips * speed.test

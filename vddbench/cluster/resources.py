@@ -1,13 +1,13 @@
-"""What one task of a job asks for: options of the command line, over the site's settings, over defaults.
+"""Resources of one task of a job. Options of the command line override the site's settings, which override defaults.
 
 A site's settings are in `~/.config/vddbench/cluster.toml`:
 
 partition = "gpu"          # any of partition, account, qos, constraint
 account = "vision"
-gpus = 1                   # GPUs a task (default 1; 0 for a cluster without)
-cpus = 8                   # cores a task (default 4)
-mem = 32                   # GB a task (default 16)
-time = 240                 # minutes a task (default 60); unfinished cells continue in the next task
+gpus = 1                   # GPUs per task (default 1; 0 for a cluster without GPUs)
+cpus = 8                   # cores per task (default 4)
+mem = 32                   # GB per task (default 16)
+time = 240                 # minutes per task (default 60); unfinished cells continue in the next task
 max_parallel = 50          # tasks at a time
 setup = ["module load cuda", "source /shared/venv/bin/activate"]
 """
@@ -31,7 +31,7 @@ MAX_TOML_BYTES = 100_000
 
 
 class Resources(Frozen):
-    """What one task of a job asks for."""
+    """The resources that one task of a job requests."""
 
     gpus: Annotated[int, Field(ge=0, le=16)] = 1  # a cell uses one
     cpus: Annotated[int, Field(ge=1, le=1024)] = 4

@@ -1,4 +1,4 @@
-"""What the terminal shows of a run: its plan and its status."""
+"""Shows the plan and the status of a run on the terminal."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def screen(status: Status) -> RenderableType:
 
 
 def _bar(counts: dict[str, int], total: int) -> list[tuple[str, str]]:
-    """A line in pieces as long as their shares of the cells."""
+    """A line in coloured pieces, whose lengths are the states' shares of the cells."""
     pieces, done, end = [], 0, 0
     for state, number in counts.items():
         done, start = done + number, end

@@ -1,7 +1,7 @@
-"""Slurm: submits arrays through submitit, which only this file knows, and asks Slurm's commands about them.
+"""Slurm: submits job arrays through submitit, which only this file imports, and asks Slurm's commands about them.
 
-submitit writes the script and pickles of a module-level function and its arguments. Its ways of waiting, requeueing and
-returning results are not used: `entry` takes over the signals, and what a cell makes is a file.
+submitit writes the script, and pickles a module-level function with its arguments. Its own ways to wait, to requeue and to
+return results are not used: `entry` handles the signals, and the result of a cell is a file.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from vddbench.cluster.resources import Resources
 from vddbench.cluster.worker import Stop, Worker
 from vddbench.system.progress import say
 
-ASK_SECONDS = 20.0  # for an answer of a Slurm command
-SUBMIT_SECONDS = 300.0  # for a controller that is being restarted
+ASK_SECONDS = 20.0  # time limit for an answer of a Slurm command
+SUBMIT_SECONDS = 300.0  # time limit for a controller that is being restarted
 SIGNAL_SECONDS = 90  # before the time limit, to save and requeue
 DEFAULT_ARRAY = 1001  # Slurm's default MaxArraySize; indices stay below it
 NO_ANSWER = re.compile(r"[Uu]nable to contact|Socket timed out|Connection refused|Transport endpoint|Zero Bytes|not responding")
-NEVER = re.compile(  # reasons for pending that do not pass unless somebody changes the cluster or the request
+NEVER = re.compile(  # reasons for pending that remain until somebody changes the cluster or the request
     r"Partition(NodeLimit|TimeLimit|Inactive|Down)|BadConstraints|Invalid(Account|QOS)|NotAllowed|[Hh]eld|Hold|"
     r"DependencyNeverSatisfied|Max\w+Per(Job|Node)|QOSMinGRES"
 )
 OVER = re.compile(r"COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|PREEMPTED|OUT_OF_MEMORY|BOOT_FAIL|DEADLINE|REVOKED")
 INHERITED = re.compile(
     r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SQUEUE|SCANCEL|SINFO)_"
-)  # they change what Slurm's commands do
+)  # these change the behaviour of Slurm's commands
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def entry(folder: str, number: int, cells: Sequence[Cell], resources: Resources)
     def ask_to_stop(signum: int, frame: FrameType | None) -> None:
         stop.asked = True
 
-    for signum in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):  # submitit has set handlers for some of them
+    for signum in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):  # replaces submitit's handlers for some of them
         signal.signal(signum, ask_to_stop)
     wait_for(Path(folder) / "plan.json")
     environment = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", str(resources.cpus))}
@@ -97,7 +97,7 @@ def requeue_self() -> None:
     try:
         if "JobState=RUNNING" in ask(["scontrol", "show", "job", "-o", job_id]):
             ask(["scontrol", "requeue", job_id])
-    except ValueError:  # no answer: the cell is `interrupted`, and `retry` resumes it
+    except ValueError:  # no answer: the cell stays `interrupted`, and `retry` resumes it
         return
     time.sleep(60)  # Slurm ends this process
 
@@ -108,8 +108,8 @@ def requeue_self() -> None:
 def submit(run: Run, job: Job) -> str:
     """Submits the array of `job`. Returns its id. Raises Unanswered, ValueError with Slurm's reason or for an unsafe folder.
 
-    If Slurm accepts an array and its answer is lost, submitit has not named the files that the tasks read: that array is
-    cancelled and submitted again under the same name.
+    If Slurm accepts an array and its answer is lost, submitit has not yet renamed the files that the tasks read. Such an array
+    is cancelled and submitted again under the same name.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -137,7 +137,7 @@ def submit(run: Run, job: Job) -> str:
 
 
 def private_folder(run: Run, job: Job) -> Path:
-    """Creates the folder of the job's pickles. Raises ValueError if others could put theirs there, which nodes would run."""
+    """Creates the folder of the job's pickles. Raises ValueError if others could add pickles, because nodes would run them."""
     folder = run.path / "slurm"
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in (run.path, folder):
@@ -150,7 +150,7 @@ def private_folder(run: Run, job: Job) -> Path:
 
 
 def log_of(run: Run, job: Job, task: int) -> Path | None:
-    """What a task printed before and between its cells, when it last ran."""
+    """The output of a task's last run before and between its cells."""
     pattern = f"*_{task}_0_log.err" if len(job.tasks) > 1 else "*_0_log.err"
     return max((run.path / "slurm" / str(job.number)).glob(pattern), key=lambda log: log.stat().st_mtime, default=None)
 
@@ -195,7 +195,7 @@ def queue(jobs: Sequence[Job]) -> dict[tuple[str, int], Queued]:
     for name, job_id, state, ended, reason in (line.split("|", 4) for line in lines):
         task = int(job_id.partition("_")[2] or 0)
         queued = Queued(state, "" if reason == "None" else reason, _seconds(ended), job_id)
-        if (name, task) not in tasks or tasks[name, task].number < queued.number:  # the newest of a name counts
+        if (name, task) not in tasks or tasks[name, task].number < queued.number:  # the newest task of a name counts
             tasks[name, task] = queued
     return tasks
 
@@ -215,7 +215,7 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 @contextmanager
 def clean_environment() -> Iterator[None]:
-    """Removes variables of a surrounding job or a profile, which Slurm's commands would prefer to our options."""
+    """Removes environment variables of a surrounding job or a profile, which would override our options of Slurm's commands."""
     removed = {name: os.environ.pop(name) for name in list(os.environ) if INHERITED.match(name)}
     try:
         yield
@@ -224,7 +224,7 @@ def clean_environment() -> Iterator[None]:
 
 
 def ask(command: Sequence[str], allowed: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
-    """Returns what a Slurm command prints. Raises Unanswered if the controller does not answer, ValueError if it complains."""
+    """Returns the output of a Slurm command. Raises Unanswered if the controller does not answer, else ValueError."""
     env = {name: value for name, value in os.environ.items() if not INHERITED.match(name)} | dict(environment or {})
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False, env=env)
@@ -250,7 +250,7 @@ def options(resources: Resources) -> list[str]:
 
 
 def refusal(resources: Resources) -> str:
-    """Slurm's reason to refuse a job of these resources; "" if it accepts. Nothing is submitted."""
+    """Slurm's reason to refuse a job with these resources; "" if it would accept. Submits nothing."""
     limits = [f"--mem={resources.mem_mb}", f"--time={resources.time}"]
     try:
         ask(["sbatch", "--test-only", *limits, *options(resources), "--wrap", "true"])

@@ -1,4 +1,4 @@
-"""The state of a run's cells: from the files they make, the attempts of their jobs, and one question to Slurm."""
+"""The state of a run's cells, from the files that they make, the attempts of their jobs and one query to Slurm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vddbench.cluster.worker import end_of, is_made
 
 STATES = ("done", "running", "pending", "failed", "planned")
 SLOWEST = 5  # cells shown
-RECENT = 100  # done cells that give the speed
+RECENT = 100  # cells done last, from which the speed is computed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CellStatus:
     job_id: str = ""
     seconds: float = 0.0  # spent so far, in all attempts
     attempts: int = 0
-    jobs: int = 0  # number of jobs that had the cell
+    jobs: int = 0  # number of jobs that have had the cell
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Status:
     counts: dict[str, int]
     failed: dict[str, int]  # by class
     waiting: dict[str, int]  # pending cells by Slurm's reason
-    never: dict[str, int]  # those whose reason does not pass by waiting
+    never: dict[str, int]  # pending cells whose reason does not pass by waiting
     cells_per_hour: float | None
     eta_seconds: float | None
     hours_spent: float
@@ -69,7 +69,7 @@ def status(run: Run) -> Status:
     queued, scheduler = _queue(run, jobs)
     tries: dict[int, list[Try]] = defaultdict(list)
     for job in jobs:
-        attempts = read_attempts(run, job.number)  # after the question: a task that has ended by now has written its outcome
+        attempts = read_attempts(run, job.number)  # after asking Slurm: tasks that ended before have written their outcome
         for number, task in enumerate(job.tasks):
             for index in task:
                 tries[index].append(Try(job, number, attempts.get(index)))
@@ -79,7 +79,7 @@ def status(run: Run) -> Status:
 
 
 def _queue(run: Run, jobs: Sequence[Job]) -> tuple[dict[tuple[str, int], Queued], str]:
-    """Tasks that wait or run, by job and number, and why Slurm's view is missing: then all its tasks count as running."""
+    """Tasks that wait or run, by job and number, and why Slurm did not answer, if so: all its tasks then count as running."""
     on_slurm = [job for job in jobs if job.cluster == "slurm"]
     here = {
         (job.name, task): Queued("RUNNING", job_id=job.name)
@@ -109,7 +109,7 @@ def _cell_status(run: Run, cell: Cell, tries: list[Try], queued: dict[tuple[str,
 
 
 def _in_job(run: Run, last: Try, task: Queued | None, now: float) -> CellStatus:
-    """The state of a cell that is not made, from its last job and what Slurm says about the task."""
+    """The state of a cell whose file does not exist, from its last job and Slurm's state of the task."""
     job_id = (task.job_id if task is not None else "") or last.job.name
     outcome = last.attempts.outcome if last.attempts is not None else None
     if last.attempts is not None and outcome not in {None, "interrupted", "done"}:
@@ -126,9 +126,9 @@ def _in_job(run: Run, last: Try, task: Queued | None, now: float) -> CellStatus:
 
 
 def _is_whole(run: Run, cell: Cell, attempts: list[Attempts]) -> bool:
-    """Whether the cell's file has the size that its task has checked. Reads files that no task of this run made."""
+    """Whether the cell's file exists and has the size that its task checked. Reads the file if no task of this run made it."""
     try:
-        size = os.stat(f"{run.path}/{cell.makes}").st_size  # noqa: PTH116 - of thousands: twice as fast as Path
+        size = os.stat(f"{run.path}/{cell.makes}").st_size  # noqa: PTH116 - for thousands, twice as fast as Path
     except FileNotFoundError:
         return False
     sizes = [a.num_bytes for a in attempts if a.num_bytes is not None]
@@ -136,7 +136,7 @@ def _is_whole(run: Run, cell: Cell, attempts: list[Attempts]) -> bool:
 
 
 def _may_be_late(attempts: Attempts | None, task: Queued | None, now: float) -> bool:
-    """A shared file system shows what a task wrote at its end up to LATE_SECONDS later."""
+    """Whether the last files of a task may still be missing: a shared file system can show them up to LATE_SECONDS later."""
     if attempts is not None and attempts.outcome == "done":
         return now - attempts.time < LATE_SECONDS
     return task is not None and task.state in {"COMPLETED", "FAILED"} and now - task.ended < LATE_SECONDS
@@ -175,7 +175,7 @@ def _summary(run: Run, cells: list[CellStatus], ends: list[Attempts], now: float
 
 
 def _per_hour(ends: list[Attempts], now: float | None) -> float | None:
-    """Cells done an hour, from the RECENT last ones. now: None if nothing runs any more."""
+    """Cells done per hour, from the RECENT last ones. now: None if nothing runs any more."""
     recent = sorted(ends, key=lambda end: end.time)[-RECENT:]
     if not recent:
         return None

@@ -16,8 +16,8 @@ from vddbench.cluster.status import Status, status
 from vddbench.cluster.worker import is_made
 from vddbench.system.progress import say
 
-BUNDLE_SECONDS = 600.0  # expected duration of a task, which should exceed the cost of scheduling it
-NO_START = 3  # jobs in which a cell was lost before it started: another try cannot help
+BUNDLE_SECONDS = 600.0  # expected duration of a task, long enough to outweigh the cost of scheduling it
+NO_START = 3  # after this many jobs in which a cell was lost before its start, another try cannot help
 RETRIED = {"lost", "interrupted", "gave_up", "disk", "node", "oom", "crash"}  # failures that another try can help
 
 
@@ -26,12 +26,12 @@ class Where:
     """Where and how cells are submitted."""
 
     cluster: Cluster
-    bundle: int | None = None  # cells a task; None: as many as should take BUNDLE_SECONDS; here always one
-    holding: Holding = field(default_factory=Holding)  # locks the jobs of this machine
+    bundle: int | None = None  # cells per task; None: as many as should take BUNDLE_SECONDS; on this machine always one
+    holding: Holding = field(default_factory=Holding)  # locks of the jobs on this machine
 
 
 def submit(run: Run, asked: Resources, where: Where) -> list[Job]:
-    """Gives every cell to a job that is neither made nor in a job yet. Raises ValueError with Slurm's reason."""
+    """Gives all cells to jobs that are neither done nor in a job yet. Raises ValueError with Slurm's reason."""
     with run.locked():
         in_jobs = {index for job in read_jobs(run) for task in job.tasks for index in task}
         cells = [cell for cell in run.cells if cell.index not in in_jobs and not is_made(run, cell)]
@@ -41,7 +41,7 @@ def submit(run: Run, asked: Resources, where: Where) -> list[Job]:
 def retry(
     run: Run, where: Where, changes: Mapping[str, object] | None = None, kind: str | None = None, failed: bool = False
 ) -> list[Job]:
-    """Gives failed cells to new jobs: those of class `kind`, all (`failed`), or those that another try can help.
+    """Gives failed cells to new jobs: cells of failure class `kind`, all failed cells, or those that another try can help.
 
     A new job asks for the resources of the cell's last job, for twice the memory if that ran out, and for `changes`; its setup
     lines come from the site's settings. Raises ValueError if Slurm does not answer, LookupError for an unknown class.
@@ -75,7 +75,7 @@ def retryable(now: Status, classes: set[str] | None) -> Iterator[int]:
 
 
 def cancel(run: Run) -> None:
-    """Cancels all jobs that Slurm has of the run. A pool on this machine is stopped by Ctrl-C where it runs."""
+    """Cancels all of the run's jobs that Slurm has. Ctrl-C stops cells on this machine, in the terminal that runs them."""
     with run.locked():
         tasks = slurm.queue([job for job in read_jobs(run) if job.cluster == "slurm"]).values()
         alive = [task for task in tasks if not task.is_over]
@@ -84,7 +84,7 @@ def cancel(run: Run) -> None:
 
 
 def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> list[Job]:
-    """Jobs for these cells; the run is locked."""
+    """Creates and submits jobs for these cells. The caller has locked the run."""
     tasks = bundles(cells, 1 if where.cluster == "local" else where.bundle)
     most = slurm.max_array() if where.cluster == "slurm" else len(tasks) or 1
     chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]
@@ -92,8 +92,8 @@ def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> 
     for share, chunk in zip(shares(asked.max_parallel, len(chunks)), chunks, strict=True):
         job = new_job(run, where.cluster, chunk, asked.model_copy(update={"max_parallel": share}))
         if where.cluster == "local":
-            where.holding.hold(run, job)  # before others can see the job and take it for lost
-        add_job(run, job)  # before it is submitted: whoever finds it asks Slurm for its name
+            where.holding.hold(run, job)  # before other commands see the job and believe that it is lost
+        add_job(run, job)  # before it is submitted: other commands that find the file ask Slurm for the job's name
         if where.cluster == "slurm":
             _send(run, job)
         jobs.append(job)
@@ -104,7 +104,7 @@ def _send(run: Run, job: Job) -> None:
     try:
         job_id = slurm.submit(run, job)
     except slurm.Unanswered:
-        raise  # Slurm may have accepted it: its name will tell
+        raise  # Slurm may have accepted the job; a query by its name shows that
     except ValueError:
         job_file(run, job.number).unlink()  # refused: its cells have no job
         raise

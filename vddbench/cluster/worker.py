@@ -1,17 +1,17 @@
-"""Runs the cells of one task, one after the other, each in a process of its own, and repeats those that another try can help.
+"""Runs the cells of one task in turn, each in its own process, and repeats those that another try can help.
 
 | outcome | detected by | then |
 |---|---|---|
 | done | exit code 0 and the file exists | next cell |
 | interrupted | the task was asked to stop; the student is saved | resumes when the task starts again |
-| oom | memory ran out, or SIGKILL, which the kernel sends in that case | a student again with half the micro-batch, twice |
-| crash | another signal: SIGSEGV, SIGBUS, SIGABRT | again, once |
+| oom | memory ran out, or SIGKILL, which the kernel sends in that case | a student again, twice, with half the micro-batch |
+| crash | another signal: SIGSEGV, SIGBUS, SIGABRT | repeated once |
 | disk, node | the disk is full or missing, the GPU is unusable | left to `retry` |
 | bad, bug | a refused submission; a traceback | not repeated automatically; the end of the log is shown |
-| gave_up | started GIVE_UP times and never ended | left to `retry` |
+| gave_up | was started GIVE_UP times and never ended | left to `retry` |
 
-A student that collapses (NaN) is a result. A failed cell does not stop the next one, and stays failed when Slurm runs the task
-again.
+A student that collapses (NaN) is a valid result. A failed cell does not stop the next one, and stays failed when Slurm runs the
+task again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, 
 from vddbench.cluster.jobs import Attempts, Outcome, read_attempts_at, read_jobs, write_attempts
 from vddbench.cluster.plan import Cell, Run
 
-AGAIN: dict[Outcome, int] = {"oom": 2, "crash": 1}  # repetitions at once, in the same task
+AGAIN: dict[Outcome, int] = {"oom": 2, "crash": 1}  # immediate repetitions, in the same task
 FINAL = {"bad", "bug", "disk", "node", "gave_up"}
-GIVE_UP = 30  # preemptions, dead nodes and time limits are not the cell's fault, but there must be an end
+GIVE_UP = 30  # preemptions, dead nodes and time limits are not the cell's fault, but tries must end
 TAIL_CHARS = 2000
 FOR_PEOPLE = {"oom", "crash", "disk", "node", "bad", "bug"}  # outcomes for which the end of the log is kept
 POLL_SECONDS = 0.1
@@ -61,7 +61,7 @@ class Worker:
         self.environment, self.needs_gpu, self.locks = environment, needs_gpu, locks
 
     def work(self, cells: Sequence[Cell]) -> list[Outcome]:
-        """Returns the cells' outcomes, fewer if it was asked to stop. Skips cells that a later job has."""
+        """Returns the cells' outcomes, fewer if the task was asked to stop. Skips cells that a later job has."""
         outcomes: list[Outcome] = []
         for cell in cells:
             if self.stop.asked:
@@ -114,7 +114,7 @@ class Worker:
         return attempts
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Returns the exit code. On a stop, closes the child's standard input, upon which it saves its student and ends."""
+        """Returns the exit code. On a stop, closes the child's standard input; the child then saves its student and ends."""
         assert child.stdin is not None
         until = None
         try:
@@ -149,7 +149,8 @@ def is_final(cell: Cell, attempts: Attempts) -> bool:
     outcome = attempts.outcome
     if outcome not in AGAIN:
         return outcome in FINAL
-    repetitions = 0 if outcome == "oom" and cell.kind == "distill" else AGAIN[outcome]  # distilling has nothing to halve
+    # A distillation has no micro-batch to halve.
+    repetitions = 0 if outcome == "oom" and cell.kind == "distill" else AGAIN[outcome]
     return attempts.ended.get(outcome, 0) > repetitions
 
 

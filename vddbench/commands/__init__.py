@@ -11,5 +11,5 @@ exchange.py     submit, verify, pull, reproduce
 publish.py      publish
 site.py         site build
 
-A command only parses, calls one function of another room and prints: work belongs to that room.
+A command only parses its options, calls one function of another room and prints the result. The work belongs in that room.
 """

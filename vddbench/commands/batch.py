@@ -26,17 +26,17 @@ batch = typer.Typer(
 MAX_LINE = 10_000
 RunFolder = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
 ClusterName = Annotated[str, typer.Option(help="slurm, or local: this machine")]
-Bundle = Annotated[str, typer.Option(help="cells a task; auto: as many as should take 10 minutes")]
+Bundle = Annotated[str, typer.Option(help="cells per task; auto: as many as should take 10 minutes")]
 PerGpu = Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")]
 RESOURCES: dict[str, Any] = {  # options that override the site's settings
     "partition": Annotated[str | None, typer.Option(help="Slurm's partition")],
     "account": Annotated[str | None, typer.Option(help="Slurm's account")],
     "qos": Annotated[str | None, typer.Option(help="Slurm's QOS")],
     "constraint": Annotated[str | None, typer.Option(help="features of the nodes")],
-    "gpus": Annotated[int | None, typer.Option(min=0, help="GPUs a task (default 1)")],
-    "cpus": Annotated[int | None, typer.Option(min=1, help="cores a task (default 4)")],
-    "mem": Annotated[float | None, typer.Option(help="GB a task (default 16)")],
-    "time": Annotated[int | None, typer.Option(min=1, help="minutes a task (default 60)")],
+    "gpus": Annotated[int | None, typer.Option(min=0, help="GPUs per task (default 1)")],
+    "cpus": Annotated[int | None, typer.Option(min=1, help="cores per task (default 4)")],
+    "mem": Annotated[float | None, typer.Option(help="GB per task (default 16)")],
+    "time": Annotated[int | None, typer.Option(min=1, help="minutes per task (default 60)")],
     "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks at a time")],
     "setup": Annotated[
         list[str] | None, typer.Option(help='shell line before Python starts, e.g. "module load cuda"; repeatable')
@@ -45,7 +45,7 @@ RESOURCES: dict[str, Any] = {  # options that override the site's settings
 
 
 def with_resources(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of RESOURCES. It receives those that the user gave as a dict, `asked`."""
+    """Adds the options of RESOURCES to a command, which receives those that the user gave in the dict `asked`."""
 
     @functools.wraps(command)
     def wrapped(**options: Any) -> None:
@@ -77,7 +77,7 @@ def plan(
         bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
     ] = False,
 ) -> None:
-    """Write down the cells of a run. Submits nothing; planning again adds new cells."""
+    """List the cells of a run in its folder. Submits nothing; planning again adds new cells."""
     from vddbench.cluster.planning import distill_plan, evaluate_plan
     from vddbench.cluster.screen import show_plan
 
@@ -102,7 +102,7 @@ def submit(
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Give all cells to jobs that are neither done nor submitted. With --cluster local, run them here until they are done."""
+    """Submit all cells that are neither done nor in a job. With --cluster local, run them here until they are done."""
     from vddbench.cluster.follow import work
     from vddbench.cluster.resources import resources
     from vddbench.cluster.submit import submit as run_submit
@@ -142,7 +142,7 @@ def status(
 
 @batch.command()
 @friendly
-def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, see status")]) -> None:
+def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, from batch status")]) -> None:
     """Print the output of a cell."""
     run = Run.open(path)
     if cell >= len(run.cells):
@@ -163,13 +163,13 @@ def retry(
     path: RunFolder,
     cluster: ClusterName = "slurm",
     kind: Annotated[str | None, typer.Option("--class", help="only this class of failure, e.g. oom")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="all failed cells, also refused submissions and bugs")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="all failed cells, including refused submissions and bugs")] = False,
     bundle: Bundle = "auto",
     per_gpu: PerGpu = 1,
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Submit failed cells again that another try can help, with their last job's resources; memory doubles if it ran out."""
+    """Submit failed cells again if another try can help. Uses their last job's resources; memory doubles if it ran out."""
     from vddbench.cluster.follow import work
     from vddbench.cluster.submit import retry as run_retry
 
@@ -197,7 +197,7 @@ def collect(
     results: Results = Path("results"),
     submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
 ) -> None:
-    """Check what the cells made and copy it to where it is ranked. Exit code 3 if cells are missing or damaged."""
+    """Check the files that cells made and copy them to where they are ranked. Exit code 3 if cells are missing or damaged."""
     from vddbench.cluster.collect import collect as run_collect
 
     collected = run_collect(Run.open(path), results, submissions)
@@ -216,7 +216,7 @@ def doctor(
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Check this site's Slurm and settings: a few questions, and a job of at most a minute."""
+    """Check this site's Slurm and settings: asks Slurm, and runs a job of at most a minute."""
     from vddbench.cluster.doctor import doctor as examine
     from vddbench.cluster.resources import resources
     from vddbench.system.home import home
@@ -234,5 +234,5 @@ def _bundle(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdecimal() or not 0 < int(text) <= 10_000:
-        raise LookupError(f"--bundle {text[:40]!r}: auto, or 1 to 10000 cells a task")
+        raise LookupError(f"--bundle {text[:40]!r}: auto, or 1 to 10000 cells per task")
     return int(text)

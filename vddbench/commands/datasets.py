@@ -104,7 +104,9 @@ def verify_dataset(
     name: Annotated[str, typer.Argument(help="a prepared dataset")],
     other: Annotated[
         Path | None,
-        typer.Option("--against", help="a record, a manifest or another lab's done.json: does it name the same data?"),
+        typer.Option(
+            "--against", help="a record, a manifest or another lab's done.json; checks whether it names the same data"
+        ),
     ] = None,
 ) -> None:
     """Read all of a prepared dataset and check every frame's hash, spec, index, counts and fingerprint."""

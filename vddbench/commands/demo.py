@@ -1,4 +1,4 @@
-"""`vddbench demo`: from data to a ranked table in minutes, with nothing but what the package holds."""
+"""`vddbench demo`: from data to a ranked table in minutes, using only the files of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1]
 REPOSITORY = PACKAGE.parent  # of a clone
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
-SEEDS = 3  # the fewest that are ranked
+SEEDS = 3  # the smallest number that is ranked
 
 
 def run(results: Path) -> None:
@@ -27,7 +27,7 @@ def run(results: Path) -> None:
 
 
 def bundled() -> list[Path]:
-    """The folders of the bundled submissions, of an installed wheel or of a clone."""
+    """The folders of the bundled submissions, in an installed wheel or in a clone."""
     for root in (PACKAGE / "bundled", REPOSITORY / "submissions"):
         if submissions := sorted(path.parent for path in (root / TASK).glob("*/manifest.json")):
             return submissions

@@ -53,10 +53,10 @@ def verify(
     reruns: Reruns = None,
     by: By = None,
     push: Annotated[bool, typer.Option("--push", help="add your re-runs to the pull request")] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="--push, then merge exactly what was verified")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="as --push, then merge exactly what was verified")] = False,
     device: Device = None,
 ) -> None:
-    """For maintainers: check a submission, train claimed students again and compare own scores with the claimed ones.
+    """For maintainers: check a submission, train claimed students again, and compare your scores with the claimed ones.
 
     Ends with exit code 1 if a claim is above your own result by more than the 95 % interval of the difference allows. Can be
     interrupted and repeated.

@@ -1,4 +1,4 @@
-"""The command line, put together from the files of this room. Options select, they don't tune.
+"""The command line, built from the files of this room. Options select what to do; they do not tune training.
 
 Exit codes: 0 done, 1 refused, 2 wrong usage, 3 records are missing (`batch collect`), 130 interrupted.
 """
@@ -57,7 +57,7 @@ def _before_every_command(
         bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    if plugins:  # in the environment, so that worker processes and the cells of a run find them too
+    if plugins:  # set in the environment, so worker processes and the cells of a run find the files too
         os.environ[PLUGINS] = os.pathsep.join(str(folder.absolute()) for folder in plugins)
     check_plugins()
 

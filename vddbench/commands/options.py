@@ -38,7 +38,7 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
             say("\ninterrupted; nothing is half-written: run the same command again to resume")
             raise typer.Exit(130) from None
         except LookupError as error:
-            if isinstance(error, KeyError | IndexError):  # ours
+            if isinstance(error, KeyError | IndexError):  # a bug of this program
                 raise
             say(f"error: {error}", style="red")
             raise typer.Exit(2) from None

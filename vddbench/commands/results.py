@@ -25,7 +25,7 @@ def evaluate(
         Path | None, typer.Option("--run", help="with --cluster: folder of the run (default: runs/ and the time)")
     ] = None,
 ) -> None:
-    """Train students on submissions and record their scores. Seeds that are recorded are skipped, so a call can be repeated."""
+    """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
     if cluster is not None:
         from vddbench.cluster.follow import evaluate as evaluate_there
         from vddbench.commands.batch import cluster_named
@@ -67,8 +67,8 @@ def diff(
         "submissions"
     ),
 ) -> None:
-    """Compare two methods: the paired difference of their top-1 with its 95 % interval, in all and by class, and what else
-    differs (bytes, clips, config, environment)."""
+    """Compare two methods: the paired difference of their top-1 with its 95 % interval, overall and by class, and other
+    values that differ (bytes, clips, config, environment)."""
     from vddbench.leaderboard.differences import show
 
     show(results, submissions, first, second, task, student)
@@ -81,7 +81,7 @@ def power(
     student: OnlyStudent = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
 ) -> None:
-    """Estimate how many students of each of two methods it takes to detect a difference of --delta points."""
+    """Estimate how many students per method are needed to detect a difference of --delta points."""
     from vddbench.leaderboard.power import show
 
     show(results, delta, task, student)

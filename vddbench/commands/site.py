@@ -24,7 +24,9 @@ def build(
     submissions: Submissions = [Path("submissions")],  # noqa: B006 - typer reads it
     maintainer: Annotated[
         list[str] | None,
-        typer.Option(help="user name whose re-runs verify, beside those in MAINTAINERS next to --results; may be repeated"),
+        typer.Option(
+            help="user name whose re-runs verify entries, besides those in MAINTAINERS next to --results; may be repeated"
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="open the board in the browser")] = False,
 ) -> None:

@@ -60,7 +60,7 @@ def pack(
     paper: Annotated[str, typer.Option(help="link to the paper: https://...")] = "",
     code: Annotated[str, typer.Option(help="link to the code: https://...")] = "",
     external: Annotated[
-        str, typer.Option(help="data or models used beside the task's train split, e.g. a pretrained teacher")
+        str, typer.Option(help="data or models used besides the task's train split, e.g. a pretrained teacher")
     ] = "",
     holdout: Annotated[bool, typer.Option("--holdout", help="the validation videos were not used for distilling")] = False,
     out: Out = Path("submissions"),

@@ -1,13 +1,13 @@
-"""What baselines share: the contract of their files, the loop that runs them, and parts that they are built of.
+"""Code that baselines share: the contract of their files, the loop that runs them, and parts to build them from.
 
 contract.py          what a file of baselines/ must have
 run.py               `vddbench distill`: runs a baseline and writes its submission
 learn.py, resume.py  the loop of an iterative baseline, and its checkpoints
 watch.py, curves.py  scores on validation videos during a run, and plots of it
 real_clips.py        random real clips, read ahead
-synthetic_clips.py, static_dynamic.py, optimiser.py   what is learned, and how it is moved
+synthetic_clips.py, static_dynamic.py, optimiser.py   the learned tensors, and how gradients change them
 features.py, coresets.py, teacher.py, experts.py      features, choices by class, a trained teacher, expert trajectories
-cached_work.py       work that is done once and shared by runs, with its cost
+cached_work.py       work that is done once and shared by runs, and what it cost
 
 A change here may change what baselines make: the same seed must give the same bytes as before.
 """

@@ -1,4 +1,4 @@
-"""Work that is done once and shared by methods and runs: a tensor in a file, with what making it cost.
+"""Work that is done once and shared by methods and runs: a tensor in a file, and the cost of making it.
 
 Experts, stills and a teacher's features are kept like this under `$VDDBENCH_HOME`. A file's name depends on everything that its
 content depends on, so it is never out of date. A set that is learned from cached work still counts the cost.
@@ -27,7 +27,7 @@ class Work:
     """What a file holds."""
 
     tensor: Any  # a slice of safetensors, which reads from disk what is indexed: work.tensor[3], work.tensor[:]
-    seconds: float  # what making it took, in whichever run that was
+    seconds: float  # time that making it took, in this or an earlier run
     clips_read: int
 
 
@@ -43,7 +43,7 @@ def work_bytes(tensor: torch.Tensor, seconds: float, clips_read: int) -> bytes:
 
 
 def read_work(path: Path, what: str) -> Work:
-    """Opens a file without reading its tensor. Raises ValueError, which calls it `what` and names it, if it is damaged."""
+    """Opens a file without reading its tensor. Raises ValueError if it is damaged; the message calls the file `what`."""
     try:
         file = safe_open(path, "pt")
         about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
@@ -54,7 +54,7 @@ def read_work(path: Path, what: str) -> Work:
 
 
 def cost_of(kind: str, *works: Work) -> dict[str, ConfigValue]:
-    """What making all of them took, for a manifest: KIND_seconds and KIND_clips_read."""
+    """The cost of making all of them, for a manifest: KIND_seconds and KIND_clips_read."""
     return {
         f"{kind}_seconds": round(sum(work.seconds for work in works), 3),
         f"{kind}_clips_read": sum(work.clips_read for work in works),

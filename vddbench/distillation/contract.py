@@ -1,4 +1,4 @@
-"""What a file in baselines/ must have and what it returns. mypy checks every file of the folder against one of two contracts.
+"""The contract of a file in baselines/: what it must have and return. mypy checks every file against one of two contracts.
 
 BaselineModule: `distill` makes the set in one call. IterativeBaselineModule: `learner` returns an object that takes one step at
 a time, so that vddbench can save, resume and watch it. A file that lacks a part is refused with the name of that part.
@@ -33,7 +33,7 @@ class Distilled:
 
 @runtime_checkable
 class BaselineModule(Protocol):
-    """A file in baselines/ that makes a set in one call. It is given the train split and no other data.
+    """A file in baselines/ that makes a set in one call. It receives the train split and no other data.
 
     DECODER: name of the decoder that reads the payload. PAPER: https address, or "" for a method without one. Config: a frozen
     dataclass of plain values; `Config()` has the published settings. Optional are `CONFIGS`, the published settings of other
@@ -50,7 +50,7 @@ class BaselineModule(Protocol):
 
 @runtime_checkable
 class IterativeBaselineModule(Protocol):
-    """A file in baselines/ that learns a set in `config.iterations` steps. Names in common with BaselineModule mean the same.
+    """A file in baselines/ that learns a set in `config.iterations` steps. BaselineModule explains the names that both have.
 
     PRESETS must hold `fast` (minutes on 2 cores) and `smoke` (a few steps, for tests) if the file is bundled.
     """
@@ -77,7 +77,7 @@ class Learner(Protocol):
     @property
     def real(self) -> RealData: ...
 
-    memory_knob: str  # the Config field that the message names when memory runs out
+    memory_knob: str  # the Config field that the error message tells the user to lower when memory runs out
 
     def step(self, iteration: int) -> torch.Tensor:
         """One update. Returns the loss before it: a detached scalar."""
@@ -92,7 +92,7 @@ class Learner(Protocol):
         """Everything that `step` changes."""
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes back what `state` returned, in this process or an earlier one."""
+        """Restores what `state` returned, in this process or an earlier one."""
 
 
 class RealData(Protocol):

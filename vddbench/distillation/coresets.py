@@ -13,7 +13,7 @@ from vddbench.spec import ConfigValue, Task
 
 
 def ipc_of(task: Task, method: str) -> int:
-    """The number of clips a class that the task's budget stands for. Raises ValueError for DATASET-full."""
+    """The task's ipc, its number of clips per class. Raises ValueError for DATASET-full."""
     if task.ipc is None:
         raise ValueError(f"{method} needs a budget; {task} has none: use {task.dataset}-ipc1, or the baseline `full`")
     return task.ipc
@@ -29,15 +29,15 @@ def rows_of(train: Split, label: int, count: int) -> np.ndarray:
 
 
 def per_class(train: Split, count: int, choose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[K*count] rows, class by class. `choose` is given the rows of a class and returns `count` of them."""
+    """[K*count] rows, class by class. `choose` receives the rows of a class and returns `count` of them."""
     chosen = [choose(rows_of(train, label, count)) for label in range(train.spec.num_classes)]
     return np.concatenate(chosen)
 
 
 def disjoint_parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """K*ipc arrays of rows, class by class, each of `mean_of` random videos of its class, or of fewer if the class is small.
+    """K*ipc arrays of rows, class by class. Each has `mean_of` random videos of its class, or fewer if the class is small.
 
-    No video is in two. Raises ValueError if a class has fewer videos than `ipc`.
+    No video is in two arrays. Raises ValueError if a class has fewer videos than `ipc`.
     """
     parts: list[np.ndarray] = []
     for label in range(train.spec.num_classes):

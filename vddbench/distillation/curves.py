@@ -1,4 +1,4 @@
-"""Writes the curves of a run as CSV files and a picture. The only plots outside the site."""
+"""Writes the curves of a run as CSV files and a picture. The site draws its own charts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from vddbench.system.files import replacing
 
-MAX_POINTS = 500  # of a loss curve: each is the median of one of as many equal stretches of iterations
+MAX_POINTS = 500  # of a loss curve; each point is the median of an equal share of the iterations
 
 
 def write_curves(losses: Sequence[float], watched: Sequence[tuple[int, float]], folder: Path) -> None:
     """Writes `loss.csv` and, if the run was watched, `watch.csv` and both curves as `watch.png`.
 
-    losses: one an iteration. watched: (iterations done, validation top-1 in [0, 1]).
+    losses: one per iteration. watched: (iterations done, validation top-1 in [0, 1]).
     """
     loss = pd.DataFrame({"iteration": range(1, len(losses) + 1), "loss": losses})
     _write_csv(loss, folder / "loss.csv")

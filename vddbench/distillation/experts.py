@@ -1,7 +1,7 @@
 """Expert trajectories for trajectory matching: MiniC3Ds trained on real clips, with their weights after every epoch.
 
-Each expert is one cached file under `$VDDBENCH_HOME/experts`, so methods and runs share it and an interrupted run keeps those
-it finished. The weights of an epoch are one vector of P numbers, in their order in memory.
+Each expert is one cached file under `$VDDBENCH_HOME/experts`, so methods and runs share them, and an interrupted run keeps
+the experts that it finished. The weights after an epoch are one vector of P numbers, in their order in memory.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from vddbench.evaluation.train import BatchGradient, build
 from vddbench.system.cache import cached
 from vddbench.system.progress import Bar, bar
 
-FORMAT = 2  # of the cached file and of how experts are trained: raising it makes every file anew
-ORDER = 2  # number of the random stream that orders the videos; RealClips draws their starts from another one
+FORMAT = 2  # version of the cached file and of the training of experts; after a change all experts are trained again
+ORDER = 2  # number of the random stream that orders the videos; RealClips uses another one for the starts of clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
-    """How many experts there are and how each is trained: plain SGD on one random clip of each video an epoch."""
+    """How many experts there are and how each is trained: plain SGD on one random clip of each video per epoch."""
 
     num: int = 30  # SDD buffer
     epochs: int = 10  # SDD buffer trains 50, but distill_MTT reads none after max_start_epoch
@@ -67,7 +67,7 @@ def _view(part: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 class Trajectories:
     """The experts' weights on disk. Reading one start and one target reads two epochs of one expert and nothing else."""
 
-    clips_read = 0  # the RealData of a learner that reads no clips itself; those of the experts are in `cost`
+    clips_read = 0  # as RealData of a learner: reads no clips itself; those of the experts are in `cost`
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Raises ValueError if a file is damaged."""
@@ -88,7 +88,7 @@ class Trajectories:
 
 
 def trajectories(split: Split, settings: Experts, device: torch.device) -> Trajectories:
-    """The experts of a train split. Those that are not cached are trained first. Raises ValueError if one diverges."""
+    """The experts of a train split. Trains those that are not cached. Raises ValueError if one diverges."""
     paths = [_path(split, settings, number, device) for number in range(settings.num)]
     missing = sum(not path.exists() for path in paths)
     if missing:
@@ -99,7 +99,8 @@ def trajectories(split: Split, settings: Experts, device: torch.device) -> Traje
 
 
 def _path(split: Split, settings: Experts, number: int, device: torch.device) -> Path:
-    training = {name: value for name, value in asdict(settings).items() if name != "num"}  # more experts keep the first ones
+    # `num` is left out, so that a run with more experts reuses the first ones.
+    training = {name: value for name, value in asdict(settings).items() if name != "num"}
     machine = [device.type, best_precision(device, convnet3d)]
     return work_path("experts", split.dataset, [FORMAT, split.digest, split.index["video"].tolist(), training, number, machine])
 
@@ -140,7 +141,7 @@ def _weights_by_epoch(
 
 
 def _order(num_videos: int, batch: int, number: int) -> Iterator[np.ndarray]:
-    """Rows [batch] of train videos for each step, every epoch in another order. Endless."""
+    """Rows [batch] of train videos for each step, in a new order every epoch. Never ends."""
     for epoch in count():
         rows = stream(number, epoch, ORDER).permutation(num_videos)
         for i in range(0, num_videos, batch):

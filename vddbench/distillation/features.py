@@ -10,11 +10,11 @@ from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input
 from vddbench.spec import DatasetSpec
 
-BATCH = {"cpu": 32, "cuda": 512}  # clips a forward pass without gradients
+BATCH = {"cpu": 32, "cuda": 512}  # clips per forward pass without gradients
 
 
 def random_net(spec: DatasetSpec, seed: int, device: torch.device) -> convnet3d.ConvNet3D:
-    """A MiniC3D with the initial weights of a student with this seed. Its weights take no gradients."""
+    """A MiniC3D with the initial weights of a student with this seed. Its weights need no gradients."""
     net = build(convnet3d, spec, seed, device)
     assert isinstance(net, convnet3d.ConvNet3D)
     return net.requires_grad_(False)

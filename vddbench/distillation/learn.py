@@ -1,7 +1,7 @@
 """Runs an iterative baseline: steps, progress, a checkpoint every minute, resuming, and scores on validation videos if asked.
 
-A baseline's learner holds the state and takes one step; everything around a step is here. All randomness of a step follows from
-(seed, iteration), so a resumed run is the same run, to the bit on one CPU.
+A baseline's learner holds the state and takes one step; this file does everything else. All randomness of a step follows from
+(seed, iteration), so a resumed run gives the same result as an uninterrupted one, to the bit on one CPU.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
 CHECKPOINT_SECONDS = 60.0
-SAVING_SECONDS = 3.0  # checkpoints of gigabytes, which take longer to write, are written less often in proportion
-LOSS_EVERY = 10  # iterations between reading losses: reading waits for the device
+SAVING_SECONDS = 3.0  # a checkpoint that takes longer to write (gigabytes) is written proportionally less often
+LOSS_EVERY = 10  # iterations between readings of losses, because reading waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """The set to submit, and what it took."""
+    """The set to submit, and the cost of learning it."""
 
     distilled: Distilled
     progress: Progress
-    waited_share: float | None  # of this process's seconds, waiting for real clips; None: no iteration was left to do
+    waited_share: float | None  # share of this process's time spent waiting for real clips; None: it did no iteration
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | None, title: str, forced: bool = False) -> Learned:
     """Runs the learner until `settings["iterations"]`, from the checkpoint in `folder` if one exists.
 
-    With a watch, the iteration that scores best on validation videos is submitted, else the last one.
+    With a watch, submits the iteration that scores best on validation videos, otherwise the last one.
     Raises KeyboardInterrupt after the current step is done and saved, ValueError if memory runs out, if the loss is not finite,
     or if the checkpoint has other settings or is damaged.
     """
@@ -74,7 +74,7 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
 
 
 def step(learner: Learner, iteration: int) -> torch.Tensor:
-    """One step. Raises ValueError, which names what to lower, if memory runs out."""
+    """One step. Raises ValueError if memory runs out; the message says which setting to lower."""
     with enough_memory(learner.memory_knob, f"at iteration {iteration}"), exact_fp32():
         return learner.step(iteration)
 
@@ -111,7 +111,7 @@ class _Run:
         self.saving_seconds = 0.0
 
     def read_losses(self) -> None:
-        """Raises ValueError if one is not finite: then what is learned is lost, and must not be saved."""
+        """Reads the losses. Raises ValueError if one is not finite: the learned tensors are then lost and must not be saved."""
         losses = [float(loss) for loss in self.unread_losses]
         for iteration, loss in enumerate(losses, len(self.progress.losses)):
             if not math.isfinite(loss):
@@ -120,7 +120,7 @@ class _Run:
         self.unread_losses.clear()
 
     def score(self, watch: Watch) -> None:
-        """Scores the current set, and keeps its payload if it is the best so far: of equal ones the earliest."""
+        """Scores the current set, and keeps its payload if it is the best so far. In a tie the earliest counts."""
         self.read_losses()
         distilled = self.learner.distilled()
         top1 = watch.top1(distilled)
@@ -133,10 +133,10 @@ class _Run:
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS * max(1.0, self.saving_seconds / SAVING_SECONDS)
 
     def save(self) -> None:
-        """Writes the checkpoint. Raises ValueError, and leaves the old one, if what is learned is not finite."""
+        """Writes the checkpoint. If a learned tensor is not finite, raises ValueError and leaves the old checkpoint."""
         self.read_losses()
         learned = self.learner.state()
-        if not all(value.isfinite().all() for value in learned.values()):  # a finite loss can have a gradient that is not
+        if not all(value.isfinite().all() for value in learned.values()):  # a finite loss can have a NaN or infinite gradient
             raise _diverged(self.progress.iteration)
         device = next(iter(learned.values())).device
         began = time.monotonic()

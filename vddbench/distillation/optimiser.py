@@ -1,4 +1,4 @@
-"""Optimisers of what is learned, their schedules, and what of them a checkpoint keeps."""
+"""Optimisers of the learned tensors, their schedules, and the part of their state that a checkpoint keeps."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """SGD, as published, or Adam, whose step does not depend on the gradient's size.
 
-    kind: `sgd` or `adam`. rates: the learning rate of each parameter by name. own: momentum by name of the parameters that have
-    another than `momentum` (for Adam: beta1).
+    kind: `sgd` or `adam`. rates: the learning rate of each parameter by name. own: momentum of the parameters, by name,
+    whose momentum differs from `momentum` (for Adam: beta1).
     """
     assert kind in {"sgd", "adam"}, kind
     assert parameters.keys() == rates.keys(), (list(parameters), list(rates))
@@ -65,7 +65,7 @@ def restore(
     optimiser: torch.optim.Optimizer,
     prefix: str = "",
 ) -> None:
-    """Takes back what `saved` returned. Raises KeyError if a parameter is missing."""
+    """Restores what `saved` returned. Raises KeyError if a parameter is missing."""
     for name, value in parameters.items():
         value.copy_(state[f"{prefix}{name}"])
     averages: dict[int, dict[str, torch.Tensor]] = {}

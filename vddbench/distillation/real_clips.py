@@ -1,4 +1,4 @@
-"""Random real clips for distillers. A thread reads those of the next iteration while the device computes.
+"""Random real clips for distillers. A thread reads the clips of the next iteration while the device computes.
 
 The clips of an iteration follow from (seed, iteration) alone, so a resumed run sees the same clips.
 """
@@ -41,12 +41,12 @@ def balanced(train: Split, per_class: int) -> Choose:
 
 
 def uniform(train: Split, count: int) -> Choose:
-    """Chooses `count` videos of all classes, each once before any twice."""
+    """Chooses `count` videos of all classes. No video is chosen twice before all are chosen once."""
     return lambda rng: np.resize(rng.permutation(len(train)), count)
 
 
 class Read(NamedTuple):
-    """Clips [n, T, H, W, C] or frames [n, H, W, C], labels [n], and which of them are to be mirrored, [n] bool."""
+    """Clips [n, T, H, W, C] or frames [n, H, W, C], labels [n], and which of them must be mirrored, [n] bool."""
 
     clips: torch.Tensor
     labels: torch.Tensor
@@ -54,7 +54,7 @@ class Read(NamedTuple):
 
 
 def mirror(clips: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    """[n, ..., H, W, C] with those of `mirrored` flipped along the width, without waiting for the device."""
+    """[n, ..., H, W, C], each clip flipped along the width if its entry of `mirrored` is true. Does not wait for the device."""
     return torch.where(mirrored.view(-1, *[1] * (clips.ndim - 1)), clips.flip(-2), clips)
 
 
@@ -68,7 +68,7 @@ class RealClips:
         self.clips_read, self.waited_seconds = 0, 0.0
 
     def get(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(clips [n, T, H, W, C] uint8, labels [n] int64) on the device. Starts reading those of the next iteration."""
+        """(clips [n, T, H, W, C] uint8, labels [n] int64) on the device. Starts to read the clips of the next iteration."""
         started = time.perf_counter()
         known, coming = self.ahead or (None, None)
         read = coming.result() if coming is not None and known == iteration else self._read(iteration)
@@ -80,10 +80,10 @@ class RealClips:
         return (mirror(clips, mirrored) if on_device else clips), labels
 
     def _read(self, iteration: int) -> Read:
-        """Reads the clips of an iteration; for a GPU into pinned memory, to be mirrored on the device.
+        """Reads the clips of an iteration. For a GPU, reads into pinned memory; the device then mirrors them.
 
-        Of 800 clips of 16x112x112 reading took 0.82 s, mirroring 1.06 s and a further copy 0.49 s (one core of a busy AMD EPYC,
-        medians of 6), so on a GPU the last two are saved.
+        For 800 clips of 16x112x112, reading took 0.82 s, mirroring 1.06 s and a further copy 0.49 s (one core of a busy AMD
+        EPYC, medians of 6). With a GPU the last two are saved.
         """
         rng = stream(self.seed, iteration, DRAW)
         rows = self.choose(rng)
@@ -111,7 +111,7 @@ class RealClips:
 
 
 class RealFrames(RealClips):
-    """Random single frames [n, H, W, C] of chosen train videos. Only these are read; each counts as one clip read."""
+    """Random single frames [n, H, W, C] of chosen train videos. Only these are read; each frame counts as one clip read."""
 
     def _pixels(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         frames = random_frames(self.train, rows, rng)

@@ -1,4 +1,4 @@
-"""What an unfinished distillation saves, where, and when it may resume.
+"""The checkpoint of an unfinished distillation: what it contains, where it is, and when a run may resume from it.
 
 `$VDDBENCH_HOME/distill/TASK/METHOD[_PRESET][-sN]/` holds `checkpoint.safetensors` while a run is unfinished, and its curves
 afterwards. The file's format is that of vddbench/evaluation/resume.py.
@@ -23,7 +23,7 @@ Settings = dict[str, ConfigValue]
 
 
 class Progress(BaseModel):
-    """How far a run is, besides the learner's own state. Seconds and clips are those of all processes that worked on it."""
+    """The progress of a run, without the learner's own state. Seconds and clips are totals of all its processes."""
 
     iteration: int = 0  # iterations done
     seconds: float = 0.0
@@ -40,12 +40,12 @@ def folder_of(task: str, submission: str) -> Path:
 
 
 def write(folder: Path, settings: Settings, progress: Progress, state: Mapping[str, torch.Tensor]) -> None:
-    """Replaces the run's checkpoint. Raises OSError, and leaves the old one, if it cannot be written."""
+    """Replaces the run's checkpoint. If the new one cannot be written, raises OSError and leaves the old one."""
     Checkpoint(folder / FILE, settings).write(progress, state)
 
 
 def read(folder: Path, settings: Settings) -> Saved[Progress] | None:
-    """What the run in `folder` saved; None if there is no checkpoint.
+    """The checkpoint of the run in `folder`; None if there is none.
 
     Raises ValueError if the checkpoint was saved under other settings or is damaged.
     """
@@ -61,13 +61,13 @@ def was_forced(folder: Path, settings: Settings) -> bool:
     """Whether an unfinished run of these settings exists that was itself started with --force."""
     try:
         saved = read(folder, settings)
-    except ValueError:  # damaged, or of other settings: --force starts again
+    except ValueError:  # damaged, or saved under other settings: --force starts again
         return False
     return saved is not None and saved.progress.forced
 
 
 def drop(folder: Path) -> None:
-    """Deletes the run's checkpoint, and what killed processes left of writing it."""
+    """Deletes the run's checkpoint, and partly written files of killed processes."""
     Checkpoint(folder / FILE, {}).remove()
 
 

@@ -28,7 +28,7 @@ from vddbench.system.device import best_device, device_name, forget_peak_memory,
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
-PUBLISHED = "miniucf-ipc1"  # the task whose published settings are every Config's defaults
+PUBLISHED = "miniucf-ipc1"  # the defaults of every Config are the published settings for this task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Job:
     config: Any  # an instance of the baseline's Config
     device: torch.device
     preset: str | None = None
-    watch_every: int | None = None  # iterations between scores on validation videos; None: they are distilled from, too
+    watch_every: int | None = None  # iterations between scores on validation videos; None: distilling uses these videos, too
 
     @property
     def name(self) -> str:
@@ -51,12 +51,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A distilled set and its cost, including that of work which was cached (experts, stills, a teacher)."""
+    """A distilled set and its cost, including the cost of cached work (experts, stills, a teacher)."""
 
     distilled: Distilled
     seconds: float
     clips_read: int | None = None
-    peak_memory_bytes: int = 0  # the most of any process that worked on the set
+    peak_memory_bytes: int = 0  # the largest of all processes that worked on the set
     chosen: dict[str, Any] = field(default_factory=dict)  # what the run chose or measured, for the manifest
 
 
@@ -73,8 +73,8 @@ def distill(
 ) -> Path:
     """Distils `task` with a baseline and returns the submission's folder, OUT/TASK/METHOD[_PRESET][-sSEED].
 
-    The method is given the train split and a seed and no other data. Same seed, same bytes on the CPU. With `watch_every` the
-    validation videos are kept out of distilling, and the iteration that scores best on them is submitted.
+    The method receives the train split and a seed and no other data. On the CPU, the same seed gives the same bytes. With
+    `watch_every`, distilling does not use the validation videos, and the iteration that scores best on them is submitted.
     Raises ValueError if the method cannot serve the task or the submission exists and `force` is not set, LookupError for
     unknown names.
     """
@@ -136,7 +136,7 @@ def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, 
     else:
         published: dict[str, Any] = getattr(baseline, "CONFIGS", {})
         if iterative and str(task) not in {PUBLISHED, *published}:
-            say(f"no settings of {method} are published for {task}; it takes those for {PUBLISHED}", style="yellow")
+            say(f"no settings of {method} are published for {task}; it uses those for {PUBLISHED}", style="yellow")
         config = published.get(str(task), baseline.Config())
     if not is_dataclass(config):
         raise ValueError(f"the Config of baseline {method} is not a dataclass; make it one, with @dataclass(frozen=True)")
@@ -165,7 +165,7 @@ def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> L
 def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
     """What storing the last iteration in 8 bits costs, for the manifest.
 
-    That is the error in grey levels (root mean square) and, with a watch, validation top-1 with and without rounding.
+    The cost is the error in grey levels (root mean square) and, with a watch, validation top-1 with and without rounding.
     """
     exact = learner.exact()
     decoded = load("decoder", decoder).decode(learner.distilled().tensors, train.spec)
@@ -185,7 +185,7 @@ def _made_at_once(baseline: BaselineModule, job: Job, train: Split) -> Made:
     started = time.monotonic()
     distilled = baseline.distill(train, job.task, job.config, np.random.default_rng(job.seed))
     seconds, earlier = time.monotonic() - started, _sum_of(distilled.chosen, "_seconds")
-    if seconds < earlier:  # a cached teacher: what it took is not in this process's time
+    if seconds < earlier:  # the teacher was cached: this process's time does not include it
         seconds += earlier
     return Made(distilled=distilled, seconds=seconds, clips_read=int(_sum_of(distilled.chosen, "_clips_read")) or None)
 
@@ -202,7 +202,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
     with resume.locked(folder), exact_fp32():
         if force and not resume.was_forced(folder, settings):
             resume.drop(folder)
-        resume.read(folder, settings)  # refuses other settings before hours are spent on the learner's experts or stills
+        resume.read(folder, settings)  # refuses other settings before the learner spends hours on experts or stills
         learner = make_learner(baseline, job, train)
         learned = learn(learner, settings, folder, watch, f"{job.method} on {job.task} seed {job.seed}", forced=force)
         write_curves(learned.progress.losses, learned.progress.watched, folder)
@@ -220,5 +220,5 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
 
 
 def _sum_of(chosen: Mapping[str, ConfigValue], ending: str) -> float:
-    """The sum of the values whose names have this ending: the cost of earlier work, cached or not."""
+    """The sum of the values whose names end like this: the cost of earlier work, cached or not."""
     return sum(float(value or 0) for name, value in chosen.items() if name.endswith(ending))

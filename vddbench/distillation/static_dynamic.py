@@ -18,7 +18,7 @@ from vddbench.submissions.decoders.static_dynamic import every_pair, hallucinate
 from vddbench.submissions.quantise import quantise
 from vddbench.submissions.tensors import value_range
 
-MOTION_SHARE = 0.1  # of a motion of unit variance in a clip, under "identity"; ours
+MOTION_SHARE = 0.1  # share of a motion of unit variance in a clip at the start "identity"; ours
 HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
 
 
@@ -38,13 +38,13 @@ class StaticDynamic:
         smooth: float = 0.0,
         start: torch.Tensor | None = None,
     ) -> None:
-        """statics: [S, P, C, H, W] normalised, class by class, equally many slots a class. dynamics: Q, the motions a slot.
+        """statics: [S, P, C, H, W] normalised, class by class, equally many slots per class. dynamics: Q, motions per slot.
 
         smooth: as in synthetic_clips.Pixels, for the motions. start: motions [S, Q, T, 1, H, W] to start from; None: N(0, 1).
         """
         labels = torch.arange(spec.num_classes).repeat_interleave(len(statics) // spec.num_classes)
         self.spec, self.labels, self.statics = spec, labels.to(device), statics.detach().to(device)
-        rng = np.random.default_rng([seed, 1])  # another stream than the one that chose the stills
+        rng = np.random.default_rng([seed, 1])  # not the stream that chose the stills
         shape = (len(statics), dynamics, spec.frames, 1, spec.size, spec.size)
         motions = torch.from_numpy(rng.standard_normal(shape, np.float32)) if start is None else start
         weight, bias = hallucinator_start(hallucinator, rng)
@@ -62,7 +62,7 @@ class StaticDynamic:
         return self._pairs(slots, rng.integers(stills, size=len(slots)), rng.integers(motions, size=len(slots)))
 
     def every_clip(self) -> torch.Tensor:
-        """[S*P*Q, C, T, H, W]: all pairs, slot by slot, within a slot still by still. Differentiable like `clips`."""
+        """[S*P*Q, C, T, H, W]: all pairs, slot by slot and, within a slot, still by still. Differentiable like `clips`."""
         stills, motions = self.per_slot
         slots, p, q = np.indices((len(self.labels), stills, motions)).reshape(3, -1)
         return self._pairs(slots, p, q)
@@ -120,8 +120,8 @@ class StaticDynamic:
 def real_motions(train: Split, ipc: int, dynamics: int, mean_of: int, seed: int) -> torch.Tensor:
     """[K*ipc, Q, T, 1, H, W]: grey mean clips minus their mean over time, which "identity" adds to a still.
 
-    Each is the mean of `mean_of` videos of its class, of fewer if the class is small; no video is in two. Stills that start as
-    means of as many videos are made of the same clips, so a still with its own motion starts as their mean clip, in grey.
+    Each is the mean of `mean_of` videos of its class, or of fewer if the class is small; no video is in two means. Stills that
+    start as means of equally many videos use the same clips, so a still with its own motion starts as their mean clip, in grey.
     """
     clips, _ = real_start(train, ipc * dynamics, np.random.default_rng(seed), mean_of)
     grey = to_input(clips, train.spec, torch.device("cpu")).mean(1)  # [S*Q, T, H, W]
@@ -147,14 +147,14 @@ def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tens
 
 
 def eight_bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(uint8 values, scale [1], offset [1]), which span the range from the smallest value to the largest."""
+    """(uint8 values, scale [1], offset [1]). The 256 levels span the range from the smallest value to the largest."""
     low, high = value_range(values)
     scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
     return ((values - offset) / scale).round_().clamp_(0, 255).to(torch.uint8), scale, offset
 
 
 def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> None:
-    """Raises ValueError, before anything is learned, if slots of so many stills and motions in uint8 exceed the budget."""
+    """Raises ValueError if the slots, with this many stills and motions in uint8, exceed the budget. Called before learning."""
     slots = (task.ipc or 0) * spec.num_classes
     label_bytes = 1 if spec.num_classes <= 256 else 2
     pixels = spec.size * spec.size
@@ -163,6 +163,6 @@ def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> No
     needed, budget = slots * slot + shared, task.budget_bytes(spec)
     if budget is not None and needed > budget:
         raise ValueError(
-            f"{statics} statics and {dynamics} dynamics a slot need {needed:,} bytes, {task} allows {budget:,}; "
+            f"{statics} statics and {dynamics} dynamics per slot need {needed:,} bytes, {task} allows {budget:,}; "
             "use fewer stills_per_slot or dynamics_per_slot"
         )

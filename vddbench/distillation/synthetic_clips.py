@@ -1,7 +1,7 @@
-"""What is learned: synthetic clips in the units that students see (normalised), and the payload they are stored as.
+"""The learned tensors: synthetic clips in the units that students see (normalised), and the payload that stores them.
 
 A memory (SDD's word for it) holds learned tensors and decodes them to clips [N, C, T, H, W], differentiably. The learner of a
-matching baseline moves these tensors along the gradient of its loss.
+matching baseline changes these tensors along the gradient of its loss.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Memory(Protocol):
 
     parameters: dict[str, torch.Tensor]
     labels: torch.Tensor  # [N] int64, class by class
-    cost: Mapping[str, ConfigValue]  # of what it starts from, for the manifest; NO_COST if that is real clips
+    cost: Mapping[str, ConfigValue]  # cost of the start, for the manifest; NO_COST if it starts from real clips
 
     def clips(self, rng: np.random.Generator) -> torch.Tensor:
-        """[N, C, T, H, W] normalised, differentiable; `rng` is for memories that decode to one of several clips a slot."""
+        """[N, C, T, H, W] normalised, differentiable; `rng` is for memories that draw one of several clips per slot."""
 
     def exact(self) -> ClipSet:
         """Every clip a student will see, in float, before anything is rounded."""
@@ -44,7 +44,7 @@ class Memory(Protocol):
 
 
 class MemoryLearner:
-    """The parts of a Learner that all matching baselines share: one memory, moved by one optimiser."""
+    """The parts of a Learner that all matching baselines share: one memory, updated by one optimiser."""
 
     memory: Memory
     optimiser: torch.optim.Optimizer
@@ -74,16 +74,16 @@ def narrow_labels(labels: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
 
 
 def learnable(value: torch.Tensor) -> torch.Tensor:
-    """A copy of `value` that takes gradients, in the same memory layout."""
+    """A copy of `value` that requires gradients, in the same memory layout."""
     return value.detach().clone(memory_format=torch.preserve_format).requires_grad_()
 
 
 class Pixels:
     """`ipc` clips a class, value by value. Decoder `pixels`.
 
-    With `smooth` > 0 a clip is its start plus a blurred change (a Gaussian over space, of that standard deviation in pixels),
-    and the change before the blur is learned. The loss is the same, but the fine grain of its gradient, which differs between
-    networks, counts less than the coarse part, on which networks agree.
+    With `smooth` > 0 a clip is its start plus a blurred change, and the change before the blur is learned. The blur is a
+    Gaussian over space whose standard deviation is `smooth` pixels. The loss is the same, but the fine detail of its gradient,
+    which differs between networks, counts less than the coarse part, on which networks agree.
     """
 
     cost = NO_COST
@@ -109,7 +109,7 @@ class Pixels:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         clips, labels = self.exact().clips, narrow_labels(self.labels, self.spec)
-        if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # so few clips leave no bytes for a scale and an offset
+        if len(labels) * (8 - labels.element_size()) < AFFINE_BYTES:  # too few clips to save the bytes of scale and offset
             clips = clips.clamp(0, 255)
         stored = quantise(clips)
         return {"clips": stored.pop("pixels"), **stored, "labels": labels}
@@ -156,10 +156,10 @@ def blurred(x: torch.Tensor, deviation: float) -> torch.Tensor:
 
 
 def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """(clips [N, T, H, W, C] float32, labels [N]): `ipc` clips a class, each the mean of `mean_of` random real clips.
+    """(clips [N, T, H, W, C] float32, labels [N]): `ipc` clips per class, each the mean of `mean_of` random real clips.
 
-    Published is 1: real clips as they are. No video is in two means, so a class with few videos gets means of fewer. Raises
-    ValueError if a class has fewer videos than `ipc`.
+    The published value is 1: unchanged real clips. No video is in two means, so means of a small class have fewer videos.
+    Raises ValueError if a class has fewer videos than `ipc`.
     """
     chosen = disjoint_parts(train, ipc, mean_of, rng)
     means = [train.clips(rows, train.random_starts(rows, rng)).float().mean(0) for rows in chosen]

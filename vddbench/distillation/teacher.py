@@ -1,4 +1,4 @@
-"""Features for coreset methods: those of a MiniC3D that is trained once on a store's train split, then cached.
+"""Features for coreset methods, from a MiniC3D that is trained once on a store's train split. The features are cached.
 
 They are the features before the pooling head, of the centre clip of each train video. The test videos are not read.
 """
@@ -22,14 +22,14 @@ from vddbench.system.cache import cached
 from vddbench.system.device import best_device
 from vddbench.system.progress import bar
 
-BATCH = 64  # clips; a quarter of a student's on the full data, for a quarter of the time
+BATCH = 64  # clips; a quarter of a student's batch on the full data, so training takes a quarter of the time
 SEED = 0
-FORMAT = 3  # of the cached file and of how the teacher is trained: raising it makes every file anew
+FORMAT = 3  # version of the cached file and of the teacher's training; after a change all are made again
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFeatures:
-    """points: [V, D] float64, row i for video i. cost: what the teacher took, for the manifest."""
+    """points: [V, D] float64, row i for video i. cost: the cost of the teacher, for the manifest."""
 
     points: np.ndarray
     cost: dict[str, ConfigValue]
@@ -45,11 +45,11 @@ def features(split: Split) -> TeacherFeatures:
 def _make(split: Split) -> bytes:
     started = time.monotonic()
     points = _embed(split, _train(split))
-    return work_bytes(points, time.monotonic() - started, 2 * len(split))  # a clip of each to train on, and its centre clip
+    return work_bytes(points, time.monotonic() - started, 2 * len(split))  # a training clip and the centre clip of each video
 
 
 def _train(split: Split) -> torch.nn.Module:
-    """A MiniC3D after as many steps as a student gets on the full data, on one random clip of each video."""
+    """A MiniC3D that is trained on one random clip of each video, for as many steps as a student on the full data."""
     rows = np.arange(len(split))
     starts = split.random_starts(rows, np.random.default_rng(SEED))
     clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))

@@ -1,4 +1,4 @@
-"""Scores a set while it is learned: students trained on it, tested on validation videos that distilling does not see."""
+"""Scores a set while it is learned: trains students on it and tests them on validation videos that distilling does not see."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vddbench.evaluation.train import train
 from vddbench.lookup import load
 from vddbench.spec import ClipSet, Task
 
-QUICK_STEPS = 200  # SGD steps of such a student, if the task has more: most of the accuracy for less of the time
+QUICK_STEPS = 200  # SGD steps of such a student, or the task's if fewer: most of the accuracy in less time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Watch:
     seeds: tuple[int, ...] = (0,)
 
     def top1(self, distilled: Distilled) -> float:
-        """`score` of what the payload decodes to."""
+        """`score` of the clips that the payload decodes to."""
         return self.score(load("decoder", self.decoder).decode(distilled.tensors, self.validation.spec))
 
     def score(self, clipset: ClipSet) -> float:

@@ -1,12 +1,12 @@
 """The Hugging Face Hub: the only room that imports huggingface_hub.
 
 repo.py            types: a repo, its files at a commit, a pull request
-client.py          tries again while the Hub is busy, and turns failures into sentences that say what to do
+client.py          retries while the Hub is busy, and turns failures into sentences that say what to do
 files.py           lists and downloads files of bounded size; remote_file.py: reads parts of a file; commits.py: writes
 pull_requests.py   opens, reads and merges pull requests
 
-HF_ENDPOINT, HF_TOKEN (or `hf auth login`) and HF_HUB_OFFLINE configure it. A call that changes something must have the same
-result if its answer is lost and the call is repeated.
+HF_ENDPOINT, HF_TOKEN (or `hf auth login`) and HF_HUB_OFFLINE configure this room. A call that changes something must be safe
+to repeat after its answer was lost.
 """
 
 from vddbench.hub.client import api, whoami

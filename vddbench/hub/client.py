@@ -1,4 +1,4 @@
-"""Calls the Hub: tries again while it is busy, and turns failures into sentences that say what to do."""
+"""Calls the Hub: retries while it is busy, and turns failures into sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from vddbench.hub.repo import Repo, endpoint
 from vddbench.system.progress import say
 
 T = TypeVar("T")
-HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # base class of the HTTP library, also of lost connections
+HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # base class of the HTTP library's errors, including lost connections
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
-LONGEST_ASKED_SECONDS = 300.0  # the longest wait that the Hub asks for: it counts requests in windows of 5 minutes
+LONGEST_ASKED_SECONDS = 300.0  # longest wait that the Hub may ask for; it counts requests in windows of 5 minutes
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
 
 
@@ -47,7 +47,7 @@ def api() -> HfApi:
 @contextlib.contextmanager
 def explained(repo: Repo | None = None) -> Iterator[None]:
     """Raises a failure of the Hub as one sentence that says what to do: OSError, LookupError for an invalid repo name."""
-    what = str(repo) if repo else "the Hub"
+    name = str(repo) if repo else "the Hub"
     try:
         yield
     except OfflineModeIsEnabled:
@@ -55,39 +55,39 @@ def explained(repo: Repo | None = None) -> Iterator[None]:
     except LocalTokenNotFoundError:
         raise PermissionError("you are not logged in to the Hub: `hf auth login`, or set HF_TOKEN") from None
     except HFValidationError as error:
-        raise LookupError(f"{what}: {str(error)[:200]}; a repo is called OWNER/NAME") from None
+        raise LookupError(f"{name}: {str(error)[:200]}; a repo is called OWNER/NAME") from None
     except GatedRepoError:
-        raise PermissionError(f"{what} is gated: ask for access on {repo.url if repo else endpoint()}") from None
+        raise PermissionError(f"{name} is gated: ask for access on {repo.url if repo else endpoint()}") from None
     except RepositoryNotFoundError:
         raise FileNotFoundError(
-            f"no {what} on {endpoint()}, or it is private and you may not see it: check its name, and your user with `hf auth "
+            f"no {name} on {endpoint()}, or it is private and you may not see it: check its name, and your user with `hf auth "
             "whoami`; `hf auth login` or HF_TOKEN sign in"
         ) from None
     except RevisionNotFoundError:
-        raise FileNotFoundError(f"{what} has no such revision; a pull request is refs/pr/N, a commit 40 hex digits") from None
+        raise FileNotFoundError(f"{name} has no such revision; a pull request is refs/pr/N, a commit 40 hex digits") from None
     except EntryNotFoundError as error:
-        raise FileNotFoundError(f"{what} has no such file: {str(error).splitlines()[-1][:200]}") from None
+        raise FileNotFoundError(f"{name} has no such file: {str(error).splitlines()[-1][:200]}") from None
     except HfHubHTTPError as error:
-        raise _of_status(error, what) from None
+        raise _of_status(error, name) from None
     except HTTPError as error:
         raise ConnectionError(f"{endpoint()} can't be reached ({type(error).__name__}); try again, nothing is lost") from None
 
 
-def _of_status(error: HfHubHTTPError, what: str) -> OSError:
+def _of_status(error: HfHubHTTPError, name: str) -> OSError:
     status = error.response.status_code
     if status == 401:
         return PermissionError("the Hub does not know this token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
     if status == 403 and error.response.request.method in {"GET", "HEAD"}:
-        return PermissionError(f"you may not read {what}: ask its owner for access, and check your user with `hf auth whoami`")
+        return PermissionError(f"you may not read {name}: ask its owner for access, and check your user with `hf auth whoami`")
     if status == 403:
         return PermissionError(
-            f"you may not write to {what}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
+            f"you may not write to {name}: ask its owner; records are proposed with `vddbench submit`, which needs no write "
             "access to the results repo"
         )
     if status in BUSY:
         return ConnectionError(f"the Hub is busy ({status}) and stayed so over {TRIES} tries; run the same command again later")
     reason = (error.server_message or str(error).splitlines()[0])[:300]
-    return OSError(f"the Hub refused a request on {what} ({status}): {reason}")
+    return OSError(f"the Hub refused a request on {name} ({status}): {reason}")
 
 
 @contextlib.contextmanager

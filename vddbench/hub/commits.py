@@ -1,4 +1,4 @@
-"""Creates repos, commits and tags. If an answer is lost, its effect is looked for before anything is sent again."""
+"""Creates repos, commits and tags. If an answer is lost, looks for the effect of the request before sending it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vddbench.hub.files import read_listing
 from vddbench.hub.repo import Committed, Content, Repo
 
 STALE = 412
-COMMIT_FILES = 90  # files a commit; the Hub advises fewer than 100
+COMMIT_FILES = 90  # files per commit; the Hub advises fewer than 100
 
 
 class StaleParentError(Exception):
@@ -58,7 +58,7 @@ def commit(
 ) -> Committed:
     """Makes one commit of these files.
 
-    parent: the commit that it must follow directly; raises StaleParentError if the branch has moved.
+    parent: the commit that the new one must follow directly; raises StaleParentError if the branch has moved.
     """
 
     def send() -> Committed:
@@ -70,9 +70,9 @@ def commit(
         return Committed(made.oid)
 
     def done() -> Committed | None:
-        there = read_listing(repo, revision)
-        held = all(there.holds(path, data) for path, data in add.items())
-        return Committed(there.sha) if held and not any(path in there.files for path in delete) else None
+        committed = read_listing(repo, revision)
+        held = all(committed.holds(path, data) for path, data in add.items())
+        return Committed(committed.sha) if held and not any(path in committed.files for path in delete) else None
 
     with explained(repo):
         try:
@@ -84,7 +84,7 @@ def commit(
 
 
 def authors(repo: Repo, sha: str) -> list[str] | None:
-    """User names of the authors of a commit of main; None if main lacks it, since anybody's pull request can add a commit."""
+    """User names of a commit's authors. None if main lacks the commit, because anybody can add one by a pull request."""
     with explained(repo):
         history = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
     return next((entry.authors for entry in history if entry.commit_id == sha), None)
@@ -99,9 +99,11 @@ def tagged(repo: Repo, name: str) -> str | None:
 
 def tag(repo: Repo, name: str, sha: str) -> None:
     """Tags a commit. Repeating the call is allowed; raises ValueError if the tag is on another commit."""
-    there = tagged(repo, name)
-    if there is None:
+    tagged_sha = tagged(repo, name)
+    if tagged_sha is None:
         with explained(repo):
             patiently(lambda: api().create_tag(repo.id, tag=name, revision=sha, repo_type=repo.kind, exist_ok=True))
-    elif there != sha:
-        raise ValueError(f"{repo} has a tag {name!r} on another commit, {there[:8]}; releases don't move: choose a new name")
+    elif tagged_sha != sha:
+        raise ValueError(
+            f"{repo} has a tag {name!r} on another commit, {tagged_sha[:8]}; releases don't move: choose a new name"
+        )

@@ -15,7 +15,7 @@ from vddbench.hub.client import HTTPError, api, explained, patiently
 from vddbench.hub.repo import SHA, Listing, Remote, Repo, endpoint
 
 MAX_LISTED = 200_000  # files of a repo; the Hub advises fewer than 100,000
-LONGEST_SILENCE_SECONDS = 60.0  # of a download, before it is tried again
+LONGEST_SILENCE_SECONDS = 60.0  # without new bytes of a download, before it is tried again
 
 
 def listing(repo: Repo, revision: str = "main", most: int = MAX_LISTED) -> Listing:
@@ -66,7 +66,7 @@ def fetch(repo: Repo, path: str, revision: str, max_bytes: int) -> Path:
 def _fetch(repo: Repo, path: str, revision: str) -> str:
     try:
         return api().hf_hub_download(repo.id, path, repo_type=repo.kind, revision=revision)
-    except LocalEntryNotFoundError as error:  # "not in the cache either", whatever made the request fail
+    except LocalEntryNotFoundError as error:  # its text, "not in the cache either", hides why the request failed
         if isinstance(error.__cause__, (HTTPError, OfflineModeIsEnabled)):
             raise error.__cause__ from None
         raise

@@ -1,4 +1,4 @@
-"""Opens pull requests, which needs no write access, reads and merges them."""
+"""Opens, reads and merges pull requests. Opening one needs no write access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MISSING = 404
 
 
 def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description: str) -> Committed:
-    """Opens a pull request with these files. If the user has an open one with this title, that is updated instead, so that a
+    """Opens a pull request with these files. If the user has an open one with this title, updates that one, so a
     lost answer or a repeated command makes no second one."""
     me = whoami()
 
@@ -36,8 +36,8 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
     with explained(repo):
         opened = patiently(ours) or patiently(send, ours)
     revision = f"refs/pr/{opened.pull_request}"
-    there = listing(repo, revision)
-    missing = {path: data for path, data in add.items() if not there.holds(path, data)}
+    branch = listing(repo, revision)
+    missing = {path: data for path, data in add.items() if not branch.holds(path, data)}
     sha = opened.sha
     for begin in range(0, len(missing), commits.COMMIT_FILES):
         sha = commit(repo, dict(list(missing.items())[begin : begin + commits.COMMIT_FILES]), title, revision=revision).sha
@@ -45,7 +45,7 @@ def pull_request(repo: Repo, add: Mapping[str, Content], title: str, description
 
 
 def discussed(repo: Repo, number: int) -> PullRequest:
-    """Author, title and status of a pull request. Raises LookupError if there is none of this number."""
+    """Author, title and status of a pull request. Raises LookupError if no pull request has this number."""
     with explained(repo):
         try:
             discussion = patiently(lambda: api().get_discussion_details(repo.id, number, repo_type=repo.kind))
@@ -77,8 +77,8 @@ def merge(repo: Repo, number: int) -> str:
         raise ValueError(f"pull request {number} of {repo} is a draft; publish it on {repo.url}/discussions/{number} first")
 
     def done() -> bool | None:
-        found = api().get_discussion_details(repo.id, number, repo_type=repo.kind)
-        return True if found.status == "merged" else None
+        details = api().get_discussion_details(repo.id, number, repo_type=repo.kind)
+        return True if details.status == "merged" else None
 
     def send() -> bool:
         api().merge_pull_request(repo.id, number, repo_type=repo.kind)

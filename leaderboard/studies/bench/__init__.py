@@ -5,5 +5,5 @@ distillers.py   the baselines, against the straightforward steps of naive.py
 preparing.py    from videos to clips: clips.py makes the videos, decoding.py, reads.py and memory.py measure,
                 projection.py computes how long the real datasets will take
 
-Nothing here makes results. Times depend on the machine, so tests assert what is counted and never how long it took.
+Nothing here makes records. Times depend on the machine, so tests check counts and never durations.
 """

@@ -1,7 +1,8 @@
 """Frames/s of `prepare` against the ffmpeg command, and on two cores against one: a part of `bench --prepare`.
 
-One process or worker runs on the first core that this process may use and two on the first two, so that a rate is that of so
-many cores. CPU seconds are those of all processes, including their start. On a busy machine they say more than the clock.
+One process or worker runs on the first core that this process may use, two run on the first two cores, so a rate belongs to a
+known number of cores. CPU seconds include all processes and their start. On a busy machine they are more reliable than the
+clock.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def middle(runs: Sequence[Took], what: Literal["wall", "cpu"]) -> float:
 
 
 def ratio(theirs: Sequence[Took], ours: Sequence[Took], what: str) -> str:
-    """How many times as fast ours are; "-" if there are no others to compare with."""
+    """By what factor our runs are faster; "-" if there are no other runs to compare with."""
     return f"{median(getattr(t, what) / getattr(o, what) for t, o in zip(theirs, ours, strict=True)):.2f}" if theirs else "-"
 
 
@@ -110,7 +111,7 @@ def by_one_ffmpeg(files: list[Path], folder: Path) -> str:
 
 
 def by_worker(files: list[Path], spec: DatasetSpec, folder: Path) -> str:
-    """Does in this process what a worker of `prepare` does. Nothing is started and nothing is appended to a store."""
+    """Does the work of a worker of `prepare` in this process. Starts no process and appends nothing to a store."""
     geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
     for file in files:
         store_video(file, geometry, folder / "part")
@@ -125,7 +126,7 @@ def by_prepare(files: list[Path], spec: DatasetSpec, workers: int) -> str:
 
 
 def in_python(program: str, given: str = "") -> str:
-    """What a Python process prints that reads `given` on stdin. Raises ValueError with its messages if it fails."""
+    """Runs a Python process that reads `given` on stdin, and returns its output. Raises ValueError if the process fails."""
     run = subprocess.run([sys.executable, "-c", program], input=given, text=True, capture_output=True, check=False)
     if run.returncode:
         raise ValueError(f"a part of the benchmark failed: {run.stderr[-2000:]}")

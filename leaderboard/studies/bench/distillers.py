@@ -76,7 +76,7 @@ def cases(split: Split, sizes: dict[str, int], device: torch.device) -> Iterator
 
 
 def small_mtt(inner_steps: int) -> mtt.Config:
-    """Settings with one expert of one epoch: the cost of a step does not depend on how good the experts are."""
+    """Settings with one expert of one epoch, because the cost of a step does not depend on the quality of the experts."""
     return mtt.Config(inner_steps=inner_steps, num_experts=1, min_start_epoch=0, max_start_epoch=1)
 
 
@@ -135,7 +135,7 @@ def memory_rows(split: Split, device: torch.device) -> Iterator[list[str]]:
 
 
 def precision_rows(device: torch.device) -> Iterator[list[str]]:
-    """What the students' precision alone gains: a step of the same operations cannot be much faster than this."""
+    """The gain from the students' precision alone: a step with the same operations cannot be much faster."""
     spec = AVLETTERS10
     net, plain = random_net(spec, 0, device), naive.fresh(spec, device).requires_grad_(False)
     clips = torch.randn(32, 3, *spec.clip_shape[:3], device=device)

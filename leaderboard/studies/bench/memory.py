@@ -1,4 +1,4 @@
-"""The most memory that `prepare` and opening a store take: for videos, and for made-up lists as long as the largest datasets'.
+"""Measures the peak memory of `prepare` and of opening a store: for videos, and for lists as long as the largest datasets.
 
 A made-up video is one frame of 8x8 pixels, because only the list grows with a dataset: frames stream, a video at a time.
 """
@@ -47,18 +47,18 @@ def peaks_of_list(count: int) -> tuple[float, float]:
 
 
 def peak_of(program: str) -> float:
-    """MB that a Python process takes which runs the program and imports nothing else."""
+    """Peak MB of a Python process that runs the program and imports nothing else."""
     return peak_in(in_python(f"{program}\nprint(open('/proc/self/status').read())"))
 
 
 def peak_in(status: str) -> float:
-    """MB: the most that a process has had in memory since its program started, from /proc/NUMBER/status; 0 if it has ended."""
+    """Peak memory of a process in MB since its program started, from /proc/NUMBER/status; 0 if it has ended."""
     line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
     return int(line.split()[1]) * 1024 / 1e6
 
 
 class Watch:
-    """Records the peaks of the processes that are started inside the block, and of those that they start."""
+    """Records the peak memory of all processes that start inside the block, including children of these processes."""
 
     def __enter__(self) -> None:
         self.megabytes: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Watch:
 
 
 def children(process: str) -> Iterator[str]:
-    """Numbers of the processes that a process has started, and of those that they have."""
+    """Numbers of all descendants of a process."""
     with suppress(OSError):
         for file in Path(f"/proc/{process}/task").glob("*/children"):
             for child in file.read_text().split():
@@ -93,7 +93,7 @@ def children(process: str) -> Iterator[str]:
 
 
 def prepare_list(count: int) -> None:
-    """Prepares the store `listCOUNT` of so many made-up videos, with names as long as Kinetics'."""
+    """Prepares the store `listCOUNT` of `count` made-up videos, with names as long as those of Kinetics."""
     none: dict[str, object] = {"num_videos": None, "num_missing": None, "frames": 1, "size": 8}
     spec = kinetics400.SPEC.model_copy(update=none)
     build_store(f"list{count}", spec, made_up(count, spec.num_classes), render=render)
@@ -107,7 +107,7 @@ def made_up(count: int, num_classes: int) -> Iterator[Video]:
 
 
 def render(video: Video) -> np.ndarray:
-    """One frame [1, 8, 8, 3] with pixels of its own: the bytes of the video's name."""
+    """One frame [1, 8, 8, 3] whose pixels are the bytes of the video's name, so each video has different pixels."""
     frame = np.zeros((1, 8, 8, 3), np.uint8)
     name = video.id.encode()[:192]
     frame.reshape(-1)[: len(name)] = np.frombuffer(name, np.uint8)

@@ -1,8 +1,8 @@
-"""What `bench --distillers` compares with: one step of each matching baseline, written straightforwardly.
+"""Straightforward versions of one step of each matching baseline, with which `bench --distillers` compares.
 
-As in research code: a loop over classes, fp32, PyTorch's own memory layout, clips from a DataLoader, and one graph through all
-inner steps of trajectory matching. docs/speed.md needs it for the columns "straightforward" and "faster" and for the memory of
-mtt "when written straight down". No result is made with these steps.
+They are written as in research code: a loop over classes, fp32, PyTorch's own memory layout, clips from a DataLoader, and one
+graph through all inner steps of trajectory matching. docs/speed.md needs it for the columns "straightforward" and "faster"
+and for the memory of mtt "when written straight down". No record is made with these steps.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def static_dc_step(split: Split, ipc: int, real_per_class: int, device: torch.de
             real, target = (part.to(device) for part in next(loader))
             wanted = torch.autograd.grad(F.cross_entropy(net(real[:, :, 0]), target * 0 + label), weights)
             mine = F.cross_entropy(net(stills[labels == label]), labels[labels == label])
-            found = torch.autograd.grad(mine, weights, create_graph=True)
-            loss = loss + static_dc.distance([w.detach() for w in wanted], found)
+            gradients = torch.autograd.grad(mine, weights, create_graph=True)
+            loss = loss + static_dc.distance([w.detach() for w in wanted], gradients)
         descend(sgd, loss)
 
     return step

@@ -1,8 +1,8 @@
-"""How long `prepare` of the real datasets will take on so many cores, and their size on disk, from what generated videos took.
+"""Projects how long `prepare` of the real datasets will take, and their size on disk, from times of generated videos.
 
-A worker's CPU seconds a source frame, times all source frames, times the ratio of pixels if the real videos are larger. Stored
-frames are those of a video of the mean length (`decode.plan`). One process appends, which limits what more cores gain. Reading
-the source from a slow disk or a network is not included.
+The time is a worker's CPU seconds per source frame, times the number of source frames, times the ratio of pixels if the real
+videos are larger. Stored frames are computed for a video of the mean length (`decode.plan`). A single process appends to the
+store, which limits the gain from more cores. Reading the source from a slow disk or a network is not included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADERS = ("dataset", "videos", "mean frames", "at", "as", *(f"{n} core{'s' * (n
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """CPU seconds: of a worker a source frame by codec and geometry; of the appending process a video by size of frames."""
+    """CPU seconds of a worker per source frame, by codec and geometry; of the appending process per video, by frame size."""
 
     decoding: Mapping[tuple[str, str], float]
     appending: Mapping[int, float]
@@ -83,5 +83,5 @@ def stored_frames(spec: DatasetSpec, num_frames: int) -> int:
 
 
 def duration(seconds: float) -> str:
-    """As text, in the unit that suits it."""
+    """The duration as text, in hours, minutes or seconds."""
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

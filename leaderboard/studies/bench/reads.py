@@ -1,7 +1,7 @@
 """How fast clips are read from a store in the page cache, against copying as many bytes sequentially.
 
-`Split.clips` returns new memory each time, and getting its pages costs about as much as the copy. So the yardstick is a copy
-into new memory, too; a copy into reused memory is printed as what is left to gain.
+`Split.clips` returns new memory each time, and allocating its pages costs about as much as the copy. The reference is therefore
+a copy into new memory as well. A copy into reused memory is printed too; it shows what could still be gained.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ROUNDS = 40
 
 
 def rows() -> list[list[str]]:
-    """Rows of HEADERS for the store `bench`: medians over rounds of one batch a way of reading."""
+    """Rows of HEADERS for the store `bench`: medians over rounds that read one batch in each way."""
     train = open_train("bench")
     rng = np.random.default_rng(0)
     size = BATCH * train.spec.frames  # frames of a batch
     size = min(size, len(train.frames))
     used = np.ones((size, *train.frames.shape[1:]), np.uint8)
-    train.frames.reshape(-1)[::4096].max()  # into the page cache, and into this process's page tables
+    train.frames.reshape(-1)[::4096].max()  # loads the frames into the page cache and this process's page tables
 
     def begin(number: int) -> int:
         return number * size % (len(train.frames) - size + 1)
@@ -70,7 +70,7 @@ def by_clips(train: Split, rng: np.random.Generator) -> torch.Tensor:
 
 
 def by_frame(train: Split, rng: np.random.Generator) -> torch.Tensor:
-    """As by a dataset with one clip an item and one read a frame."""
+    """Reads like a dataset with one clip per item and one read per frame."""
     videos, starts = chosen(train, rng)
     first = (train.offsets[videos] + starts).tolist()
     frames = [[torch.from_numpy(np.array(train.frames[at + t])) for t in range(train.spec.frames)] for at in first]

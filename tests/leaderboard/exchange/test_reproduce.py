@@ -78,7 +78,7 @@ def test_a_collapsed_student_is_reproduced_and_alone_it_has_no_interval(entry: P
     write_record(results, record, collapsed)
     ran(own, entry, path, 5, by="somebody")
     shown = "\n".join(again(path, entry.parents[1], own))
-    assert shown.count("collapsed (NaN)") == 1 and "no interval: that takes 3 students" in shown
+    assert shown.count("collapsed (NaN)") == 1 and "no interval: it needs 3 students" in shown
 
 
 @pytest.mark.parametrize(

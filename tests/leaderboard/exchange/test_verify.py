@@ -501,7 +501,7 @@ def test_two_students_with_other_answers_prove_nothing(
     submitted(entry, results)
     run_before(results, entry, [5, 4])
     monkeypatch.setattr(evaluating, "train", None)
-    with pytest.raises(ValueError, match=r"2 students with other answers are too few to compare; needed: 3, so take --seeds 3"):
+    with pytest.raises(ValueError, match=r"2 students with other answers are too few to compare; needed: 3, so use --seeds 3"):
         verified()
 
 

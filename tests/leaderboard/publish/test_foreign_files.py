@@ -54,7 +54,7 @@ def test_repos_of_somebody_else_are_refused_and_stay_as_they_are(
     hub.put(name, {**theirs, **({"README.md": card} if card else {})}, kind)
     before = hub.repo(name, kind).files()
     code, output = to_the_hub(toy_records(tmp_path / "results"))
-    assert code == 1 and "did not put there: " in output and "app.py, data/x.csv" in output and "Take another name" in output
+    assert code == 1 and "did not put there: " in output and "app.py, data/x.csv" in output and "Choose another name" in output
     assert to_the_hub(tmp_path / "results", "--dry-run")[0] == 1
     assert hub.repo(name, kind).files() == before and len(hub.repos) == 1
 
