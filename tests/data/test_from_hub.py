@@ -276,8 +276,8 @@ def test_parquet_is_read_for_built_in_datasets_only(board: Hub, ucf: Path) -> No
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"image": [b"x"], "label": [1]}, r"has the columns image \(binary\), label \(int64\); needed are .*video_id"),
-        ({"path": ["a.avi"], "text": ["x"]}, r"has the columns path \(string\), text \(string\); needed are"),
+        ({"image": [b"x"], "label": [1]}, r"has the columns image \(binary\), label \(int64\); needed: .*video_id"),
+        ({"path": ["a.avi"], "text": ["x"]}, r"has the columns path \(string\), text \(string\); needed:"),
         ({"path": ["a.avi"], "a": [b"x"], "b": [b"x"]}, "2 columns may be the videos, name it 'video'"),
         ({"path": ["a", None], "video": [b"x", b"y"]}, "has the columns"),
         ({"video": [{"bytes": b"x", "path": None}]}, "has the columns video \\(struct"),
