@@ -159,7 +159,7 @@ def test_the_released_lists_are_accepted_and_changed_ones_refused(tmp_path: Path
     with pytest.raises(ValueError, match=rf"not those of split 1: they have 1 clips .*{moved}; take trainlist01.txt"):
         prepare("ucf101", raw=raw)
     write_lists(raw, train=of_split["train"][:-5], test=of_split["test"])
-    with pytest.raises(ValueError, match="they have 6 clips in no part or in the other one"):
+    with pytest.raises(ValueError, match="6 clips are missing or in the wrong part"):
         prepare("ucf101", raw=raw)
 
 

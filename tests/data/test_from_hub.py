@@ -347,7 +347,7 @@ def test_wrong_lists_are_refused_from_the_repo_and_from_raw(board: Hub, ucf: Pat
     lists = {"train": "Archery/v_Archery_g06_c01.avi 1\n", "test": "Archery/v_Archery_g08_c01.avi\n"}  # test is in train
     texts = {f"ucfTrainTestlist/{part}list01.txt": text.encode() for part, text in lists.items()}
     publish(board, files_of(ucf) | texts)
-    refused(board, "are not those of split 1: they have 10 clips in no part or in the other one")
+    refused(board, "are not those of split 1: 10 clips are missing or in the wrong part")
     (tmp_path / "ucfTrainTestlist").mkdir()
     for path, text in texts.items():
         (tmp_path / path).write_bytes(text)

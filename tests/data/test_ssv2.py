@@ -52,7 +52,7 @@ def test_the_lists_are_found_beside_the_videos_or_in_a_folder(raw: Path, prefix:
         path.unlink()
     write_ssv2_lists(raw / "labels", TRAIN, TEST, prefix)
     (raw / "labels" / f"{prefix}labels.json").write_text(json.dumps({"Pushing [something] sideways": "0"}))
-    with pytest.raises(ValueError, match=r"is not that of Something-Something V2: it differs in 4 classes"):
+    with pytest.raises(ValueError, match=r"is not the one of Something-Something V2: it differs in 4 classes"):
         list(ssv2.videos(raw))
     (raw / "labels" / f"{prefix}labels.json").write_text(json.dumps({LEFT: "0", RIGHT: "1", NUMBER: "2"}))  # brackets here, too
     assert all(video.path for video in ssv2.videos(raw))

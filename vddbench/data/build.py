@@ -28,12 +28,12 @@ from vddbench.spec import NAME_PATTERN, DatasetSpec, Video
 from vddbench.system.files import canonical_json
 from vddbench.system.progress import say
 
-VERSION = 1  # of the stored frames: increase it when the same videos and spec would give different frames
+VERSION = 1  # version of the frames: increase it when the same videos and spec would give different stored frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What `prepare` did. already: a complete store existed. num_resumed: videos that an earlier run had stored."""
+    """The result of `prepare`. already: a complete store existed. num_resumed: videos that an earlier run had stored."""
 
     store: Store
     already: bool
@@ -77,7 +77,7 @@ def build_locked(
     workers: int | None = None,
     force: bool = False,
 ) -> Prepared:
-    """`build_store` for a process that holds the store's lock. source: where the videos are."""
+    """`build_store` for a process that holds the store's lock. source: the place of the videos."""
     started = time.monotonic()
     place = store_path(name)
     listed = by_id(videos)
@@ -146,7 +146,7 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
 
 
 def report(prepared: Prepared) -> Prepared:
-    """Prints what is in the store, and what was left out and why."""
+    """Prints the numbers of videos in the store, and how many were left out for which reasons."""
     store = prepared.store
     counts = f"{len(store.train):,} train ({len(store.validation):,} of them validation) and {len(store.test):,} test videos"
     how = "was already prepared" if prepared.already else f"prepared in {prepared.seconds:,.1f} s"

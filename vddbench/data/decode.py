@@ -34,10 +34,10 @@ from vddbench.data.container import claimed_bytes
 from vddbench.data.fingerprint import FramesFile, thumbnail
 from vddbench.system.files import sha256_file
 
-MAX_PIXELS = 4096 * 2304  # of one frame: 4K; a worker took 0.36 GB for such a video with 16 reference frames
+MAX_PIXELS = 4096 * 2304  # per frame: 4K; a worker took 0.36 GB for such a video with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
-MAX_STORED_FRAMES = 4096  # of one video: 3.2 GB at 512 pixels; a small file that shows a still for an hour would take 78 GB
-MIN_SHARE = 0.5  # of the container's duration that must decode; in 35 videos cut without re-encoding, at least 0.69 did
+MAX_STORED_FRAMES = 4096  # per video: 3.2 GB at 512 pixels; a small file that shows a still for an hour would take 78 GB
+MIN_SHARE = 0.5  # share of the duration that must decode; in 35 videos cut without re-encoding, at least 0.69 did
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg would also read playlists, which name other files and URLs
 # accepts videos with a title in latin-1; PyAV 19 reads such titles by default and no longer has this option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -230,8 +230,8 @@ def fitted(pixels: np.ndarray, spec: Geometry, scaler: Scaler) -> np.ndarray:
 def orientation(frame: VideoFrame) -> Turn:
     """How to turn a video upright, e.g. one from a phone held sideways.
 
-    Read from the first frame only: PyAV keeps a frame whose side data was read until the next garbage collection. The display
-    matrix maps x' = a*x + c*y, y' = b*x + d*y; other angles are rounded to the nearest quarter turn.
+    Only the first frame's side data is read: once it was read, PyAV keeps the frame until the next garbage collection. The
+    display matrix maps x' = a*x + c*y, y' = b*x + d*y; other angles are rounded to the nearest quarter turn.
     """
     side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:

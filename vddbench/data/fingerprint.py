@@ -188,7 +188,7 @@ def equivalent_stores(records: Sequence[Record]) -> dict[tuple[str, str], str]:
 
 
 def shared_table_notes(records: Iterable[Record]) -> Iterator[str]:
-    """One line for each group of prepared stores of a dataset whose records share tables."""
+    """One line for each group of prepared stores whose records share tables."""
     sharing: dict[tuple[str, str], set[str]] = defaultdict(set)
     for (dataset, digest), head in equivalent_stores(list(records)).items():
         sharing[dataset, head].add(digest)

@@ -21,11 +21,11 @@ from vddbench.system.progress import say
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 ABSENT = "not there"  # reason in problems.csv for a listed video without a file
 MAX_DEPTH = 64  # levels of nested folders; Python 3.11 walks them recursively
-MAX_LIST_BYTES = 256 * 10**6  # of one official list; the largest, Something-Something's train.json, has some 20 MB
+MAX_LIST_BYTES = 256 * 10**6  # size of one official list; the largest, Something-Something's train.json, has some 20 MB
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
-    """Id -> video, train before test, sorted by id: the order in `frames.bin`, whose beginning is then the train split.
+    """Id -> video, train before test, sorted by id. `frames.bin` has this order, so the train split is its beginning.
 
     Raises ValueError if two videos have the same id.
     """

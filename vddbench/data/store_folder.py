@@ -17,7 +17,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 @contextmanager
 def explained(name: str, place: Path) -> Iterator[None]:
     """Says how to resume after Ctrl-C and when the disk is full."""
-    again = f"what is done is kept in {place.parent}; run the same command again to resume"
+    again = f"the work done so far is kept in {place.parent}; run the same command again to resume"
     try:
         yield
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from vddbench.system.files import parse_json, replacing
 
 FORMAT = 3  # version of the file and of what students and distillers store in it
 MAX_BYTES = 64 * 10**9  # ipc 10 on UCF101 with Adam's two moments takes 7.3 GB
-MAX_METADATA_BYTES = 5 * 10**7  # of each JSON object; a loss and a score after each of 100,000 iterations take 6 MB
+MAX_METADATA_BYTES = 5 * 10**7  # per JSON object; a loss and a score after each of 100,000 iterations take 6 MB
 DIFFERENCES_SHOWN = 5
 P = TypeVar("P", bound=BaseModel)
 

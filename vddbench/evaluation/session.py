@@ -23,12 +23,12 @@ class StudentProgress(Frozen):
     step: int = 0  # SGD steps done
     micro_batch: int = 0  # clips in one forward pass; 0: not chosen yet
     finite: bool = True  # whether all losses were finite
-    seconds: float = 0.0  # of all processes that trained it
-    peak_memory_bytes: int = 0  # the largest of all processes that trained it
+    seconds: float = 0.0  # training time of all processes together
+    peak_memory_bytes: int = 0  # the largest peak of all processes that trained it
 
 
 class Session:
-    """One process's part of a student's training. Without a checkpoint nothing is saved."""
+    """The part of a student's training that one process does. Without a checkpoint nothing is saved."""
 
     def __init__(
         self,

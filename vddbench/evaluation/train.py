@@ -26,13 +26,13 @@ from vddbench.spec import ClipSet, DatasetSpec, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A student after its last step, and what its training took."""
+    """A student after its last step, with the time, memory and precision of its training."""
 
     model: torch.nn.Module
     finite: bool  # False: the loss was NaN or infinite at some step
-    seconds: float  # of all processes that trained it
+    seconds: float  # training time of all processes together
     micro_batch: int  # clips in one forward pass at the end
-    peak_memory_bytes: int  # the largest of all processes that trained it
+    peak_memory_bytes: int  # the largest peak of all processes that trained it
     precision: Precision
 
 

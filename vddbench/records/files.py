@@ -172,7 +172,7 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
 def record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
     """All record files under a results folder, sorted, without the author's reruns (`evaluate --force`).
 
-    cell: only those of TASK/METHOD[-sN]@SHA8.
+    cell: only the records of TASK/METHOD[-sN]@SHA8.
     """
     for path in all_record_files(root, cell):
         if not RERUN.fullmatch(path.stem):
@@ -180,7 +180,7 @@ def record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
 
 
 def all_record_files(root: Path, cell: str = "*/*@*") -> Iterator[Path]:
-    """All record files under a results folder, reruns included. cell: only those of TASK/METHOD[-sN]@SHA8."""
+    """All record files under a results folder, reruns included. cell: as in `record_files`."""
     for path in sorted(root.glob(f"{cell}/*/seed*.json")):
         if "." not in path.stem or PUBLISHED.fullmatch(path.stem) or RERUN.fullmatch(path.stem):
             yield path

@@ -1,4 +1,4 @@
-"""Predictions: what a student answered on every test video, as a safetensors file that is read without trusting a byte."""
+"""Predictions: a student's answer for every test video, in a safetensors file that is read without trusting a byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_PREDICTIONS_BYTES = 64_000_000  # Something-Something V2's 24,777 test video
 MAX_HEADER_BYTES = 10_000  # the eight tensors need about 700
 MAX_NAME_BYTES = 2048  # of a video or a group, in UTF-8
 TEXTS = ("video", "group")
-DTYPES = {  # of the file's tensors; names are UTF-8 text without separators and the length of each name in bytes
+DTYPES = {  # of the file's tensors; names are stored as joined UTF-8 text, and as the length of each name in bytes
     "video": "U8", "video_bytes": "I32", "group": "U8", "group_bytes": "I32", "label": "I32", "top5": "I32",
     "true_probability": "F32", "centre_top1": "I32",
 }  # fmt: skip
@@ -24,7 +24,7 @@ DTYPES = {  # of the file's tensors; names are UTF-8 text without separators and
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What a student answered, one row per test video in the store's order (V videos)."""
+    """A student's answers, one row per test video in the store's order (V videos)."""
 
     video: np.ndarray  # [V] str: ids, by which entries are paired
     group: np.ndarray  # [V] str: scene or person; "" if the video belongs to none

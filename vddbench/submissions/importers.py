@@ -17,7 +17,7 @@ from vddbench.submissions import payload
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 CLIP_NAMES = {"clips", "clip", "images", "image", "image_syn", "images_syn", "syn_images", "videos", "video", "data", "syn"}
 LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target", "y", "y_syn"}
-MAX_DEPTH = 4  # of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
+MAX_DEPTH = 4  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
     pickle.UnpicklingError,
     zipfile.BadZipFile,

@@ -43,7 +43,7 @@ class Conversion:
 class Declaration:
     """What only the author of a distilled set knows about it: the fields of the manifest with the same names."""
 
-    seed: int = 0  # of the distillation
+    seed: int = 0  # the distillation's random seed
     authors: tuple[str, ...] = ()
     paper: str = ""
     code: str = ""

@@ -1,7 +1,7 @@
-"""The file format of `data.safetensors`: read with bounds, written so that the same tensors give the same bytes.
+"""The file format of `data.safetensors`: reading checks all sizes, and the same tensors are always written as the same bytes.
 
-A stranger's header is read and checked here before the safetensors library maps the file, so that it cannot claim more than
-the file holds and every refusal says what to do. Nothing in the file is executed.
+This file reads and checks a stranger's header before the safetensors library maps the file, so that the header cannot claim
+more than the file holds and every refusal says what to do. Nothing in the file is executed.
 """
 
 from __future__ import annotations

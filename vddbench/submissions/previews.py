@@ -19,16 +19,16 @@ from vddbench.submissions.submission import decode
 from vddbench.system.files import replacing
 
 VERSION = 1  # increase it when the same payload gives different pictures, so that pages replace the old ones
-MAX_BYTES = 50_000  # of one preview; a page of fifty has 2.5 MB
-MAX_FRAMES = 32  # of longer clips, only every n-th frame is shown
+MAX_BYTES = 50_000  # per preview; a page with fifty of them has 2.5 MB
+MAX_FRAMES = 32  # for longer clips, only every n-th frame is shown
 MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
 FRAME_MILLISECONDS = 120
-QUALITIES = (75, 50, 25, 5)  # of WebP, tried in this order until a file is small enough
+QUALITIES = (75, 50, 25, 5)  # WebP qualities, tried in this order until a file is small enough
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A file that `write` made, and the class that it shows."""
+    """A file that `write` wrote, and the class that it shows."""
 
     file: str  # name inside the folder
     label: int

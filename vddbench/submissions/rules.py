@@ -1,7 +1,7 @@
 """The rules that a submission must keep, one function each. submission.py applies them in order.
 
-A rule raises ValueError with what is wrong, what was found, what is allowed and what to do. A payload's file format has its
-rules in payload.py, a manifest's fields in spec.py, the tensors of a decoder in tensors.py.
+A rule raises ValueError, whose message says what is wrong, what was found, what is allowed and what to do. The rules for a
+payload's file format are in payload.py, for a manifest's fields in spec.py, for a decoder's tensors in tensors.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of the tensors that a decoder accepts: names, shapes with named dimensions, dtypes, finite values, labels.
 
 A submission comes from a stranger, so every decoder calls `expect` before it computes anything. All problems are reported
-at once, one per line, each with the tensor, what was found and what is allowed.
+at once, one per line, each with the tensor, the value found and the allowed values.
 """
 
 from __future__ import annotations

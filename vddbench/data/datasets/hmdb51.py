@@ -35,7 +35,7 @@ LIST_FILES = re.compile(rf"{SPLITS_FOLDER}/\w+_test_split1\.txt", re.ASCII)
 SUFFIX = ".avi"
 LINE = re.compile(r"(?P<clip>[^/\\]+)\.avi\s+(?P<use>[012])", re.ASCII)
 USES: dict[str, Literal["train", "test"]] = {"1": "train", "2": "test"}
-OFFICIAL = {"train": 70, "test": 30}  # of every class
+OFFICIAL = {"train": 70, "test": 30}  # clips per class
 SOURCE = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
 
 
@@ -81,7 +81,7 @@ def home(raw: Path | None) -> Path:
 
 
 def film(clip: str, name: str) -> str:
-    """April_09_brush_hair_u_nm_np1_ba_goo_0 -> April_09; a clip whose name lacks the class is a film of its own."""
+    """April_09_brush_hair_u_nm_np1_ba_goo_0 -> April_09; a clip without the class in its name counts as its own film."""
     return clip.rpartition(f"_{name}_")[0] or clip
 
 

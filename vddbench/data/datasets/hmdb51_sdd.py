@@ -1,8 +1,8 @@
 """hmdb51_sdd: HMDB51 as "Dancing with Still Images" (CVPR 2024, arXiv 2312.00362) splits it: 5,236 train and 1,530 test clips.
 
-The test clips are those of the official split 1; all others are in train, including the 1,666 clips that the official split
-leaves out so that no film of a class is in both parts. Here 177 films are in both, with 647 of the 1,530 test clips (counted in
-the official files, by the films in the clips' names). Source, layout and names: see hmdb51.py.
+The test clips are the test clips of the official split 1. All other clips are in train, including the 1,666 clips that the
+official split leaves out so that no film of a class is in both parts. In this split, 177 films are in both parts, with 647 of
+the 1,530 test clips (counted in the official files, by the films in the clips' names). Source, layout, names: see hmdb51.py.
 """
 
 from __future__ import annotations

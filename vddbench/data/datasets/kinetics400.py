@@ -3,7 +3,7 @@
 Kay et al.: The Kinetics Human Action Video Dataset, 2017 (arXiv 1705.06950). Lists: `train.csv` and `validate.csv` (CVDF calls
 it val.csv, ActivityNet's crawler kinetics-400_val.csv; label,youtube_id,time_start,time_end,split), 246,534 and 19,906 clips.
 Source of the videos: https://github.com/cvdfoundation/kinetics-dataset. A clip is `<youtube_id>_%06d_%06d.mp4` (start, end)
-anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them, whose `replacement_for_corrupted_k400/` has
+anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them; CVDF's `replacement_for_corrupted_k400/` has
 undamaged copies of some 1,400 clips. Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become shorter
 (17,770 to 18,035 of the 19,906 in three copies of later years). Missing clips are therefore allowed: they are listed in the
 store's problems.csv and counted in its spec.json and in every record.

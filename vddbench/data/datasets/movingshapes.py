@@ -1,10 +1,10 @@
 """movingshapes: the generated default dataset with 8 classes, {disc, cross} x {left, right, up, down}.
 
 It uses integers only and random bits from SHAKE-256, so the bytes are the same on every machine and with every version of numpy
-(a digest test pins them). One shape on a nearly uniform noisy background moves in a straight line on a torus: its start is
-uniform and it re-enters on the other side, so every single frame has the same distribution for all four directions. A still
-shows the shape but never the direction: a method that stores stills cannot exceed 25 %. Chance is 12.5 %. Source: this file.
-Licence: that of the project.
+(a digest test pins them). One shape on a nearly uniform noisy background moves in a straight line on a torus: its start
+is uniform, and what leaves the frame re-enters on the other side, so single frames have the same distribution for all four
+directions. A still shows the shape but never the direction: a method that stores stills cannot exceed 25 %. Chance is
+12.5 %. Source: this file. Licence: the project's licence.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def check_labels(raw: Path) -> None:
     classes = {class_of(str(name)) for name in names} if isinstance(names, dict) else set()
     if differing := sorted(classes ^ set(SPEC.class_names)):
         raise ValueError(
-            f"{path} is not that of Something-Something V2: it differs in {len(differing)} classes, {differing[:3]}"
+            f"{path} is not the one of Something-Something V2: it differs in {len(differing)} classes, {differing[:3]}"
         )
 
 

@@ -52,7 +52,7 @@ def listing_of(class_names: tuple[str, ...], raw: Path | None) -> Iterator[Video
                 yield Video(id=video, path=None, label=label, split=split, group=scene)
     if differing:
         raise ValueError(
-            f"the lists in {raw} are not those of split 1: they have {len(differing):,} clips in no part or in the other one, "
+            f"the lists in {raw} are not those of split 1: {len(differing):,} clips are missing or in the wrong part, "
             f"e.g. {', '.join(differing[:5])}; take trainlist01.txt and testlist01.txt from {LISTS_SOURCE}"
         )
 

@@ -27,7 +27,7 @@ MAX_ROWS = 400_000  # of all files together; Kinetics-400 has 266,440 videos
 MAX_SHARDS = 20_000  # files; Kinetics-400 has some 400 GB, in files of 500 MB
 MAX_FOOTERS_BYTES = 32 * 10**6  # of all files together
 AT_ONCE = 8  # requests for footers and names
-GROUPS_AT_ONCE = 32  # row groups whose names one thread asks for
+GROUPS_AT_ONCE = 32  # row groups whose names one thread fetches
 GROUPS_ON_DISK = 2
 T = TypeVar("T")
 
