@@ -156,7 +156,7 @@ def test_the_released_lists_are_accepted_and_changed_ones_refused(tmp_path: Path
         assert [v.id for v in dataset.videos(raw)] == [v.id for v in dataset.videos(raw / "UCF-101")] == expected(dataset)
     moved = of_split["train"].pop()
     write_lists(raw, train=of_split["train"], test=[*of_split["test"], moved])
-    with pytest.raises(ValueError, match=rf"not those of split 1: they have 1 clips .*{moved}; take trainlist01.txt"):
+    with pytest.raises(ValueError, match=rf"not those of split 1: 1 clips are .*{moved}; take trainlist01.txt"):
         prepare("ucf101", raw=raw)
     write_lists(raw, train=of_split["train"][:-5], test=of_split["test"])
     with pytest.raises(ValueError, match="6 clips are missing or in the wrong part"):
