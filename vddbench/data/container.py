@@ -22,7 +22,7 @@ def claimed_bytes(file: BinaryIO) -> int:
 
 
 def ebml_end(head: bytes, at: int) -> int:
-    """The end of the element whose size field is at `at`; 0 if unknown (live recordings)."""
+    """The end of the EBML element with its size field at byte `at`; 0 if it is unknown (live recordings)."""
     length = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
     field = int.from_bytes(head[at : at + length], "big")
     size = field & ((1 << 7 * length) - 1)

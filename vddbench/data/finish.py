@@ -1,4 +1,4 @@
-"""Completes a store: checks the counts, chooses validation, writes index, spec, problems and - last - done.json.
+"""Completes a store: checks the counts, chooses the validation videos, writes index, spec, problems and finally done.json.
 
 It also checks finished stores: whether their frames are still those that were written, and what train and test share.
 """
@@ -135,7 +135,7 @@ def index_table(videos: list[Video], held_out: set[str], journal: Journal) -> pd
 
 
 def shared_videos(index: pd.DataFrame) -> list[tuple[str, str]]:
-    """(test video, training video) for every test video whose frames equal those of a training video (the first if several)."""
+    """(test video, training video) for every test video whose frames equal those of a training video (the first such one)."""
     train, test = index[index["split"] == "train"], index[index["split"] == "test"]
     seen: dict[str, str] = {}
     for video, frames in zip(train["video"], train["frames_sha256"], strict=True):

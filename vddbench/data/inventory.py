@@ -1,4 +1,4 @@
-"""Which datasets exist and what state they are in: `vddbench datasets`, and `datasets verify`, which reads everything."""
+"""Lists the datasets and their states for `vddbench datasets`; reads and checks a whole store for `datasets verify`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ HEADINGS = ("dataset", "state", "classes", "clip", "train", "validation", "test"
 class Entry:
     """A dataset of vddbench/data/datasets/, or a store of the user's own videos.
 
-    Counts are None unless the store is complete; `videos` then counts those that an interrupted run has stored. The
-    `validation` videos are among those of `train`.
+    Counts are None unless the store is complete. For an incomplete store, `videos` is the number of videos stored so far. The
+    `validation` videos are part of the `train` videos.
     """
 
     name: str

@@ -34,7 +34,7 @@ class Speed:
     bare_train: float
     test: float
     bare_test: float
-    gflop: float  # per clip, of one training step
+    gflop: float  # per clip, for one training step
 
 
 def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:

@@ -144,7 +144,7 @@ def _check_place(path: Path, record: Record, content_address: str) -> None:
     expected = path_of(path.parents[3], record)
     seed, _, suffix = path.stem.partition(".")
     if path.parent != expected.parent or seed != expected.stem:
-        raise ValueError(f"record {path}: its path differs from its fields; by them it belongs at {expected}")
+        raise ValueError(f"record {path}: its path differs from its fields; its fields say that it belongs at {expected}")
     if PUBLISHED.fullmatch(path.stem) and suffix != content_address:
         raise ValueError(f"record {path}: its content has the address {content_address}; it was changed after it was published")
 

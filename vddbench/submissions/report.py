@@ -33,7 +33,7 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a submission holds and costs, and whether it is `accepted`. Warnings do not cause a refusal. `print` shows it.
+    """What a submission holds and costs, and whether it is `accepted`. Warnings do not cause a refusal.
 
     A field is None if it could not be read or measured.
     """

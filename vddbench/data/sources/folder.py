@@ -1,4 +1,4 @@
-"""A user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`.
+"""Reads a user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`.
 
 An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show the same scene or person.
 Links out of the folder, unprintable names and oversized tables are refused before anything is decoded.
