@@ -51,7 +51,7 @@ def without_none(fields: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 class DatasetSpec(Frozen):
-    """What a prepared store contains. The store keeps it in `spec.json`, so that a store describes itself."""
+    """The description of a prepared store. The store keeps it in `spec.json`, so that it describes itself."""
 
     class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)]  # sorted; the label is the index
     frames: Annotated[int, Field(ge=1, le=256)]  # T of a clip
@@ -103,7 +103,7 @@ class Task:
         return f"{self.dataset}-{FULL}" if self.ipc is None else f"{self.dataset}-ipc{self.ipc}"
 
     def __lt__(self, other: Task) -> bool:
-        """By dataset, the unbudgeted task first."""
+        """Sorts by dataset, then ipc; the unbudgeted task comes first."""
         return (self.dataset, self.ipc or 0) < (other.dataset, other.ipc or 0)
 
     @property
@@ -193,7 +193,7 @@ def cell_of(task: Task, folder: str, sha256: str) -> str:
 
 
 class Manifest(Frozen):
-    """What a submission states about itself. It is written last, so its presence means that the folder is complete."""
+    """The statements of a submission about itself. It is written last, so its presence means that the folder is complete."""
 
     format: Literal[1] = 1
     method: Name

@@ -86,8 +86,8 @@ class Geometry:
 
 
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
-    """Which of n decoded frames are stored (protocol v1): frames 0, s, 2s, ... where s = stride, or max(1, n // T) if the video
-    has fewer than T*stride frames; "even": exactly T frames, floor(i*n/T). If there are fewer than T frames: all of them.
+    """The frames to store among n decoded ones (protocol v1): 0, s, 2s, ... with s = stride, or s = max(1, n // T) if the video
+    has fewer than T*stride frames. With stride "even": the T frames floor(i*n/T). If there are fewer than T: all frames.
     """
     if stride != "even":
         return Plan(stride if num_decoded >= frames * stride else max(1, num_decoded // frames), None)
@@ -228,7 +228,7 @@ def fitted(pixels: np.ndarray, spec: Geometry, scaler: Scaler) -> np.ndarray:
 
 
 def orientation(frame: VideoFrame) -> Turn:
-    """How to turn a video upright, e.g. one from a phone held sideways.
+    """The turn that makes a video upright, e.g. one from a phone held sideways.
 
     Only the first frame's side data is read: once it was read, PyAV keeps the frame until the next garbage collection. The
     display matrix maps x' = a*x + c*y, y' = b*x + d*y; other angles are rounded to the nearest quarter turn.
@@ -303,7 +303,7 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes the file lacks compared with its container's claim; FFmpeg does not check it. Raises UnreadableVideo."""
+    """The number of bytes that the file lacks by its container's claim, which FFmpeg ignores. Raises UnreadableVideo."""
     try:
         actual = path.stat().st_size
         with path.open("rb") as file:

@@ -105,7 +105,7 @@ def bytes_in(place: Path) -> int:
 
 
 def journaled(place: Path) -> int:
-    """How many videos an unfinished store holds."""
+    """The number of videos in an unfinished store."""
     path = place / "journal"
     if not path.is_file():
         return 0

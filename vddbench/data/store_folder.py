@@ -49,7 +49,7 @@ def locked(place: Path) -> Iterator[None]:
 
 
 def rebuilding(place: Path) -> Path:
-    """Where --force builds, beside the store that the result will replace."""
+    """The folder in which --force builds, beside the store that the result will replace."""
     return place.with_name(f".{place.name}.force")
 
 

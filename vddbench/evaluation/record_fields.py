@@ -1,4 +1,4 @@
-"""What a record states besides its scores: which submission was evaluated, under which conditions, and where."""
+"""The fields of a record besides its scores: which submission was evaluated, under which conditions, and where."""
 
 from __future__ import annotations
 

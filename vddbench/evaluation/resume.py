@@ -34,7 +34,7 @@ class OtherCheckpoint(ValueError):
 
 
 class Saved(NamedTuple, Generic[P]):
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     progress: P
     tensors: dict[str, torch.Tensor]

@@ -18,7 +18,7 @@ MOMENTUM = "momentum_buffer"  # PyTorch's name for it in SGD's state
 
 
 class StudentProgress(Frozen):
-    """How far a student's training has come."""
+    """The state of a student's training, without its tensors."""
 
     step: int = 0  # SGD steps done
     micro_batch: int = 0  # clips in one forward pass; 0: not chosen yet

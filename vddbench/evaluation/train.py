@@ -117,7 +117,7 @@ def to_input(clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> to
 
 @cache
 def _mean_and_std(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """On the 0-255 scale. Cached, because copying even 3 numbers to a GPU waits for it."""
+    """Mean and std on the 0-255 scale. Cached, because copying even 3 numbers to a GPU waits for the GPU."""
     return torch.tensor(mean, device=device).mul_(255), torch.tensor(std, device=device).mul_(255)
 
 

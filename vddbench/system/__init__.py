@@ -1,4 +1,4 @@
-"""What every room needs from the operating system. Nothing here knows what a clip or a record is.
+"""Access to the operating system for all rooms. Nothing here knows what a clip or a record is.
 
 files.py      files that appear whole or not at all, hashes, bounded JSON
 locks.py      locks between processes

@@ -51,7 +51,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """On a GPU the peak allocation since `forget_peak_memory`; on the CPU the largest resident size of this process so far."""
+    """The peak allocation on a GPU since `forget_peak_memory`, or on the CPU this process's largest resident size so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux

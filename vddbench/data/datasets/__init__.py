@@ -14,7 +14,7 @@ from vddbench.spec import DatasetSpec, Video
 
 
 class DatasetModule(Protocol):
-    """What a file in vddbench/data/datasets/ defines.
+    """The contract of a file in vddbench/data/datasets/.
 
     `videos(raw)` yields every video of the dataset; a video that is missing in `raw` has no path. A procedural dataset also
     has `render(video) -> [n, H, W, C] uint8` and no files. All others have

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StudentModule(Protocol):
-    """What a file in vddbench/evaluation/students/ must have.
+    """The contract of a file in vddbench/evaluation/students/.
 
     `BF16 = True` is optional and allows bf16 autocast; `python leaderboard/studies precision` must have shown no shift first.
     """

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Place(NamedTuple):
-    """Where a video is: the number of the file, of the row group in the file, and of the row in the row group."""
+    """The place of a video: the number of the file, of the row group in the file, and of the row in the row group."""
 
     shard: int
     group: int

@@ -24,7 +24,7 @@ Files = dict[str, hub.Remote]  # by path
 
 
 class RepoVideos(NamedTuple):
-    """What `build_locked` needs to know about a repo."""
+    """The arguments of `build_locked` that depend on a repo."""
 
     spec: DatasetSpec
     videos: list[Video]
