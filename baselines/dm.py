@@ -3,8 +3,8 @@
 Distribution matching (arXiv 2110.04181) on clips as in SDD (2312.00362): each iteration draws a random MiniC3D; the loss is
 the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All classes go through the network in one batch.
 
-The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 16 real clips a class: 0.982 to 0.984 (3
-networks), from single real clips 0.976 and 0.977 (2).
+The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 16 real clips per class: 0.982 to 0.984
+(3 networks), with single real clips 0.976 and 0.977 (2 networks).
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps: 28.0 % (5 students x 2 distillations, one thread of an AMD
 EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
@@ -49,7 +49,7 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 2 % of the iterations, 2 per network, a quarter of the real clips; fewer steps must be longer
+    "fast": Config(  # 2 % of the iterations, 2 per network, a quarter of the real clips; so few steps must be larger
         iterations=120,
         real_per_class=16,
         updates_per_net=2,
@@ -78,7 +78,7 @@ class Target(NamedTuple):
 
 
 class Matching(MemoryLearner):
-    """Moves the clips so that the class means of their features match those of real clips."""
+    """Changes the clips so that the class means of their features match those of real clips."""
 
     memory_knob = "real_per_class"
 

@@ -3,7 +3,7 @@
 Neural feature regression with pooling (arXiv 2206.00719) on clips as in SDD (2312.00362). Each iteration takes one network from
 a pool and predicts a batch of real clips from the synthetic ones, K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y with K = embed embed^T;
 the pixels follow the gradient of the squared error, then that network takes one step on the synthetic clips. After
-`net_updates` steps a network is replaced by a fresh one; their ages are staggered. Labels are fixed, centred one-hot.
+`net_updates` steps a network is replaced by a fresh one; networks start at staggered ages. Labels are fixed, centred one-hot.
 
 The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 64 real clips: 0.961 to 0.972 (3
 iterations).
@@ -44,7 +44,7 @@ class Config:
     net_updates: int = 100  # steps after which a network is replaced; FRePo
     net_batch: int = 500  # synthetic clips per step of a network; FRePo
     net_lr: float = 1e-4  # Adam; SDD run_s2d.sh (FRePo 3e-4)
-    net_warmup: int = 500  # steps of linear warm-up, so at 100 updates a fifth of it; FRePo's PyTorch code, SDD
+    net_warmup: int = 500  # steps of linear warm-up, so 100 updates are a fifth of it; FRePo's PyTorch code, SDD
     ridge: float = 1e-6  # share of the mean eigenvalue; FRePo
     lr: float = 1e-3  # FRePo's PyTorch code, Adam on images (its JAX code: LAMB, 3e-4); for clips none is published
     momentum: float = 0.9  # Adam's beta1; PyTorch's default, as in FRePo's PyTorch code
@@ -63,7 +63,7 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4; fewer steps must be longer
+    "fast": Config(  # 1 % of the iterations, an eighth of the real batch, a pool of 4; so few steps must be larger
         iterations=120,
         real_batch=64,
         pool=4,
@@ -95,7 +95,7 @@ class Matching(MemoryLearner):
         device: torch.device,
         targets: Callable[[], torch.Tensor] | None = None,
     ) -> None:
-        """targets: returns the [N, K] regression targets of learned labels; None: the fixed ones of `memory.labels`."""
+        """targets: function that returns regression targets [N, K] of learned labels; None: fixed `memory.labels`."""
         self.memory, self.config, self.seed, self.device, self.spec = memory, config, seed, device, train.spec
         self.real = RealClips(train, uniform(train, config.real_batch), seed, device)
         self.optimiser = make_optimiser("adam", memory.parameters, config.rates(), config.momentum)

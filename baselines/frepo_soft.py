@@ -45,7 +45,7 @@ PRESETS = {  # as those of frepo
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real clips. Raises ValueError if soft labels and T - 1 frames a clip do not fit the budget."""
+    """Starts from random real clips. Raises ValueError if soft labels and T - 1 frames per clip do not fit the budget."""
     ipc = ipc_of(task, "frepo_soft")
     check_budget(task, train.spec)
     clips, labels = real_start(train, ipc, np.random.default_rng(seed), config.start_mean_of)

@@ -1,4 +1,4 @@
-"""All training data: one random clip of every train video. This is no distillation, but the reference on the task DATASET-full.
+"""All training data: one random clip of every train video. Not a distillation, but the reference on the task DATASET-full.
 
 The board measures `gap closed` against it.
 """

@@ -25,7 +25,7 @@ class Config:
 
 
 def herd(points: np.ndarray, count: int) -> list[int]:
-    """Indices of `count` of the points [V, D], in the order they are picked; none twice."""
+    """Indices of `count` of the points [V, D], in the order in which they are picked. No index appears twice."""
     mean, total = points.mean(0), np.zeros(points.shape[1])
     chosen: list[int] = []
     for i in range(count):

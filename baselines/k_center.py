@@ -26,7 +26,7 @@ class Config:
 
 
 def farthest_first(points: np.ndarray, count: int) -> list[int]:
-    """Indices of `count` of the points [V, D]: first the closest to the mean, then always the one farthest from all chosen."""
+    """Indices of `count` of the points [V, D]: first the closest to the mean, then each time the farthest from those chosen."""
     chosen = [int(np.linalg.norm(points - points.mean(0), axis=1).argmin())]
     nearest = np.linalg.norm(points - points[chosen[0]], axis=1)
     while len(chosen) < count:

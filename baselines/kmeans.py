@@ -27,7 +27,7 @@ class Config:
 def centroids(points: np.ndarray, count: int, iterations: int, rng: np.random.Generator) -> np.ndarray:
     """The [count, D] centres of clusters of the points [V, D]."""
     centres = points[rng.integers(len(points), size=1)]
-    while len(centres) < count:  # k-means++: distant points are likelier
+    while len(centres) < count:  # k-means++: distant points are more likely to be chosen
         nearest = squared(points, centres).min(1)
         weights = nearest / nearest.sum() if nearest.sum() > 0 else None
         centres = np.concatenate([centres, points[rng.choice(len(points), size=1, p=weights)]])
@@ -46,7 +46,7 @@ def squared(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def nearest_clips(points: np.ndarray, centres: np.ndarray) -> list[int]:
-    """The indices of the points [V, D] nearest to each of the centres [n, D], none twice."""
+    """The indices of the points [V, D] nearest to each of the centres [n, D]. No index appears twice."""
     distance = squared(points, centres)
     chosen: list[int] = []
     for c in range(len(centres)):

@@ -1,4 +1,4 @@
-"""Means of real clips: a class's train videos in ipc random parts, one clip of each video, averaged pixel by pixel.
+"""Means of real clips: splits a class's train videos into ipc random parts, and averages one clip per video in each part.
 
 Nothing is learned, so every matching method should beat it. It is ours; no paper reports it.
 """

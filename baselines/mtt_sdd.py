@@ -36,7 +36,7 @@ class Config(Slots, mtt.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5, inner_batch=128, lr_of_student_lr=0.0)}  # SDD: its lr is not learned
 PRESETS = {
-    "fast": Config(  # as mtt's for the experts and the student; a pair an iteration
+    "fast": Config(  # as mtt's for the experts and the student; one pair per iteration
         **FAST_SLOTS,
         iterations=60,
         inner_steps=5,

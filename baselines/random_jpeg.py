@@ -40,7 +40,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
 
 
 def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
-    """The quality with the best validation top-1, the lowest of equals."""
+    """The quality with the best validation top-1, the lowest quality in a tie."""
     held_out = train.index["validation"].to_numpy(bool)
     fit, validation = train.only(~held_out), train.only(held_out)
     scores = {}

@@ -1,8 +1,8 @@
 """static_dc: stills whose training gradients match those of single real frames, each shown for a whole clip.
 
 Gradient matching (DC, arXiv 2006.05929) on one or more frames per class, as SDD (2312.00362) does it before it learns its
-dynamic memory. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradient of cross-entropy on real frames and the
-one on the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
+dynamic memory. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradients of cross-entropy on real frames and on
+the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 19.9 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 13.7 +- 1.1.
@@ -31,7 +31,7 @@ from vddbench.spec import DatasetSpec, Task
 DECODER = "still"
 PAPER = "https://arxiv.org/abs/2006.05929"
 WIDTH = 128  # DC's ConvNet
-LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50), 20: (20, 25)}  # stills a class: (outer, inner); DC get_loops, 5 as SDD edits it
+LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50), 20: (20, 25)}  # stills per class: (outer, inner); DC get_loops, 5 as SDD edits it
 EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb
 FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 
@@ -88,7 +88,7 @@ def convnet(spec: DatasetSpec, seed: int, device: torch.device) -> nn.Sequential
 
 
 def gradients(net: nn.Module, images: torch.Tensor, label: int, differentiable: bool = False) -> tuple[torch.Tensor, ...]:
-    """Gradients of the mean cross-entropy of `images` [n, C, H, W] of class `label`, one a weight (no biases, no norms).
+    """Gradients of the mean cross-entropy of `images` [n, C, H, W] of class `label`, one per weight (no biases, no norms).
 
     Differentiable ones are in fp32. The others, averages over many images, may be in bf16: at 64x64 and 16 real frames the
     gradient of the pixels then has cosine 0.998 with that of fp32 (0.93 with the stills in bf16 too), for 60 % of the time.
@@ -144,7 +144,7 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
 
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
-    """The start: `count` stills a class, each a random frame of a random video, or a mean of clips over clips and time."""
+    """The start: `count` stills per class. Each is a random frame of a random video, or a mean over clips and time."""
     rng = np.random.default_rng(seed)
     if config.start_mean_of == 1:
         rows = np.concatenate(disjoint_parts(train, count, 1, rng))

@@ -21,7 +21,7 @@ from vddbench.leaderboard.evidence import Evaluated, Loaded
 from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.records.record import Record, UserName
 
-MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name a line
+MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name per line
 MAX_MAINTAINERS_BYTES = 100_000
 Key = tuple[str, str, int]  # of a cell: sha256 of the submission, student, seed
 
@@ -54,7 +54,7 @@ def parse_maintainers(text: bytes) -> frozenset[str]:
     names = text.decode(errors="replace").split()
     wrong = [name for name in names if not is_user_name(name)]
     if wrong:
-        raise ValueError(f"{MAINTAINERS} contains {wrong[0][:80]!r}; allowed: one Hub user name a line")
+        raise ValueError(f"{MAINTAINERS} contains {wrong[0][:80]!r}; allowed: one Hub user name per line")
     return frozenset(names)
 
 

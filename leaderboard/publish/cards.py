@@ -58,10 +58,10 @@ datasets.load_dataset("{repo_id}", "records")
 {descriptions}
 
 Entries that do not differ significantly share a rank. The range beside a rank covers the entry's place in 95 % of resampled
-test sets. `records/` contains every record with its student's answer to every test video, and is only ever added to. A record
-with the field `by` is a re-run: by a maintainer (`MAINTAINERS` lists them) it verifies the entry, by anybody else it reproduces
-it. `submissions/` contains the manifests of the distilled sets. `vddbench pull` downloads all of this, `vddbench submit` adds
-to it by a pull request.
+test sets. `records/` contains every record with its student's answer to every test video; records are added, never changed. A
+record with the field `by` is a re-run. A re-run by a maintainer (listed in `MAINTAINERS`) verifies the entry, one by anybody
+else reproduces it. `submissions/` contains the manifests of the distilled sets. `vddbench pull` downloads all of this, and
+`vddbench submit` adds to it by a pull request.
 
 ## The best of each table
 

@@ -21,7 +21,7 @@ studies = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_
 @studies.command()
 def bench(
     students: Annotated[str, typer.Option(help="comma-separated")] = "convnet3d,convnet_gru,r2plus1d_18",
-    batch: Annotated[int, typer.Option(min=1, help="clips a step")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="clips per step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
     keep: Annotated[Path | None, typer.Option(help="with --prepare: keep its generated videos here for another run")] = None,

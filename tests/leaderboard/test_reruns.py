@@ -138,7 +138,7 @@ def test_maintainers_stand_beside_a_results_folder_one_name_a_line(tmp_path: Pat
     (tmp_path / "MAINTAINERS").write_text("owner\n\nJane.Doe\n")
     assert local_maintainers([tmp_path / "records", tmp_path / "other"]) == {"owner", "Jane.Doe"}
     for text in (b"<b>x</b>", b"../x", b"a" * 97, b"-x"):
-        with pytest.raises(ValueError, match="allowed: one Hub user name a line"):
+        with pytest.raises(ValueError, match="allowed: one Hub user name per line"):
             parse_maintainers(text)
     (tmp_path / "MAINTAINERS").write_bytes(b"a\n" * 60_000)
     with pytest.raises(ValueError, match="120,000 bytes"):

@@ -79,7 +79,7 @@ def learnable(value: torch.Tensor) -> torch.Tensor:
 
 
 class Pixels:
-    """`ipc` clips a class, value by value. Decoder `pixels`.
+    """`ipc` clips per class, every value learned. Decoder `pixels`.
 
     With `smooth` > 0 a clip is its start plus a blurred change, and the change before the blur is learned. The blur is a
     Gaussian over space whose standard deviation is `smooth` pixels. The loss is the same, but the fine detail of its gradient,

@@ -1,7 +1,7 @@
-"""Generated videos for `bench --prepare`: textured things that move, pan and flicker, in the codecs of real datasets.
+"""Generated videos for `bench --prepare`: textured objects that move, pan and flicker, in the codecs of real datasets.
 
-No part is flat or still, so a decoder has about as much to do as with real videos: UCF101's avi of 320x240 have some 1,000
-bytes a frame, these 1,300. The same seeds give the same pixels; the files may differ with the encoder's version.
+No part is flat or still, so a decoder has about as much to do as with real videos: UCF101's avi of 320x240 have about 1,000
+bytes per frame, these 1,300. The same seeds give the same pixels; the files may differ with the encoder's version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vddbench.data.decode import encode
 from vddbench.data.workers import num_cores
 from vddbench.system.progress import bar
 
-NUM_THINGS = 3  # that move in front of the background
+NUM_THINGS = 3  # objects that move in front of the background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def make(path: Path, kind: Kind, seed: int) -> None:
 
 
 def scene(rng: np.random.Generator, count: int, width: int, height: int) -> Iterator[np.ndarray]:
-    """`count` frames [H, W, 3] uint8: things that move over a panning background, with flickering grain."""
+    """`count` frames [H, W, 3] uint8: objects that move over a panning background, with flickering grain."""
     background = texture(rng, 2 * height, 2 * width)
     things = [texture(rng, height // 3, width // 4) for _ in range(NUM_THINGS)]
     grain = rng.normal(0, 3, (4, height, width, 3)).astype(np.int16)

@@ -98,7 +98,7 @@ def ffmpeg(arguments: Sequence[str], threads: str | None = "1") -> str:
 
 
 def by_ffmpeg(files: list[Path], processes: int, threads: str | None = "1") -> str:
-    """Decodes with one ffmpeg process a file, `processes` at once."""
+    """Decodes with one ffmpeg process per file, `processes` at once."""
     with ThreadPoolExecutor(processes) as pool:
         return "".join(pool.map(lambda file: ffmpeg(["-i", str(file)], threads), files))
 
@@ -195,7 +195,7 @@ def appending_cpu(arm: Sequence[Took]) -> float:
 def alone(
     files: dict[str, list[Path]], frames: dict[str, int], rounds: int, folder: Path
 ) -> tuple[list[list[str]], dict[Case, float]]:
-    """(rows of HEADERS_ALONE, a worker's CPU seconds a source frame by case)."""
+    """(rows of HEADERS_ALONE, a worker's CPU seconds per source frame, by case)."""
     rows, costs = [], {}
     with on_cores(1):
         for suffix, name in CASES:

@@ -23,7 +23,7 @@ from vddbench.system.progress import bar, say
 ROUNDS = 3
 TIMES = 2  # how often avi and mp4 are listed for two cores against one, so that starting weighs less, as in real datasets
 LISTS = (193_690, 266_440)  # lengths of the lists of ssv2 and kinetics400
-FFMPEG = "Whole commands, a process a file of `ffmpeg -threads 1 -i F -vf scale=160:120 -f null -` against one `prepare`"
+FFMPEG = "Whole commands, one process per file of `ffmpeg -threads 1 -i F -vf scale=160:120 -f null -` against one `prepare`"
 ALONE = "Without starting, on one core: an ffmpeg for all files against what a worker does"
 
 
