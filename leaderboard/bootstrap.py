@@ -1,4 +1,4 @@
-"""How certain a score, a difference or a rank is: a crossed bootstrap over test videos and over seeds.
+"""Uncertainty of scores, differences and ranks: a crossed bootstrap over test videos and over seeds.
 
 All entries of a dataset share the same resampled test videos (whole groups, if videos belong to groups). A video that is hard
 for every method therefore cancels in differences. Each entry's distillations are resampled independently of the other entries;
@@ -182,7 +182,7 @@ def score_difference(first: Drawn, second: Drawn) -> ScoreDifference:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979); NaN stays NaN."""
+    """p-values corrected for multiple comparisons (Holm 1979); NaN stays NaN."""
     corrected = [float("nan")] * len(p)
     known = sorted((value, i) for i, value in enumerate(p) if not np.isnan(value))
     highest = 0.0

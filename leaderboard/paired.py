@@ -1,4 +1,4 @@
-"""Is one method better than another? The difference of their top-1 on the same test videos, with its interval."""
+"""Compares two methods: the difference of their top-1 on the same test videos, with its interval."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, obj
 
 
 def order(contender: Contender) -> tuple[object, ...]:
-    """Best first; equal scores by fewer bytes, then by date; the names only make the order the same every time."""
+    """Sort key: best first. Equal scores by bytes, then by date; the last two fields make the order unambiguous."""
     one = contender.entry.one
     first = min(record.date for record in contender.entry.records)
     return -contender.drawn.score, one.payload_bytes, first, one.method, one.submission_sha256

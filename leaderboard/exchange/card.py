@@ -85,7 +85,7 @@ def table(manifest: Manifest, spec: DatasetSpec) -> str:
         "authors": ", ".join(map(inert, manifest.authors)),
         "paper": link(manifest.paper),
         "code": link(manifest.code),
-        "data beside the train split": inert(manifest.external_data) or "nothing",
+        "data besides the train split": inert(manifest.external_data) or "nothing",
         "distilled without the validation videos": "yes" if manifest.holdout else "no",
         **{f"`{key}`": inert(str(value)) for key, value in manifest.config.items() if re.fullmatch(r"\w+", key, re.ASCII)},
     }

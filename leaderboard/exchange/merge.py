@@ -11,7 +11,7 @@ from vddbench.leaderboard.exchange.rerun import VerifiedRecord
 
 
 def pushed(proposed: Proposal, own: Sequence[VerifiedRecord], echo: Callable[[str], None]) -> str:
-    """Commits own records to the pull request's branch; returns its newest commit.
+    """Commits the maintainer's records to the pull request's branch; returns its newest commit.
 
     Raises ValueError if somebody pushed since it was verified.
     """

@@ -41,7 +41,7 @@ def name_problems(
     if by_maintainer:
         return problems
     if is_bundled(manifest.method):
-        name = f"{manifest.method!r} is the name of a bundled baseline, which tables measure others by"
+        name = f"{manifest.method!r} is the name of a bundled baseline, with which tables compare other methods"
         return [*problems, f"{name}; choose another method name"]
     cells = {mirror.cell_in(path) for path in main.files if mirror.most_bytes(path) is not None}
     of_method = sorted(cell for cell in cells if _method_of(cell) == manifest.method)
@@ -51,9 +51,10 @@ def name_problems(
             if theirs is None or theirs.casefold() != owner.casefold():
                 own = cell == manifest.cell
                 why = "its set is published already" if own else "one name is one entry of the tables"
-                whose = f"{theirs}'s" if theirs else "the maintainers'"
+                method_owner = theirs or "the maintainers"
                 problems.append(
-                    f"the method {manifest.method!r} is {whose} ({cell}), not {owner}'s; {why}: choose another name"
+                    f"the method {manifest.method!r} belongs to {method_owner} ({cell}), not to {owner}; {why}: "
+                    "choose another name"
                 )
                 break
             progress.advance()
@@ -100,11 +101,9 @@ def _digest_problems(board: hub.Repo, main: hub.Listing, manifest: Manifest) -> 
             yield f"{path} on main is not valid, so {cell} may be another submission; ask the maintainers to repair it"
             continue
         if sha256 != manifest.sha256:
-            yield (
-                f"sha256 {manifest.sha256[:16]} shares its first 8 digits with {cell}; pack it again with another byte in it"
-            )
+            yield f"sha256 {manifest.sha256[:16]} shares its first 8 digits with {cell}; change a byte and pack it again"
         elif method != manifest.method:
-            yield f"its bytes are those of {cell}: one set has one name"
+            yield f"its bytes are those of {cell}; one set can have only one name"
 
 
 def _identity_on_main(board: hub.Repo, main: hub.Listing, path: str) -> tuple[str, str]:
@@ -183,7 +182,7 @@ def record_problems(
 def _rerun_problems(proposed: Proposal, record: Record, on_main: Iterable[VerifiedRecord], manifest: Manifest) -> Iterator[str]:
     same = [other.record for other in on_main if key_of(other.record) == key_of(record)]
     if record.by != proposed.author:
-        yield f"is a re-run by {record.by}; the pull request is by {proposed.author}: everybody brings their own re-runs"
+        yield f"is a re-run by {record.by}; the pull request is by {proposed.author}: everybody proposes their own re-runs"
     elif proposed.author not in proposed.maintainers and manifest.payload and _made(proposed.author, manifest):
         yield f"is a re-run by {record.by}, who uploaded the set itself; only others can reproduce it"
     if all(other.by is not None for other in same):

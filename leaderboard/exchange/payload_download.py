@@ -42,7 +42,7 @@ def pinned(manifest: Manifest) -> Pinned:
     """The repo and commit of a published manifest's set. Raises ValueError unless it is a commit of a dataset repo here."""
     if manifest.payload is None:
         raise ValueError(
-            f"{MANIFEST}: field 'payload' is missing; a published manifest says where its set is: `vddbench submit`"
+            f"{MANIFEST}: field 'payload' is missing; a published manifest says where its set is; `vddbench submit` adds it"
         )
     hosts = "|".join(re.escape(host) for host in (PUBLIC, hub.endpoint()))
     match = re.fullmatch(rf"(?:{hosts})/datasets/({NAME})/({NAME})", manifest.payload.url)

@@ -24,14 +24,14 @@ PROBLEMS_SHOWN, LETTERS_SHOWN = 20, 500
 
 @dataclass(frozen=True)
 class Proposal:
-    """An open pull request that changes only what it may."""
+    """An open pull request that makes only allowed changes."""
 
     repo: hub.Repo
     number: int
     author: str
     head: hub.Listing  # all files at its newest commit
     main: hub.Listing
-    maintainers: frozenset[str]  # by main's MAINTAINERS
+    maintainers: frozenset[str]  # listed in main's MAINTAINERS
     cell: str  # TASK/METHOD[-sN]@SHA8
     added: list[str]  # new files, and a manifest that gets its payload
 

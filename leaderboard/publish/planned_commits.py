@@ -17,7 +17,7 @@ LINKING = {"index.html", CARD}  # link to other files, so they are added after t
 
 @dataclass(frozen=True)
 class PlannedCommit:
-    """A commit that was not made yet."""
+    """A commit that has not been made yet."""
 
     repo: hub.Repo
     message: str

@@ -56,7 +56,7 @@ def publish(
         for commit in made:
             hub.commit(commit.repo, commit.add, commit.message)
             progress.advance()
-    copy_missing(local.files, destination.cache)  # saves downloading them again
+    copy_missing(local.files, destination.cache)  # so that they are not downloaded again
     for _ in range(ROUNDS):
         try:
             sha = regenerate(destination, submissions, made)
@@ -125,7 +125,7 @@ def send(planned: Sequence[PlannedCommit], parent: str, made: list[PlannedCommit
 def plan(destination: Destination, results: Sequence[Path], submissions: Sequence[Path]) -> Iterator[PlannedCommit]:
     """The commits that `publish` would make now. Changes nothing on the Hub.
 
-    The files of a commit exist until the next one is asked for.
+    The files of a commit exist until the next one is requested.
     """
     local = gather_files(results, submissions)
     missing = [repo for repo in (destination.results, destination.space) if not hub.exists(repo)]

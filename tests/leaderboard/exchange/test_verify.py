@@ -357,9 +357,9 @@ def on_main(board: Hub, entry: Path, method: str, url: str | None, sha256: str =
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("rival/set", "the method 'mine' is rival's"),
-        (None, "the method 'mine' is the maintainers'"),
-        ("x/../y", "the maintainers'"),
+        ("rival/set", "the method 'mine' belongs to rival"),
+        (None, "the method 'mine' belongs to the maintainers"),
+        ("x/../y", "belongs to the maintainers"),
         ("Stranger/other", None),
     ],
 )
@@ -559,7 +559,7 @@ def test_what_main_got_meanwhile_is_looked_at_before_merging(
         return run_again(*given)
 
     monkeypatch.setattr(verifying, "run_again", meanwhile)
-    with pytest.raises(ValueError, match=r"not merged, main has moved since:\n.*is rival's"):
+    with pytest.raises(ValueError, match=r"not merged, main has moved since:\n.*belongs to rival"):
         verified(merge=True)
 
 
@@ -570,7 +570,7 @@ def test_only_maintainers_say_where_a_set_of_main_lies(board: Hub, entry: Path, 
     board.put(BOARD, {cell: manifest.model_dump_json().encode(), **records})
     submit_unchecked(entry, results)
     assert proposal(REPO, 1).added == [cell]
-    with pytest.raises(ValueError, match="the method 'mine' is the maintainers'"):
+    with pytest.raises(ValueError, match="the method 'mine' belongs to the maintainers"):
         verified()
     told = board.repo(BOARD).files("refs/pr/1")[cell]
     door.pull_request(REPO, {cell: told}, "where it lies", "")
