@@ -143,6 +143,7 @@ def test_other_bytes_than_listed_are_never_stored(board: Hub, tmp_path: Path) ->
 # Killed, interrupted, and gone on with
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("as_parquet", [False, True])
 def test_a_killed_run_resumes_at_its_commit_although_main_moved(
     board: Hub, ucf: Path, ucf_digest: str, tmp_path: Path, as_parquet: bool, capsys: pytest.CaptureFixture[str]
@@ -247,6 +248,7 @@ def test_a_refusal_while_reading_does_not_mention_writing(board: Hub, ucf: Path)
 # Bounded, whatever the repo
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("as_parquet", [False, True])
 def test_few_videos_are_on_the_disk_at_once(
     board: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_parquet: bool

@@ -347,7 +347,9 @@ def test_a_kill_while_test_videos_make_room_for_a_training_video_is_resumed() ->
 
 def test_frames_in_another_order_never_become_a_store() -> None:
     interrupted_journal("stopped", ["v0", "v1", "v6", "v2", "v3", "v4", "v5", "v7", "v8"])
-    with pytest.raises(ValueError, match=r"stopped was not finished: .*those of train first; delete .*stopped and run again"):
+    with pytest.raises(
+        ValueError, match=r"stopped was not finished: .*test videos precede training videos; delete .*stopped and run again"
+    ):
         build_store("stopped", COUNTED, VIDEOS, render=render)
     assert not (store_path("stopped") / "done.json").exists()
 

@@ -106,6 +106,7 @@ def test_faults_on_the_way_double_nothing(
     assert len(board.repo(BOARD).files("refs/pr/1")) == 2 + 2 * published.SEEDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "pattern"), [("POST", f"{SET}/commit"), ("POST", f"{BOARD}/commit")])
 def test_killed_after_any_step_the_same_command_ends_with_one_of_each(
     board: Hub, tiny_random: Path, results: Path, tmp_path: Path, method: str, pattern: str

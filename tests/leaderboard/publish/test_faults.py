@@ -190,6 +190,7 @@ def test_two_publishers_at_once_end_with_the_union(hub: Hub, tmp_path: Path) -> 
     assert publish_messages(tmp_path / "one") == publish_messages(tmp_path / "two") == [] and commits_of_both(hub) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("commit", [1, 2, 3])
 def test_a_publisher_killed_at_a_commit_loses_and_doubles_nothing(hub: Hub, tmp_path: Path, commit: int, when: Any) -> None:

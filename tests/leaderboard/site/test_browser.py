@@ -27,6 +27,7 @@ from vddbench.submissions.submission import read
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.long
 CHROMIUM = shutil.which("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 ROWS = "section.on article:not([hidden]) table.ranks tbody.ranked tr:not([hidden]) th a:first-child"
@@ -265,7 +266,6 @@ def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Br
     opened.close()
 
 
-@pytest.mark.long
 def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
     """`python -m tests.tools.thousand` prints the figures; the limit here only catches what is far too slow."""
     path = long_board(tmp_path, 1000)
