@@ -77,8 +77,8 @@ def verify_pull_request(
     proposed = proposal(repo, number)
     if then != "nothing" and me not in proposed.maintainers:
         raise PermissionError(
-            f"{me} is not in {MAINTAINERS} of {repo}, so re-runs by {me} verify nothing; `vddbench publish` adds "
-            "everybody who can write there"
+            f"{me} is not in {MAINTAINERS} of {repo}, so re-runs by {me} verify nothing; `vddbench publish` "
+            "adds the name of whoever runs it"
         )
     folder = copy(proposed, into / str(number))
     say(f"{proposed} by {proposed.author}: {len(proposed.added)} new files of {proposed.cell}, copied to {folder}")
