@@ -79,7 +79,7 @@ def test_every_public_name_is_there_and_documented() -> None:
 
 @pytest.mark.long
 def test_a_wheel_is_one_small_package_that_works_elsewhere(tmp_path: Path) -> None:
-    """It is built from the sources as they are and unpacked far from the clone. `vddbench demo` trains the sets checked here."""
+    """It is built from the sources as they are and unpacked far from the clone. The demo trains the sets checked here."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
