@@ -24,7 +24,7 @@ from vddbench.submissions import submission
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p in (ROOT / folder).rglob("*.py"))
 OPENERS = {f"vddbench.data.store.{name}" for name in ("Store", "open_train", "load")}
-ALWAYS = {"random", "mean", "herding", "dm"}  # one of each kind; the others are tested by `pytest -m long`
+ALWAYS = {"random", "mean", "dm"}  # one of each kind; the others are tested by `pytest -m long`
 DOORS = {  # the only files that may import a heavy package
     "av": ("vddbench/data/decode.py",),
     "submitit": ("vddbench/cluster/slurm.py",),

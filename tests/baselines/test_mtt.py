@@ -110,6 +110,7 @@ def made(tiny: Store, config: mtt.Config = mtt.PRESETS["smoke"]) -> mtt.Matching
     return mtt.learner(few, TASK, config, 3, CPU)
 
 
+@pytest.mark.long
 def test_a_run_resumed_half_way_is_the_same_run_to_the_bit(tiny: Store) -> None:
     config = mtt.Config(inner_steps=1, inner_batch=6, max_start_epoch=1, num_experts=1, expert_batch=16)  # parts of the set
     whole = made(tiny, config)

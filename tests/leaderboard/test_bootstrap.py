@@ -54,6 +54,7 @@ CASES = {  # videos, scenes, distillations, students, spread of distillations an
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_equal_methods_are_called_different_in_at_most_5_percent(case: str) -> None:
     videos, scenes, distillations, students, of_sets, of_students = CASES[case]
