@@ -1,4 +1,4 @@
-"""`python -m vddbench.cluster.child`: runs one cell in its own process, so a crash can be told from running out of memory.
+"""`python -m vddbench.cluster.child`: runs one cell in its own process, so a crash differs from running out of memory.
 
 The process ignores signals. It stops when its standard input ends, which also happens when its parent is killed. The exit code
 is the outcome.
