@@ -22,7 +22,7 @@ def evaluate(
         str | None, typer.Option(help="slurm, or local for all GPUs here: plan a run, submit it, follow it, rank")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--run", help="with --cluster: folder of the run (default: runs/evaluate-HASH, the same for the same command)")
+        Path | None, typer.Option("--run", help="with --cluster: folder of the run (default: runs/evaluate-HASH)")
     ] = None,
 ) -> None:
     """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
