@@ -22,11 +22,25 @@ from vddbench.system.home import home
 TENSOR = "work"
 
 
+class OnDisk:
+    """A tensor in a file. Indexing reads that part of it, nothing else: work.tensor[3], work.tensor[:]."""
+
+    def __init__(self, part_of: Any) -> None:
+        """part_of: a slice of safetensors."""
+        self.part_of = part_of
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        # A copy, because where a part begins in memory depends on the length of the file's header, that is on how many digits
+        # `seconds` has, and matrix products of some processors round differently at another alignment.
+        part: torch.Tensor = self.part_of[index]
+        return part.clone()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What a file holds."""
 
-    tensor: Any  # a slice of safetensors, which reads from disk what is indexed: work.tensor[3], work.tensor[:]
+    tensor: OnDisk
     seconds: float  # time that making it took, in this or an earlier run
     clips_read: int
 
@@ -47,7 +61,7 @@ def read_work(path: Path, what: str) -> Work:
     try:
         file = safe_open(path, "pt")
         about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
-        tensor = file.get_slice(TENSOR)  # type: ignore[no-untyped-call]
+        tensor = OnDisk(file.get_slice(TENSOR))  # type: ignore[no-untyped-call]
         return Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{what} {path} is damaged ({str(error)[:200]}); delete the file and run again") from error
