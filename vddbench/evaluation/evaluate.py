@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from vddbench.data.store import Store
+from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Hardware, hardware_for
 from vddbench.evaluation.predict import num_clips, predict
 from vddbench.evaluation.record_fields import arithmetic, check_same, environment, identity, measured
@@ -25,7 +26,7 @@ from vddbench.lookup import load
 from vddbench.protocol import V1
 from vddbench.records.files import cell_path, read_record, set_aside, write_record
 from vddbench.records.predictions import Predictions
-from vddbench.records.record import Record
+from vddbench.records.record import FITTED, Record
 from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
 from vddbench.system.device import best_device, forget_peak_memory, peak_memory_bytes
@@ -172,6 +173,7 @@ def evaluate_seed(
         trained = train(
             scored.clipset, store.spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
         )  # fmt: skip
+    fit = measure(trained.model, scored.clipset, store.spec, device)
     started = time.monotonic()
     with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
         predictions = predict(trained.model, store.test, device, progress.advance)
@@ -193,6 +195,8 @@ def evaluate_seed(
         environment=environment(trained, device),
         checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        fit_top1=fit.top1,
+        fit_loss=fit.loss,
     )
     return record, predictions
 
@@ -219,4 +223,11 @@ def save_record(results: Path, record: Record, predictions: Predictions, path: P
     notes = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
     notes += "  (beside the first record, which stays the ranked one)" if written != path else ""
     say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{notes}")
+    if record.fitted is False:
+        loss = "not finite" if record.fit_loss is None else f"{record.fit_loss:.3g}"
+        say(
+            f"  this student did not fit its own set: it gets {record.fit_top1:.1%} of the submission's clips right, "
+            f"{FITTED:.0%} count as fitted (loss {loss}); its score may measure a failed training rather than the set",
+            style="yellow",
+        )
     return written

@@ -30,6 +30,7 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+FITTED = 0.95  # share of its own clips that a student that fits its set gets right
 Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # on the Hub
 
@@ -85,11 +86,18 @@ class Record(Frozen):
     checks: Checks  # "finite": of the student's outputs; False is a result and never retried
     date: Time
     by: UserName | None = None  # who ran this evaluation again; None: the author's own record, the only kind that is ranked
+    fit_top1: Share | None = None  # share of the submission's own clips that the trained student gets right; evaluation/fit.py
+    fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves `by` out of an author's own record, so that records written before this field existed keep their bytes."""
-        return without_none(serialize(self), "by")
+        """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
+        return without_none(serialize(self), "by", "fit_top1", "fit_loss")
+
+    @property
+    def fitted(self) -> bool | None:
+        """Whether the student fits the set it was trained on. None: the record was made before this was measured."""
+        return None if self.fit_top1 is None else self.fit_top1 >= FITTED
 
     @property
     def folder(self) -> str:
