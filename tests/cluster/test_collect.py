@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.builders.submissions import all_files
+from tests.builders.submissions import all_files, edit_manifest
 from vddbench.cluster.collect import collect
 from vddbench.cluster.plan import SUBMISSIONS, Run, distillations, evaluations, write_plan
 from vddbench.commands.batch import batch
@@ -70,3 +70,7 @@ def test_of_a_distilled_set_only_manifest_and_payload_are_copied(tiny: Store, ho
     assert (collected.copied, collected.missing) == ([0], [1, 3]) and "leaves its folder" in collected.damaged[2]
     assert all_files(tmp_path / "taken") == ["tiny-ipc1/mean/data.safetensors", "tiny-ipc1/mean/manifest.json"]
     assert collect(run, tmp_path, tmp_path / "taken").there == [0]
+    edit_manifest(mean, distill_seconds=99.0)  # distilled again: other seconds, the same payload
+    assert collect(run, tmp_path, tmp_path / "taken").there == [0]
+    edit_manifest(mean, paper="https://example.org")
+    assert list(collect(run, tmp_path, tmp_path / "taken").other) == [0]

@@ -15,7 +15,8 @@ import torch
 from tests.builders.submissions import LABELS, SPEC, all_files, clips, written
 from vddbench.spec import Manifest
 from vddbench.submissions import submission
-from vddbench.submissions.manifest import DATA, MANIFEST
+from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
+from vddbench.submissions.write import same_bytes
 
 
 def test_writing_the_same_again_changes_nothing(tmp_path: Path) -> None:
@@ -61,6 +62,18 @@ def test_a_method_name_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"field 'method': .*found '\.\./x'"):
         written(tmp_path, method="../x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_bytes_under_another_seed_of_the_method_are_named(tmp_path: Path) -> None:
+    other = {"clips": clips(seed=9), "labels": LABELS}
+    for tensors, fields in ((None, {}), (other, {"seed": 1}), (None, {"seed": 3}), (None, {"method": "mine_too", "seed": 4})):
+        path = written(tmp_path, tensors, **fields)
+        warning = same_bytes(tmp_path, read_manifest(path))
+        assert (warning is None) == (fields != {"seed": 3})
+    assert warning is None
+    (tmp_path / "tiny-ipc1" / "mine" / MANIFEST).write_text("{}")
+    warning = same_bytes(tmp_path, read_manifest(written(tmp_path, seed=5)))
+    assert warning is not None and "seed 5 of mine has the same bytes as seed 3:" in warning
 
 
 class FullDisk:

@@ -18,7 +18,7 @@ from vddbench.submissions.manifest import UNMEASURED, readable_errors
 from vddbench.submissions.quantise import quantisation_error, quantise
 from vddbench.submissions.submission import spec_of
 from vddbench.submissions.tensors import label_track
-from vddbench.submissions.write import checked, save
+from vddbench.submissions.write import checked, same_bytes, save
 
 DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
 TENSOR = {"pixels": "clips", "still": "frames"}  # by decoder: the tensor that holds the pixels
@@ -93,6 +93,8 @@ def pack(
     size, budget = payload.num_bytes(tensors), task.budget_bytes(spec)
     notes.append(f"payload: {size:,} bytes" + (f", {size / budget:.2%} of the budget" if budget else ""))
     notes += [f"warning: {warning}" for warning in warnings_of(contents_of(draft.clip_set, spec), spec)]
+    if same := same_bytes(Path(out), draft.manifest):
+        notes.append(f"warning: {same}")
     return Packed(path, notes)
 
 

@@ -56,7 +56,7 @@ def save(root: Path, draft: CheckedDraft, *, force: bool = False) -> Path:
     """
     folder = root / str(draft.manifest.task) / draft.manifest.folder
     if (folder / MANIFEST).exists():
-        if _holds(folder, draft.manifest):
+        if holds(folder, draft.manifest):
             return folder
         if not force:
             raise ValueError(
@@ -76,7 +76,29 @@ def save(root: Path, draft: CheckedDraft, *, force: bool = False) -> Path:
     return folder
 
 
-def _holds(folder: Path, manifest: Manifest) -> bool:
+def same_bytes(root: Path, manifest: Manifest) -> str | None:
+    """A warning if another seed of this method has the same payload in `root/TASK`, else None.
+
+    manifest: of the set that was written, with its SHA-256. Equal bytes are one distillation, however often they are stored.
+    Manifests that cannot be read are skipped.
+    """
+    folder = root / str(manifest.task)
+    same = []
+    for path in (folder / manifest.method, *folder.glob(f"{manifest.method}-s*")):
+        with contextlib.suppress(ValueError, OSError):
+            other = read_manifest(path.resolve())
+            if (other.method, other.sha256) == (manifest.method, manifest.sha256) and other.seed != manifest.seed:
+                same.append(other.seed)
+    if not same:
+        return None
+    seeds = ", ".join(map(str, sorted(same)[:5])) + (", ..." if len(same) > 5 else "")
+    return (
+        f"seed {manifest.seed} of {manifest.method} has the same bytes as seed {seeds}: tables count equal bytes as one "
+        "distillation. Either the method does not depend on its seed, or one file was written twice"
+    )
+
+
+def holds(folder: Path, manifest: Manifest) -> bool:
     """Whether the folder holds this submission, undamaged. The costs of distilling may differ."""
     folder = folder.resolve()  # as `read_manifest` expects
     try:
