@@ -1,6 +1,8 @@
 """Turns records into ranks, tables, the site and files on the Hub. Only exchange/, which evaluates again, imports torch.
 
-evidence.py, bootstrap.py, rank.py, aggregate.py   valid records, their uncertainty, ranks in one table and over all tables
+evidence.py, entry.py, bootstrap.py                valid records, entries of a table, their uncertainty
+rank.py, aggregate.py                              ranks in one table and over all tables
+marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py                   what `vddbench rank` prints
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again

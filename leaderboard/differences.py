@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.paired import Difference, Pair, pairs
-from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.site.dataset_specs import bundled_spec, prepared_spec
 from vddbench.spec import Manifest
 from vddbench.submissions.manifest import read_manifest

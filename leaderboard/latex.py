@@ -1,4 +1,8 @@
-r"""Ranked rows as LaTeX tables (booktabs) to paste into a paper. Bold marks the first tie group, and nothing else."""
+r"""Ranked rows as LaTeX tables (booktabs) to paste into a paper. Bold marks the first tie group, and nothing else.
+
+The marks of a row are superscripts after its method, explained below the table; a comment at the end of the line has them in
+full.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
+from vddbench.leaderboard.marks import legend, marks_in
 from vddbench.leaderboard.rank import TABLE
 
 COLUMNS = ("Rank", "Method", r"Top-1 (\%)", r"95\,\%", "Over random", r"Gap closed (\%)", "Students", "MB")
@@ -29,26 +34,48 @@ def latex(rows: pd.DataFrame) -> str:
 
 def tabular(title: str, rows: pd.DataFrame) -> str:
     lines = [f"% {escaped(title)}", r"\begin{tabular}{rlrcrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
-    lines += [" & ".join(cells(row)) + r" \\" for row in rows.to_dict("records")]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    lines += [line(row) for row in rows.to_dict("records")]
+    notes = [rf"{superscript([mark.sign])}\,{mark.name}: {escaped(mark.sentence)}" for mark in legend(rows["flags"])]
+    below = [r"\par\smallskip{\footnotesize " + r" \quad ".join(notes) + r"\par}"] if notes else []
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *below])
+
+
+def line(row: Mapping[Hashable, object]) -> str:
+    comment = f"  % {escaped(str(row['flags']))}" if row["flags"] else ""
+    return " & ".join(cells(row)) + r" \\" + comment
 
 
 def cells(row: Mapping[Hashable, object]) -> Sequence[str]:
     score = percent(row["top1"])
     return (
-        number(row["rank"], "{:.0f}"),
-        escaped(str(row["method"])),
+        place(row),
+        escaped(str(row["method"])) + superscript([mark.sign for mark, _ in marks_in(str(row["flags"]))]),
         rf"\textbf{{{score}}}" if row["rank"] == 1 else score,
         between(row["low"], row["high"]),
-        percent(row["gain"], "{:+.1f}"),
-        percent(row["gap_closed"], "{:.0f}"),
-        str(row["seeds"]),
+        with_interval(row, "gain", "gain_low", "gain_high", "{:+.1f}"),
+        with_interval(row, "gap_closed", "gap_low", "gap_high", "{:.0f}"),
+        f"{row['seeds']}" if row["distillations"] == 1 else f"{row['seeds']} on {row['distillations']}",
         number(row["payload_bytes"], "{:.2f}", 1e-6),
     )
 
 
-def between(low: object, high: object) -> str:
-    return "--" if pd.isna(low) else f"{percent(low)} to {percent(high)}"  # type: ignore[call-overload]
+def superscript(signs: Sequence[str]) -> str:
+    return rf"$^{{\mathrm{{{','.join(signs)}}}}}$" if signs else ""
+
+
+def place(row: Mapping[Hashable, object]) -> str:
+    """The rank, and where the entry comes in 95 % of the draws if that varies."""
+    rank, low, high = (number(row[name], "{:.0f}") for name in ("rank", "rank_low", "rank_high"))
+    return rank if low == high == rank else f"{rank} ({low}--{high})"
+
+
+def with_interval(row: Mapping[Hashable, object], value: str, low: str, high: str, form: str) -> str:
+    bounds = "" if pd.isna(row[low]) else f" ({between(row[low], row[high], form)})"  # type: ignore[call-overload]
+    return percent(row[value], form) + bounds
+
+
+def between(low: object, high: object, form: str = "{:.1f}") -> str:
+    return "--" if pd.isna(low) else f"{percent(low, form)} to {percent(high, form)}"  # type: ignore[call-overload]
 
 
 def percent(value: object, form: str = "{:.1f}") -> str:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from vddbench import lookup
 from vddbench.leaderboard.bootstrap import Hits, draw, drawn_videos, score_difference
+from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load_valid, name, tables_of
-from vddbench.leaderboard.rank import MIN_SEEDS, TableKey
 from vddbench.records.record import Record
 
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, draw, drawn_videos, holm, score_difference
+from vddbench.leaderboard.bootstrap import Drawn, Videos, drawn_videos, holm, score_difference
+from vddbench.leaderboard.entry import Entry, TableKey, entries
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
-from vddbench.records.record import Record
+from vddbench.leaderboard.marks import marked
 
-MIN_SEEDS = 3  # trained students; entries with fewer are shown and flagged, but not ranked
 LEVEL = 0.05  # significance level of the tests that separate tie groups
 TABLE = ["task", "student", "track"]
 COLUMNS = [
@@ -30,14 +29,6 @@ COLUMNS = [
     "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
 NAN = float("nan")
-
-
-class TableKey(NamedTuple):
-    """One table. `task` is text, as in the rows of `rank`."""
-
-    task: str
-    student: str
-    track: str
 
 
 class Place(NamedTuple):
@@ -58,42 +49,6 @@ class Estimate(NamedTuple):
 
 NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN), Estimate(NAN, NAN, NAN)
 ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method in one table: its records, grouped by distillation."""
-
-    evaluated: tuple[tuple[Evaluated, ...], ...]
-
-    @property
-    def one(self) -> Record:
-        return self.evaluated[0][0].record
-
-    @cached_property
-    def records(self) -> list[Record]:
-        return [one.record for of_set in self.evaluated for one in of_set]
-
-    @property
-    def table(self) -> TableKey:
-        return TableKey(str(self.one.task), self.one.student, self.one.track)
-
-    @property
-    def dataset(self) -> str:
-        return self.one.task.dataset
-
-    @property
-    def hits(self) -> Hits:
-        return [np.array([one.hits for one in of_set]) for of_set in self.evaluated]
-
-    @property
-    def is_ranked(self) -> bool:
-        return len(self.records) >= MIN_SEEDS and not self.one.task.is_full
-
-    def drawn(self, videos: Videos) -> Drawn:
-        """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table."""
-        key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
-        return draw(self.hits, videos, key)
 
 
 class Contender(NamedTuple):
@@ -178,23 +133,6 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
     return board
 
 
-def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
-    """The methods of each table; a method with two payloads of one distillation seed becomes one entry per payload."""
-    methods: dict[tuple[object, ...], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
-    for one in evaluated:
-        r = one.record
-        methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(one)
-    made = []
-    for sets in methods.values():
-        of_sets = [tuple(sorted(of_set, key=lambda one: one.record.seed)) for _, of_set in sorted(sets.items())]
-        if len({seed for seed, _ in sets}) == len(sets):
-            enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one student could be lucky
-            made.append(Entry(tuple(enough or of_sets)))
-        else:
-            made += [Entry((of_set,)) for of_set in of_sets]
-    return made
-
-
 def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, object]]:
     """The rows of one table, in order."""
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
@@ -252,7 +190,7 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         "payload_bytes": payload_bytes,
         "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),
-        "flags": ", ".join(flags(entry)),
+        "flags": marked(entry),
         "date": min(record.date for record in records),
         "sha256": " ".join(dict.fromkeys(record.submission_sha256 for record in records)),
         "dataset": entry.dataset,
@@ -295,19 +233,3 @@ def _gap(random: Drawn, full: Drawn) -> np.ndarray:
 def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
     """[draws] of the share of the gap from `random` to `full` that is closed."""
     return np.asarray((drawn.scores() - random.scores()) / _gap(random, full))
-
-
-def flags(entry: Entry) -> list[str]:
-    """Warnings about an entry."""
-    records, warnings = entry.records, []
-    if any(record.external for record in records):
-        warnings.append("external")
-    if not all(record.checks.get("finite", False) for record in records):
-        warnings.append("collapsed")
-    elif any(one.answers < 2 for of_set in entry.evaluated for one in of_set):
-        warnings.append("one answer for all")
-    if len(records) < MIN_SEEDS:
-        warnings.append(f"under {MIN_SEEDS} students")
-    if missing := max(record.num_missing for record in records):
-        warnings.append(f"{missing} videos missing")
-    return warnings

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from vddbench.data.fingerprint import same_data
 from vddbench.leaderboard.bootstrap import ScoreDifference, draw, drawn_videos, score_difference
+from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.evidence import Evaluated, Loaded
-from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.records.record import Record, UserName
 
 MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name per line

@@ -14,16 +14,18 @@ from tabulate import tabulate
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import aggregate
+from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.latex import latex
+from vddbench.leaderboard.marks import legend
 from vddbench.leaderboard.power import note
-from vddbench.leaderboard.rank import TABLE, TableKey, rank_tables
+from vddbench.leaderboard.rank import TABLE, rank_tables
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # format: its name in tabulate
 HEADERS = (
-    "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "",
+    "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "marks",
 )  # fmt: skip
 Row = Mapping[Hashable, object]  # of `rank`
 
@@ -123,11 +125,18 @@ def tables(rows: pd.DataFrame, style: str, notes: Mapping[TableKey, str] = Mappi
         key = TableKey(*map(str, names))
         foot = rows[is_reference & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == key.student)]
         title = clean(f"{key.task} · student {key.student} · {key.track} labels")
-        yield TextTable(title, draw(pd.concat([part, foot]), style) + notes.get(key, ""))
+        whole = pd.concat([part, foot])
+        yield TextTable(title, draw(whole, style) + notes.get(key, "") + explained(whole))
     for (task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
-            yield TextTable(clean(f"{task} · student {student}"), draw(part, style))
+            yield TextTable(clean(f"{task} · student {student}"), draw(part, style) + explained(part))
+
+
+def explained(rows: pd.DataFrame) -> str:
+    """What the marks in these rows mean, as lines below the table."""
+    lines = [f"{mark.name}: {mark.sentence}" for mark in legend(rows["flags"])]
+    return "\n\n" + "\n".join(lines) if lines else ""
 
 
 def draw(rows: pd.DataFrame, style: str) -> str:

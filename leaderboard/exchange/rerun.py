@@ -17,7 +17,7 @@ from vddbench.data.fingerprint import same_data
 from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import ScoreDifference
-from vddbench.leaderboard.rank import MIN_SEEDS
+from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.reruns import difference, is_user_name
 from vddbench.records.files import read_record, record_files
 from vddbench.records.predictions import Predictions

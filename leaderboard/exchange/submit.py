@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench import hub
+from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.exchange import card, mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.proposal import manifest_of
-from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.records.files import read_record, record_files
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 from vddbench.submissions.check import examine

@@ -17,6 +17,7 @@ import torch
 from vddbench import hub
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import ReadySubmission, open_ready
+from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.exchange import mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.merge import merged, pushed
 from vddbench.leaderboard.exchange.proposal import Proposal, copy, proposal, refusal
@@ -28,7 +29,6 @@ from vddbench.leaderboard.exchange.rerun import (
     records_in,
     run_again,
 )
-from vddbench.leaderboard.rank import MIN_SEEDS
 from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.records.files import path_of
 from vddbench.submissions.manifest import read_manifest

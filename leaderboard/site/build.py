@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.marks import MARKS
 from vddbench.leaderboard.site import instructions, protocol_page
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.leaderboard.site.inventory import Inventory, PayloadView
@@ -104,6 +105,7 @@ def write_index(writer: PageWriter, board: Board, sections: Sequence[TaskSection
         papers=only_reported([section.name for section in sections]),
         num_records=len(board.evaluated),
         num_submissions=len(board.submissions()),
+        all_marks=MARKS,
         left_out=[line[:MAX_LEFT_OUT_CHARS] for line in left_out[:MAX_LEFT_OUT]],
         left_out_more=max(0, len(left_out) - MAX_LEFT_OUT),
     )

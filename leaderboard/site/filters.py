@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from vddbench.leaderboard.marks import marks_in
 from vddbench.leaderboard.site.entries import Entry
 from vddbench.system.progress import clean
 
@@ -68,6 +69,8 @@ FILTERS: dict[str, Callable[..., object]] = {  # by their names in the templates
     "rank_range": rank_range,
     "link": link,
     "heat": heat,
+    "marks": marks_in,
+    "has_mark": lambda flags, name: any(mark.name == name for mark, _ in marks_in(flags)),
     "missing": pd.isna,
     "svg": Markup,  # for charts that this package drew
 }

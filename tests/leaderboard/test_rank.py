@@ -77,7 +77,11 @@ def test_another_weak_entry_changes_nothing_for_the_others() -> None:
 
 def test_a_student_that_collapsed_is_a_result() -> None:
     rows = rank([*seeds("a", [0.5, 0.5]), *(changed(one, seed=2, checks={"finite": False}) for one in seeds("a", [0.0]))])
-    assert rows["flags"].tolist() == ["collapsed"] and rows["top1"][0] == pytest.approx(1 / 3) and rows["rank"][0] == 1
+    assert (
+        rows["flags"].tolist() == ["collapsed (1 of 3 students)"]
+        and rows["top1"][0] == pytest.approx(1 / 3)
+        and rows["rank"][0] == 1
+    )
 
 
 @pytest.mark.parametrize("field", ["store_digest", "protocol_hash"])

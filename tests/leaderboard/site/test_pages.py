@@ -14,6 +14,7 @@ import pytest
 from tests.builders.records import GOOD, a_record
 from tests.builders.sites import HARM, ParsedPage, write_manifest
 from vddbench.data.store import Store
+from vddbench.leaderboard.marks import BY_NAME, MARKS
 from vddbench.leaderboard.site import instructions, protocol_page
 from vddbench.leaderboard.site.board import board_of
 from vddbench.leaderboard.site.build import build
@@ -106,12 +107,17 @@ def test_a_page_without_the_payload_says_so(built_site: Path) -> None:
     assert "The distilled clips were not available" in harm and "<img" not in harm
 
 
-def test_a_collapsed_student_is_flagged_and_no_value_is_nan(tmp_path: Path) -> None:
+def test_every_mark_is_explained_and_a_collapsed_student_has_one_and_no_value_is_nan(tmp_path: Path) -> None:
     answers = replace(GOOD, top5=np.full_like(GOOD.top5, -1), centre_top1=np.full_like(GOOD.centre_top1, -1))
-    record = a_record(top1=0.0, top5=0.0, centre_top1=0.0, checks={"finite": False})
+    record = a_record(top1=0.0, top5=0.0, centre_top1=0.0, checks={"finite": False}, external=True)
     write_record(tmp_path / "results", record, answers)
-    text = ParsedPage(build([tmp_path / "results"], [], tmp_path / "site").read_text()).text
-    assert "collapsed, under 3 students" in text and "NaN" not in text and "nan" not in text
+    page = build([tmp_path / "results"], [], tmp_path / "site").read_text()
+    text = ParsedPage(page).text
+    for mark in MARKS:
+        assert f"<li><em>{mark.name}</em>: {mark.sentence}</li>" in page
+    assert f'<span title="{BY_NAME["collapsed"].sentence}">collapsed (1 of 1 student)</span>' in page
+    assert "data-own" not in page.split("<tbody", 1)[1].split("</tbody>")[0]  # the filter "no external data"
+    assert "external, collapsed (1 of 1 student), under 3 students" in text and "NaN" not in text and "nan" not in text
     assert ">finite</td>" in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
 
 

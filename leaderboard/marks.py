@@ -1,0 +1,84 @@
+"""The marks of an entry: what every table says about it besides numbers, in every format.
+
+One list, MARKS, serves the terminal, Markdown, CSV, JSON, parquet, LaTeX and the site. To add a mark, add an entry here: the
+formats and their common test (tests/leaderboard/test_marks.py) need no other change. A mark reads only an entry's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from vddbench.leaderboard.entry import MIN_SEEDS, Entry
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A remark that applies to some entries.
+
+    A table shows `name`, with the detail in brackets if there is one: "videos missing (12)".
+    """
+
+    name: str  # without commas and brackets: a row's marks are one text, joined by commas
+    sign: str  # one or two letters, a superscript where there is no room for the name; unique
+    sentence: str  # what it means, printed below a table
+    detail: Callable[[Entry], str | None]  # None: the mark does not apply; "": it applies, without a detail
+
+
+def some(count: int, total: int, noun: str = "student") -> str | None:
+    """The detail "2 of 3 students"; None if `count` is 0."""
+    return f"{count} of {total} {noun}{'' if total == 1 else 's'}" if count else None
+
+
+def applies(is_so: bool) -> str | None:
+    """The detail of a mark that has none."""
+    return "" if is_so else None
+
+
+def collapsed(entry: Entry) -> str | None:
+    return some(sum(not record.checks.get("finite", False) for record in entry.records), len(entry.records))
+
+
+def one_answer(entry: Entry) -> str | None:
+    """Students that collapsed have a mark of their own."""
+    finite = [one for of_set in entry.evaluated for one in of_set if one.record.checks.get("finite", False)]
+    return some(sum(one.answers < 2 for one in finite), len(entry.records))
+
+
+def missing(entry: Entry) -> str | None:
+    count = max(record.num_missing for record in entry.records)
+    return f"{count}" if count else None
+
+
+MARKS = (
+    Mark(
+        "external", "e", "The method used data or models from outside the training videos of the task.",
+        lambda entry: applies(any(record.external for record in entry.records)),
+    ),
+    Mark("collapsed", "c", "The training of students diverged; they count as wrong on every video.", collapsed),
+    Mark("one answer for all", "o", "Students give the same class for every test video.", one_answer),
+    Mark(
+        f"under {MIN_SEEDS} students", "u", f"Fewer than {MIN_SEEDS} students were trained, so the entry has no rank.",
+        lambda entry: applies(len(entry.records) < MIN_SEEDS),
+    ),
+    Mark("videos missing", "m", "The prepared data lacks videos that were missing or unreadable.", missing),
+)  # fmt: skip
+BY_NAME = {mark.name: mark for mark in MARKS}
+SEPARATOR = ", "
+
+
+def marked(entry: Entry) -> str:
+    """The marks of an entry as one text, the column `flags` of `rank`: "external, videos missing (12)"."""
+    details = [(mark, mark.detail(entry)) for mark in MARKS]
+    return SEPARATOR.join(f"{mark.name} ({detail})" if detail else mark.name for mark, detail in details if detail is not None)
+
+
+def marks_in(flags: str) -> list[tuple[Mark, str]]:
+    """Each mark in a row's column `flags`, and its text there."""
+    return [(BY_NAME[text.split(" (")[0]], text) for text in flags.split(SEPARATOR) if text]
+
+
+def legend(flags: Iterable[str]) -> list[Mark]:
+    """The marks that occur in the column `flags` of some rows, in the order of MARKS."""
+    used = {mark.name for text in flags for mark, _ in marks_in(text)}
+    return [mark for mark in MARKS if mark.name in used]

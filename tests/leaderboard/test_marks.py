@@ -1,0 +1,90 @@
+"""Every mark of an entry is in every format."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.builders.records import seeds
+from vddbench.leaderboard.entry import Entry, entries
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.latex import latex
+from vddbench.leaderboard.marks import BY_NAME, MARKS, legend, marked, marks_in
+from vddbench.leaderboard.publish.parquet import column, native
+from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.tables import print_rows
+
+ALL = ", ".join(f"{mark.name} (2 of 3 students)" for mark in MARKS)
+
+
+def entry(evaluated: Sequence[Evaluated]) -> Entry:
+    [one] = entries(evaluated)
+    return one
+
+
+def changed(**fields: Any) -> list[Evaluated]:
+    """Three students of one set; the fields are those of the last one's record."""
+    one, two, three = seeds("mine", [0.5] * 3)
+    return [one, two, replace(three, record=three.record.model_copy(update=fields))]
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "text"),
+    [
+        (changed(), ""),
+        (changed(external=True), "external"),
+        (changed(num_missing=12), "videos missing (12)"),
+        (changed(checks={"finite": False}), "collapsed (1 of 3 students)"),
+        (changed(checks={"finite": False}, num_missing=1), "collapsed (1 of 3 students), videos missing (1)"),
+        ([replace(one, answers=1) for one in changed()], "one answer for all (3 of 3 students)"),
+        (changed()[:2], "under 3 students"),
+    ],
+)
+def test_marks_follow_from_the_records_of_an_entry(evaluated: list[Evaluated], text: str) -> None:
+    assert marked(entry(evaluated)) == text
+
+
+def test_names_and_signs_are_unique_and_names_can_be_told_from_details() -> None:
+    assert len(BY_NAME) == len({mark.sign for mark in MARKS}) == len(MARKS)
+    for mark in MARKS:
+        assert not set(mark.name) & set(",()") and mark.sign.isalpha() and mark.sentence.endswith(".")
+    assert [mark for mark, _ in marks_in(ALL)] == legend([ALL]) == list(MARKS) and legend(["", ""]) == []
+
+
+@pytest.mark.parametrize("form", ["table", "md", "csv", "json", "latex", "parquet"])
+def test_every_format_shows_every_mark(form: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    rows = rank([*seeds("mine", [0.5] * 3), *seeds("other", [0.4] * 3)])
+    rows.loc[0, "flags"] = ALL
+    print_rows(rows, form, {})
+    data = capsysbinary.readouterr().out
+    if form == "parquet":
+        assert pd.read_parquet(io.BytesIO(data))["flags"].tolist() == [ALL, ""]
+        return
+    text = data.decode()
+    if form == "json":
+        assert json.loads(text)[0]["flags"] == ALL
+    of_row = next(line for line in text.splitlines() if "mine" in line)
+    for mark in MARKS:
+        assert form == "json" or mark.name in of_row
+        assert form in {"csv", "json"} or mark.sentence.replace("%", r"\%" if form == "latex" else "%") in text
+
+
+def test_latex_has_superscripts_rank_intervals_and_the_number_of_distillations() -> None:
+    rows = rank([*seeds("mine", [0.5] * 3), *seeds("mine", [0.5] * 3, "cd", distill_seed=1), *seeds("other", [0.49] * 3)])
+    rows.loc[0, "flags"] = "external, videos missing (12)"
+    text = latex(rows)
+    assert r"mine$^{\mathrm{e,m}}$" in text and "6 on 2" in text and "1 (1--2) &" in text
+    assert r"$^{\mathrm{e}}$\,external: " in text and "collapsed" not in text
+
+
+def test_published_tables_have_marks_as_a_list() -> None:
+    rows = rank(seeds("mine", [0.5] * 3))
+    rows["flags"] = ALL
+    [row] = rows.to_dict("records")
+    assert native(row)["flags"] == ALL.split(", ") and str(column("flags")[1]) == "list<item: string>"
