@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import shutil
 import sys
 import time
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from vddbench.cluster import slurm
 from vddbench.cluster.resources import Resources
+from vddbench.cluster.worker import search_path
 from vddbench.system.files import read_json
 from vddbench.system.progress import say
 
@@ -59,7 +60,7 @@ def partitions() -> str:
 def requests(resources: Resources) -> str:
     if complaint := slurm.refusal(resources):
         raise ValueError(f"Slurm refuses jobs of these settings: {complaint}; change them in cluster.toml or by options")
-    return f"Slurm takes jobs of {resources.cpus} cores, {resources.gpus} GPUs, {resources.mem:g} GB, {resources.time} min"
+    return f"Slurm takes jobs of {' '.join(slurm.options(resources))}"
 
 
 def report_of_a_node(resources: Resources, folder: Path, home: Path) -> str:
@@ -69,11 +70,11 @@ def report_of_a_node(resources: Resources, folder: Path, home: Path) -> str:
     job_id = ""
     try:
         (place / "report.py").write_text(REPORT)
-        command = f"exec srun '{sys.executable}' '{place}/report.py' '{place}/report.json' '{home}'"
+        command = f"exec srun {shlex.join([sys.executable, '-P', f'{place}/report.py', f'{place}/report.json', str(home)])}"
         (place / "job.sh").write_text("\n".join(["#!/bin/bash", *resources.setup, command, ""]))
         sbatch = ["sbatch", "--parsable", f"--output={place}/log", "--time=1", "--job-name=vddbench-doctor"]
-        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-        answer = slurm.ask([*sbatch, *slurm.options(resources), str(place / "job.sh")], environment={"PYTHONPATH": path})
+        asked = slurm.options(resources, without=["time"])
+        answer = slurm.ask([*sbatch, *asked, str(place / "job.sh")], environment={"PYTHONPATH": search_path()})
         job_id = answer.strip().partition(";")[0]
         return _judged(_report(place, job_id), resources)
     finally:

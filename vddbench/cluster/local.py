@@ -38,8 +38,10 @@ def slots(gpus: Sequence[str], per_gpu: int, most: int | None) -> list[Slot]:
     """`per_gpu` slots per GPU, or equal shares of the cores (unless OMP_NUM_THREADS is set); at most `most` slots."""
     if gpus:
         return [Slot(gpu, {"CUDA_VISIBLE_DEVICES": gpu}, True) for _ in range(per_gpu) for gpu in gpus][:most]
+    from vddbench.data.workers import num_cores
+
     count = most or 1
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    threads = max(1, num_cores() // count)
     environment = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     return [Slot(f"cpu{i}", environment, False) for i in range(count)]
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
+import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +25,13 @@ from types import FrameType
 from vddbench.cluster.jobs import Job
 from vddbench.cluster.plan import Cell, Run, wait_for
 from vddbench.cluster.resources import Resources
-from vddbench.cluster.worker import Stop, Worker
+from vddbench.cluster.worker import Stop, Worker, search_path
 from vddbench.system.progress import say
 
 ASK_SECONDS = 20.0  # time limit for an answer of a Slurm command
 SUBMIT_SECONDS = 300.0  # time limit for a controller that is being restarted
 SIGNAL_SECONDS = 90  # before the time limit, to save and requeue
+COMPLAINTS = 3  # lines of a command's complaint that are repeated
 DEFAULT_ARRAY = 1001  # Slurm's default MaxArraySize; indices stay below it
 NO_ANSWER = re.compile(r"[Uu]nable to contact|Socket timed out|Connection refused|Transport endpoint|Zero Bytes|not responding")
 NEVER = re.compile(  # reasons for pending that remain until somebody changes the cluster or the request
@@ -112,20 +117,24 @@ def submit(run: Run, job: Job) -> str:
     is cancelled and submitted again under the same name.
     """
     from submitit import SlurmExecutor
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
+    from submitit.core.utils import FailedJobError
 
     folder = private_folder(run, job)
+    if shutil.which("srun") is None:
+        raise ValueError(
+            "srun is not installed here, and submitit submits no job without it: run this on a machine that has sbatch and srun"
+        )
     cells = [[run.cells[index] for index in task] for task in job.tasks]
     until = time.monotonic() + SUBMIT_SECONDS
     while True:
         try:
             with clean_environment():
-                executor = SlurmExecutor(folder)
-                executor.update_parameters(**parameters(job))
+                executor = SlurmExecutor(folder, python=f"{shlex.quote(sys.executable)} -P")
+                executor.update_parameters(**parameters(run, job))
                 columns = zip(*((str(run.path), job.number, task, job.resources) for task in cells), strict=True)
                 return str(executor.map_array(entry, *columns)[0].job_id).partition("_")[0]
-        except (FailedJobError, FailedSubmissionError) as error:
-            message = last_line(str(error))
+        except FailedJobError as error:  # sbatch failed
+            message = complaint(str(error))
             if not NO_ANSWER.search(str(error)):
                 raise ValueError(f"Slurm refused {job.name}: {message}") from None
             if time.monotonic() > until:
@@ -134,19 +143,44 @@ def submit(run: Run, job: Job) -> str:
             time.sleep(5)
             with suppress(Unanswered):
                 ask(["scancel", "--name", job.name])
+        except (RuntimeError, OSError, TypeError) as error:  # of submitit: perhaps sbatch has accepted the job
+            with suppress(ValueError):
+                ask(["scancel", "--name", job.name])
+            raise ValueError(f"submitit could not submit {job.name} ({type(error).__name__}: {str(error)[:500]})") from error
 
 
 def private_folder(run: Run, job: Job) -> Path:
-    """Creates the folder of the job's pickles. Raises ValueError if others could add pickles, because nodes would run them."""
+    """Creates the folder of the job's pickles, with mode 0700. Raises ValueError if others could replace a pickle in it."""
+    check_private(run.path)
     folder = run.path / "slurm"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for path in (run.path, folder):
-        status = path.stat()
-        if status.st_uid != os.geteuid():
-            raise ValueError(f"{path} belongs to another user, whose files your jobs would run: plan a run of your own")
-        if status.st_mode & 0o022:
-            raise ValueError(f"other users can write to {path}, and your jobs would run their files: chmod go-w {path}")
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o700)  # under any umask
+    if folder.stat().st_uid != os.geteuid() or folder.stat().st_mode & 0o077:
+        raise ValueError(f"{folder} holds files that your jobs run, and others have access to it: delete it, then submit again")
     return folder / str(job.number)
+
+
+def check_private(path: Path) -> None:
+    """Raises ValueError if other users can change the files of a run, or anybody can exchange its folder for another one."""
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise ValueError(f"{path} belongs to another user, who can change what your jobs run: plan a run of your own")
+    if status.st_mode & 0o022:  # with access control lists, the bits of the group show the most that a list grants
+        raise ValueError(f"other users can write to {path} and change what your jobs run: chmod go-w {path}")
+    for parent in path.parents:
+        if (mode := parent.stat().st_mode) & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ValueError(f"anybody can write to {parent} and replace {path}, which your jobs use: chmod o-w {parent}")
+
+
+def refusal_on_the_node(run: Run) -> str:
+    """A line of shell that ends the job, before anything is unpickled, if others have got access to the run's folder."""
+    folders = shlex.join([str(run.path), str(run.path / "slurm")])
+    others = f"$(find {folders} -maxdepth 0 '(' -perm /022 -o '!' -uid \"$(id -u)\" ')' 2>/dev/null)"
+    return (
+        f'if [ -n "{others}" ]; then echo "error: other users can write to the folder of this run:" {folders}'
+        ' "; remove their access with chmod go-w, then: vddbench batch retry" >&2; exit 1; fi'
+    )
 
 
 def log_of(run: Run, job: Job, task: int) -> Path | None:
@@ -155,21 +189,16 @@ def log_of(run: Run, job: Job, task: int) -> Path | None:
     return max((run.path / "slurm" / str(job.number)).glob(pattern), key=lambda log: log.stat().st_mtime, default=None)
 
 
-def parameters(job: Job) -> dict[str, object]:
+def parameters(run: Run, job: Job) -> dict[str, object]:
     """The job's resources under submitit's names."""
     resources = job.resources
     return {
         "job_name": job.name,
-        "time": resources.time,
-        "mem": resources.mem_mb,
-        "cpus_per_task": resources.cpus,
         "signal_delay_s": min(SIGNAL_SECONDS, resources.time * 60 // 4),
         "array_parallelism": resources.max_parallel or len(job.tasks),
         "wckey": None,  # submitit's default is refused where wckeys are tracked
-        "setup": list(resources.setup) or None,
-        "additional_parameters": {"requeue": True},
-        **({"gpus_per_node": resources.gpus} if resources.gpus else {}),
-        **resources.names(),
+        "setup": [refusal_on_the_node(run), *resources.setup],
+        "additional_parameters": {name: value or True for name, value in resources.options().items()} | {"requeue": True},
     }
 
 
@@ -215,12 +244,18 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 @contextmanager
 def clean_environment() -> Iterator[None]:
-    """Removes environment variables of a surrounding job or a profile, which would override our options of Slurm's commands."""
-    removed = {name: os.environ.pop(name) for name in list(os.environ) if INHERITED.match(name)}
+    """The environment that jobs inherit: without variables of a surrounding job or a profile, which would override our options
+    of Slurm's commands, and with a search path on which `python -P` finds vddbench."""
+    before = dict(os.environ)
+    for name in before:
+        if INHERITED.match(name):
+            del os.environ[name]
+    os.environ["PYTHONPATH"] = search_path()
     try:
         yield
     finally:
-        os.environ.update(removed)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def ask(command: Sequence[str], allowed: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
@@ -233,27 +268,32 @@ def ask(command: Sequence[str], allowed: Sequence[str] = (), environment: Mappin
     except subprocess.TimeoutExpired:
         raise Unanswered(f"{command[0]} did not answer within {ASK_SECONDS:.0f} s") from None
     if done.returncode and not any(text in done.stderr for text in allowed):
-        complaint = last_line(done.stderr)
-        raise Unanswered(complaint) if NO_ANSWER.search(done.stderr) else ValueError(f"{command[0]}: {complaint}")
+        reason = complaint(done.stderr)
+        raise Unanswered(reason) if NO_ANSWER.search(done.stderr) else ValueError(f"{command[0]}: {reason}")
     return done.stdout
 
 
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "no reason given"
+def complaint(text: str) -> str:
+    """What a Slurm command complains about. The first line is the reason; later ones often say only that the command failed."""
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line).strip() for line in text.splitlines() if _is_complaint(line)]
+    lines = lines or [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[:COMPLAINTS])[:500] or "no reason given"
 
 
-def options(resources: Resources) -> list[str]:
-    """The resources as options of sbatch, without memory and time."""
-    gpus = [f"--gpus-per-node={resources.gpus}"] if resources.gpus else []
-    return [f"--cpus-per-task={resources.cpus}", *gpus, *(f"--{name}={value}" for name, value in resources.names().items())]
+def _is_complaint(line: str) -> bool:
+    return bool(re.match(r"\w+: (error|fatal): .*\w", line))
+
+
+def options(resources: Resources, without: Sequence[str] = ()) -> list[str]:
+    """The resources as options of sbatch."""
+    given = {name: value for name, value in resources.options().items() if name not in without}
+    return [f"--{name}={value}" if value else f"--{name}" for name, value in given.items()]
 
 
 def refusal(resources: Resources) -> str:
     """Slurm's reason to refuse a job with these resources; "" if it would accept. Submits nothing."""
-    limits = [f"--mem={resources.mem_mb}", f"--time={resources.time}"]
     try:
-        ask(["sbatch", "--test-only", *limits, *options(resources), "--wrap", "true"])
+        ask(["sbatch", "--test-only", *options(resources), "--wrap", "true"])
     except Unanswered:
         raise
     except ValueError as error:

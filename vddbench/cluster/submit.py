@@ -11,7 +11,7 @@ from vddbench.cluster import slurm
 from vddbench.cluster.jobs import Cluster, Job, add_job, job_file, new_job, read_jobs
 from vddbench.cluster.local import Holding
 from vddbench.cluster.plan import Cell, Run
-from vddbench.cluster.resources import MAX_MEM_GB, Resources, resources, validated
+from vddbench.cluster.resources import Resources, overridden, resources, validated
 from vddbench.cluster.status import Status, status
 from vddbench.cluster.worker import is_made
 from vddbench.system.progress import say
@@ -58,9 +58,9 @@ def retry(
         groups: dict[Resources, list[Cell]] = defaultdict(list)
         for index in retryable(now, {kind} if kind is not None else set(now.failed) if failed else None):
             doubled = now.cells[index].why == "oom" and where.cluster == "slurm"
-            mem = min(last[index].mem * (2 if doubled else 1), MAX_MEM_GB)
             if not is_made(run, run.cells[index]):
-                groups[validated({**last[index].model_dump(), "mem": mem, **fixed})].append(run.cells[index])
+                before = last[index].with_twice_the_memory() if doubled else last[index]
+                groups[validated(overridden(before.model_dump(), fixed))].append(run.cells[index])
         jobs = [job for asked, cells in groups.items() for job in _submit(run, cells, asked, where)]
         say(f"{sum(map(len, groups.values())):,} cells submitted again of {sum(now.failed.values()):,} that failed")
         return jobs
@@ -84,7 +84,8 @@ def cancel(run: Run) -> None:
 
 
 def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> list[Job]:
-    """Creates and submits jobs for these cells. The caller has locked the run."""
+    """Creates and submits jobs for these cells. The caller has locked the run. Raises ValueError if others can write to it."""
+    slurm.check_private(run.path)
     tasks = bundles(cells, 1 if where.cluster == "local" else where.bundle)
     most = slurm.max_array() if where.cluster == "slurm" else len(tasks) or 1
     chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]

@@ -28,6 +28,7 @@ from time import monotonic, sleep
 from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, STOP_SECONDS
 from vddbench.cluster.jobs import Attempts, Outcome, read_attempts_at, read_jobs, write_attempts
 from vddbench.cluster.plan import Cell, Run
+from vddbench.lookup import PLUGINS, plugin_folders
 
 AGAIN: dict[Outcome, int] = {"oom": 2, "crash": 1}  # immediate repetitions, in the same task
 FINAL = {"bad", "bug", "disk", "node", "gave_up"}
@@ -101,6 +102,7 @@ class Worker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
+                cwd=self.run.path,
                 pass_fds=self.locks,
             )
             outcome = outcome_of(self._wait(child), self.stop.asked)
@@ -130,9 +132,8 @@ class Worker:
         return code
 
     def _environment(self) -> dict[str, str]:
-        here = str(Path(__file__).parents[2])  # for a clone that is not installed
-        path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-        return {**os.environ, "PYTHONPATH": path, "VDDBENCH_HOME": self.run.plan.home, **self.environment}
+        paths = {"PYTHONPATH": search_path(), PLUGINS: os.pathsep.join(map(str, plugin_folders()))}
+        return {**os.environ, **paths, "VDDBENCH_HOME": self.run.plan.home, **self.environment}
 
     def _write(self, cell: Cell, attempts: Attempts) -> None:
         write_attempts(self.run, self.job_number, cell.index, attempts)
@@ -141,7 +142,17 @@ class Worker:
 def command(run: Run, cell: Cell, halvings: int, needs_gpu: bool) -> list[str]:
     """The command of a cell's process."""
     arguments = [str(run.path), cell.model_dump_json(exclude_none=True), str(halvings), str(int(needs_gpu))]
-    return [sys.executable, "-m", "vddbench.cluster.child", *arguments]
+    return [sys.executable, "-P", "-m", "vddbench.cluster.child", *arguments]
+
+
+def search_path() -> str:
+    """PYTHONPATH for the processes of a run, which start in other folders: this vddbench, then the user's own entries.
+
+    With it, `python -P` finds a vddbench that is a clone and not installed. Empty entries are left out: they mean the current
+    folder, which may hold a stranger's torch.py.
+    """
+    entries = [Path(folder).absolute() for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return os.pathsep.join(map(str, [Path(__file__).parents[2], *entries]))
 
 
 def is_final(cell: Cell, attempts: Attempts) -> bool:

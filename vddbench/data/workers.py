@@ -69,12 +69,14 @@ def decoded_videos(
     geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+    with _safe_path():
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    with pool:
         try:
             while True:
                 for i, (video, path) in islice(numbered, workers * IN_FLIGHT - len(waiting)):
                     part = parts / str(i)
-                    with _no_interrupt(), _no_script():
+                    with _no_interrupt(), _no_script(), _safe_path():
                         waiting.append((video, part, pool.submit(_store, path.absolute(), geometry, part, keep)))
                 if not waiting:
                     return
@@ -137,6 +139,20 @@ def _no_script() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = script
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Python processes started inside never import a module from the current folder, which may hold a stranger's files."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def num_cores() -> int:

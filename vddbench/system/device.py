@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
 import sys
 from functools import cache
@@ -54,6 +53,8 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The peak allocation on a GPU since `forget_peak_memory`, or on the CPU this process's largest resident size so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows, where records can still be read and ranked
+
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
