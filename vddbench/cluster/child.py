@@ -34,10 +34,12 @@ def main(folder: str, cell: str, halvings: str, needs_gpu: str) -> int:
     import torch
 
     from vddbench.cluster.plan import Cell, Run
+    from vddbench.system.device import why_no_cuda
 
     if needs_gpu == "1" and not torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        print(f"a GPU was asked for, PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={visible!r})", file=sys.stderr)
+        seen = f"PyTorch {torch.__version__} sees none (CUDA_VISIBLE_DEVICES={visible!r}): {why_no_cuda()}"
+        print(f"a GPU was asked for, {seen}", file=sys.stderr)
         return NODE  # the CPU would take hours and compute with another arithmetic
     try:
         run_cell(Run.open(Path(folder)), Cell.model_validate_json(cell), int(halvings))
@@ -84,7 +86,7 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     from vddbench.evaluation.evaluate import evaluate_cell, open_ready
     from vddbench.records.files import cell_path
     from vddbench.submissions.manifest import MANIFEST
-    from vddbench.system.device import best_device
+    from vddbench.system.device import chosen_device
 
     assert cell.student is not None
     folder, results = Path(cell.submission), run.path / RESULTS
@@ -96,7 +98,7 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
         raise ValueError(
             f"{folder} was changed since it was planned: it would make {expected}, planned is {run.made(cell)}; plan again"
         )
-    evaluate_cell(scored, cell.student, cell.seed, results, False, best_device(), halvings)
+    evaluate_cell(scored, cell.student, cell.seed, results, False, chosen_device(), halvings)
 
 
 def stop_at_end_of_input() -> None:

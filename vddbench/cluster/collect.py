@@ -48,7 +48,7 @@ def _collect(run: Run, cell: Cell, target: Path, collected: Collected) -> None:
         collected.damaged[cell.index] = str(error)
         return
     if target.exists():
-        if target.read_bytes() == made.read_bytes() or cell.kind != "evaluate" and _same_set(target, made):
+        if target.read_bytes() == made.read_bytes() or (cell.kind != "evaluate" and _same_set(target, made)):
             collected.there.append(cell.index)
         else:
             kind = "evaluation" if cell.kind == "evaluate" else "distillation"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ from queue import Empty, SimpleQueue
 from vddbench.cluster.jobs import Job, lock_file
 from vddbench.cluster.plan import Run
 from vddbench.cluster.worker import Stop, Worker
+from vddbench.system.gpus import listed_gpus
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
@@ -52,15 +51,11 @@ def visible_gpus() -> list[str]:
     UUIDs, because a number can mean another GPU in another process. They come from the driver, because torch would allocate
     memory on the GPUs.
     """
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        listing = ""
-    uuids = re.findall(r"^GPU (\d+): .*\(UUID: (\S+)\)", listing, re.MULTILINE)
+    uuids = {gpu.number: gpu.uuid for gpu in listed_gpus()}
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        return [uuid for _, uuid in uuids]
+        return list(uuids.values())
     names = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in {"", "-1"}]
-    return list(dict.fromkeys(dict(uuids).get(name, name) for name in names))
+    return list(dict.fromkeys(uuids.get(name, name) for name in names))
 
 
 class Holding(ExitStack):

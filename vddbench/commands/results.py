@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Force, OnlyStudent, OnlyTask, Results, Roots, Seeds, Students, friendly
+from vddbench.commands.options import Device, Force, OnlyStudent, OnlyTask, Results, Roots, Seeds, Students, friendly
 from vddbench.protocol import V1
 
 
@@ -18,6 +18,7 @@ def evaluate(
     seeds: Seeds = V1.default_seeds,
     results: Results = Path("results"),
     force: Force = False,
+    device: Device = None,
     cluster: Annotated[
         str | None, typer.Option(help="slurm, or local for all GPUs here: plan a run, submit it, follow it, rank")
     ] = None,
@@ -32,11 +33,15 @@ def evaluate(
 
         if force:
             raise LookupError("--force and --cluster exclude each other: a run evaluates only what is not recorded yet")
+        if device is not None:
+            raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out)
         return
     from vddbench.evaluation.evaluate import evaluate as run
+    from vddbench.system.device import named_device
 
-    run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force)
+    chosen = named_device(device) if device else None
+    run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force, device=chosen)
 
 
 @friendly

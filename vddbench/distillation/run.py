@@ -24,7 +24,7 @@ from vddbench.spec import ConfigValue, Manifest, Task, folder_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, readable_errors
 from vddbench.submissions.tensors import label_track
 from vddbench.submissions.write import write
-from vddbench.system.device import best_device, device_name, forget_peak_memory, peak_memory_bytes
+from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
@@ -86,7 +86,7 @@ def distill(
         task=task,
         seed=seed,
         config=config,
-        device=device or best_device(),
+        device=chosen_device(device),
         preset=preset,
         watch_every=watch_every,
     )

@@ -29,7 +29,7 @@ from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
 from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
-from vddbench.system.device import best_device, forget_peak_memory, peak_memory_bytes
+from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
@@ -106,7 +106,7 @@ def evaluate(
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
     check_writable(Path(results))
-    device = device or best_device()
+    device = chosen_device(device)
     submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
         for opened in submissions:

@@ -6,7 +6,8 @@ home.py       $VDDBENCH_HOME, and disk space
 cache.py      files that are made once and shared by runs
 progress.py   progress bars and messages on stderr
 interrupt.py  Ctrl-C and SIGTERM: the current step is finished and saved first
-device.py     what a record says about its machine: CPU or GPU, memory, git commit (the only file here that imports torch)
+gpus.py       GPUs that the driver lists
+device.py     the device that computes, and what a record says about it (the only file here that imports torch)
 
 Add a file only for something that at least two rooms need.
 """

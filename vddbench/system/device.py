@@ -1,7 +1,8 @@
-"""What records say about the machine: the device, its name, its memory, and the commit of the code."""
+"""The device that computes, and what records say about it: its name, its memory; also the commit of the code."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from vddbench.system.gpus import listed_gpus
+from vddbench.system.progress import say
 
 
 @cache
@@ -62,6 +66,51 @@ def peak_memory_bytes(device: torch.device) -> int:
 def best_device() -> torch.device:
     """The first GPU if there is one, else the CPU."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def chosen_device(device: torch.device | None = None) -> torch.device:
+    """`device`, by default the best one. Prints which it is, before hours of work begin.
+
+    Warns if the CPU is used by default although the driver lists a GPU. Raises OSError if the GPU cannot compute.
+    """
+    chosen = device or best_device()
+    if chosen.type == "cuda":
+        _check_computes(chosen)
+        say(f"computing on {chosen}: {device_name(chosen)}")
+        return chosen
+    say(f"computing on the CPU: {device_name(chosen)}, {torch.get_num_threads()} threads")
+    if device is None and (problem := unusable_gpu()):
+        say(f"{problem}; the CPU takes many times as long. --device cpu hides this message", style="yellow")
+    return chosen
+
+
+def _check_computes(device: torch.device) -> None:
+    try:
+        torch.ones(1, device=device).add_(1).item()
+    except RuntimeError as error:  # out of memory, or a GPU that this PyTorch has no code for
+        reason = str(error).splitlines()[0][:300]
+        raise OSError(f"{device} ({device_name(device)}) cannot compute: {reason}; choose another one with --device") from None
+
+
+def unusable_gpu() -> str:
+    """A sentence about a GPU that the driver lists and PyTorch cannot use, with the reason. "" if there is none.
+
+    Also "" if CUDA_VISIBLE_DEVICES is set, because its owner has chosen.
+    """
+    if torch.cuda.is_available() or "CUDA_VISIBLE_DEVICES" in os.environ or not (gpus := listed_gpus()):
+        return ""
+    return f"this machine has a GPU ({gpus[0].name}) that PyTorch {torch.__version__} cannot use: {why_no_cuda()}"
+
+
+def why_no_cuda() -> str:
+    """The reason for which PyTorch has no GPU, in the words of PyTorch."""
+    if torch.version.cuda is None:
+        return "this PyTorch is made without CUDA; pytorch.org/get-started has one with CUDA"
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return f"{' '.join(str(error).split())[:300]}; pytorch.org/get-started has PyTorch for older drivers"
+    return "CUDA finds no device"
 
 
 def named_device(name: str) -> torch.device:
