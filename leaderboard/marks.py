@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vddbench.leaderboard.entry import MIN_SEEDS, Entry
+from vddbench.records.record import FITTED
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ def one_answer(entry: Entry) -> str | None:
     return some(sum(one.answers < 2 for one in finite), len(entry.records))
 
 
+def unfitted(entry: Entry) -> str | None:
+    return some(sum(record.fitted is False for record in entry.records), len(entry.records))
+
+
 def missing(entry: Entry) -> str | None:
     count = max(record.num_missing for record in entry.records)
     return f"{count}" if count else None
@@ -56,6 +61,12 @@ MARKS = (
         lambda entry: applies(any(record.external for record in entry.records)),
     ),
     Mark("collapsed", "c", "The training of students diverged; they count as wrong on every video.", collapsed),
+    Mark(
+        "did not fit its own set", "n",
+        f"After training, students got fewer than {FITTED:.0%} of the set's own clips right: the score may measure a failed "
+        "training rather than the set.",
+        unfitted,
+    ),
     Mark("one answer for all", "o", "Students give the same class for every test video.", one_answer),
     Mark(
         f"under {MIN_SEEDS} students", "u", f"Fewer than {MIN_SEEDS} students were trained, so the entry has no rank.",
