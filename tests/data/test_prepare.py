@@ -216,7 +216,7 @@ def test_running_again_notices_frames_that_changed_on_disk(folder: Path) -> None
         file.seek(5000)
         file.write(b"\0")
     Store.open("clips")  # reads no frames
-    with pytest.raises(ValueError, match=r"the frames of train/left/0.avi in frames.bin are not those.*with --force"):
+    with pytest.raises(ValueError, match=r"no longer holds the prepared frames of 1 videos: train/left/0.avi;.*with --force"):
         made("clips", folder)
     assert made("clips", folder, force=True).digest == store.digest
     assert prepare("clips", folder=folder, **SMALL).already

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 
 from tests.builders.stores import SIZE
 from tests.builders.submissions import edit_manifest
+from vddbench.data import frames_check
+from vddbench.data.frames_check import check_test_frames
 from vddbench.data.store import Store
 from vddbench.evaluation import evaluate as evaluating
 from vddbench.evaluation import record_fields, session
@@ -123,6 +126,29 @@ def test_a_submission_of_another_prepared_store_is_refused(copy: Path, tmp_path:
     edit_manifest(copy, store_digest="0" * 64, store_fingerprint=None)
     with pytest.raises(ValueError, match="names the prepared store 0000000000000000"):
         seed0(copy, tmp_path / "results")
+
+
+def test_test_videos_that_changed_on_the_disk_are_found_before_a_student_is_trained(
+    tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
+    store = replace(tiny, path=Path(shutil.copytree(tiny.path, tmp_path / "prepared" / tiny.name)))
+    check_test_frames(store)
+    test = store.index[store.index["split"] == "test"]
+    with (store.path / "frames.bin").open("r+b") as file:  # its first test video becomes a copy of its second one
+        file.seek(int(test["offset"].iloc[1]) * SIZE * SIZE * 3)
+        frames = file.read(8 * SIZE * SIZE * 3)
+        file.seek(int(test["offset"].iloc[0]) * SIZE * SIZE * 3)
+        file.write(frames)
+    monkeypatch.setattr(evaluating, "train", lambda *args, **options: pytest.fail("a student was trained"))
+    with pytest.raises(ValueError, match=f"no longer holds the prepared frames of 1 videos: {test['video'].iloc[0]};"):
+        seed0(tiny_random, tmp_path / "results")
+
+
+def test_test_videos_are_hashed_once_a_process(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_test_frames(tiny)
+    monkeypatch.setattr(frames_check, "check_frames", lambda *args: pytest.fail("the frames were read again"))
+    check_test_frames(tiny)
 
 
 def test_a_record_of_another_recipe_is_refused(tiny_random: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench.data.fill import fill
-from vddbench.data.finish import check_frames, fingerprint_of, warn_of_shared, write, write_store
+from vddbench.data.finish import fingerprint_of, warn_of_shared, write, write_store
+from vddbench.data.frames_check import check_frames
 from vddbench.data.journal import Journal
 from vddbench.data.listing import ABSENT, by_id, check_listed
 from vddbench.data.sources.source import ON_DISK, Source

@@ -1,6 +1,6 @@
 """Completes a store: checks the counts, chooses the validation videos, writes index, spec, problems and finally done.json.
 
-It also checks finished stores: whether their frames are still those that were written, and what train and test share.
+It also says what train and test of a finished store share.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 import pandas as pd
 
 from vddbench.data.fingerprint import FramesFile, Sketch, thumbnail
-from vddbench.data.journal import Journal, sha256_frames
+from vddbench.data.journal import Journal
 from vddbench.data.listing import check_splits
-from vddbench.data.store import Store
 from vddbench.data.store_files import COLUMNS, check_layout, rows_digest, store_digest, write_index
 from vddbench.spec import DatasetSpec, Fingerprint, Video
 from vddbench.system.files import canonical_json, replacing
@@ -168,18 +167,4 @@ def add_stored(sketch: Sketch, folder: Path, spec: DatasetSpec, index: pd.DataFr
     with (folder / "frames.bin").open("rb") as file, bar("fingerprint", len(index)) as progress:
         for video, offset, num_frames in columns:
             sketch.add(video, thumbnail(FramesFile(file, (num_frames, spec.size, spec.size, 3), offset)))
-            progress.advance()
-
-
-def check_frames(store: Store) -> None:
-    """Reads all of `frames.bin`. Raises ValueError if a video's frames do not have the hash in the index."""
-    frame_bytes = store.spec.clip_bytes // store.spec.frames
-    columns = zip(*(store.index[name] for name in ("video", "offset", "num_frames", "frames_sha256")), strict=True)
-    with (store.path / "frames.bin").open("rb") as file, bar("verifying", len(store.index)) as progress:
-        for video, offset, num_frames, frames_sha256 in columns:
-            if sha256_frames(file, offset, num_frames, frame_bytes) != frames_sha256:
-                raise ValueError(
-                    f"store {store.path} is damaged: the frames of {video} in frames.bin are not those that were prepared; "
-                    "run the same command with --force"
-                )
             progress.advance()

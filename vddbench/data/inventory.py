@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from vddbench import lookup
 from vddbench.data.fingerprint import distance
-from vddbench.data.finish import check_frames, fingerprint_of, warn_of_shared
+from vddbench.data.finish import fingerprint_of, warn_of_shared
+from vddbench.data.frames_check import check_frames
 from vddbench.data.sources.frames import FROM_FRAMES
 from vddbench.data.store import Store, store_path
 from vddbench.data.store_files import check_length, damage_explained, read_head

@@ -8,7 +8,6 @@ are not in the journal, so the next run tries them again; if such a video must p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,10 +17,9 @@ from typing import BinaryIO
 
 from vddbench.data.decode import Stored
 from vddbench.data.fingerprint import Sketch
+from vddbench.data.frames_check import BLOCK_BYTES, sha256_frames
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar
-
-COPY_BYTES = 1 << 16  # 1 MB blocks were three times slower on Linux
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +85,7 @@ class Journal:
 
     def append(self, video: str, stored: Stored, frames: BinaryIO) -> None:
         """Copies the frames of a decoded video to the end of `frames.bin`, then adds its line to the journal."""
-        shutil.copyfileobj(frames, self.frames, COPY_BYTES)
+        shutil.copyfileobj(frames, self.frames, BLOCK_BYTES)
         self.frames.flush()
         assert stored.thumbnail is not None, "only rows of an earlier run lack a thumbnail"
         self.sketch.add(video, stored.thumbnail)
@@ -106,16 +104,6 @@ class Journal:
     def close(self) -> None:
         with self.lines:  # closing also writes, which fails on a full disk
             self.frames.close()
-
-
-def sha256_frames(file: BinaryIO, offset: int, num_frames: int, frame_bytes: int) -> str:
-    """The sha256 of `num_frames` frames of a `frames.bin` from frame `offset` on."""
-    digest, left = hashlib.sha256(), num_frames * frame_bytes
-    file.seek(offset * frame_bytes)
-    while left and (block := file.read(min(left, COPY_BYTES))):
-        digest.update(block)
-        left -= len(block)
-    return digest.hexdigest()
 
 
 def _complete_lines(path: Path) -> list[bytes]:

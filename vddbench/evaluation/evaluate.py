@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from vddbench.data.frames_check import check_test_frames
 from vddbench.data.store import Store
 from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Hardware, hardware_for
@@ -164,7 +165,11 @@ def evaluate_seed(
     checkpoint: Checkpoint | None = None,
     stop: Sequence[int] = (),
 ) -> tuple[Record, Predictions]:
-    """Trains one student and tests it once. Writes only the checkpoint. stop: see Session."""
+    """Trains one student and tests it once. Writes only the checkpoint. stop: see Session.
+
+    Raises ValueError if the test frames are not those that were prepared.
+    """
+    check_test_frames(scored.store)  # before the training, so that no time is lost
     store, module, device = scored.store, load("student", student), hardware.device
     steps, batch = scored.task.student_steps(store.spec), scored.batch_size(student)
     forget_peak_memory(device)
@@ -174,6 +179,7 @@ def evaluate_seed(
             scored.clipset, store.spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
         )  # fmt: skip
     fit = measure(trained.model, scored.clipset, store.spec, device)
+    check_test_frames(store)  # hashes them again only if the file has changed during the training
     started = time.monotonic()
     with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
         predictions = predict(trained.model, store.test, device, progress.advance)
