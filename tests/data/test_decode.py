@@ -7,6 +7,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -196,6 +197,55 @@ def test_a_video_of_too_many_frames_to_store_is_refused_and_a_larger_stride_keep
 
 def test_a_4k_video_is_still_read(tmp_path: Path) -> None:
     assert len(stored(write_video(tmp_path / "clip.mp4", 2, size=(4096, 2304)), spec())[1]) == 8
+
+
+COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [150, 150, 90]], np.uint8)  # of four bands
+
+
+def write_bt2020(path: Path, codec: str, *, bits: int, matrix: int, curve: int) -> Path:
+    """Writes four bands of colour with the matrix of BT.2020 and limited range. matrix, curve: tags of H.273."""
+    red, green, blue = COLOURS.repeat(16, axis=0).T / 255
+    luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
+    planes = (16 + 219 * luma, 128 + 224 * (blue - luma) / 1.8814, 128 + 224 * (red - luma) / 1.4746)
+    frame = av.VideoFrame(64, 48, "yuv420p" if bits == 8 else "yuv420p10le")
+    for plane, values in zip(frame.planes, planes, strict=True):
+        row = np.zeros(plane.line_size // (1 if bits == 8 else 2), np.uint8 if bits == 8 else np.uint16)
+        row[: plane.width] = np.round(values[:: 64 // plane.width] * 2 ** (bits - 8))
+        plane.update(np.tile(row, (plane.height, 1)).tobytes())
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=8, options={"x265-params": "log-level=none"} if codec == "libx265" else {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, frame.format.name
+        for tagged in (stream.codec_context, frame):
+            tagged.colorspace, tagged.color_trc, tagged.color_primaries, tagged.color_range = matrix, curve, 9, 1
+        for i in range(8):
+            frame.pts = i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("matrix", [9, 10])  # without and with constant luminance; phones mean the former with both
+@pytest.mark.parametrize(("codec", "bits", "curve"), [("libx264", 8, 1), ("libx265", 10, 18), ("libx265", 10, 16)])
+def test_a_phones_bt2020_video_keeps_its_colours(tmp_path: Path, codec: str, bits: int, curve: int, matrix: int) -> None:
+    path = write_bt2020(tmp_path / "phone.mp4", codec, bits=bits, matrix=matrix, curve=curve)  # curves: BT.709, HLG, PQ
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_trc, frame.color_primaries) == (matrix, curve, 9)
+    _, frames = stored(path, spec(size=48, stride=1, resize=(64, 48)))
+    bands = frames[:, 24, [2, 16, 32, 45]].astype(int)  # the crop begins at pixel 8; the bands are 16 wide
+    assert np.abs(bands - COLOURS).max() <= 6
+
+
+def test_colours_without_a_matrix_are_refused_with_their_tag(tmp_path: Path) -> None:
+    path = write_bt2020(tmp_path / "clip.mp4", "libx264", bits=8, matrix=14, curve=1)  # 14: ICtCp
+    with pytest.raises(UnreadableVideo, match=r"can't be converted to RGB: pixel format yuv420p, matrix 14 of H\.273"):
+        stored(path, spec())
+
+
+def test_a_video_that_takes_too_long_to_decode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "MAX_DECODE_SECONDS", 0)
+    with pytest.raises(UnreadableVideo, match="takes more than 0 s to decode"):
+        stored(write_video(tmp_path / "clip.mp4", 25), spec())
 
 
 def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ frames, the video is decoded a second time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,11 +39,15 @@ from vddbench.system.files import sha256_file
 MAX_PIXELS = 4096 * 2304  # per frame: 4K; a worker took 0.36 GB for such a video with 16 reference frames
 MAX_FRAMES = 100_000  # more than an hour at 25 frames/s is not a clip
 MAX_STORED_FRAMES = 4096  # per video: 3.2 GB at 512 pixels; a small file that shows a still for an hour would take 78 GB
+MAX_DECODE_SECONDS = 600  # CPU time per video, so that a busy machine changes nothing; a Kinetics clip takes some 0.1 s
 MIN_SHARE = 0.5  # share of the duration that must decode; in 35 videos cut without re-encoding, at least 0.69 did
 FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg would also read playlists, which name other files and URLs
 # accepts videos with a title in latin-1; PyAV 19 reads such titles by default and no longer has this option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
+# matrices that swscale lacks -> the one used instead: phones tag videos as BT.2020 with constant luminance (10) that have the
+# usual BT.2020 (9), whose coefficients are the same
+MATRICES = {10: 9}
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 
 Stride = int | Literal["even"]
@@ -191,6 +197,8 @@ def write_planned(frames: Iterator[VideoFrame], spec: Geometry, planned: Plan, o
         if num_decoded == 0:
             turn = orientation(frame)
         if num_decoded == next_wanted and num_stored < MAX_STORED_FRAMES:
+            if (matrix := MATRICES.get(frame.colorspace)) is not None:
+                frame.colorspace = matrix
             out.write(picture(frame, spec, scaler, turn).tobytes())
             num_stored += 1
             next_wanted = next(wanted, -1)
@@ -211,7 +219,14 @@ def picture(frame: VideoFrame, spec: Geometry, scaler: Scaler, turn: Turn) -> np
     if width * height > MAX_PIXELS:
         raise UnreadableVideo(f"frames of {frame.width}x{frame.height} are too elongated")
     shape = (height, width) if transpose else (width, height)
-    image = scaler.reformat(frame, *shape, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+    try:
+        image = scaler.reformat(frame, *shape, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        raise UnreadableVideo(
+            f"its colours can't be converted to RGB: pixel format {frame.format.name}, matrix {int(frame.colorspace)} of H.273"
+        ) from None
     image = image.swapaxes(0, 1) if transpose else image
     image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     top, left = (height - spec.size) // 2, (width - spec.size) // 2
@@ -278,15 +293,18 @@ def header_num_frames(container: InputContainer, stream: VideoStream) -> int:
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """All frames in display order.
 
-    Raises UnreadableVideo if the container is damaged or most of it can't be read: a wrong byte between two frames can hide all
-    following frames without an error.
+    Raises UnreadableVideo if decoding takes too long, the container is damaged or most of it can't be read: a wrong byte
+    between two frames can hide all following frames without an error.
     """
     num_decoded, begin, end = 0, 0.0, 0.0
+    deadline = time.thread_time() + MAX_DECODE_SECONDS
     for packet in container.demux():  # packets of all streams, as one stream may be shorter than the others
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is not None and packet.time_base:
-            begin = min(begin, float(time * packet.time_base))
-            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if time.thread_time() > deadline:
+            raise UnreadableVideo(f"takes more than {MAX_DECODE_SECONDS} s to decode")
+        ticks = packet.dts if packet.pts is None else packet.pts
+        if ticks is not None and packet.time_base:
+            begin = min(begin, float(ticks * packet.time_base))
+            end = max(end, float((ticks + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:
             continue
         if packet.is_corrupt:

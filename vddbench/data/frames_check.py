@@ -42,8 +42,8 @@ def check_frames(store: Store, split: Literal["train", "test"] | None = None) ->
     if videos := sorted(video for share in changed for video in share):
         first = ", ".join(videos[:5]) + (", ..." if len(videos) > 5 else "")
         raise ValueError(
-            f"store {store.path} is damaged: frames.bin no longer holds the prepared frames of {len(videos):,} videos: {first}; "
-            "run the `vddbench prepare` command that made it with --force"
+            f"store {store.path} is damaged: frames.bin no longer holds the prepared frames of {len(videos):,} videos: "
+            f"{first}; run the `vddbench prepare` command that made it with --force"
         )
 
 
