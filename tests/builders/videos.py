@@ -79,10 +79,10 @@ def spec(frames: int = 8, size: int = 32, stride: int | str = 2, resize: tuple[i
 def stored(path: Path, of: DatasetSpec) -> tuple[int, np.ndarray]:
     """(stride, stored frames [n, H, W, C]) of a video."""
     out = io.BytesIO()
-    stride, num_frames, _ = write_frames(path, of, out)
+    written = write_frames(path, of, out)
     frames = np.frombuffer(out.getvalue(), np.uint8).reshape(-1, of.size, of.size, 3)
-    assert len(frames) == num_frames
-    return stride, frames
+    assert len(frames) == written.num_frames
+    return written.stride, frames
 
 
 def by_ffmpeg(path: Path, filters: str, size: int) -> np.ndarray:

@@ -43,14 +43,31 @@ def stored(folder: Path, tmp_path: Path) -> np.ndarray:
     return np.fromfile(tmp_path / "part", np.uint8).reshape(-1, 112, 112, 3)
 
 
-@pytest.mark.parametrize("name", ["frame{:06d}.jpg", "frame{}.jpg", "img_{:05d}.jpg", "{}.JPEG"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "frame{:06d}.jpg", "frame{}.jpg", "img_{:05d}.jpg", "{}.JPEG", "{:010d}.jpg", "frame_{:010d}.jpg", "{:06d}.png",
+        "video_{:04d}.jpg",
+    ],
+)  # fmt: skip
 def test_frames_of_a_shuffled_directory_are_read_in_the_order_of_their_numbers(tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "video", range(20), name=name)
     assert os.listdir(folder) != [name.format(i) for i in range(1, 21)], "this disk lists files in order"  # noqa: PTH208
     (folder / "flow_x_00001.jpg").touch()
     (folder / "n_frames").touch()
-    assert [path.name for path in frame_files(folder)] == [name.format(i) for i in range(1, 21)]
+    assert [path.name for path in frame_files(folder)[0]] == [name.format(i) for i in range(1, 21)]
     assert numbers(stored(folder, tmp_path)) == list(range(20))
+
+
+def test_frames_whose_numbers_begin_anywhere_are_read_and_reported(
+    ucf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((ucf / "v_Swing_g08_c01").iterdir(), reverse=True):
+        path.rename(path.with_name(f"frame{int(path.stem[5:]) + 36:06d}.jpg"))
+    files, first = frame_files(ucf / "v_Swing_g08_c01")
+    assert (first, len(files)) == (37, 17)
+    prepare("miniucf", frames_dir=ucf, workers=1)
+    assert "1 videos have a first frame of another number than 0 or 1: v_Swing_g08_c01\n" in capsys.readouterr().err
 
 
 def test_frames_of_the_clips_size_are_stored_unchanged_and_others_scaled(tmp_path: Path) -> None:
@@ -75,18 +92,23 @@ def test_frames_of_the_clips_size_are_stored_unchanged_and_others_scaled(tmp_pat
     ("change", "reason"),
     [
         (lambda folder: (folder / "frame000007.jpg").unlink(), "frame missing: 7"),
-        (lambda folder: (folder / "frame000001.jpg").unlink(), "frame missing: 1"),
+        (
+            lambda folder: [path.unlink() for path in folder.iterdir() if int(path.stem[5:]) % 4 != 1],
+            "frames missing: their numbers are 1, 5, 9, ...: only every 4th frame is there",
+        ),
+        (
+            lambda folder: [path.rename(path.with_suffix(".bmp")) for path in folder.iterdir()],
+            "no frames: among its 20 files, e.g. frame000001.bmp; they are named frame000001.jpg, img_00001.jpg or",
+        ),
         (lambda folder: shutil.copy(folder / "frame000001.jpg", folder / "frame1.jpg"), "two files are frame 1"),
         (
             lambda folder: shutil.copy(folder / "frame000001.jpg", folder / "img_00021.jpg"),
             "frames of several kinds: frame, img_",
         ),
-        (lambda folder: (folder / "frame000005.jpg").write_bytes(b""), "not a complete JPEG"),
-        (lambda folder: os.truncate(folder / "frame000005.jpg", 700), "not a complete JPEG"),
-        (
-            lambda folder: Image.new("RGB", (4, 4)).save(folder / "frame000005.jpg", format="PNG"),
-            "not a complete JPEG",
-        ),
+        (lambda folder: (folder / "frame000005.jpg").write_bytes(b""), "not a complete JPEG or PNG"),
+        (lambda folder: os.truncate(folder / "frame000005.jpg", 700), "not a complete JPEG or PNG"),
+        (lambda folder: Image.new("I;16", (4, 4)).save(folder / "frame000005.jpg", format="PNG"), "pixels of kind I;16"),
+        (lambda folder: Image.new("RGB", (4, 4)).save(folder / "frame000005.jpg", format="GIF"), "not a complete JPEG or PNG"),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "no frames"),
         (lambda folder: Image.new("L", (5000, 5000)).save(folder / "frame000005.jpg"), "frames of 5000x5000 pixels"),
     ],

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench.data.fill import fill
-from vddbench.data.finish import fingerprint_of, warn_of_shared, write, write_store
+from vddbench.data.finish import fingerprint_of, warn_of_shared, warn_of_short, write, write_store
 from vddbench.data.frames_check import check_frames
 from vddbench.data.journal import Journal
 from vddbench.data.listing import ABSENT, by_id, check_listed
@@ -41,6 +41,7 @@ class Prepared:
     num_resumed: int
     problems: dict[str, int]  # reason -> how many videos were left out; the store's problems.csv names them
     seconds: float
+    num_repeated: int  # videos with fewer than T frames, whose frames repeat
 
 
 def build_store(
@@ -101,7 +102,12 @@ def build_locked(
     sweep(building)
     swap(place)
     seconds, store = time.monotonic() - started, Store.open(name)
-    return report(Prepared(store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds))
+    return report(
+        Prepared(
+            store=store, already=False, num_resumed=num_resumed, problems=done["problems"], seconds=seconds,
+            num_repeated=done["num_repeated"],
+        )
+    )  # fmt: skip
 
 
 def check_name(name: str) -> None:
@@ -143,7 +149,10 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
     if store.fingerprint is None:  # an earlier version of vddbench prepared it
         write(place / "done.json", canonical_json({**done, "fingerprint": fingerprint_of(place, store.spec, store.index)}))
         store = Store.open(name)
-    return Prepared(store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0)
+    return Prepared(
+        store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0,
+        num_repeated=done.get("num_repeated", 0),
+    )  # fmt: skip
 
 
 def report(prepared: Prepared) -> Prepared:
@@ -156,5 +165,6 @@ def report(prepared: Prepared) -> Prepared:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in prepared.problems.items())
         left_out = f"{store.num_missing:,} videos left out ({reasons}): {store.path / 'problems.csv'}"
         say(left_out, style="yellow")
+    warn_of_short(store.spec, store.index, prepared.num_repeated)
     warn_of_shared(store.index)
     return prepared

@@ -63,6 +63,15 @@ class Plan(NamedTuple):
     chosen: tuple[int, ...] | None
 
 
+class Written(NamedTuple):
+    """What `write_frames` wrote: the stride it used, and numbers of frames."""
+
+    stride: int
+    num_frames: int  # stored
+    num_source: int  # decoded
+    num_guessed: int  # of the decoded ones, damaged ones that the decoder filled in
+
+
 class UnreadableVideo(ValueError):
     """A video that cannot be stored. The message is the reason in problems.csv."""
 
@@ -76,7 +85,9 @@ class Stored:
     sha256: str  # of the source file
     frames_sha256: str  # of the stored bytes
     thumbnail: np.ndarray | None  # see fingerprint.py; None: an earlier run stored the video
+    num_source: int  # frames of the source; with fewer than T of them, stored frames repeat
     num_guessed: int = 0  # damaged frames of the video, stored or not, that the decoder filled in
+    note: str = ""  # what a user should know about this video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +129,22 @@ def store_video(path: Path, spec: Geometry, part: Path) -> Stored:
     except OSError as error:
         raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
     with part.open("w+b") as file:
-        step, num_frames, num_guessed = write_frames(path, spec, file)
-        return stored(file, spec, num_frames, stride=step, sha256=source, num_guessed=num_guessed)
+        written = write_frames(path, spec, file)
+        return stored(
+            file, spec, written.num_frames, stride=written.stride, sha256=source,
+            num_source=written.num_source, num_guessed=written.num_guessed,
+        )  # fmt: skip
 
 
 def stored(
-    file: io.BufferedRandom, spec: Geometry, num_frames: int, *, stride: int, sha256: str, num_guessed: int = 0
+    file: io.BufferedRandom,
+    spec: Geometry,
+    num_frames: int,
+    *,
+    stride: int,
+    sha256: str,
+    num_source: int,
+    num_guessed: int = 0,
 ) -> Stored:
     """Describes a file with stored frames."""
     file.seek(0)
@@ -134,6 +155,7 @@ def stored(
         sha256=sha256,
         frames_sha256=digest,
         thumbnail=thumbnail(FramesFile(file, (num_frames, spec.size, spec.size, 3))),
+        num_source=num_source,
         num_guessed=num_guessed,
     )
 
@@ -144,12 +166,11 @@ def check_regular(path: Path) -> None:
         raise UnreadableVideo("not a regular file")
 
 
-def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, int]:
+def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> Written:
     """Writes the planned frames of a video into the empty file `out`.
 
-    Returns (stride used, number of stored frames, number of damaged frames that the decoder guessed). A video with fewer than
-    T frames repeats from its start up to T. A video with guessed frames is refused, except in a pinned dataset that must be
-    complete: the distributor's file can't be replaced. Raises UnreadableVideo.
+    A video with fewer than T frames repeats from its start up to T. A video with guessed frames is refused, except in a pinned
+    dataset that must be complete: the distributor's file can't be replaced. Raises UnreadableVideo.
     """
     cut_bytes = missing_bytes(path)
     with opened(path) as (container, stream):
@@ -173,7 +194,7 @@ def write_frames(path: Path, spec: Geometry, out: BinaryIO) -> tuple[int, int, i
         with opened(path) as (container, stream):
             if write_planned(decoded(container, stream), spec, actual, out)[0] != num_decoded:
                 raise UnreadableVideo("decodes to a different number of frames each time")
-    return actual.step, repeat_to(spec, out), num_guessed
+    return Written(actual.step, repeat_to(spec, out), num_decoded, num_guessed)
 
 
 def repeat_to(spec: Geometry, out: BinaryIO) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def store_videos(
     decoded = decoded_videos(files, spec, parts, workers, keep=source.keep)
     finished = rendered_videos(todo, spec, render) if render else decoded
     problems: dict[str, str] = {}
-    guessed: list[str] = []
+    notes: defaultdict[str, list[str]] = defaultdict(list)  # note -> videos
     started = time.monotonic()
     try:
         with closing(files), closing(finished), bar("preparing", len(todo)) as progress:
@@ -69,15 +70,17 @@ def store_videos(
                             make_room(journal, videos)
                         journal.append(video.id, outcome, frames)
                         if outcome.num_guessed:
-                            guessed.append(video.id)
+                            notes["have damaged frames, which the decoder has guessed"].append(video.id)
+                        if outcome.note:
+                            notes[outcome.note].append(video.id)
                 rate = (progress.done + 1) / (time.monotonic() - started)
                 unreadable = f", {len(problems)} unreadable" if problems else ""
                 progress.advance(note=f"{rate:.1f} videos/s{source.note()}{unreadable}")
     finally:
         shutil.rmtree(parts, ignore_errors=True)  # the parts of an interrupted run would fill the disk
-    if guessed:
-        first = ", ".join(guessed[:10]) + (", ..." if len(guessed) > 10 else "")
-        say(f"warning: {len(guessed):,} videos have damaged frames, which the decoder has guessed: {first}", style="yellow")
+    for note, noted in notes.items():
+        first = ", ".join(noted[:10]) + (", ..." if len(noted) > 10 else "")
+        say(f"warning: {len(noted):,} videos {note}: {first}", style="yellow")
     return problems
 
 

@@ -62,6 +62,7 @@ def write_store(
         "num_videos": len(kept),
         "num_missing": reasons.total(),
         "num_shared": len(shared_videos(table)),
+        "num_repeated": sum(row.stored.num_source < spec.frames for row in journal.rows.values()),
         "problems": dict((+reasons).most_common(20)),
     }
     with replacing(folder / "index.parquet") as file:
@@ -101,7 +102,17 @@ def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], pr
             f"{len(problems)} videos of {name} could not be read ({first}); {where}. "
             "Replace these files and run again: the others are kept"
         )
-    check_splits(name, spec, kept, "readable", f"unreadable videos: {where}")
+    check_splits(name, spec, kept, "readable", f"{reasons_in(problems)}; {where}")
+
+
+def reasons_in(problems: dict[str, str]) -> str:
+    """The most frequent reasons, with an example of each: "420 no frames, e.g. train/x: no frames: ..."."""
+    examples: dict[str, tuple[str, str]] = {}
+    for video, reason in sorted(problems.items()):
+        examples.setdefault(reason.split(":")[0], (video, reason))
+    counts = Counter(reason.split(":")[0] for reason in problems.values()).most_common(3)
+    lines = [f"{count:,} {kind}, e.g. {examples[kind][0]}: {examples[kind][1]}" for kind, count in counts]
+    return f"of {len(problems):,} unreadable videos {'; '.join(lines)}"
 
 
 def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
@@ -152,6 +163,23 @@ def warn_of_shared(index: pd.DataFrame) -> None:
     if groups := sorted((train & test) - {""}):
         first = ", ".join(groups[:5]) + (", ..." if len(groups) > 5 else "")
         say(f"warning: {len(groups):,} groups are in train and in test: {first}", style="yellow")
+
+
+def warn_of_short(spec: DatasetSpec, index: pd.DataFrame, num_repeated: int) -> None:
+    """Prints how many videos are too short for the spec's stride, and for how many frames repeat. num_repeated: the latter."""
+    if spec.stride != "even" and len(changed := index["stride"][index["stride"] < spec.stride]):
+        counts = ", ".join(f"{count:,} with {stride}" for stride, count in sorted(Counter(changed).items(), reverse=True))
+        say(
+            f"warning: {len(changed):,} of {len(index):,} videos have fewer than {spec.frames * spec.stride} frames, "
+            f"{spec.frames} at stride {spec.stride}: they are stored with a smaller stride, {counts}",
+            style="yellow",
+        )
+    if num_repeated:
+        say(
+            f"warning: {num_repeated:,} of {len(index):,} videos have fewer than {spec.frames} frames: theirs repeat from the "
+            "start",
+            style="yellow",
+        )
 
 
 def fingerprint_of(folder: Path, spec: DatasetSpec, index: pd.DataFrame) -> Fingerprint:

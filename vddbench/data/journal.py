@@ -41,7 +41,7 @@ class Journal:
 
     def __init__(self, folder: Path, key: str, frame_bytes: int, source_bytes: dict[str, int]) -> None:
         self.path, self.frame_bytes, self.source_bytes = folder / "journal", frame_bytes, source_bytes
-        self.header = canonical_json({"format": 2, "key": key}) + b"\n"
+        self.header = canonical_json({"format": 3, "key": key}) + b"\n"
         self.rows: dict[str, Row] = {}
         self.num_frames = 0
         (folder / "frames.bin").touch()
@@ -113,14 +113,16 @@ def _complete_lines(path: Path) -> list[bytes]:
 
 def _line(video: str, row: Row) -> bytes:
     stored = row.stored
-    counts = [row.source_bytes, stored.num_frames, stored.stride]
+    counts = [row.source_bytes, stored.num_source, stored.num_frames, stored.stride]
     return canonical_json([video, *counts, stored.sha256, stored.frames_sha256]) + b"\n"
 
 
 def _parse(line: bytes, offset: int) -> tuple[str, Row | None]:
     try:
-        video, source_bytes, num_frames, stride, sha256, frames_sha256 = json.loads(line)
+        video, source_bytes, num_source, num_frames, stride, sha256, frames_sha256 = json.loads(line)
     except ValueError:
         return "", None
-    stored = Stored(num_frames=num_frames, stride=stride, sha256=sha256, frames_sha256=frames_sha256, thumbnail=None)
+    stored = Stored(
+        num_frames=num_frames, stride=stride, sha256=sha256, frames_sha256=frames_sha256, thumbnail=None, num_source=num_source
+    )
     return str(video), Row(offset=offset, source_bytes=source_bytes, stored=stored)

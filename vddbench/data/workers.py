@@ -52,7 +52,9 @@ def rendered_videos(videos: list[Video], spec: DatasetSpec, render: Render) -> G
         assert frames.dtype == np.uint8 and frames.shape[1:] == (size, size, 3) and len(frames) >= spec.frames
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
         small = thumbnail(frames)
-        stored = Stored(num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest, thumbnail=small)
+        stored = Stored(
+            num_frames=len(frames), stride=1, sha256=digest, frames_sha256=digest, thumbnail=small, num_source=len(frames)
+        )
         yield Finished(video, stored, io.BytesIO(frames.tobytes()))
 
 

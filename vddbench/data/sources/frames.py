@@ -1,14 +1,16 @@
-"""Reads extracted frames: one folder per video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112).
+"""Reads extracted frames: one folder per video, `<video>/frame000001.jpg`, ... (twostreamfusion, SDD's jpegs_112), JPEG or PNG.
 
-Frames are sorted by number, never in listing order, and none may be missing. Frames that already have the clips' size are
-stored unchanged (SDD's are cropped); others are scaled and cropped like those of a video. The pixels went through a JPEG coder,
-so the store differs from a store of the videos, and its spec says so. Only the frames that are stored are read.
+Frames are sorted by number, never in listing order, and none may be missing between the first and the last. Frames that
+already have the clips' size are stored unchanged (SDD's are cropped); others are scaled and cropped like those of a video. The
+pixels may have gone through a JPEG coder, so the store differs from a store of the videos, and its spec says so. Only the
+frames that are stored are read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +22,7 @@ from PIL import Image
 
 from vddbench.data.decode import (
     MAX_FRAMES,
+    MAX_STORED_FRAMES,
     Geometry,
     Scaler,
     Stored,
@@ -36,8 +39,13 @@ from vddbench.data.listing import is_folder, warn_of_folder
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 
-FRAME = re.compile(r"(?P<stem>frame_?|img_?|image_?|)(?P<number>\d{1,9})\.jpe?g", re.ASCII | re.IGNORECASE)  # no flow_x_00001
+FRAME = re.compile(  # no flow_x_00001; EPIC-KITCHENS and Something-Something's extractors write ten digits
+    r"(?P<stem>(?:frame|img|image|im)?[_-]?)(?P<number>\d{1,12})\.(?:jpe?g|png)", re.ASCII | re.IGNORECASE
+)
+EXPECTED = "frame000001.jpg, img_00001.jpg or 0000000001.png"
 FROM_FRAMES = "; from extracted frames"
+MODES = {"L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # of 8 bits: Pillow clips those of 16 bits
+MAX_FRAME_BYTES = 64 * 10**6  # of one file; a PNG of 4K has up to 25 MB
 DEPTH = 3  # levels: DIR/<video>, DIR/<class>/<video>, DIR/<split>/<class>/<video>
 
 
@@ -119,31 +127,48 @@ def plain(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum() and c.isascii())
 
 
-def frame_files(folder: Path) -> list[Path]:
-    """The files of a video's frames in the order of their numbers, which begin at 0 or 1. Raises UnreadableVideo."""
+def frame_files(folder: Path) -> tuple[list[Path], int]:
+    """(the files of a video's frames in the order of their numbers, the first number). Raises UnreadableVideo."""
     numbered: dict[int, Path] = {}
     stems: set[str] = set()
+    others: list[str] = []
+    own_name = re.compile(rf"{re.escape(folder.name)}[_-](?=\d)")  # <video>/<video>_00001.jpg
     try:
         for path in folder.iterdir():
-            if match := FRAME.fullmatch(path.name):
-                number = int(match["number"])
-                if number in numbered:
-                    raise UnreadableVideo(f"two files are frame {number}")
-                numbered[number] = path
-                stems.add(match["stem"])
+            match = FRAME.fullmatch(own_name.sub("", path.name, count=1))
+            if match is None:
+                others.append(path.name)
+                continue
+            number = int(match["number"])
+            if number in numbered:
+                raise UnreadableVideo(f"two files are frame {number}: {numbered[number].name} and {path.name}")
+            numbered[number] = path
+            stems.add(match["stem"])
     except OSError as error:
         raise UnreadableVideo(f"cannot be read: {error.strerror}") from None
     if not numbered:
-        raise UnreadableVideo("no frames")
+        found = f" among its {len(others):,} files, e.g. {min(others)}; they are named {EXPECTED}" if others else ""
+        raise UnreadableVideo(f"no frames{found and ':'}{found}")
     if len(stems) > 1:
         raise UnreadableVideo(f"frames of several kinds: {', '.join(sorted(stem or '(number)' for stem in stems))}")
     if len(numbered) > MAX_FRAMES:
         raise UnreadableVideo(f"more than {MAX_FRAMES:,} frames")
-    first, ordered = min(1, *numbered), sorted(numbered)
-    for expected, number in enumerate(ordered, start=first):
-        if number != expected:
-            raise UnreadableVideo(f"frame missing: {expected}")
-    return [numbered[number] for number in ordered]
+    check_consecutive(sorted(numbered))
+    return [numbered[number] for number in sorted(numbered)], min(numbered)
+
+
+def check_consecutive(numbers: list[int]) -> None:
+    """Raises UnreadableVideo if a number between the first and the last is missing: clips would jump in time."""
+    steps = {later - earlier for earlier, later in itertools.pairwise(numbers)}
+    if steps <= {1}:
+        return
+    if len(steps) == 1:
+        raise UnreadableVideo(
+            f"frames missing: their numbers are {', '.join(map(str, numbers[:3]))}, ...: only every {steps.pop()}th frame is "
+            "there. The stored frames are chosen among all frames of a video: extract all of them"
+        )
+    first = next(earlier for earlier, later in itertools.pairwise(numbers) if later - earlier > 1)
+    raise UnreadableVideo(f"frame missing: {first + 1}")
 
 
 def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
@@ -152,30 +177,38 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
     The result's `sha256` covers the stored files, each preceded by its length in 8 bytes. Raises UnreadableVideo, and OSError
     if `part` cannot be written.
     """
-    files = frame_files(folder)
+    files, first = frame_files(folder)
     planned = plan(len(files), spec.frames, spec.stride)
+    if (num_planned := len(planned_frames(planned, len(files)))) > MAX_STORED_FRAMES:
+        raise UnreadableVideo(f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,}")
     source, scaler = hashlib.sha256(), Scaler()
     with part.open("w+b") as out:
         for content in contents(files[number] for number in planned_frames(planned, len(files))):
             source.update(len(content).to_bytes(8, "big") + content)
             out.write(fitted(pixels_of(content), spec, scaler).tobytes())
-        return stored(out, spec, repeat_to(spec, out), stride=planned.step, sha256=source.hexdigest())
+        num_frames = repeat_to(spec, out)
+        done = stored(out, spec, num_frames, stride=planned.step, sha256=source.hexdigest(), num_source=len(files))
+        return done if first in {0, 1} else replace(done, note="have a first frame of another number than 0 or 1")
 
 
 def contents(files: Iterable[Path]) -> Iterator[bytes]:
     for file in files:
         try:
             check_regular(file)
+            if (size := file.stat().st_size) > MAX_FRAME_BYTES:
+                raise UnreadableVideo(f"a frame of {size:,} bytes: {file.name}; allowed: {MAX_FRAME_BYTES:,}")
             yield file.read_bytes()
         except OSError as error:
             raise UnreadableVideo(f"cannot be read: {file.name}, {error.strerror}") from None
 
 
-def pixels_of(jpeg: bytes) -> np.ndarray:
-    """The pixels of a JPEG, uint8 RGB [H, W, 3]. Raises UnreadableVideo."""
+def pixels_of(content: bytes) -> np.ndarray:
+    """The pixels of a JPEG or PNG, uint8 RGB [H, W, 3]. Raises UnreadableVideo."""
     try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]) as image:
             check_pixels(*image.size)
+            if image.mode not in MODES:
+                raise UnreadableVideo(f"a frame has pixels of kind {image.mode}; allowed are 8 bits a colour")
             return np.asarray(image.convert("RGB"))
-    except (OSError, Image.DecompressionBombError):  # OSError: also if it is cut short
-        raise UnreadableVideo("a frame is not a complete JPEG") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # OSError: also if it is cut short; SyntaxError: a broken PNG
+        raise UnreadableVideo("a frame is not a complete JPEG or PNG") from None
