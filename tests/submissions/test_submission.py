@@ -25,8 +25,11 @@ from tests.builders.submissions import (
     rewrite_payload,
     written,
 )  # fmt: skip
+from vddbench import lookup
+from vddbench.data.datasets import miniucf
 from vddbench.spec import DatasetSpec, Manifest, Task
 from vddbench.submissions import payload, rules, submission
+from vddbench.submissions.decoders import static_dynamic
 from vddbench.submissions.manifest import DATA, MANIFEST
 
 
@@ -83,8 +86,27 @@ def test_a_small_payload_may_not_decode_to_a_huge_set(tmp_path: Path) -> None:
     large = SPEC.model_copy(update={"frames": 200})
     num_clips = 193  # 64 x 3 + 1
     tensors = {"frames": torch.zeros((num_clips, 16, 16, 3), dtype=torch.uint8), "labels": torch.arange(num_clips) % 3}
-    with pytest.raises(ValueError, match="decodes to 193 clips = 29,644,800 bytes; allowed: 192 clips"):
+    with pytest.raises(ValueError, match="decodes to 193 clips = 29,644,800 bytes of memory; allowed: 192 clips"):
         written(tmp_path, tensors, decoder="still", spec=large)
+
+
+@pytest.mark.parametrize(("decoder", "per_value"), [("pixels", 1), ("still", 1), ("keyframes", 1), ("static_dynamic", 4)])
+def test_the_memory_of_decoded_clips_is_limited_in_their_own_dtype(decoder: str, per_value: int) -> None:
+    """The limit is checked before the decoder sees the tensors, and float32 takes four bytes a value."""
+    module, most = lookup.load("decoder", decoder), 64 * 3 // per_value
+    for name, factor in (("plain", 1), ("scaled", 4 // per_value)):
+        pixels = {"clips": torch.zeros(1, dtype=torch.uint8), "frames": torch.zeros(1, dtype=torch.uint8)}
+        pixels |= {"scale": torch.ones(3)} if name == "scaled" else {}
+        rules.check_expansion({**pixels, "labels": torch.zeros(most // factor)}, module, TASK, SPEC)
+        with pytest.raises(ValueError, match="clips, 64 times the budget"):
+            rules.check_expansion({**pixels, "labels": torch.zeros(most // factor + 1)}, module, TASK, SPEC)
+
+
+def test_static_dynamic_pairs_may_not_fill_the_memory() -> None:
+    """29.5 MB within the budget of miniucf-ipc1 would be 3.2 GB: 16 x 4 pairs in each of 21 slots."""
+    labels = torch.zeros(21 * 16 * 4, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="1,344 clips = 3,236,954,112 bytes of memory; allowed: 800 clips"):
+        rules.check_expansion({"labels": labels}, static_dynamic, Task.parse("miniucf-ipc1"), miniucf.SPEC)
 
 
 @pytest.mark.parametrize(

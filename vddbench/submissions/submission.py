@@ -153,7 +153,7 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
     """The clips a student sees. Raises ValueError or LookupError with every problem the decoder finds."""
     manifest, tensors = submission.manifest, submission.tensors
     decoder = lookup.load("decoder", manifest.decoder)
-    check_expansion(tensors, manifest.task, spec)
+    check_expansion(tensors, decoder, manifest.task, spec)
     clip_set = decoder.decode(tensors, spec)
     track = "hard" if clip_set.labels.ndim == 1 else "soft"
     if track != manifest.labels:

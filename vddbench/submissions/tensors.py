@@ -169,6 +169,11 @@ def _hard(stored: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
     return indices
 
 
+def stays_uint8(tensors: Mapping[str, torch.Tensor], name: str) -> bool:
+    """Whether `affine` leaves the pixels of this tensor as they are stored. The tensors may be wrong in any way."""
+    return name in tensors and tensors[name].dtype == torch.uint8 and not any(key in tensors for key in AFFINE)
+
+
 def affine(tensors: Mapping[str, torch.Tensor], pixels: torch.Tensor) -> torch.Tensor:
     """Pixels [..., 3] on the 0-255 scale: `pixels * scale + offset` per channel if a submission stores these two tensors.
 

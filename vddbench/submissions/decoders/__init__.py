@@ -2,6 +2,9 @@
 
 A file's docstring states its tensors (N clips, T frames of H x W pixels, K classes), its arithmetic and its errors. The
 arithmetic of a released decoder never changes, since scores depend on it; a better one is a new file.
+
+A file may also have `bytes_per_clip(tensors, spec) -> int`: the memory of a decoded clip, from which rules.py decides before
+anything is decoded whether a set is too large. Without it, clips of float32 are assumed. Its tensors are not checked yet.
 """
 
 from __future__ import annotations

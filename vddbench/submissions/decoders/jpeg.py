@@ -50,6 +50,11 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     return ClipSet(clips=torch.from_numpy(clips), labels=targets)
 
 
+def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
+    """Of uint8."""
+    return spec.clip_bytes
+
+
 def _check_offsets(offsets: torch.Tensor, num_frames: int, num_bytes: int) -> None:
     if len(offsets) != num_frames + 1:
         raise ValueError(f"tensor 'offsets' has {len(offsets)} entries; allowed: one per frame and one more, {num_frames + 1}")

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.tensors import AFFINE, SOFT_DTYPES, Want, affine, expect, label_want, labels, pixel_want
+from vddbench.submissions.tensors import AFFINE, SOFT_DTYPES, Want, affine, expect, label_want, labels, pixel_want, stays_uint8
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
@@ -36,6 +36,11 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     _check_times(times, spec.frames)
     frames = affine(tensors, tensors["frames"])
     return ClipSet(clips=_interpolate(frames, times, spec.frames), labels=labels(tensors, spec))
+
+
+def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
+    """Of uint8 if the frames are plain uint8, else of float32."""
+    return spec.clip_bytes if stays_uint8(tensors, "frames") else 4 * spec.clip_bytes
 
 
 def _check_times(times: torch.Tensor, frames: int) -> None:

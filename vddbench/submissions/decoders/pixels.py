@@ -16,10 +16,15 @@ from collections.abc import Mapping
 import torch
 
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, labels, pixel_want
+from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, labels, pixel_want, stays_uint8
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     """The stored clips, not copied if they are plain uint8. Raises ValueError with a line for each wrong tensor."""
     expect(tensors, {"clips": pixel_want("N", *spec.clip_shape), "labels": label_want(spec)}, AFFINE)
     return ClipSet(clips=affine(tensors, tensors["clips"]), labels=labels(tensors, spec))
+
+
+def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
+    """Of uint8 if the clips are plain uint8, else of float32."""
+    return spec.clip_bytes if stays_uint8(tensors, "clips") else 4 * spec.clip_bytes

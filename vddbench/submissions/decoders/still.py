@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, labels, pixel_want
+from vddbench.submissions.tensors import AFFINE, affine, expect, label_want, labels, pixel_want, stays_uint8
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
@@ -25,3 +25,8 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     expect(tensors, wanted, AFFINE)
     frames = affine(tensors, tensors["frames"])
     return ClipSet(clips=frames[:, None].expand(-1, spec.frames, -1, -1, -1), labels=labels(tensors, spec))
+
+
+def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
+    """Of uint8 if the frames are plain uint8, else of float32; a copy on a GPU holds every frame of every clip."""
+    return spec.clip_bytes if stays_uint8(tensors, "frames") else 4 * spec.clip_bytes
