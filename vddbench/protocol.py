@@ -1,4 +1,4 @@
-"""Protocol v1: everything that a submission cannot change, as one frozen object whose hash is in every record.
+"""The protocol: everything that a submission cannot change, as one frozen object whose hash is in every record.
 
 The store's spec and its digest fix a dataset's classes, geometry and steps; a student's `RECIPE` fixes its training. README,
 "What the protocol fixes", gives the reason for each value.
@@ -7,20 +7,21 @@ The store's spec and its digest fix a dataset's classes, geometry and steps; a s
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Literal
+from typing import Literal
 
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, IPCS, Frozen, Recipe
 from vddbench.system.files import canonical_json
 
-PROTOCOL: Final = "v1"  # a change that can move a score needs a new name; ranks never mix protocols
 
-
-class ProtocolV1(Frozen):
-    name: Literal["v1"] = PROTOCOL
+class Protocol(Frozen):
+    name: Literal["v2"] = "v2"  # a change that can move a score needs a new name; ranks never mix protocols
     ipcs: tuple[int, ...] = IPCS
     budget: str = "ipc*K*(T*H*W*3+8) bytes over every tensor of the payload"
     normalisation_mean: tuple[float, float, float] = IMAGENET_MEAN  # per channel, fixed; never per batch
     normalisation_std: tuple[float, float, float] = IMAGENET_STD
+    standardisation: str = (
+        "then each clip minus its mean, over its standard deviation (at least 1/64), as a student's first layer"
+    )
     batch: str = "min(256, ipc*K, N), shuffled passes over the N decoded clips"
     loss: str = "cross-entropy; against the given distribution when labels are soft"
     augmentation: str = "none"
@@ -35,4 +36,4 @@ class ProtocolV1(Frozen):
         return hashlib.sha256(canonical_json([self.model_dump(), recipe.model_dump()])).hexdigest()
 
 
-V1 = ProtocolV1()
+PROTOCOL = Protocol()

@@ -43,8 +43,8 @@ def results_card(board: Board, names: Sequence[str], repo_id: str, space_id: str
 
 How good are distilled video datasets? A distilled set is a small set of training clips that replaces a whole video dataset. A
 record is the result of one student network that was trained on one distilled set alone. This repository contains
-{len(board.evaluated)} records that count (protocol {PROTOCOL}, the newest of {newest}) and the tables computed from them. The
-board with charts and previews: [{space_id}]({space_url}).
+{len(board.evaluated)} records that count (protocol {PROTOCOL.name}, the newest of {newest}) and the tables computed from them.
+The board with charts and previews: [{space_id}]({space_url}).
 
 ```python
 import datasets

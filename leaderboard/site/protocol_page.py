@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vddbench import lookup
-from vddbench.protocol import V1, ProtocolV1
+from vddbench.protocol import PROTOCOL, Protocol
 from vddbench.spec import Recipe
 
 WHY = {  # by field of the protocol; a test checks that none is missing
@@ -15,6 +15,8 @@ WHY = {  # by field of the protocol; a test checks that none is missing
     "budget": "Every tensor counts. Elsewhere, float32 pixels, soft labels and decoder weights were often free.",
     "normalisation_mean": "Constants: statistics of test batches that are sorted by class would reveal the labels.",
     "normalisation_std": "Constants, for the same reason.",
+    "standardisation": "Two numbers per clip, whatever the batch: students then fit sets of dark, pale or nearly alike clips "
+    "too, and the scale of a set's pixels cannot act as a learning rate of its own.",
     "batch": "The number of steps is fixed too: more clips can add variety, but never more training.",
     "loss": "The same for every method. Sets with soft labels are ranked in tables of their own.",
     "augmentation": "All that a student learns must come from the distilled set.",
@@ -62,7 +64,7 @@ class ProtocolRow:
     why: str
 
 
-def protocol_rows(protocol: ProtocolV1 = V1) -> list[ProtocolRow]:
+def protocol_rows(protocol: Protocol = PROTOCOL) -> list[ProtocolRow]:
     """A row for every field."""
     return [ProtocolRow(name.replace("_", " "), _as_text(value), WHY[name]) for name, value in protocol.model_dump().items()]
 
@@ -89,5 +91,5 @@ def students() -> list[StudentRow]:
         module = lookup.load("student", name)
         recipe: Recipe = module.RECIPE
         network = (module.__doc__ or "").strip().partition("\n")[0]
-        rows.append(StudentRow(name, network, recipe, V1.hash(recipe), bool(getattr(module, "BF16", False))))
+        rows.append(StudentRow(name, network, recipe, PROTOCOL.hash(recipe), bool(getattr(module, "BF16", False))))
     return rows

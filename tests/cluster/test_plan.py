@@ -19,7 +19,7 @@ from vddbench.cluster.screen import show_plan
 from vddbench.cluster.submit import bundles, shares
 from vddbench.data.store import Store
 from vddbench.evaluation.speed import Speed
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 
 
@@ -75,7 +75,7 @@ def test_durations_without_a_record_are_measured_on_request(
     speed = Speed(train=10.0, bare_train=0.0, test=1.0, bare_test=0.0, gflop=0.0)
     monkeypatch.setattr("vddbench.evaluation.speed.measure", lambda *arguments: speed)
     run = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True).run
-    test_clips = (len(tiny.test) + len(tiny.validation)) * V1.test_views
+    test_clips = (len(tiny.test) + len(tiny.validation)) * PROTOCOL.test_views
     assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + test_clips] * 2
 
 

@@ -28,7 +28,7 @@ from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import convnet3d
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.records.files import read_record
 
 CLOCK = {"train_seconds", "test_seconds", "peak_memory_bytes", "date"}
@@ -88,7 +88,7 @@ def test_a_record_says_what_was_measured(tiny: Store, tiny_random: Path, evaluat
     assert record.payload_bytes == record.budget_bytes == 8 * (8 * SIZE * SIZE * 3 + 8)
     assert (record.num_test, record.clip_steps, record.clips_per_class) == (32, 2 * 8, 1)
     assert record.store_digest == tiny.digest
-    assert record.protocol_hash == V1.hash(convnet3d.RECIPE)
+    assert record.protocol_hash == PROTOCOL.hash(convnet3d.RECIPE)
     assert record.checks == {"finite": True, "finite_loss": True}
     assert list(predictions.video) == tiny.test.index["video"].tolist()
 

@@ -85,7 +85,7 @@ def measured_durations(cells: Sequence[Cell]) -> Durations:
     """Measures durations on this machine for evaluations without an expected one. Takes minutes per student on CPUs."""
     from vddbench.data.store import Store
     from vddbench.evaluation.speed import measure
-    from vddbench.protocol import V1
+    from vddbench.protocol import PROTOCOL
     from vddbench.system.device import best_device
 
     durations: dict[tuple[Task, str | None], float] = {}
@@ -95,6 +95,6 @@ def measured_durations(cells: Sequence[Cell]) -> Durations:
         speed = measure(module, store.spec, BATCH, best_device())
         clips = store.spec.num_classes * (task.ipc or 1)  # a set may hold more clips, but its batches are no larger
         train_clips = task.student_steps(store.spec) * task.batch_size(store.spec, clips, module.RECIPE)
-        test_clips = int(((store.index["split"] == "test") | store.index["validation"]).sum()) * V1.test_views
+        test_clips = int(((store.index["split"] == "test") | store.index["validation"]).sum()) * PROTOCOL.test_views
         durations[task, student] = train_clips * speed.train + test_clips * speed.test
     return durations

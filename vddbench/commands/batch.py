@@ -14,7 +14,7 @@ import typer
 from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.plan import Run
 from vddbench.commands.options import Results, Students, friendly, parse_task
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.system.progress import clean, say
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def plan(
     students: Students = "convnet3d",
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="seeds 0..N-1 of the students or of the distillations")
-    ] = V1.default_seeds,
+    ] = PROTOCOL.default_seeds,
     results: Results = Path("results"),
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
     task: Annotated[str | None, typer.Option(help="with --distill: the task")] = None,

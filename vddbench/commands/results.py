@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from vddbench.commands.options import Device, Force, OnlyStudent, OnlyTask, Results, Roots, Seeds, Students, friendly
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 
 
 @friendly
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
     students: Students = "convnet3d",
-    seeds: Seeds = V1.default_seeds,
+    seeds: Seeds = PROTOCOL.default_seeds,
     results: Results = Path("results"),
     force: Force = False,
     device: Device = None,

@@ -24,7 +24,7 @@ from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import train
 from vddbench.lookup import load
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.records.files import cell_path, read_record, set_aside, write_record
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
@@ -76,10 +76,10 @@ def decoded(opened: OpenedSubmission) -> ReadySubmission:
 
 def check_normalisation(store: Store) -> None:
     """Raises ValueError unless the store's spec.json has the normalisation of the protocol."""
-    if (store.spec.mean, store.spec.std) != (V1.normalisation_mean, V1.normalisation_std):
+    if (store.spec.mean, store.spec.std) != (PROTOCOL.normalisation_mean, PROTOCOL.normalisation_std):
         raise ValueError(
-            f"store {store.path} normalises with {store.spec.mean}, {store.spec.std}; protocol {V1.name} fixes "
-            f"{V1.normalisation_mean}, {V1.normalisation_std}: prepare it again"
+            f"store {store.path} normalises with {store.spec.mean}, {store.spec.std}; protocol {PROTOCOL.name} fixes "
+            f"{PROTOCOL.normalisation_mean}, {PROTOCOL.normalisation_std}: prepare it again"
         )
 
 

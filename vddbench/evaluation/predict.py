@@ -12,7 +12,7 @@ from vddbench.data.store import Split
 from vddbench.evaluation.hardware import exact_fp32, hardware_for
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import to_input, train
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.records.predictions import Predictions
 from vddbench.spec import ClipSet, Task
 
@@ -38,8 +38,8 @@ def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: in
 
 def views_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """([n, 2] distinct (video, start) pairs, [V * views] the index of each view's pair). Views of short videos coincide."""
-    starts = split.even_starts(V1.test_views)
-    pairs = np.stack([np.repeat(np.arange(len(split)), V1.test_views), starts.ravel()], axis=1)
+    starts = split.even_starts(PROTOCOL.test_views)
+    pairs = np.stack([np.repeat(np.arange(len(split)), PROTOCOL.test_views), starts.ravel()], axis=1)
     unique, where = np.unique(pairs, axis=0, return_inverse=True)
     return unique, where
 
@@ -72,8 +72,8 @@ def probabilities(
             out[done : done + count] = softmax[:count].float().cpu().numpy()
             done += count
             on_clips(count)
-    views = out[where.reshape(len(split), V1.test_views)]  # [V, views, K]; the middle view is the centre clip
-    return views.mean(1), views[:, V1.test_views // 2]
+    views = out[where.reshape(len(split), PROTOCOL.test_views)]  # [V, views, K]; the middle view is the centre clip
+    return views.mean(1), views[:, PROTOCOL.test_views // 2]
 
 
 def predict(

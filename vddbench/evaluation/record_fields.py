@@ -14,7 +14,7 @@ from vddbench.data.store import Store
 from vddbench.evaluation.hardware import Hardware
 from vddbench.evaluation.train import Trained
 from vddbench.lookup import load
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.records.record import Environment, Record
 from vddbench.spec import Manifest
 from vddbench.system.device import device_name, git_commit
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
     """The fields that say what was evaluated under which protocol. All records of one cell agree in them."""
     return {
-        "protocol": V1.name,
-        "protocol_hash": V1.hash(load("student", student).RECIPE),
+        "protocol": PROTOCOL.name,
+        "protocol_hash": PROTOCOL.hash(load("student", student).RECIPE),
         "task": manifest.task,
         "method": manifest.method,
         "distill_seed": manifest.seed,

@@ -14,7 +14,7 @@ from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.speed import ROUNDS, Speed, measure
 from vddbench.evaluation.students import StudentModule, convnet3d
 from vddbench.lookup import load
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.device import best_device, device_name
 from vddbench.system.progress import bar
@@ -32,7 +32,7 @@ def miniucf_seconds(speed: Speed) -> float:
     assert spec.num_videos is not None
     train_clips = task.student_steps(spec) * task.batch_size(spec, spec.num_classes, convnet3d.RECIPE)
     num_validation = sum(video.group in spec.validation_groups for video in miniucf.listing(None))
-    return train_clips * speed.train + (spec.num_videos["test"] + num_validation) * V1.test_views * speed.test
+    return train_clips * speed.train + (spec.num_videos["test"] + num_validation) * PROTOCOL.test_views * speed.test
 
 
 def row(name: str, student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> list[str]:

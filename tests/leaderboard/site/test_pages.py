@@ -21,7 +21,7 @@ from vddbench.leaderboard.site.build import build
 from vddbench.leaderboard.site.entries import Table
 from vddbench.leaderboard.site.filters import link
 from vddbench.leaderboard.site.sections import task_section
-from vddbench.protocol import V1
+from vddbench.protocol import PROTOCOL
 from vddbench.records.files import write_record
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import read
@@ -149,7 +149,7 @@ def test_a_maintainers_rerun_is_shown_in_the_row_and_on_the_page(built_site: Pat
 
 
 def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) -> None:
-    assert set(protocol_page.WHY) == set(type(V1).model_fields)
+    assert set(protocol_page.WHY) == set(type(PROTOCOL).model_fields)
     text = ParsedPage((built_site.parent / "protocol.html").read_text()).text
     for row in protocol_page.protocol_rows():
         assert row.name in text and row.value in text and row.why in text

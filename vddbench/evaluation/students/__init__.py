@@ -1,7 +1,8 @@
 """Students: one file per network. `vddbench evaluate --students NAME` trains the network of NAME.py.
 
 A file has what `StudentModule` asks for, and its docstring says the network's source, clip shapes and number of parameters. A
-recipe is part of the protocol's hash: a student whose recipe or network changes gets a new name.
+recipe is part of the protocol's hash: a student whose recipe or network changes gets a new name. The first layer of every
+student is `Standardise` (_standardise.py), which the protocol demands.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from vddbench.evaluation.students._standardise import Standardise
 from vddbench.spec import Recipe
 
 # The lr of SDD. `python leaderboard/studies lr` found no better one on movingshapes-ipc1: 0.001, 0.01 and 0.1 gave 13.5, 14.6
@@ -23,6 +24,7 @@ SIDE, WIDTH = 64, 128
 class ConvNetGRU(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
+        self.standardise = Standardise()
         layers: list[nn.Module] = []
         channels = 3
         for _ in range(3):
@@ -36,7 +38,7 @@ class ConvNetGRU(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, T, H, W] normalised -> logits [N, K]."""
         num_clips, _, frames = x.shape[:3]
-        images = to_side(x.transpose(1, 2).flatten(0, 1))  # [N*T, C, 64, 64]
+        images = to_side(self.standardise(x).transpose(1, 2).flatten(0, 1))  # [N*T, C, 64, 64]
         features = self.frame(images).flatten(1).unflatten(0, (num_clips, frames))
         hidden, _ = self.gru(features)
         logits: torch.Tensor = self.head(hidden.mean(1))

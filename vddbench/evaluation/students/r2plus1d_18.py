@@ -10,8 +10,10 @@ It has batch norm, so its batch is never split: statistics over fewer clips woul
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torchvision.models.video import r2plus1d_18
 
+from vddbench.evaluation.students._standardise import Standardise
 from vddbench.spec import Recipe
 
 RECIPE = Recipe(lr=0.01)  # as SDD's students; not yet chosen by `python leaderboard/studies lr`
@@ -19,5 +21,4 @@ RECIPE = Recipe(lr=0.01)  # as SDD's students; not yet chosen by `python leaderb
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module:
     """clip_shape: (T, H, W, C), of any size."""
-    network: torch.nn.Module = r2plus1d_18(weights=None, num_classes=num_classes)
-    return network
+    return nn.Sequential(Standardise(), r2plus1d_18(weights=None, num_classes=num_classes))
