@@ -165,7 +165,7 @@ class Matching(MemoryLearner):
         return F.cross_entropy(logits.float(), labels)
 
     def distilled(self) -> Distilled:
-        """The learned lr is only in the manifest, because protocol v1 trains every student with the student's own lr."""
+        """The learned lr is only in the manifest, because the protocol trains every student with the student's own lr."""
         chosen = {"learned_lr": float(self.student_lr.detach()), **self.real.cost, **self.memory.cost}
         return Distilled(tensors=self.memory.tensors(), chosen=chosen)
 

@@ -35,7 +35,7 @@ Text = Annotated[str, StringConstraints(max_length=2000)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:[A-Za-z0-9+/]{342}==$")]  # data/fingerprint.py
 IPCS = (1, 5, 10)  # the budgets of published methods (2312.00362, table 1)
 FULL = "full"  # the unbudgeted task of a dataset, and the method that trains on all of its videos
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # protocol v1; torchvision's constants, RGB on the 0-1 scale
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # part of the protocol; torchvision's constants, RGB on the 0-1 scale
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
@@ -129,7 +129,7 @@ class Task:
         return spec.student_steps[FULL if self.ipc is None else str(self.ipc)]
 
     def batch_size(self, spec: DatasetSpec, num_clips: int, recipe: Recipe) -> int:
-        """min(256, ipc*K, N), protocol v1: more clips never get more compute, fewer than ipc*K clips get less."""
+        """min(256, ipc*K, N), as the protocol says: more clips never get more compute, fewer than ipc*K clips get less."""
         slots = num_clips if self.ipc is None else self.ipc * spec.num_classes
         return min(recipe.max_batch, slots, num_clips)
 

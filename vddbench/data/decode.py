@@ -103,7 +103,7 @@ class Geometry:
 
 
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:
-    """The frames to store among n decoded ones (protocol v1): 0, s, 2s, ... with s = stride, or s = max(1, n // T) if the video
+    """The frames to store among n decoded ones: 0, s, 2s, ... with s = stride, or s = max(1, n // T) if the video
     has fewer than T*stride frames. With stride "even": the T frames floor(i*n/T). If there are fewer than T: all frames.
     """
     if stride != "even":

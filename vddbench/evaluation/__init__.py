@@ -1,7 +1,7 @@
 """The referee: trains students on a submission's clips, tests them once, and writes records.
 
     evaluate.py      submissions x students x seeds -> records; the only file of the package that opens the test split
-    train.py         the training loop of protocol v1
+    train.py         the training loop of the protocol
     hardware.py      the device, precision and memory that a student is computed with
     session.py       progress messages, saving and resuming of one training
     resume.py        the checkpoint file of students and distillations

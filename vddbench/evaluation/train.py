@@ -1,4 +1,4 @@
-"""Trains one student on one clip set under protocol v1. Receives the decoded submission and no other data: no test split."""
+"""Trains one student on one clip set under the protocol. Receives the decoded submission and no other data: no test split."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LIST_FILES = re.compile(rf"{LISTS_FOLDER}/(train|test)list01\.txt")
 SUFFIX = ".avi"
 LISTS_SOURCE = "UCF101TrainTestSplits-RecognitionTask.zip (https://www.crcv.ucf.edu/data/UCF101.php)"
 TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
-VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train (protocol v1)
+VALIDATION_GROUPS = ("g22", "g23", "g24", "g25")  # of train
 
 
 @cache

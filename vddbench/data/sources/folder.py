@@ -21,7 +21,7 @@ from vddbench.spec import DatasetSpec, Video
 EXTENSIONS = (".avi", ".mp4", ".webm", ".mkv", ".mov")
 MAX_GROUPS_BYTES = 64 * 10**6  # of groups.csv: a million paths
 MAX_GROUP_CHARS = 200
-STUDENT_STEPS = 500  # protocol v1, ipc 1
+STUDENT_STEPS = 500  # of the protocol, at ipc 1
 MAX_STUDENT_STEPS = 1_000_000
 
 
