@@ -17,6 +17,7 @@ from vddbench.submissions.check import check
 from vddbench.submissions.decoders import jpeg
 from vddbench.submissions.manifest import DATA
 from vddbench.submissions.report import Report
+from vddbench.system.files import sha256_file
 
 
 def checked(root: Path, tensors: Mapping[str, torch.Tensor], **fields: Any) -> Report:
@@ -65,8 +66,24 @@ def test_normalised_clips_give_a_warning(tmp_path: Path) -> None:
     frames = torch.rand((1, *SPEC.clip_shape), generator=torch.Generator().manual_seed(0)).half()
     report = checked(tmp_path, {"clips": frames, "labels": LABELS[:1]})
     assert any("look normalised; clips are stored on the 0-255 scale" in warning for warning in report.warnings)
-    report = checked(tmp_path / "far", {"clips": frames * 5000, "labels": LABELS[:1]})
-    assert any("lie far outside 0-255" in warning for warning in report.warnings)
+
+
+def test_values_far_outside_0_255_are_refused(tmp_path: Path) -> None:
+    frames = clips(1).half()
+    folder = checked(tmp_path, {"clips": frames * 6, "labels": LABELS[:1]}).path  # 0 to 1530
+    assert check(folder, SPEC).accepted
+    rewrite_payload(folder, {"clips": frames * 7, "labels": LABELS[:1]})
+    edit_manifest(folder, sha256=sha256_file(folder / DATA))
+    assert any("from 0 to 1785, far outside 0-255; allowed: -1275 to 1530" in reason for reason in check(folder, SPEC).reasons)
+
+
+def test_one_clip_under_several_hard_labels_is_refused_unless_it_is_blank(tmp_path: Path) -> None:
+    same = clips(1).expand(3, -1, -1, -1, -1)
+    with pytest.raises(ValueError, match=r"clips 0 and 1 are identical, with the labels 0 and 1: .* store it once"):
+        written(tmp_path, {"clips": same, "labels": LABELS})
+    assert checked(tmp_path, {"clips": same, "labels": torch.tensor([1, 1, 1])}).accepted
+    assert checked(tmp_path / "blank", {"clips": torch.zeros_like(same), "labels": LABELS}).accepted
+    assert checked(tmp_path / "full", {"clips": same, "labels": LABELS}, task="tiny-full").accepted
 
 
 def test_soft_labels_count_for_their_likeliest_class(tmp_path: Path) -> None:

@@ -102,9 +102,11 @@ def test_of_two_possible_layouts_one_must_be_stated(tmp_path: Path) -> None:
 
 
 def test_the_decoder_flag_decides_between_clips_and_stills_with_a_class_axis(tmp_path: Path) -> None:
-    source = save(tmp_path, clips())  # [3, 4, 16, 16, 3]: 3 clips of 4 frames, or 4 stills for each of 3 classes
-    assert "for the decoder pixels" in packed(source, tmp_path)[1]
-    clip_set, report = packed(source, tmp_path, decoder="still", force=True)
+    # [3, 4, 16, 16, 3]: 3 clips of 4 frames, or 4 stills for each of 3 classes
+    source = save(tmp_path, {"clips": clips(), "labels": torch.arange(12) // 4})
+    with pytest.raises(ValueError, match=r"\[12\] labels for 3 clips"):
+        packed(source, tmp_path)
+    clip_set, report = packed(source, tmp_path, decoder="still")
     assert "KNHWC (detected), stored as NHWC for the decoder still" in report
     assert clip_set.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
@@ -159,9 +161,8 @@ def test_every_range_is_detected_and_undone_exactly(tmp_path: Path, name: str, c
 )
 def test_a_range_that_is_not_clear_must_be_stated(tmp_path: Path, values: Any) -> None:
     source = save(tmp_path, {"clips": values(clips(8)), "labels": torch.arange(8)})
-    with pytest.raises(ValueError, match=r"could be on more than one scale; say which with --range: 0-255, 0-1"):
+    with pytest.raises(ValueError, match=r"more than one scale: `--range 0-255` gives mean .* or state your"):
         packed(source, tmp_path, spec=LARGE)
-    assert "taken as 0-255 (as stated)" in packed(source, tmp_path, spec=LARGE, value_range="0-255")[1]
 
 
 def test_nan_clips_are_refused(tmp_path: Path) -> None:
@@ -171,14 +172,22 @@ def test_nan_clips_are_refused(tmp_path: Path) -> None:
         packed(save(tmp_path, {"clips": bad, "labels": LABELS}), tmp_path)
 
 
-def test_missing_labels_are_assumed_class_sorted_only_for_a_whole_budget_and_reported_loudly(tmp_path: Path) -> None:
-    clip_set, report = packed(save(tmp_path, clips()), tmp_path)
-    assert clip_set.labels.tolist() == [0, 1, 2]
-    assert "NONE GIVEN. ASSUMED: class-sorted, 1 clips of class 0 (ant) first" in report
-    with pytest.raises(ValueError, match=r"no labels, and 2 clips are not 1 for each of 3 classes.*--labels"):
+def test_without_labels_the_order_of_the_clips_must_be_stated(tmp_path: Path) -> None:
+    source = save(tmp_path, clips(6), "images_best.pt")
+    with pytest.raises(ValueError, match=r"Give `--labels FILE`, or `--labels-by-class` if .*ant, bee, cat.* 2 of each"):
+        packed(source, tmp_path)
+    clip_set, report = packed(source, tmp_path, labels_by_class=True, task=Task.parse("tiny-ipc5"))
+    assert clip_set.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert "by class (as stated), 2 clips of class 0 (ant) first" in report
+    with pytest.raises(ValueError, match="2 are not equally many for each class"):
         packed(save(tmp_path, clips(2)), tmp_path)
-    with pytest.raises(ValueError, match="give a file of labels with --labels"):
-        packed(save(tmp_path, clips(6)), tmp_path, task=Task.parse("tiny-full"))
+    with pytest.raises(ValueError, match="--labels-by-class: 2 clips are not equally many"):
+        packed(save(tmp_path, clips(2)), tmp_path, labels_by_class=True)
+    save(tmp_path, LABELS, "labels_best.pt")
+    with pytest.raises(ValueError, match=r"Give `--labels \S*labels_best.pt` if that file, which lies beside it"):
+        packed(source, tmp_path)
+    with pytest.raises(ValueError, match="leave out one of the two"):
+        packed(save(tmp_path, {"clips": clips(), "labels": LABELS}), tmp_path, labels_by_class=True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,7 @@ def test_soft_labels_stay_soft(tmp_path: Path) -> None:
         (torch.tensor([0, 1, -1]), "clip 2 has label -1"),
         (torch.tensor([0.5, 1, 2]), "expected int; allowed: class indices as uint8"),
         (torch.tensor([0, 1]), r"\[2\] labels for 3 clips"),
-        (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "apply a softmax to logits first"),
+        (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "`--labels-as softmax` makes probabilities"),
         (torch.full((3, 2), 0.5), "allowed: 3 probabilities a clip"),
     ],
 )
@@ -239,7 +248,8 @@ def test_npy_npz_and_safetensors_are_read_too(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", clips=clips().numpy(), labels=LABELS.numpy())
     safetensors.torch.save_file({"clips": clips(), "labels": LABELS}, tmp_path / "a.safetensors", metadata={"by": "me"})
     for name in ("a.npy", "big_endian.npy", "a.npz", "a.safetensors"):
-        clip_set, _ = packed(tmp_path / name, tmp_path / name.replace(".", "_"))
+        by_class = name.endswith("npy")
+        clip_set, _ = packed(tmp_path / name, tmp_path / name.replace(".", "_"), labels_by_class=by_class)
         assert torch.equal(clip_set.clips, clips()), name
 
 

@@ -45,16 +45,31 @@ def distill(
 
 @friendly
 def pack(
-    source: Annotated[Path, typer.Argument(help=".pt, .pth, .npy, .npz or .safetensors file of your research code")],
+    source: Annotated[
+        Path, typer.Argument(help=".pt, .pth, .npy, .npz or .safetensors file of your research code, or folder of clips")
+    ],
     task: TaskName,
     method: Annotated[str, typer.Option(help="name of your method: lower-case letters, digits, _")],
     labels: Annotated[Path | None, typer.Option(help="file of labels, if they are not in the source")] = None,
     layout: Annotated[str | None, typer.Option(help="order of the dimensions, e.g. NCTHW (default: detected)")] = None,
-    value_range: Annotated[str | None, typer.Option("--range", help="0-255, 0-1, -1-1 or imagenet (default: detected)")] = None,
-    decoder: Annotated[str | None, typer.Option(help="pixels, or still for one frame per clip (default: detected)")] = None,
+    value_range: Annotated[
+        str | None, typer.Option("--range", help="0-255, 0-1, -1-1, imagenet or MEAN,MEAN,MEAN/STD,STD,STD (default: detected)")
+    ] = None,
+    decoder: Annotated[
+        str | None, typer.Option(help="pixels, still for one frame per clip, or static_dynamic (default: detected)")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="dtype of the stored pixels: uint8, float16 or float32")] = "uint8",
     clips_key: Annotated[str | None, typer.Option(help="name of the clips in a file of several tensors")] = None,
     labels_key: Annotated[str | None, typer.Option(help="name of the labels in a file of several tensors")] = None,
+    labels_by_class: Annotated[
+        bool, typer.Option("--labels-by-class", help="no labels: the clips are sorted by class, equally many of each")
+    ] = False,
+    labels_as: Annotated[
+        str | None, typer.Option(help="make labels of rows of scores by argmax, softmax, or centred (kernel methods)")
+    ] = None,
+    statics: Annotated[Path | None, typer.Option(help="file of the stills, for the decoder static_dynamic")] = None,
+    hallucinator: Annotated[Path | None, typer.Option(help="file of the network's weights, for static_dynamic")] = None,
+    preview: Annotated[Path | None, typer.Option(help="write a PNG with clips as a student will see them")] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
     author: Annotated[list[str] | None, typer.Option(help="name of an author; may be repeated")] = None,
     paper: Annotated[str, typer.Option(help="link to the paper: https://...")] = "",
@@ -66,7 +81,7 @@ def pack(
     out: Out = Path("submissions"),
     force: Force = False,
 ) -> None:
-    """Turn a tensor of synthetic clips into a submission, and report how layout, values and labels were understood."""
+    """Turn a file or folder of synthetic clips into a submission; report how layout, values and labels were understood."""
     from vddbench.submissions.pack import Conversion, Declaration
     from vddbench.submissions.pack import pack as run
 
@@ -78,11 +93,24 @@ def pack(
         dtype=dtype,
         clips_key=clips_key,
         labels_key=labels_key,
+        labels_by_class=labels_by_class,
+        labels_as=labels_as,
+        statics=statics,
+        hallucinator=hallucinator,
     )
     declaration = Declaration(
         seed=seed, authors=tuple(author or ()), paper=paper, code=code, external_data=external, holdout=holdout
     )
-    path, report = run(source, parse_task(task), method, conversion=conversion, declaration=declaration, out=out, force=force)
+    path, report = run(
+        source,
+        parse_task(task),
+        method,
+        conversion=conversion,
+        declaration=declaration,
+        out=out,
+        force=force,
+        preview=preview,
+    )
     for line in report:
         typer.echo(clean(line))
     typer.echo(f"wrote {path}; next: vddbench check {path}")

@@ -1,8 +1,9 @@
-"""A contact sheet of a prepared dataset: one training clip per class, four frames each, to check it by eye."""
+"""Contact sheets, to check clips by eye: four frames each. Of a prepared dataset, a training clip per class."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,22 @@ def contact_sheet(train: Split, path: Path) -> None:
     """Writes a PNG with one video per class, the middle one in its list: FRAMES evenly spaced frames of its centre clip."""
     spec = train.spec
     chosen = np.array([rows[len(rows) // 2] for rows in (np.flatnonzero(train.labels == k) for k in range(spec.num_classes))])
-    clips = train.clips(chosen, train.centre_starts(chosen)).numpy()
-    times = np.arange(FRAMES) * (spec.frames - 1) // (FRAMES - 1)
-    scale = -(-MIN_SIDE // spec.size)
-    side = spec.size * scale
+    draw_sheet(spec.class_names, train.clips(chosen, train.centre_starts(chosen)).numpy(), path)
+
+
+def draw_sheet(names: Sequence[str], clips: np.ndarray, path: Path) -> None:
+    """Writes a PNG with FRAMES evenly spaced frames of each clip under its name. clips: uint8 [n, T, H, W, 3]."""
+    num_frames, size = clips.shape[1], clips.shape[2]
+    times = np.arange(FRAMES) * (num_frames - 1) // (FRAMES - 1)
+    scale = -(-MIN_SIDE // size)
+    side = size * scale
     width, height = FRAMES * (side + LINE) + GAP, TEXT + side + GAP
-    columns = max(1, round(math.sqrt(spec.num_classes * height * ASPECT / width)))
-    rows = -(-spec.num_classes // columns)
+    columns = max(1, round(math.sqrt(len(names) * height * ASPECT / width)))
+    rows = -(-len(names) // columns)
     sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=TEXT - 5)
-    for label, (name, clip) in enumerate(zip(spec.class_names, clips, strict=True)):
-        left, top = GAP + label % columns * width, GAP + label // columns * height
+    for number, (name, clip) in enumerate(zip(names, clips, strict=True)):
+        left, top = GAP + number % columns * width, GAP + number // columns * height
         for i, frame in enumerate(clip[times].repeat(scale, axis=1).repeat(scale, axis=2)):
             sheet.paste(Image.fromarray(frame), (left + i * (side + LINE), top + TEXT))
         draw.text((left, top), fitting(name, font, width - 2 * GAP), INK, font)

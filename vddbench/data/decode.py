@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -100,6 +100,11 @@ class Geometry:
     resize: tuple[int, int] | None
     num_videos: Mapping[Literal["train", "test"], int] | None
     num_missing: Mapping[Literal["train", "test"], int] | None
+
+    @classmethod
+    def of(cls, spec: object) -> Geometry:
+        """The fields of a DatasetSpec."""
+        return cls(**{field.name: getattr(spec, field.name) for field in fields(cls)})
 
 
 def plan(num_decoded: int, frames: int, stride: Stride) -> Plan:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -68,7 +67,7 @@ def decoded_videos(
     """
     waiting: deque[tuple[Video, Path, Future[Stored]]] = deque()
     numbered = iter(enumerate(videos))
-    geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
+    geometry = Geometry.of(spec)
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with _safe_path():

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vddbench.data.store import Split
 from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions import appearance
 from vddbench.submissions.manifest import data_file
 from vddbench.submissions.report import NAMES_SHOWN, Contents, Report
 from vddbench.submissions.submission import OpenedSubmission, open_submission
@@ -37,7 +39,7 @@ def examine(opened: OpenedSubmission) -> Report:
         warnings.append("the payload is too far over budget to be hashed and decoded: correct that and check again")
     clip_set = opened.decode()
     if clip_set is not None and opened.spec is not None:
-        contents = contents_of(clip_set, opened.spec)
+        contents = contents_of(clip_set, opened.spec, opened.store.train if opened.store else None)
         warnings += warnings_of(contents, opened.spec)
     data = data_file(opened.folder) if opened.entries else None
     return Report(
@@ -53,8 +55,11 @@ def examine(opened: OpenedSubmission) -> Report:
     )
 
 
-def contents_of(clip_set: ClipSet, spec: DatasetSpec) -> Contents:
-    """Counts clips and distinct clips and measures values, one clip at a time because the clips may be memory-mapped."""
+def contents_of(clip_set: ClipSet, spec: DatasetSpec, train: Split | None = None) -> Contents:
+    """Counts clips and distinct clips and measures values, one clip at a time because the clips may be memory-mapped.
+
+    train: the train split to compare with, if the dataset is prepared.
+    """
     labels = clip_set.labels if clip_set.labels.ndim == 1 else clip_set.labels.argmax(1)
     seen: list[set[bytes]] = [set() for _ in range(spec.num_classes)]
     lows, highs = [], []
@@ -72,6 +77,8 @@ def contents_of(clip_set: ClipSet, spec: DatasetSpec) -> Contents:
         num_constant=sum(low == high for low, high in zip(lows, highs, strict=True)),
         low=min(lows),
         high=max(highs),
+        appearance=appearance.of_clips(clip_set),
+        train=appearance.of_train(train) if train else None,
     )
 
 
@@ -91,8 +98,8 @@ def warnings_of(contents: Contents, spec: DatasetSpec) -> list[str]:
             f"values from {contents.low:.4g} to {contents.high:.4g} look normalised; clips are stored on the 0-255 scale, "
             "`vddbench pack` converts"
         )
-    elif contents.low < -255 or contents.high > 510:
-        warnings.append(f"values from {contents.low:.6g} to {contents.high:.6g} lie far outside 0-255")
+    if contents.train and (difference := appearance.differs(contents.appearance, contents.train)):
+        warnings.append(difference)
     return warnings
 
 

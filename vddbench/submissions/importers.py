@@ -6,18 +6,22 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from vddbench.submissions import payload
+from vddbench.system.progress import clean
 
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 CLIP_NAMES = {"clips", "clip", "images", "image", "image_syn", "images_syn", "syn_images", "videos", "video", "data", "syn"}
 LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target", "y", "y_syn"}
+CLASS_NAMES = {"class_names", "classes", "classnames"}
 MAX_DEPTH = 4  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
+MAPPED_FACTOR = 16  # files that are mapped, not unpacked, may hold this many times the limit: repetitions, other states
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -34,10 +38,18 @@ BROKEN = (  # what torch and numpy raise on damaged files and on files of anothe
 )
 
 
-def read_tensors(path: Path, limit_bytes: int) -> dict[str, torch.Tensor]:
-    """Every tensor of a file by name: `data.0.1` for a nested one, "" for the only value of the file.
+class Source(NamedTuple):
+    """What a file holds: tensors and lists of names, by their dotted names (`data.0.1`; "" for the only value)."""
 
-    Raises FileNotFoundError, and ValueError if the file holds more than `limit_bytes`, Python objects or no tensor.
+    tensors: dict[str, torch.Tensor]
+    texts: dict[str, list[str]]
+
+
+def read_source(path: Path, limit_bytes: int) -> Source:
+    """Every tensor of a file, and every list of texts (names of classes). Lists of numbers and of equal tensors are tensors.
+
+    Raises FileNotFoundError, and ValueError if a tensor has more than `limit_bytes`, or the file holds Python objects or no
+    tensor.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file")
@@ -45,29 +57,36 @@ def read_tensors(path: Path, limit_bytes: int) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path}: files of type {path.suffix or '(none)'!r} are not read; allowed: {', '.join(SUFFIXES)}")
     _check_size(path, limit_bytes)
     if path.suffix == ".safetensors":
-        return payload.load(path)
+        return Source(payload.load(path), {})
     try:
-        tensors = dict(_flat(_torch(path) if path.suffix in {".pt", ".pth"} else _numpy(path)))
+        source = Source({}, {})
+        _collect(_torch(path) if path.suffix in {".pt", ".pth"} else _numpy(path), source)
     except BROKEN as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = clean((str(error) or type(error).__name__).splitlines()[0][:200])
         raise ValueError(
-            f"{path} could not be read as plain tensors ({reason}). Python objects in it are never loaded; save only "
-            "tensors, e.g. torch.save({'clips': clips, 'labels': labels}, 'syn.pt'), or .npy/.npz/.safetensors"
+            f"{path} could not be read as plain tensors ({reason}). Python objects in it are never loaded. If the file is your "
+            f"own, two lines make a plain file of it: d = torch.load({str(path.name)!r}, weights_only=False); "
+            "torch.save({'clips': d[...], 'labels': d[...]}, 'syn.pt')"
         ) from error
-    if not tensors:
+    if not source.tensors:
         raise ValueError(f"{path} holds no tensor; save e.g. torch.save({{'clips': clips, 'labels': labels}}, 'syn.pt')")
-    for name, tensor in tensors.items():  # a stored stride of 0 makes a tensor of any size from one value
+    for name, tensor in source.tensors.items():  # a stored stride of 0 makes a tensor of any size from one value
         _check_limit(f"{path}: tensor {name!r}", tensor.numel() * tensor.element_size(), limit_bytes)
-    return tensors
+    return source
 
 
 def _check_size(path: Path, limit_bytes: int) -> None:
     """Raises ValueError if a file would unpack to more than the limit, before it is unpacked."""
-    total = path.stat().st_size
+    total, is_mapped = path.stat().st_size, path.suffix in {".npy", ".safetensors"}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             total = max(total, sum(info.file_size for info in archive.infolist()))
-    _check_limit(str(path), total, limit_bytes)
+            is_mapped = path.suffix != ".npz" and _is_stored(archive)
+    _check_limit(str(path), total, limit_bytes * (MAPPED_FACTOR if is_mapped else 1))
+
+
+def _is_stored(archive: zipfile.ZipFile) -> bool:
+    return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
 
 
 def _check_limit(source: str, size: int, limit_bytes: int) -> None:
@@ -81,11 +100,20 @@ def _torch(path: Path) -> object:
     stored = False
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            stored = all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
-    with warnings.catch_warnings():
+            stored = _is_stored(archive)
+    with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_values()):
         warnings.simplefilter("ignore")  # about unusual pickle protocols: what cannot be read is refused below
         value: object = torch.load(path, map_location="cpu", weights_only=True, mmap=stored)
     return value
+
+
+def _numpy_values() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What a pickle of NumPy numbers and arrays calls, besides torch's own: accuracies often are NumPy scalars."""
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    assert callable(scalar) and callable(array)
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdU"}
+    both = [(f, f"numpy.{core}.multiarray.{f.__name__}") for core in ("core", "_core") for f in (scalar, array)]
+    return [np.dtype, np.ndarray, *dtypes, *both]
 
 
 def _numpy(path: Path) -> object:
@@ -99,15 +127,37 @@ def _from_numpy(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def _flat(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of nested dicts and lists with their dotted names; other values are left out."""
+def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> None:
+    """Adds the tensors of nested dicts and lists, and the lists of texts; other values are left out."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist() if value.dtype.kind == "U" else _from_numpy(value)
     if isinstance(value, torch.Tensor):
         if value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized:
-            yield name, value.detach()
+            source.tensors[name] = value.detach()
+    elif isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        source.texts[name] = list(value)
+    elif isinstance(value, list | tuple) and (joined := _joined(value)) is not None:
+        source.tensors[name] = joined
     elif depth < MAX_DEPTH and isinstance(value, Mapping | list | tuple):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from _flat(item, f"{name}.{key}" if name else str(key), depth + 1)
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _collect(item, source, f"{name}.{key}" if name else str(key), depth + 1)
+
+
+def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
+    """One tensor of a list of numbers, of equally long lists of numbers, or of tensors of one shape: a clip, a label each.
+
+    Returns None for other lists. Tensors of 5 dimensions or more are whole sets, which are not joined.
+    """
+    numbers = (bool, int, float, np.generic)
+    if values and all(isinstance(value, numbers) for value in values):
+        return torch.tensor(values)
+    rows = [value for value in values if isinstance(value, list | tuple) and value]
+    if rows and len(rows) == len(values) == len([r for r in rows if len(r) == len(rows[0])]):
+        return torch.tensor(rows) if all(isinstance(number, numbers) for row in rows for number in row) else None
+    tensors = [value for value in values if isinstance(value, torch.Tensor) and value.ndim <= 4]
+    if len(tensors) == len(values) > 1 and len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1:
+        return torch.stack(tensors).detach()
+    return None
 
 
 def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
@@ -122,17 +172,23 @@ def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
     for candidates in (large, named):
         if len(candidates) == 1:
             return candidates[0]
-    raise ValueError(f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}")
+    raise ValueError(
+        f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}. Latents or factors must be "
+        "decoded to pixels first"
+    )
 
 
-def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None) -> str | None:
+def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_key: str = "") -> str | None:
     """The name of the labels: the key if given, else the one named like labels, else the only unnamed one, else None.
 
-    Raises ValueError if several are named like labels.
+    Of several, those in the same list or dict as the clips count (`data.3.1` for the clips `data.3.0`). Raises ValueError if
+    several are named like labels.
     """
     if key is not None:
         return _named(tensors, key, "--labels-key")
     small = [name for name, tensor in tensors.items() if 1 <= tensor.ndim <= 2]
+    parent = clips_key.rpartition(".")[0]
+    small = [name for name in small if parent and name.rpartition(".")[0] == parent] or small
     named = [name for name in small if name.split(".")[-1] in LABEL_NAMES]
     if len(named) > 1:
         raise ValueError(f"which tensor holds the labels? Name it with --labels-key; found: {listing(tensors)}")

@@ -1,4 +1,4 @@
-"""`vddbench pack`: turns a tensor of research code into a submission and reports how the tensor was understood."""
+"""`vddbench pack`: turns clips of research code into a submission and reports how they were understood."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import torch
 
 from vddbench.lookup import is_bundled
 from vddbench.spec import DatasetSpec, Manifest, Task
-from vddbench.submissions import payload
+from vddbench.submissions import appearance, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
-from vddbench.submissions.importers import choose_clips, choose_labels, read_tensors
-from vddbench.submissions.interpret import LAYOUTS, RANGES, arrange, described, labels_for, to_255
+from vddbench.submissions.clip_folder import read_clip_folder
+from vddbench.submissions.importers import LABEL_NAMES, Source, choose_clips, choose_labels, listing, read_source
+from vddbench.submissions.label_forms import FORMS, by_class, from_names, in_order_of, labels_for, missing
+from vddbench.submissions.layouts import LAYOUTS, arrange, described
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
+from vddbench.submissions.previews import write_sheet
 from vddbench.submissions.quantise import quantisation_error, quantise
+from vddbench.submissions.static_dynamic_files import static_dynamic_tensors
 from vddbench.submissions.submission import spec_of
 from vddbench.submissions.tensors import label_track
 from vddbench.submissions.write import checked, same_bytes, save
 
+STATIC_DYNAMIC = "static_dynamic"
 DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
 TENSOR = {"pixels": "clips", "still": "frames"}  # by decoder: the tensor that holds the pixels
 SOURCE_FACTOR = 16  # limit of a source, in budgets: float64 clips take 8, other content may take 8 more
@@ -32,11 +37,15 @@ class Conversion:
 
     labels: Path | None = None  # a file of labels, if they are not beside the clips
     layout: str | None = None  # order of the dimensions, e.g. NCTHW
-    value_range: str | None = None  # 0-255, 0-1, -1-1 or imagenet
-    decoder: str | None = None  # pixels, or still for one frame per clip
+    value_range: str | None = None  # a name of ranges.READINGS, or MEAN,MEAN,MEAN/STD,STD,STD
+    decoder: str | None = None  # pixels, still for one frame per clip, or static_dynamic
     dtype: str = "uint8"  # or float16, float32
     clips_key: str | None = None  # names of the tensors in a file that holds several
     labels_key: str | None = None
+    labels_by_class: bool = False  # without labels: the clips are sorted by class, equally many of each
+    labels_as: str | None = None  # how rows of scores become labels: argmax, softmax or centred
+    statics: Path | None = None  # for static_dynamic: the stills; the source has the motions
+    hallucinator: Path | None = None  # for static_dynamic: the state dict of the convolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +77,17 @@ def pack(
     out: str | Path = "submissions",
     spec: DatasetSpec | None = None,
     force: bool = False,
+    preview: str | Path | None = None,
 ) -> Packed:
-    """Writes the submission `out/TASK/METHOD` from a .pt, .pth, .npy, .npz or .safetensors file of clips and labels.
+    """Writes the submission `out/TASK/METHOD` from a .pt, .pth, .npy, .npz or .safetensors file, or from a folder of clips.
 
-    spec: the dataset if it is neither prepared nor bundled. force: replace another submission in the same folder. Raises
-    ValueError if the source can be read in two ways or the submission would be refused, FileNotFoundError, LookupError.
+    spec: the dataset if it is neither prepared nor bundled. force: replace another submission in the same folder. preview: a
+    PNG to write, with clips as a student sees them. Raises ValueError if the source can be read in two ways or the submission
+    would be refused, FileNotFoundError, LookupError.
     """
     source, task = Path(source), Task.parse(str(task))
     _check_names(conversion, method)
+    train = appearance.train_of(task.dataset) if spec is None else None
     spec = spec or spec_of(task.dataset)
     notes: list[str] = []
     tensors, decoder = _converted(source, task, spec, conversion, notes)
@@ -89,10 +101,15 @@ def pack(
             **vars(declaration),
         )
     draft = checked(tensors, manifest, spec)
+    if preview is not None:
+        shown = write_sheet(draft.clip_set, spec, Path(preview))
+        notes.append(f"preview: {preview}, the first clip of {shown} classes as a student sees it")
     path = save(Path(out), draft, force=force)
     size, budget = payload.num_bytes(tensors), task.budget_bytes(spec)
     notes.append(f"payload: {size:,} bytes" + (f", {size / budget:.2%} of the budget" if budget else ""))
-    notes += [f"warning: {warning}" for warning in warnings_of(contents_of(draft.clip_set, spec), spec)]
+    contents = contents_of(draft.clip_set, spec, train)
+    notes.append(f"clips: {contents.appearance}; train split: {contents.train or 'not prepared here'}")
+    notes += [f"warning: {warning}" for warning in warnings_of(contents, spec)]
     if same := same_bytes(Path(out), draft.manifest):
         notes.append(f"warning: {same}")
     return Packed(path, notes)
@@ -100,12 +117,14 @@ def pack(
 
 def _check_names(conversion: Conversion, method: str) -> None:
     for flag, value, allowed in (
-        ("--range", conversion.value_range, RANGES),
-        ("--decoder", conversion.decoder, LAYOUTS),
+        ("--decoder", conversion.decoder, (*LAYOUTS, STATIC_DYNAMIC)),
         ("--dtype", conversion.dtype, DTYPES),
+        ("--labels-as", conversion.labels_as, FORMS),
     ):
         if value is not None and value not in allowed:
             raise ValueError(f"{flag} {value[:40]!r} is not one that pack writes; allowed: {', '.join(allowed)}")
+    if conversion.value_range is not None:
+        ranges.parse(conversion.value_range)
     if is_bundled(method):
         raise ValueError(
             f"{method!r} is the name of a bundled baseline, which tables compare others with; choose another --method"
@@ -118,29 +137,58 @@ def _converted(
     """The tensors of the payload and the name of their decoder."""
     budget = task.budget_bytes(spec)
     limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
-    tensors = read_tensors(source, limit)
-    key = choose_clips(tensors, conversion.clips_key)
-    notes.append(f"source: {source} {described(key, tensors[key])}")
-    arranged = arrange(tensors.pop(key), spec, conversion.layout, conversion.decoder, notes)
-    given = _given_labels(tensors, conversion, limit, notes)
-    labels = labels_for(given, arranged, task, spec, notes)
-    values = to_255(arranged.values, conversion.value_range, notes)
-    stored = quantise(values, DTYPES[conversion.dtype])
-    worst, mean = quantisation_error(values, stored)
+    dtype = DTYPES[conversion.dtype]
+    if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
+        tensors = static_dynamic_tensors(
+            source,
+            conversion.statics,
+            conversion.hallucinator,
+            spec,
+            limit_bytes=limit,
+            value_range=conversion.value_range,
+            dtype=dtype,
+            notes=notes,
+        )
+        return tensors, STATIC_DYNAMIC
+    if source.is_dir():
+        clip_set = read_clip_folder(source, spec, limit, notes)
+        labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
+        return {"clips": clip_set.clips, "labels": labels}, "pixels"
+    file = read_source(source, limit)
+    key = choose_clips(file.tensors, conversion.clips_key)
+    notes.append(f"source: {source} {described(key, file.tensors[key])}")
+    arranged = arrange(file.tensors.pop(key), spec, conversion.layout, conversion.decoder, notes)
+    clips = ranges.to_255(arranged.values, conversion.value_range, notes)
+    by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else the axes of K and of N cannot be told apart
+    given = _given_labels(file, key, conversion, spec, limit, notes)
+    if given is None:
+        if not (conversion.labels_by_class or by_axis):
+            raise ValueError(missing(len(clips), source, task, spec) + f". In the file: {listing(file.tensors)}")
+        given = by_class(len(clips), spec, notes)
+    elif conversion.labels_by_class:
+        raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
+    labels = in_order_of(file.texts, labels_for(given, len(clips), spec, conversion.labels_as, notes), spec, notes)
+    stored = quantise(clips, dtype)
+    worst, mean = quantisation_error(clips, stored)
     how = ", with a scale and offset per channel because values leave 0-255" if "scale" in stored else ""
     notes.append(f"stored: {conversion.dtype}{how}; quantisation error at most {worst:.3g}, mean {mean:.3g} of 255 grey levels")
     return {TENSOR[arranged.decoder]: stored.pop("pixels"), **stored, "labels": labels}, arranged.decoder
 
 
-def _given_labels(beside: dict[str, torch.Tensor], conversion: Conversion, limit: int, notes: list[str]) -> torch.Tensor | None:
+def _given_labels(
+    file: Source, clips_key: str, conversion: Conversion, spec: DatasetSpec, limit: int, notes: list[str]
+) -> torch.Tensor | None:
     """The labels as the user's files hold them: in a file of their own, or beside the clips. Returns None without labels."""
-    file = conversion.labels
-    tensors = beside if file is None else read_tensors(file, limit)
-    name = choose_labels(tensors, conversion.labels_key)
-    if name is None and file is not None:
-        raise ValueError(f"{file} holds no labels [N] or [N, K]; name them with --labels-key")
+    where = conversion.labels
+    source = file if where is None else read_source(where, limit)
+    named = [name for name in source.texts if name.split(".")[-1] in LABEL_NAMES or name == conversion.labels_key]
+    if named and conversion.labels_key in {None, named[0]}:
+        notes.append(f"labels: {where or 'beside the clips'} {named[0]!r}, {len(source.texts[named[0]])} names of classes")
+        return from_names(source.texts[named[0]], spec, f"labels {named[0]!r}")
+    name = choose_labels(source.tensors, conversion.labels_key, clips_key if where is None else "")
+    if name is None and where is not None:
+        raise ValueError(f"{where} holds no labels [N] or [N, K]; name them with --labels-key")
     if name is None:
-        notes += [f"not used: {described(key, t)}; if these are the labels: --labels-key" for key, t in tensors.items()]
         return None
-    notes.append(f"labels: {file or 'beside the clips'} {described(name, tensors[name])}")
-    return tensors[name]
+    notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")
+    return source.tensors[name]

@@ -1,4 +1,4 @@
-"""Previews of a distilled set: one small looping animated WebP for each class, made from the clips that a student sees.
+"""Previews of a distilled set, made from the clips that a student sees: a small looping animated WebP for each class, a sheet.
 
 Previews are pictures for people: frames are rounded to 8 bits, shrunk and compressed until the file is small.
 """
@@ -6,6 +6,7 @@ Previews are pictures for people: frames are rounded to 8 bits, shrunk and compr
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vddbench.data.contact_sheet import draw_sheet
 from vddbench.spec import ClipSet, DatasetSpec, Submission
 from vddbench.submissions.submission import decode
 from vddbench.system.files import replacing
@@ -22,6 +24,7 @@ VERSION = 1  # increase it when the same payload gives different pictures, so th
 MAX_BYTES = 50_000  # per preview; a page with fifty of them has 2.5 MB
 MAX_FRAMES = 32  # for longer clips, only every n-th frame is shown
 MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
+SHEET_CLASSES = 24  # of a sheet, so that it fits a screen
 FRAME_MILLISECONDS = 120
 QUALITIES = (75, 50, 25, 5)  # WebP qualities, tried in this order until a file is small enough
 
@@ -54,6 +57,17 @@ def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: 
     return previews
 
 
+def write_sheet(clip_set: ClipSet, spec: DatasetSpec, path: Path) -> int:
+    """Writes a PNG of the first clip of each of the first SHEET_CLASSES classes, as a student sees them; returns their number.
+
+    Four frames each, on the 0-255 scale: a wrong value range, layout, channel order or order of labels is visible.
+    """
+    shown = list(itertools.islice(_shown_clips(clip_set, spec.num_classes), SHEET_CLASSES))
+    clips = np.stack([eight_bits(clip_set.clips[index]) for _, index in shown])
+    draw_sheet([f"{label} {spec.class_names[label]}" for label, _ in shown], clips, path)
+    return len(shown)
+
+
 def _shown_clips(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int]]:
     """(class, index of its clip), by class. Leaves out classes without a clip."""
     if clip_set.labels.ndim == 2:
@@ -68,7 +82,11 @@ def _shown_clips(clip_set: ClipSet, num_classes: int) -> Iterator[tuple[int, int
 def frames_of(clip: torch.Tensor) -> np.ndarray:
     """[T, H, W, 3] on the 0-255 scale, uint8 or float, -> uint8 [at most MAX_FRAMES, H, W, 3]. NaN, infinity: black."""
     step = -(-len(clip) // MAX_FRAMES)
-    frames = clip[::step]
+    return eight_bits(clip[::step])
+
+
+def eight_bits(frames: torch.Tensor) -> np.ndarray:
+    """Frames on the 0-255 scale, uint8 or float, as uint8 of the same shape. NaN, infinity: black."""
     if frames.dtype != torch.uint8:
         frames = frames.float().nan_to_num(0, 0, 0).round().clamp(0, 255).to(torch.uint8)
     return frames.cpu().numpy()

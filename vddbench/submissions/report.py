@@ -13,6 +13,7 @@ from rich.table import Table
 
 from vddbench.spec import DatasetSpec, Manifest, Task
 from vddbench.submissions import payload
+from vddbench.submissions.appearance import Appearance
 from vddbench.system.progress import clean
 
 NAMES_SHOWN = 10
@@ -29,6 +30,8 @@ class Contents:
     num_constant: int  # clips of one single value
     low: float  # smallest and largest value, on the 0-255 scale
     high: float
+    appearance: Appearance
+    train: Appearance | None = None  # of the train split; None: the dataset is not prepared here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,4 +127,6 @@ def _facts(report: Report) -> Table:
         if rest := sum(classes for _, classes in ordered[NAMES_SHOWN:]):
             table.add_row("clips of a class", f"fewer in {rest:,} classes")
         table.add_row("value range", f"{contents.low:.6g} to {contents.high:.6g} on the 0-255 scale")
+        table.add_row("look of the clips", str(contents.appearance))
+        table.add_row("look of the train split", str(contents.train or "not prepared here"))
     return table

@@ -6,22 +6,25 @@ payload's file format are in payload.py, for a manifest's fields in spec.py, for
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 from vddbench.data.fingerprint import StoreId, same_data
-from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.spec import ClipSet, DatasetSpec, Manifest, Task
 from vddbench.submissions import payload
 from vddbench.submissions.decoders import DecoderModule
 from vddbench.submissions.manifest import DATA, MANIFEST, data_file
+from vddbench.submissions.tensors import value_range
 from vddbench.system.files import sha256_file
 
 MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a larger payload may decode to at most its own size
 # Memory of the decoded clips over the budget. JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5. static_dynamic, from
 # uint8 to float32: 20 for 2 x 2 pairs a slot, as published, 40 for 4 x 4.
 MAX_EXPANSION = 64
+MAX_EXCESS = 5 * 255.0  # learned sets reached -247 to 506 (mtt_smoke), noise of unit variance, normalised, -150 to 400
 
 
 def check_place(folder: Path, manifest: Manifest) -> None:
@@ -91,3 +94,38 @@ def check_expansion(tensors: Mapping[str, torch.Tensor], decoder: DecoderModule,
             f"payload decodes to {num_clips:,} clips = {num_clips * per_clip:,} bytes of memory; "
             f"allowed: {most:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
         )
+
+
+def check_values(clips: torch.Tensor) -> None:
+    """Raises ValueError if decoded clips [N, T, H, W, 3] leave 0-255 by more than MAX_EXCESS.
+
+    Since protocol v2 a clip's scale is divided out before a student sees it, so larger values are no learning rate of one's
+    own; they are a wrong range, or mean something else than brightness. uint8 clips always pass.
+    """
+    if clips.dtype == torch.uint8 or not len(clips):
+        return
+    low, high = value_range(clips)
+    if not (low >= -MAX_EXCESS and high <= 255 + MAX_EXCESS):
+        raise ValueError(
+            f"the decoded clips have values from {low:.6g} to {high:.6g}, far outside 0-255; allowed: {-MAX_EXCESS:g} to "
+            f"{255 + MAX_EXCESS:g}, five times the range of video on either side. Store them on the 0-255 scale, or pack them "
+            "again with their --range"
+        )
+
+
+def check_one_label_each(clip_set: ClipSet) -> None:
+    """Raises ValueError if a clip is stored under several hard labels: that is a soft label, which belongs to the soft track.
+
+    Clips of a single value are left out: blank clips of several classes teach nothing.
+    """
+    labels = clip_set.labels
+    if labels.ndim != 1:
+        return
+    first: dict[bytes, int] = {}
+    for number, clip in enumerate(clip_set.clips):
+        seen = first.setdefault(hashlib.sha256(clip.contiguous().numpy().data).digest(), number)
+        if labels[seen] != labels[number] and bool((clip != clip.flatten()[0]).any()):
+            raise ValueError(
+                f"clips {seen} and {number} are identical, with the labels {int(labels[seen])} and {int(labels[number])}: one "
+                "clip under several hard labels is a soft label; store it once with probabilities [N, K] (the soft track)"
+            )

@@ -11,7 +11,8 @@ check does not stop the later ones:
 4. the tensors are within the budget of the task
 5. the file has the manifest's SHA-256
 6. the set was distilled from the data in the prepared store, if there is one
-7. the decoder exists, the clips would fit into memory, the decoder accepts the tensors and labels, the label track matches
+7. the decoder exists, the clips would fit into memory, the decoder accepts the tensors and labels, the label track matches,
+   values and contrast are those of video, no clip has several hard labels
 """
 
 from __future__ import annotations
@@ -28,7 +29,16 @@ from vddbench.data.store import Store, prepared_names, store_path
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.submissions import payload
 from vddbench.submissions.manifest import MANIFEST, data_file, read_manifest
-from vddbench.submissions.rules import check_bytes, check_expansion, check_place, check_sha256, check_store, max_file_bytes
+from vddbench.submissions.rules import (
+    check_bytes,
+    check_expansion,
+    check_one_label_each,
+    check_place,
+    check_sha256,
+    check_store,
+    check_values,
+    max_file_bytes,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,4 +173,7 @@ def decode(submission: Submission, spec: DatasetSpec) -> ClipSet:
             f"decoder {manifest.decoder!r} made clips {list(clip_set.clips.shape)} for {len(clip_set.labels)} labels; "
             f"allowed: [N, {', '.join(map(str, spec.clip_shape))}]"
         )
+    check_values(clip_set.clips)
+    if manifest.task.ipc is not None:  # the videos of a dataset may have copies; nobody chose them
+        check_one_label_each(clip_set)
     return clip_set

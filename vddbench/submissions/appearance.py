@@ -1,0 +1,63 @@
+"""Mean and contrast of clips, beside those of the train split: a wrong value range shows there before it costs accuracy."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vddbench.data.store import Split, Store, store_path
+from vddbench.spec import ClipSet
+
+TRAIN_FRAMES = 512  # middle frames of as many evenly spaced train videos: 19 MB at 112 x 112, read in under a second
+CLIP_VALUES = 16_000_000  # values that are measured: every n-th clip, if there are more
+FACTOR = 1.75  # of contrast: a wrong range changes it by 2 to 5; honest sets stay within, except plain means (0.18 to 0.5)
+SHIFT = 1.0  # of the mean, in contrasts of the train split
+
+
+class Appearance(NamedTuple):
+    """Statistics of all values of clips on the 0-255 scale."""
+
+    mean: float
+    contrast: float  # the standard deviation
+
+    def __str__(self) -> str:
+        return f"mean {self.mean:.0f}, contrast {self.contrast:.0f}"
+
+
+def of_clips(clip_set: ClipSet) -> Appearance:
+    """The mean and contrast of the clips that a student sees."""
+    step = max(1, len(clip_set) * clip_set.clips[0].numel() // CLIP_VALUES)
+    sums = torch.zeros(3, dtype=torch.float64)
+    for clip in clip_set.clips[::step]:
+        values = clip.double()
+        sums += torch.tensor([values.numel(), values.sum(), values.square().sum()], dtype=torch.float64)
+    count, total, squares = sums.tolist()
+    return Appearance(total / count, math.sqrt(max(0.0, squares / count - (total / count) ** 2)))
+
+
+def of_train(train: Split) -> Appearance:
+    """The mean and contrast of the middle frames of up to TRAIN_FRAMES videos."""
+    videos = np.unique(np.linspace(0, len(train) - 1, TRAIN_FRAMES).astype(np.int64))
+    middle = train.offsets[videos] + (train.last_starts[videos] + train.spec.frames) // 2
+    frames = np.stack([train.frames[frame] for frame in middle])
+    return Appearance(float(frames.mean()), float(frames.std()))
+
+
+def train_of(dataset: str) -> Split | None:
+    """The train split of the prepared dataset, or None if it is not prepared here."""
+    return Store.open(dataset).train if store_path(dataset).is_dir() else None
+
+
+def differs(clips: Appearance, train: Appearance) -> str | None:
+    """A warning if mean or contrast are far from those of the train split, else None."""
+    ratio = clips.contrast / max(train.contrast, 1e-6)
+    is_far = not 1 / FACTOR <= ratio <= FACTOR or abs(clips.mean - train.mean) > SHIFT * train.contrast
+    if not is_far:
+        return None
+    return (
+        f"THE CLIPS LOOK UNLIKE THE DATA: {clips}; the train split: {train}. A wrong value range looks like this; the student "
+        "sees the clips as they are. Look at them with `vddbench pack --preview`, state the range with --range"
+    )

@@ -1,0 +1,173 @@
+"""Reads a distilled set that is a folder of class folders, as selecting and generating methods leave it.
+
+A clip is a video (`<class>/<clip>.mp4`), a folder of pictures (`<class>/<clip>/00001.jpg`), or pictures beside each other
+(`<class>/class00003_id00000_t000.jpg`, RDED). Clips with more than T frames are read as `prepare` reads videos, and the middle
+T stored frames are used. Class folders are named like the classes, or by their numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vddbench.data.decode import (
+    Geometry,
+    Scaler,
+    UnreadableVideo,
+    check_pixels,
+    check_regular,
+    fitted,
+    header_num_frames,
+    opened,
+    plan,
+    planned_frames,
+)
+from vddbench.data.decode import store_video as store
+from vddbench.data.sources.folder import EXTENSIONS
+from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions.label_forms import from_names
+from vddbench.system.progress import bar
+
+PICTURES = (".jpg", ".jpeg", ".png")
+MAX_PICTURE_BYTES = 64 * 10**6
+NUMBERED = re.compile(r".*?(?P<frame>\d{1,9})", re.ASCII)  # in a folder of their own
+MARKED = re.compile(
+    r"(?P<clip>.+)_(?:t|f|frame)_?(?P<frame>\d{1,9})", re.ASCII | re.IGNORECASE
+)  # class003_id000 may be a still
+
+
+class Clip(NamedTuple):
+    """A video file, or pictures in the order of their frames."""
+
+    files: tuple[Path, ...]
+    label: int
+
+
+def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, notes: list[str]) -> ClipSet:
+    """The clips uint8 and labels of a folder. Raises ValueError for folders that are no classes and files that are no clips."""
+    clips = [clip for path, label in _classes(folder, spec, notes) for clip in _clips(path, label)]
+    if len(clips) * spec.clip_bytes > limit_bytes:
+        raise ValueError(
+            f"{folder} holds {len(clips):,} clips = {len(clips) * spec.clip_bytes:,} bytes; allowed for this task: "
+            f"{limit_bytes:,}; keep only the final clips"
+        )
+    if not clips:
+        raise ValueError(f"{folder}: its class folders hold no clips; allowed: {', '.join(EXTENSIONS + PICTURES)}")
+    out = np.empty((len(clips), *spec.clip_shape), np.uint8)
+    with bar("reading clips", len(clips)) as progress:
+        for at, clip in enumerate(clips):
+            try:
+                out[at] = _frames(clip.files, spec)
+            except (UnreadableVideo, OSError, Image.DecompressionBombError) as error:
+                raise ValueError(f"{clip.files[0]}: {error}") from error
+            progress.advance()
+    notes.append(f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders")
+    return ClipSet(clips=torch.from_numpy(out), labels=torch.tensor([clip.label for clip in clips]))
+
+
+def _classes(folder: Path, spec: DatasetSpec, notes: list[str]) -> list[tuple[Path, int]]:
+    """The class folders, in the order of the labels."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        files = [path.name for path in sorted(folder.iterdir())[:5] if path.is_file()]
+        holds = f"the files {', '.join(files)}, ..." if files else "nothing"
+        raise ValueError(
+            f"{folder} is a folder with {holds}; a folder of clips has one folder for each class. For a file of tensors, give "
+            "the file itself (three files: --decoder static_dynamic)"
+        )
+    names = [path.name for path in folders]
+    if all(name.isdecimal() and int(name) < spec.num_classes for name in names) and not set(names) & set(spec.class_names):
+        labels = [int(name) for name in names]
+        shown = ", ".join(
+            f"{path.name} = {spec.class_names[label]}" for path, label in list(zip(folders, labels, strict=True))[:3]
+        )
+        notes.append(f"labels: class folders are numbers, counted from 0 in the order of the sorted names: {shown}, ...")
+    else:
+        labels = from_names(names, spec, str(folder)).tolist()
+        notes.append("labels: class folders are named like the classes")
+    return sorted(zip(folders, labels, strict=True), key=lambda pair: pair[1])
+
+
+def _clips(folder: Path, label: int) -> Iterator[Clip]:
+    """The clips of a class folder, sorted by name. Other files are refused, so that no clip is lost without a word."""
+    groups: dict[str, dict[int, Path]] = defaultdict(dict)
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield Clip(tuple(_ordered([file for file in path.iterdir() if file.suffix.lower() in PICTURES], path)), label)
+        elif suffix in EXTENSIONS:
+            yield Clip((path,), label)
+        elif suffix in PICTURES and (match := MARKED.fullmatch(path.stem)):
+            _add(groups[match["clip"]], int(match["frame"]), path)
+        else:
+            raise ValueError(
+                f"{path} is no clip; allowed in a class folder: videos ({', '.join(EXTENSIONS)}), a folder of numbered "
+                f"pictures for each clip, or pictures CLIP_t000.jpg, CLIP_t001.jpg, ...; "
+                "stills are packed from a tensor [N, H, W, 3]"
+            )
+    for name in sorted(groups):
+        yield Clip(tuple(groups[name][number] for number in sorted(groups[name])), label)
+
+
+def _ordered(files: Sequence[Path], folder: Path) -> list[Path]:
+    numbered: dict[int, Path] = {}
+    for file in files:
+        match = NUMBERED.fullmatch(file.stem)
+        if match is None:
+            raise ValueError(f"{file} has no frame number at the end of its name")
+        _add(numbered, int(match["frame"]), file)
+    if not numbered:
+        raise ValueError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _add(numbered: dict[int, Path], number: int, file: Path) -> None:
+    if number in numbered:
+        raise ValueError(f"{file} and {numbered[number]} are both frame {number} of a clip")
+    numbered[number] = file
+
+
+def _frames(files: Sequence[Path], spec: DatasetSpec) -> np.ndarray:
+    """The frames of one clip, uint8 [T, H, W, 3]."""
+    if len(files) == 1 and files[0].suffix.lower() in EXTENSIONS:
+        return _video(files[0], spec)
+    if len(files) < spec.frames:
+        raise ValueError(f"{files[0]}: the clip has {len(files)} pictures; allowed: {spec.frames} or more")
+    chosen = [files[at] for at in planned_frames(plan(len(files), spec.frames, spec.stride), len(files))]
+    begin = (len(chosen) - spec.frames) // 2
+    scaler, geometry = Scaler(), Geometry.of(spec)
+    return np.stack([fitted(_picture(file), geometry, scaler) for file in chosen[begin : begin + spec.frames]])
+
+
+def _video(path: Path, spec: DatasetSpec) -> np.ndarray:
+    with opened(path) as (container, stream):
+        is_square = stream.width == stream.height
+        if 0 < (number := header_num_frames(container, stream)) < spec.frames:
+            raise ValueError(f"the clip has {number} frames; allowed: {spec.frames} or more")
+    geometry = Geometry.of(spec.model_copy(update={"resize": None}) if is_square else spec)  # cropped clips stay as they are
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "frames"
+        number = store(path, geometry, part).num_frames
+        frames = np.fromfile(part, np.uint8).reshape(number, *spec.clip_shape[1:])
+    begin = (number - spec.frames) // 2
+    return frames[begin : begin + spec.frames]
+
+
+def _picture(path: Path) -> np.ndarray:
+    check_regular(path)
+    if path.stat().st_size > MAX_PICTURE_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_PICTURE_BYTES:,}")
+    with Image.open(io.BytesIO(path.read_bytes()), formats=["JPEG", "PNG"]) as image:
+        check_pixels(*image.size)
+        return np.asarray(image.convert("RGB"))

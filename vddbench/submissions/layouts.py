@@ -1,0 +1,78 @@
+"""The order of the dimensions of a research tensor: stated by `pack --layout`, or detected if only one order fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vddbench.spec import DatasetSpec
+from vddbench.submissions.payload import dtype_name
+
+LAYOUTS = {  # by decoder, in the order of detection; K is a class axis before the clips of a class
+    "pixels": ("NTHWC", "NCTHW", "NTCHW", "KNTHWC", "KNCTHW", "KNTCHW"),
+    "still": ("NHWC", "NCHW", "KNHWC", "KNCHW"),
+}
+STORED = {"pixels": "NTHWC", "still": "NHWC"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arranged:
+    """Clips (or frames) with their dimensions in the order of the decoder: [N, T, H, W, 3] or [N, H, W, 3]."""
+
+    values: torch.Tensor
+    decoder: str
+    has_class_axis: bool  # the first of the stored dimensions was K: the clips are sorted by class
+
+
+def described(name: str, tensor: torch.Tensor) -> str:
+    """The name, shape and dtype of a tensor, for messages."""
+    return f"tensor {name!r} {list(tensor.shape)} {dtype_name(tensor.dtype)}"
+
+
+def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, notes: list[str]) -> Arranged:
+    """Orders the dimensions, as a view if possible. Raises ValueError unless exactly one layout fits."""
+    allowed = [name for kind, names in LAYOUTS.items() if decoder in {None, kind} for name in names]
+    if layout is None:
+        fitting = [name for name in allowed if not _misfit(name, tensor, spec)]
+        moving = [name for name in fitting if "T" in name]
+        others = [name for name in fitting if name not in moving] if moving else []
+        fitting = moving or fitting  # prefers T frames of a clip to T stills of a class
+        how = "detected"
+        notes += [f"if these are T stills of each class and not clips: --layout {name}" for name in others]
+    else:
+        kind = {frozenset("NTHWC"): "pixels", frozenset("NHWC"): "still"}.get(frozenset(layout) - {"K"})
+        if kind is None or len(set(layout)) != len(layout) or decoder not in {None, kind}:
+            raise ValueError(f"--layout {layout[:40]!r} does not order the letters of one of: {', '.join(allowed)}")
+        if why := _misfit(layout, tensor, spec):
+            raise ValueError(f"--layout {layout} does not fit {list(tensor.shape)}: {why}")
+        fitting, how = [layout], "as stated"
+    if len(fitting) != 1:
+        readings = f"could be {' or '.join(fitting)}" if fitting else "fits no layout"
+        raise ValueError(
+            f"shape {list(tensor.shape)} {readings}; clips here have T={spec.frames}, H=W={spec.size}, C=3, "
+            f"K={spec.num_classes} classes: say which with {_choices(fitting or allowed)}"
+            + ("" if fitting else ", or resize the clips; latents must be decoded to pixels first")
+        )
+    return _permuted(tensor, fitting[0], how, notes)
+
+
+def _permuted(tensor: torch.Tensor, layout: str, how: str, notes: list[str]) -> Arranged:
+    kind = "pixels" if "T" in layout else "still"
+    has_class_axis = "K" in layout
+    ordered = tensor.permute([layout.index(letter) for letter in ("K" if has_class_axis else "") + STORED[kind]])
+    notes.append(f"layout: {layout} ({how}), stored as {STORED[kind]} for the decoder {kind}")
+    return Arranged(values=ordered.flatten(0, 1) if has_class_axis else ordered, decoder=kind, has_class_axis=has_class_axis)
+
+
+def _choices(layouts: list[str]) -> str:
+    return " or ".join(f"--layout {name}" for name in layouts)
+
+
+def _misfit(layout: str, tensor: torch.Tensor, spec: DatasetSpec) -> str:
+    """Why a layout does not fit a tensor. Returns "" if it fits."""
+    wanted = {"T": spec.frames, "H": spec.size, "W": spec.size, "C": 3, "K": spec.num_classes}
+    if len(layout) != tensor.ndim:
+        return f"{len(layout)} letters for {tensor.ndim} dimensions"
+    sizes = zip(layout, tensor.shape, strict=True)
+    return ", ".join(f"{x} is {size}, must be {wanted[x]}" for x, size in sizes if size != wanted.get(x, size))
