@@ -4,7 +4,9 @@ submission.py   opens a submission and makes all its checks in a fixed order; ru
 manifest.py     reads manifest.json; payload.py reads and writes data.safetensors
 tensors.py      what a decoder accepts; decoders/NAME.py are the decoders
 check.py        `vddbench check`; report.py is the report it returns
-pack.py         `vddbench pack`; importers.py opens research files, interpret.py detects their layout, range and labels
+pack.py         `vddbench pack`; importers.py opens research files, layouts.py, ranges.py and label_forms.py understand them
+                clip_folder.py reads folders of clips, static_dynamic_files.py the three files of static-dynamic methods
+appearance.py   mean and contrast of clips and of the train split
 write.py        checks and writes submissions; quantise.py stores pixels in 8 bits; previews.py makes animated pictures
 
 A new decoder is a new file in decoders/. Do not change what is accepted, the budgets or a decoder's arithmetic: scores
