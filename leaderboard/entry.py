@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -29,7 +27,9 @@ class TableKey(NamedTuple):
 class Entry:
     """A method in one table: its records, grouped by distillation."""
 
-    evaluated: tuple[tuple[Evaluated, ...], ...]
+    evaluated: tuple[tuple[Evaluated, ...], ...]  # the students that count, of each distillation
+    repeated: int = 0  # distillations that are left out because their payload is that of another one, or nearly so
+    copy_of: str = ""  # an earlier entry of the same owner whose students give the same answers
 
     @property
     def one(self) -> Record:
@@ -52,27 +52,21 @@ class Entry:
         return [np.array([one.hits for one in of_set]) for of_set in self.evaluated]
 
     @property
+    def basis(self) -> Literal["claimed", "verified"]:
+        """Who trained the students: the authors say so, or maintainers did it on fresh seeds."""
+        return "verified" if self.evaluated[0][0].is_verified else "claimed"
+
+    @property
+    def chosen_seeds(self) -> list[int]:
+        """Claimed seeds of the first distillation whose seeds are not 0, 1, ..., n-1: the others may have been left out."""
+        claimed = [[one.record.seed for one in of_set if not one.is_verified] for of_set in self.evaluated]
+        return next((seeds for seeds in claimed if sorted(seeds) != list(range(len(seeds)))), [])
+
+    @property
     def is_ranked(self) -> bool:
-        return len(self.records) >= MIN_SEEDS and not self.one.task.is_full
+        return len(self.records) >= MIN_SEEDS and not (self.one.task.is_full or self.chosen_seeds or self.copy_of)
 
     def drawn(self, videos: Videos) -> Drawn:
         """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table."""
         key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
         return draw(self.hits, videos, key)
-
-
-def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
-    """The methods of each table; a method with two payloads of one distillation seed becomes one entry per payload."""
-    methods: dict[tuple[object, ...], dict[tuple[int, str], list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
-    for one in evaluated:
-        r = one.record
-        methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(one)
-    made = []
-    for sets in methods.values():
-        of_sets = [tuple(sorted(of_set, key=lambda one: one.record.seed)) for _, of_set in sorted(sets.items())]
-        if len({seed for seed, _ in sets}) == len(sets):
-            enough = [of_set for of_set in of_sets if len(of_set) >= MIN_SEEDS]  # one student could be lucky
-            made.append(Entry(tuple(enough or of_sets)))
-        else:
-            made += [Entry((of_set,)) for of_set in of_sets]
-    return made

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from vddbench import lookup
 from vddbench.data.fingerprint import equivalent_stores
+from vddbench.leaderboard.fresh import fresh_students
+from vddbench.leaderboard.maintainers import local_maintainers
 from vddbench.records.files import path_of, read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import say
 
+NO_GROUPS = np.zeros(0, str)
 RANDOM = "random"  # the baseline from which gain is measured
 
 
@@ -31,6 +34,10 @@ class Evaluated:
     path: Path = Path()
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # [V], if the record was read from a file
     answers: int = 2  # number of different classes among the student's answers
+    first: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))  # [V] the student's answers, if read from a file
+    videos_digest: str = ""  # of the test videos, labels and groups, if read from a file
+    is_verified: bool = False  # a maintainer trained this student on a fresh seed
+    owner: str = ""  # Hub name of the owner of its published set; "": unknown, or the maintainers
     family: str = ""  # digest of an equivalent store under which tables list the record; "": its own
 
     @property
@@ -43,49 +50,46 @@ class Evaluated:
 class Loaded:
     """Valid records, and one line for each record that is left out."""
 
-    evaluated: list[Evaluated]  # the authors' records, which are ranked
+    evaluated: list[Evaluated]  # the authors' records, and those of maintainers on fresh seeds
     refused: list[str]
-    reruns: tuple[Evaluated, ...] = ()  # records of people who ran a cell again (`Record.by`)
+    reruns: tuple[Evaluated, ...] = ()  # records of people who ran a claimed cell again (`Record.by`)
 
 
-class Candidate(NamedTuple):
-    """A valid record, and the digest of the test videos it names."""
-
-    evaluated: Evaluated
-    videos_digest: str
-
-
-def load(roots: Sequence[Path]) -> Loaded:
+def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
     """Loads all valid records under the results folders. A record's scores are verified against its predictions.
+
+    maintainers: user names whose students on fresh seeds are verified, besides those in MAINTAINERS files beside the folders.
 
     Repetitions by the author (`--force`) are left out. If several folders have a record of a cell, the first folder's record
     counts. If one folder has several records of a cell (published by several people), the earliest counts. All records of one
     prepared store must have the same test videos: a record that disagrees with most submissions of its store is refused.
     """
-    cells: dict[tuple[str, str, str, int], Candidate] = {}
+    cells: dict[tuple[str, str, str, int], Evaluated] = {}
     reruns: list[Evaluated] = []
+    trusted = {*maintainers, *local_maintainers(roots)}
     refused = []
     for root in roots:
-        here: dict[tuple[str, str, str, int], list[Candidate]] = defaultdict(list)
+        here: dict[tuple[str, str, str, int], list[Evaluated]] = defaultdict(list)
         for path in record_files(root):
             try:
-                record, predictions = read_record(path)
+                one = read_evaluated(path)
             except (ValueError, OSError) as error:
                 refused.append(str(error))
                 continue
-            evaluated = evaluated_by(record, predictions, path)
+            record = one.record
             cell = record.cell, record.submission_sha256, record.student, record.seed
             if record.by is not None:
-                reruns.append(evaluated)
+                reruns.append(one)
             elif cell not in cells:
-                here[cell].append(Candidate(evaluated, predictions.videos_digest()))
+                here[cell].append(one)
         for cell, candidates in here.items():
-            cells[cell] = min(candidates, key=lambda one: (one.evaluated.record.date, one.evaluated.path))
-    head_of = equivalent_stores([candidate.evaluated.record for candidate in cells.values()])
-    agreed = agreeing(
-        [Candidate(replace(one, family=head_of[one.store]), digest) for one, digest in cells.values()],
-    )
-    return Loaded(agreed.evaluated, refused + agreed.refused, tuple(reruns))
+            cells[cell] = min(candidates, key=lambda one: (one.record.date, one.path))
+    fresh = fresh_students(reruns, trusted)
+    candidates = [*cells.values(), *fresh.counted]
+    head_of = equivalent_stores([one.record for one in candidates])
+    agreed = agreeing([replace(one, family=head_of[one.store]) for one in candidates])
+    again = tuple(one for one in reruns if one.record.drawn_from is None)
+    return Loaded(agreed.evaluated, refused + fresh.refused + agreed.refused, again)
 
 
 def load_valid(roots: Sequence[Path]) -> list[Evaluated]:
@@ -101,28 +105,56 @@ def load_valid(roots: Sequence[Path]) -> list[Evaluated]:
     return loaded.evaluated
 
 
-def evaluated_by(record: Record, predictions: Predictions, path: Path) -> Evaluated:
-    first = predictions.top5[:, 0]
-    return Evaluated(record, first == predictions.label, predictions.group, path, predictions.label, len(np.unique(first)))
+def read_evaluated(path: Path) -> Evaluated:
+    """Reads a record without the names of its test videos, so that thousands of records fit in memory.
+
+    Raises ValueError, OSError.
+    """
+    record, predictions = read_record(path)
+    most = pinned_test_videos(record.task.dataset)
+    if most is not None and record.num_test > most:
+        raise ValueError(f"record {path} names {record.num_test:,} test videos; {record.task.dataset} has {most:,}")
+    first = predictions.top5[:, 0].astype(np.int16)  # a dataset has at most 10,000 classes
+    return Evaluated(
+        record,
+        first == predictions.label,
+        NO_GROUPS,
+        path,
+        answers=len(np.unique(first)),
+        first=first,
+        videos_digest=predictions.videos_digest(),
+    )
 
 
-def agreeing(candidates: Sequence[Candidate]) -> Loaded:
+@functools.cache
+def pinned_test_videos(dataset: str) -> int | None:
+    """The number of test videos of a bundled dataset; None if each store has its own."""
+    if dataset not in lookup.names("dataset"):
+        return None
+    counts = lookup.load("dataset", dataset).SPEC.num_videos
+    return None if counts is None else counts["test"]
+
+
+def agreeing(candidates: Sequence[Evaluated]) -> Loaded:
     """Refuses records whose test videos differ from those of most submissions on the same prepared store.
 
-    In a tie, the test videos that come first count. Groups and labels are the same for all records of a store, so memory holds
-    them once.
+    In a tie, the test videos that come first count. Groups and labels are the same for all records of a store; they are read
+    from one of its records, so that memory holds them once.
     """
     submissions: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    first: dict[str, Evaluated] = {}
-    for one, digest in candidates:
-        submissions[one.store][digest].add(one.record.submission_sha256)
-        first.setdefault(digest, one)
+    first: dict[str, Path] = {}
+    for one in candidates:
+        submissions[one.store][one.videos_digest].add(one.record.submission_sha256)
+        first.setdefault(one.videos_digest, one.path)
+    videos: dict[str, Predictions] = {}
     agreed, refused = [], []
-    for one, digest in candidates:
-        of_store = submissions[one.store]
+    for one in candidates:
+        digest, of_store = one.videos_digest, submissions[one.store]
         expected = max(of_store, key=lambda digest: len(of_store[digest]))
         if digest == expected:
-            agreed.append(replace(one, groups=first[digest].groups, labels=first[digest].labels))
+            if digest not in videos:
+                videos[digest] = read_record(first[digest])[1]
+            agreed.append(replace(one, groups=videos[digest].group, labels=videos[digest].label))
         else:
             refused.append(
                 f"record {one.path}: its test videos, labels or groups differ from those of {len(of_store[expected])} other "

@@ -54,7 +54,7 @@ def cells(row: Mapping[Hashable, object]) -> Sequence[str]:
         between(row["low"], row["high"]),
         with_interval(row, "gain", "gain_low", "gain_high", "{:+.1f}"),
         with_interval(row, "gap_closed", "gap_low", "gap_high", "{:.0f}"),
-        f"{row['seeds']}" if row["distillations"] == 1 else f"{row['seeds']} on {row['distillations']}",
+        f"{row['seeds']} {row['basis']}" + ("" if row["distillations"] == 1 else f" on {row['distillations']}"),
         number(row["payload_bytes"], "{:.2f}", 1e-6),
     )
 

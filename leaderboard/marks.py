@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from vddbench.leaderboard.entry import MIN_SEEDS, Entry
 from vddbench.records.record import FITTED
 
+SEEDS_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -71,6 +73,18 @@ MARKS = (
     Mark(
         f"under {MIN_SEEDS} students", "u", f"Fewer than {MIN_SEEDS} students were trained, so the entry has no rank.",
         lambda entry: applies(len(entry.records) < MIN_SEEDS),
+    ),
+    Mark(
+        "seeds not 0..n-1", "s", "The claimed students may have been picked among others, so the entry has no rank.",
+        lambda entry: " ".join(map(str, entry.chosen_seeds[:SEEDS_SHOWN])) or None,
+    ),
+    Mark(
+        "repeated payload", "r", "Payloads of several distillation seeds are equal, or nearly so; they count once.",
+        lambda entry: f"{entry.repeated} left out" if entry.repeated else None,
+    ),
+    Mark(
+        "near-copy", "k", "Its students answer as those of an earlier entry of the same owner, so it has no rank.",
+        lambda entry: f"of {entry.copy_of}" if entry.copy_of else None,
     ),
     Mark("videos missing", "m", "The prepared data lacks videos that were missing or unreadable.", missing),
 )  # fmt: skip

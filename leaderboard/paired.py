@@ -12,6 +12,7 @@ import pandas as pd
 
 from vddbench import lookup
 from vddbench.leaderboard.bootstrap import Hits, draw, drawn_videos, score_difference
+from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load_valid, name, tables_of
 from vddbench.records.record import Record
@@ -78,7 +79,7 @@ def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = Non
     Raises FileNotFoundError without valid records, LookupError for a task, student or method without records and for methods
     without a common table, ValueError for records of different stores, protocols or recipes.
     """
-    evaluated = load_valid(roots)
+    evaluated = counted(load_valid(roots))
     tables_of(evaluated, task, student)  # refuses unknown tasks and students
     tables: dict[TableKey, dict[str, list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
     for one in evaluated:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import nctdtrinc, stdtrit  # Student's t: noncentrality for a given power, and its quantile
 
 from vddbench.leaderboard.bootstrap import drawn_videos, residual
-from vddbench.leaderboard.entry import entries
+from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.system.progress import clean
 

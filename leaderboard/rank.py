@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn, Videos, drawn_videos, holm, score_difference
-from vddbench.leaderboard.entry import Entry, TableKey, entries
+from vddbench.leaderboard.counting import entries
+from vddbench.leaderboard.entry import Entry, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.leaderboard.marks import marked
 
@@ -25,7 +26,7 @@ LEVEL = 0.05  # significance level of the tests that separate tie groups
 TABLE = ["task", "student", "track"]
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
-    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "payload_bytes", "budget_share", "clips_per_class",
+    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "payload_bytes", "budget_share", "clips_per_class",
     "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
 NAN = float("nan")
@@ -66,8 +67,9 @@ def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
 
     `gain` is the score minus that of `random` for the same task and student. `gap_closed` is the share of the gap from `random`
     to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among entries with at
-    least 3 students. In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. DATASET-full is a reference
-    and never ranked. Entries of equal score are sorted by bytes, then by date.
+    least 3 students that count (see counting.py). `basis`: whether these are claimed by the authors or verified by maintainers.
+    In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. DATASET-full is a reference and never ranked.
+    Entries without a rank come last in their table. Entries of equal score are sorted by bytes, then by date.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -141,10 +143,13 @@ def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, obj
 
 
 def order(contender: Contender) -> tuple[object, ...]:
-    """Sort key: best first. Equal scores by bytes, then by date; the last two fields make the order unambiguous."""
+    """Sort key: ranked entries first, then best first. Equal scores by bytes, then by date.
+
+    The last two fields make the order unambiguous.
+    """
     one = contender.entry.one
     first = min(record.date for record in contender.entry.records)
-    return -contender.drawn.score, one.payload_bytes, first, one.method, one.submission_sha256
+    return not contender.entry.is_ranked, -contender.drawn.score, one.payload_bytes, first, one.method, one.submission_sha256
 
 
 def placed(ranked: Sequence[Contender]) -> list[Place]:
@@ -187,6 +192,7 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         **dict(zip(("gap_closed", "gap_low", "gap_high"), gap, strict=True)),
         "distillations": len(entry.evaluated),
         "seeds": len(records),
+        "basis": entry.basis,
         "payload_bytes": payload_bytes,
         "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),

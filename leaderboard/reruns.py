@@ -1,28 +1,23 @@
 """Re-runs: records that name who made them (`Record.by`), matched with the author's record of the same cell.
 
 A cell is one submission, student and seed. Whether a re-run agrees with the author is computed from the predictions of both.
-A re-run by a maintainer verifies the entry, one by anybody else reproduces it.
+Students of maintainers on fresh seeds, which verify an entry, are no re-runs of a cell; see counting.py.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from vddbench.data.fingerprint import same_data
 from vddbench.leaderboard.bootstrap import ScoreDifference, draw, drawn_videos, score_difference
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.evidence import Evaluated, Loaded
-from vddbench.records.record import Record, UserName
+from vddbench.records.record import Record
 
-MAINTAINERS = "MAINTAINERS"  # a file of a results repo, beside records/: one Hub user name per line
-MAX_MAINTAINERS_BYTES = 100_000
 Key = tuple[str, str, int]  # of a cell: sha256 of the submission, student, seed
 
 
@@ -30,7 +25,6 @@ Key = tuple[str, str, int]  # of a cell: sha256 of the submission, student, seed
 class Rerun:
     """A re-run of an author's record."""
 
-    kind: Literal["reproduced", "verified"]  # verified: by a maintainer
     by: str
     date: str
     student: str
@@ -40,39 +34,12 @@ class Rerun:
     inside: bool | None  # whether the 95 % interval of the difference contains 0; None: too few students for an interval
 
 
-def is_user_name(text: str) -> bool:
-    """Whether a record's `by` may hold this text."""
-    try:
-        TypeAdapter(UserName).validate_python(text)
-    except ValidationError:
-        return False
-    return True
-
-
-def parse_maintainers(text: bytes) -> frozenset[str]:
-    """The names in a MAINTAINERS file. Raises ValueError for a line that is not a user name."""
-    names = text.decode(errors="replace").split()
-    wrong = [name for name in names if not is_user_name(name)]
-    if wrong:
-        raise ValueError(f"{MAINTAINERS} contains {wrong[0][:80]!r}; allowed: one Hub user name per line")
-    return frozenset(names)
-
-
-def local_maintainers(roots: Iterable[Path]) -> frozenset[str]:
-    """The names in the MAINTAINERS files beside results folders, e.g. published/MAINTAINERS. Raises ValueError, OSError."""
-    files = [path for path in {root.resolve().parent / MAINTAINERS for root in roots} if path.is_file()]
-    for path in files:
-        if path.stat().st_size > MAX_MAINTAINERS_BYTES:
-            raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_MAINTAINERS_BYTES:,}")
-    return frozenset().union(*(parse_maintainers(path.read_bytes()) for path in files))
-
-
-def reruns(loaded: Loaded, maintainers: Collection[str]) -> tuple[dict[str, list[Rerun]], list[str]]:
+def reruns(loaded: Loaded) -> tuple[dict[str, list[Rerun]], list[str]]:
     """Re-runs by the sha256 of their submission, and one line for each record that is not a re-run of an author's record.
 
     If one person ran a cell several times, the earliest re-run counts.
     """
-    authors = {key_of(one.record): one for one in loaded.evaluated}
+    authors = {key_of(one.record): one for one in loaded.evaluated if not one.is_verified}
     first: dict[tuple[str, Key], Evaluated] = {}
     refused = []
     for rerun in sorted(loaded.reruns, key=lambda one: (one.record.date, str(one.path))):
@@ -85,24 +52,21 @@ def reruns(loaded: Loaded, maintainers: Collection[str]) -> tuple[dict[str, list
     for (by, (sha256, student, _)), rerun in first.items():
         groups[by, sha256, student].append(rerun)
     by_submission: dict[str, list[Rerun]] = defaultdict(list)
-    for (by, sha256, _), own in groups.items():
-        by_submission[sha256] += _compared(own, authors, "verified" if by in maintainers else "reproduced")
+    for (_, sha256, _), own in groups.items():
+        by_submission[sha256] += _compared(own, authors)
     return {
         sha256: sorted(several, key=lambda one: (one.date, one.by, one.seed)) for sha256, several in by_submission.items()
     }, refused
 
 
-def _compared(
-    own: Sequence[Evaluated], authors: Mapping[Key, Evaluated], kind: Literal["reproduced", "verified"]
-) -> list[Rerun]:
+def _compared(own: Sequence[Evaluated], authors: Mapping[Key, Evaluated]) -> list[Rerun]:
     """Re-runs of one student by one person, compared together with the author's records of the same cells."""
     claimed = [authors[key_of(rerun.record)] for rerun in own]
     of_student = [one.hits for key, one in authors.items() if key[:2] == key_of(own[0].record)[:2]]
-    interval = difference([one.hits for one in claimed], [one.hits for one in own], own[0].groups, of_student)
+    interval = difference([one.hits for one in claimed], [one.hits for one in own], claimed[0].groups, of_student)
     inside = None if np.isnan(interval.low) else interval.low <= 0 <= interval.high
     return [
         Rerun(
-            kind=kind,
             by=str(rerun.record.by),
             date=rerun.record.date,
             student=rerun.record.student,
@@ -126,7 +90,7 @@ def mismatch(author: Evaluated, rerun: Evaluated) -> str:
     fields = ("task", "method", "distill_seed", "protocol_hash")
     differ = [name for name in fields if getattr(one, name) != getattr(other, name)]
     differ += [] if same_data(one, other) else ["store_digest"]
-    differ += [] if np.array_equal(author.labels, rerun.labels) and np.array_equal(author.groups, rerun.groups) else ["labels"]
+    differ += [] if author.videos_digest == rerun.videos_digest else ["test videos"]
     if differ:
         return f"it differs from the author's record {author.path} in {', '.join(differ)}"
     return f"its machine and its times are those of {author.path}: it is a copy, not a re-run" if is_copy(one, other) else ""
@@ -140,16 +104,16 @@ def is_copy(one: Record, other: Record) -> bool:
 def difference(
     claimed: Sequence[np.ndarray], own: Sequence[np.ndarray], groups: np.ndarray, of_student: Sequence[np.ndarray]
 ) -> ScoreDifference:
-    """Claimed minus own top-1 of the same cells, with its 95 % interval over test videos and students.
+    """Claimed minus own top-1 of one payload and student, with its 95 % interval over test videos and students.
 
     The spread between students is estimated from the re-runs, because an author could widen the interval by claiming scattered
     scores. With fewer than MIN_SEEDS re-runs it is estimated from all claimed students. If these are too few as well, the
     interval is NaN.
 
-    claimed, own: for each cell [videos] bool, whether the answer is right. groups: as in `drawn_videos`. of_student: as
-    `claimed`, of all seeds of the student.
+    claimed, own: for each trained student [videos] bool, whether the answer is right. groups: as in `drawn_videos`.
+    of_student: as `claimed`, of all seeds of the student.
     """
-    if all(np.array_equal(one, other) for one, other in zip(claimed, own, strict=True)):
+    if len(claimed) == len(own) and all(np.array_equal(one, other) for one, other in zip(claimed, own, strict=True)):
         return ScoreDifference(0.0, 0.0, 0.0, 1.0)
     videos = drawn_videos(groups, "re-run")
     claims, rerun = (draw([np.array(hits)], videos, key) for hits, key in ((claimed, "claimed"), (own, "own")))
@@ -157,7 +121,7 @@ def difference(
     if len(spread) < MIN_SEEDS or videos.clusters < 2:
         return ScoreDifference(claims.score - rerun.score, np.nan, np.nan, np.nan)
     students = draw([np.array(spread)], videos, "students")
-    scale = 2 * len(spread) / len(own)  # from one mean of len(spread) students to a difference of two means of len(own)
+    scale = len(spread) * (1 / len(claimed) + 1 / len(own))  # from one mean of len(spread) students to a difference of means
     claims = replace(claims, seed=np.zeros_like(students.seed), freedom=students.freedom, twice=0.0)
     rerun = replace(rerun, seed=students.seed * scale**0.5, freedom=students.freedom, twice=students.twice * scale)
     return score_difference(claims, rerun)

@@ -152,7 +152,7 @@ def line(row: Row) -> list[str]:
         interval(row["low"], row["high"], "{:.1f}"),
         with_interval(row, "gain", "gain_low", "gain_high", "{:+.1f}"),
         with_interval(row, "gap_closed", "gap_low", "gap_high", "{:.0f}"),
-        f"{row['seeds']}" if row["distillations"] == 1 else f"{row['seeds']} on {row['distillations']}",
+        f"{row['seeds']} {row['basis']}" + ("" if row["distillations"] == 1 else f" on {row['distillations']}"),
         number(row["payload_bytes"], "{:.3f}", 1e-6),
         number(row["budget_share"], "{:.1f}", 100),
         number(row["clips_per_class"], "{:g}"),

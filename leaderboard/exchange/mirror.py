@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench import hub
-from vddbench.leaderboard.reruns import MAINTAINERS, MAX_MAINTAINERS_BYTES, parse_maintainers
+from vddbench.leaderboard.maintainers import MAINTAINERS, MAX_MAINTAINERS_BYTES, parse_maintainers
 from vddbench.records.files import MAX_JSON_BYTES, PREDICTIONS, all_record_files, published_path, read_record
 from vddbench.records.predictions import MAX_PREDICTIONS_BYTES
 from vddbench.records.record import Record

@@ -18,7 +18,8 @@ from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import ScoreDifference
 from vddbench.leaderboard.entry import MIN_SEEDS
-from vddbench.leaderboard.reruns import difference, is_user_name
+from vddbench.leaderboard.maintainers import is_user_name
+from vddbench.leaderboard.reruns import difference
 from vddbench.records.files import read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record

@@ -29,7 +29,7 @@ from vddbench.leaderboard.exchange.rerun import (
     records_in,
     run_again,
 )
-from vddbench.leaderboard.reruns import MAINTAINERS
+from vddbench.leaderboard.maintainers import MAINTAINERS
 from vddbench.records.files import path_of
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import folder_of

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.maintainers import MAINTAINERS
 from vddbench.leaderboard.publish import cards, parquet
 from vddbench.leaderboard.publish.destination import CARD, EVAL, TABLES, Destination
-from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.leaderboard.site.inventory import Inventory
 from vddbench.leaderboard.site.local_submissions import find_submissions

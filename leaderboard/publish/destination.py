@@ -13,8 +13,8 @@ import yaml
 
 from vddbench import hub
 from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.maintainers import MAINTAINERS
 from vddbench.leaderboard.publish.cards import MARK, TABLE_DESCRIPTIONS
-from vddbench.leaderboard.reruns import MAINTAINERS
 from vddbench.leaderboard.site.inventory import INVENTORY, MAX_INVENTORY_BYTES, Inventory, parse_inventory
 from vddbench.system.home import home
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import COLUMNS as AGGREGATED
+from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.rank import COLUMNS as RANKED
 from vddbench.leaderboard.site.board import Board
 from vddbench.records.files import all_record_files, read_record
@@ -26,7 +27,7 @@ TIMESTAMP, TEXTS = pa.timestamp("s", tz="UTC"), pa.list_(pa.string())
 ARROW_TYPES = {str: TEXT, Task: TEXT, int: INTEGER, float: REAL, bool: BOOLEAN}
 SEPARATORS = {"flags": ", ", "sha256": " ", "missing": " "}  # of the columns that hold several texts
 INTEGERS = {"rank", "rank_low", "rank_high", "distillations", "seeds", "payload_bytes", "tables", "of_tables"}
-NAMES = {"task", "dataset", "student", "track", "method"}
+NAMES = {"task", "dataset", "student", "track", "method", "basis"}
 RERUN_COLUMNS = (("verified_by", TEXTS), ("reproductions", INTEGER))
 REPORTED_TYPES = {"ipc": INTEGER, "top1": REAL, "top1_std": REAL, "storage_mb": REAL}
 RECORD_FILE_COLUMNS = (("path", TEXT), ("sha256", TEXT), ("counts", BOOLEAN))
@@ -37,7 +38,7 @@ def tables(board: Board, records: Path) -> dict[str, bytes]:
     by_name = {
         "leaderboard": leaderboard_table(board),
         "aggregate": aggregate_table(board),
-        "records": records_table(records, {one.path: one.record for one in board.evaluated}),
+        "records": records_table(records, {one.path: one.record for one in counted(board.evaluated)}),
         "reported": reported_table(),
     }
     return {f"{name}.parquet": parquet_bytes(table) for name, table in by_name.items() if table.num_rows}
@@ -91,22 +92,22 @@ def native(row: Mapping[Any, Any]) -> dict[str, Any]:
     return values
 
 
-def records_table(folder: Path, counted: Mapping[Path, Record]) -> pa.Table:
-    """A row for each valid record, also for re-runs and further records of a cell.
+def records_table(folder: Path, ranked: Mapping[Path, Record]) -> pa.Table:
+    """A row for each valid record, also for re-runs, further records of a cell, and claims of which verified students exist.
 
-    counted: the records that are ranked; they were verified when the board was read.
+    ranked: the records that are ranked; they were verified when the board was read.
     """
     rows = []
     for path in all_record_files(folder):
         try:
-            record = counted[path] if path in counted else read_record(path)[0]
+            record = ranked[path] if path in ranked else read_record(path)[0]
         except (ValueError, OSError):
             continue  # the board lists it as left out
         values = record.model_dump(exclude={"environment", "checks"})
         values |= {f"environment_{name}": value for name, value in record.environment.model_dump().items()}
         values |= {"finite": record.checks["finite"], "date": pd.Timestamp(record.date)}
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append({**values, "path": path.relative_to(folder).as_posix(), "sha256": sha256, "counts": path in counted})
+        rows.append({**values, "path": path.relative_to(folder).as_posix(), "sha256": sha256, "counts": path in ranked})
     return pa.Table.from_pylist(rows, schema=record_schema())
 
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 from vddbench import hub
 from vddbench.hub import client
 from vddbench.leaderboard.exchange import mirror
+from vddbench.leaderboard.maintainers import MAINTAINERS, parse_maintainers
 from vddbench.leaderboard.publish.contents import generated
 from vddbench.leaderboard.publish.destination import Destination, check_folder, check_results, published_inventory
 from vddbench.leaderboard.publish.local_files import gather_files
 from vddbench.leaderboard.publish.outbox import copy_missing
 from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_commits, table_commits
-from vddbench.leaderboard.reruns import MAINTAINERS, parse_maintainers
 from vddbench.leaderboard.site.inventory import INVENTORY, Inventory
 from vddbench.system.progress import bar, say
 

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from vddbench.leaderboard.aggregate import COLUMNS, aggregate
+from vddbench.leaderboard.counting import payload_of
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
 from vddbench.leaderboard.rank import rank_tables
-from vddbench.leaderboard.reruns import Rerun, local_maintainers, reruns
+from vddbench.leaderboard.reruns import Rerun, reruns
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.spec import FULL, Task
 
@@ -77,15 +78,15 @@ class Board:
 def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
     """The board of all records under results folders. Raises FileNotFoundError if no record is valid.
 
-    maintainers: user names whose re-runs verify an entry, besides those in MAINTAINERS files beside the folders.
+    maintainers: as for `load`.
     """
-    loaded = load(roots)
+    loaded = load(roots, maintainers)
     if not loaded.evaluated:
         raise FileNotFoundError(
             f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`, or name a folder with "
             f"--results{''.join(f'; left out: {line}' for line in loaded.refused[:5])}"
         )
-    again, refused = reruns(loaded, {*maintainers, *local_maintainers(roots)})
+    again, refused = reruns(loaded)
     counted = majority(loaded.evaluated)
     rows, problems = rank_tables(tables_of(counted.evaluated))
     together, more = aggregated(counted.evaluated)
@@ -123,7 +124,7 @@ def assembled(
         key, hashes = (row["task"], row["student"], row["track"]), str(row["sha256"]).split()
         entry = Entry(
             row={str(name): value for name, value in row.items()},
-            evaluated=tuple(one for sha in hashes for one in records[key, row["method"], sha]),
+            evaluated=tuple(one for sha in hashes for one in payload_of(records[key, row["method"], sha]).counted),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
             reruns=tuple(rerun for sha in hashes for rerun in again.get(sha, ()) if rerun.student == row["student"]),
         )

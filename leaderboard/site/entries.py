@@ -71,13 +71,13 @@ class Entry:
 
     @property
     def verified_by(self) -> tuple[str, ...]:
-        """Maintainers whose re-runs agree with the authors' records."""
-        return tuple(dict.fromkeys(rerun.by for rerun in self.reruns if rerun.kind == "verified" and rerun.inside))
+        """Maintainers whose students on fresh seeds give the entry's score; none if it is ranked by its claimed students."""
+        return tuple(dict.fromkeys(str(one.record.by) for one in self.evaluated if one.is_verified))
 
     @property
     def reproductions(self) -> int:
-        """Number of re-runs by other people that agree with the authors' records."""
-        return sum(rerun.kind == "reproduced" and bool(rerun.inside) for rerun in self.reruns)
+        """Number of re-runs that agree with the authors' records."""
+        return sum(bool(rerun.inside) for rerun in self.reruns)
 
 
 @dataclass(frozen=True)

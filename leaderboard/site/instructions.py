@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vddbench import lookup
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.protocol import PROTOCOL
 from vddbench.records.files import published_path
 from vddbench.records.record import Record
 from vddbench.spec import DatasetSpec, Manifest
@@ -42,7 +43,7 @@ def commands(
         steps.append(("distill such a set yourself", distill))
     size = f"sha256 {first.submission_sha256[:16]}..., {first.payload_bytes:,} bytes"
     steps.append((f"check the distilled set: {size}", f"vddbench check {folder}"))
-    seeds = max(record.seed for record in records) + 1
+    seeds = 1 + max((record.seed for record in records if record.by is None), default=PROTOCOL.default_seeds - 1)
     students = ",".join(sorted({record.student for record in records}))
     steps.append(("train and test all its students", f"vddbench evaluate {folder} --students {students} --seeds {seeds}"))
     rank = f"vddbench rank --task {first.task}{f' --results {PULLED}/records' if results_repo else ''}"

@@ -12,8 +12,9 @@ import numpy as np
 from tests.builders.records import a_record
 from vddbench.data.store import Store
 from vddbench.leaderboard.exchange.mirror import RECORDS, files_of
-from vddbench.leaderboard.reruns import MAINTAINERS
+from vddbench.leaderboard.maintainers import MAINTAINERS
 from vddbench.records.files import read_record, write_record
+from vddbench.records.fresh_seeds import first_fresh_seed
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Environment
 from vddbench.spec import Manifest
@@ -23,9 +24,9 @@ IMAGE = '"><img src=x onerror="document.title=\'owned\'">'
 HARM = f"</script>{SCRIPT}{IMAGE}{{{{ 7*191 }}}}<!--"
 
 
-def answers(store: Store, share: float, seed: int) -> Predictions:
+def answers(store: Store, share: float, seed: int, method: str = "") -> Predictions:
     """The answers of a student that is right on about this share of the store's test videos."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, *method.encode()])
     labels = store.test.labels.astype(np.int32)
     num_classes = store.spec.num_classes
     wrong = rng.random(len(labels)) >= share
@@ -44,7 +45,7 @@ def answers(store: Store, share: float, seed: int) -> Predictions:
 def write_records(root: Path, store: Store, method: str, shares: list[float], **changes: Any) -> None:
     """Writes a record for each share, with seeds 0, 1, ..."""
     for seed, share in enumerate(shares):
-        predictions = answers(store, share, seed)
+        predictions = answers(store, share, seed, method)
         clips = store.spec.num_classes * (store.spec.clip_bytes + 8)
         fields: dict[str, Any] = {
             "task": f"{store.name}-ipc1", "store_digest": store.digest, "num_test": len(predictions.label),
@@ -63,13 +64,16 @@ def write_manifest(root: Path, task: str, method: str, sha256: str, **fields: An
     return folder
 
 
-def write_rerun(results: Path, method: str, by: str) -> None:
-    """Writes a maintainer's re-run of a method's first student, with the same answers, as published records are named."""
+def write_verified(results: Path, method: str, by: str) -> None:
+    """Writes a maintainer's re-run of a method's first student and three students on fresh seeds, with the same answers."""
     record, predictions = read_record(next(results.glob(f"*/{method}@*/convnet3d/seed0.json")))
-    record = record.model_copy(update={"by": by, "date": "2026-02-03T00:00:00Z", "train_seconds": 2.0})
-    path = write_record(results.parent / "again", record, predictions)
-    for published, file in files_of(path, record).items():
-        file.rename(results / Path(published).relative_to(RECORDS))
+    first = first_fresh_seed(record.submission_sha256, "c" * 40)
+    fresh = [{"seed": first + i, "drawn_from": "c" * 40} for i in range(3)]
+    for fields in ({}, *fresh):
+        made = record.model_copy(update={"by": by, "date": "2026-02-03T00:00:00Z", "train_seconds": 2.0, **fields})
+        path = write_record(results.parent / "again", made, predictions)
+        for published, file in files_of(path, made).items():
+            file.rename(results / Path(published).relative_to(RECORDS))
     (results.parent / MAINTAINERS).write_text(f"{by}\n")
 
 

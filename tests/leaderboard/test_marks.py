@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import seeds
-from vddbench.leaderboard.entry import Entry, entries
+from vddbench.leaderboard.counting import entries
+from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import BY_NAME, MARKS, legend, marked, marks_in
@@ -81,7 +82,7 @@ def test_latex_has_superscripts_rank_intervals_and_the_number_of_distillations()
     rows = rank([*seeds("mine", [0.5] * 3), *seeds("mine", [0.5] * 3, "cd", distill_seed=1), *seeds("other", [0.49] * 3)])
     rows.loc[0, "flags"] = "external, videos missing (12)"
     text = latex(rows)
-    assert r"mine$^{\mathrm{e,m}}$" in text and "6 on 2" in text and "1 (1--2) &" in text
+    assert r"mine$^{\mathrm{e,m}}$" in text and "6 claimed on 2" in text and "1 (1--2) &" in text
     assert r"$^{\mathrm{e}}$\,external: " in text and "collapsed" not in text
 
 

@@ -33,6 +33,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 FITTED = 0.95  # share of its own clips that a student that fits its set gets right
 Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # on the Hub
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Environment(Frozen):
@@ -85,14 +86,15 @@ class Record(Frozen):
     environment: Environment
     checks: Checks  # "finite": of the student's outputs; False is a result and never retried
     date: Time
-    by: UserName | None = None  # who ran this evaluation again; None: the author's own record, the only kind that is ranked
+    by: UserName | None = None  # who ran this evaluation again; None: the author's own record
+    drawn_from: Commit | None = None  # the commit that this student's seed follows from; see fresh_seeds.py
     fit_top1: Share | None = None  # share of the submission's own clips that the trained student gets right; evaluation/fit.py
     fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
-        return without_none(serialize(self), "by", "fit_top1", "fit_loss")
+        return without_none(serialize(self), "by", "drawn_from", "fit_top1", "fit_loss")
 
     @property
     def fitted(self) -> bool | None:

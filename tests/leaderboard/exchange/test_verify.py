@@ -24,7 +24,8 @@ from vddbench.leaderboard.exchange import verify as verifying
 from vddbench.leaderboard.exchange.proposal import proposal
 from vddbench.leaderboard.exchange.reproduce import reproduce
 from vddbench.leaderboard.exchange.verify import verify_folder, verify_pull_request
-from vddbench.leaderboard.reruns import local_maintainers, reruns
+from vddbench.leaderboard.maintainers import local_maintainers
+from vddbench.leaderboard.reruns import reruns
 from vddbench.records.files import read_record, write_record
 from vddbench.submissions.manifest import read_manifest
 

@@ -33,6 +33,7 @@ from vddbench.hub import Repo, commits
 from vddbench.leaderboard.publish import contents, publish
 from vddbench.leaderboard.publish.destination import Destination
 from vddbench.records.files import write_record
+from vddbench.records.fresh_seeds import first_fresh_seed
 
 pytestmark = OLD_UPLOAD
 ROOT = Path(__file__).parents[3]
@@ -176,7 +177,7 @@ def test_records_are_ranked_once_for_tables_and_board(
     for (module, name), spy in zip(targets, spies, strict=True):
         monkeypatch.setattr(module, name, spy)
     publish_messages(root)
-    assert [spy.call_count for spy in spies] == [1, 1, 3, 0]
+    assert [spy.call_count for spy in spies] == [1, 1, 4, 0]  # one record again, for the groups of all
 
 
 def test_what_others_published_is_in_the_tables(hub: Hub, tmp_path: Path) -> None:
@@ -197,11 +198,14 @@ def test_of_two_labs_records_of_a_cell_both_stay_and_the_earlier_counts(hub: Hub
 def test_reruns_are_published_as_records_and_those_by_maintainers_verify(hub: Hub, tmp_path: Path) -> None:
     root = toy_records(tmp_path / "results", seeds=1)
     again = {"submission_sha256": sha_of("mine"), "date": "2026-03-01T00:00:00Z"}
-    for by, seconds in (("owner", 2.0), ("jane", 3.0)):
-        write_record(tmp_path / by, a_record(**again, train_seconds=seconds, by=by), GOOD)
-    assert publish_messages(root, tmp_path / "owner", tmp_path / "jane")[0] == "Add 3 records of toy-ipc1"
-    assert [(row["verified_by"], row["reproductions"]) for row in table(hub)] == [(["owner"], 1)]
-    assert sorted(str(row["by"]) for row in table(hub, "records")) == ["None", "jane", "owner"]
+    write_record(tmp_path / "jane", a_record(**again, train_seconds=3.0, by="jane"), GOOD)
+    for seed in range(3):
+        fresh = {"seed": first_fresh_seed(sha_of("mine"), "c" * 40) + seed, "drawn_from": "c" * 40, "by": "owner"}
+        write_record(tmp_path / "owner", a_record(**again, **fresh, train_seconds=2.0), GOOD)
+    assert publish_messages(root, tmp_path / "owner", tmp_path / "jane")[0] == "Add 5 records of toy-ipc1"
+    shown = [(row["basis"], row["seeds"], row["verified_by"], row["reproductions"]) for row in table(hub)]
+    assert shown == [("verified", 3, ["owner"], 1)]
+    assert sorted(str(row["by"]) for row in table(hub, "records")) == ["None", "jane", "owner", "owner", "owner"]
     assert publish_messages(root, tmp_path / "owner", tmp_path / "jane") == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.sites import write_harmful_entry, write_records, write_rerun
+from tests.builders.sites import write_harmful_entry, write_records, write_verified
 from vddbench.data.store import Store
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.board import board_of
@@ -33,7 +33,7 @@ def folders(tiny: Store, tiny_random: Path, tmp_path_factory: pytest.TempPathFac
     write_records(root / "results", tiny, "good", [0.7, 0.7], payload_bytes=1000, student="convnet_gru", protocol_hash="3" * 64)
     write_records(root / "results", tiny, "random", [0.3], submission_sha256=sha, student="convnet_gru", protocol_hash="3" * 64)
     write_records(root / "results", tiny, "as_good", [0.9, 0.92, 0.9])
-    write_rerun(root / "results", "as_good", "maintainer")
+    write_verified(root / "results", "as_good", "maintainer")
     shutil.copytree(tiny_random.parents[1], root / "submissions")
     write_harmful_entry(root, tiny)
     return root

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builders.sites import HARM, write_harmful_entry, write_records, write_rerun
+from tests.builders.sites import HARM, write_harmful_entry, write_records, write_verified
 from tests.builders.stores import SIZE, longer
 from tests.tools.thousand import long_board, timed
 from vddbench.data.build import build_store
@@ -61,7 +61,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_records(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
     write_harmful_entry(root, store)
-    write_rerun(root / "results", "small", "maintainer")
+    write_verified(root / "results", "small", "maintainer")
     return build([root / "results"], [root / "submissions"], root / "site")
 
 
