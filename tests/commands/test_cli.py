@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders.commands import call
+from vddbench.commands.options import friendly
 from vddbench.data.store import Store, store_path
 
 
@@ -86,3 +88,38 @@ main()"""
 def test_the_schema_is_json_schema_and_refuses_other_fields(capsys: pytest.CaptureFixture[str]) -> None:
     code, output = call("schema")
     assert code == 0 and '"additionalProperties": false' in output and '"sha256"' in output
+
+
+def run_main(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    code = "from vddbench.commands.main import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *args], stderr=subprocess.PIPE, check=False, **options)
+
+
+def test_a_terminal_without_unicode_gets_readable_help() -> None:
+    done = run_main("rank", "--help", stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
+    assert done.returncode == 0 and done.stdout.isascii() and b"--results" in done.stdout and not done.stderr
+
+
+def test_a_reader_that_ends_early_causes_no_message() -> None:
+    """As in `vddbench rank | head`."""
+    read, write = os.pipe()
+    os.close(read)
+    done = run_main("--version", stdout=write)
+    os.close(write)
+    assert done.stderr == b""
+
+    @friendly
+    def rank() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):  # click ends quietly
+        rank()
+
+
+def test_help_needs_no_module_that_windows_lacks() -> None:
+    code = (
+        "import sys\nfor name in ('fcntl', 'resource', 'termios', 'pwd', 'grp'): sys.modules[name] = None\n"
+        "import vddbench.leaderboard.tables\nfrom vddbench.commands.main import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "rank", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "--results" in done.stdout

@@ -131,6 +131,28 @@ def test_who_may_not_write_is_shown_the_way_to_submit(board: Hub, monkeypatch: p
         door.commit(REPO, {"a": b"1"}, "one")
 
 
+def test_a_token_that_may_not_open_pull_requests_is_told_what_it_needs(board: Hub) -> None:
+    board.fail("POST", "/commit/", status=403)
+    with pytest.raises(PermissionError, match=r"token may not open pull requests on dataset repo lab/.*permission to write"):
+        door.pull_request(REPO, {"a": b"1"}, "title", "text")
+
+
+@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", '"hf_abc"', "\ufeffhf_abc", "hf_abc hf_def", "hf_\udcff"])
+def test_a_token_with_characters_that_no_token_has_is_refused_by_name(
+    board: Hub, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(PermissionError, match=r"^HF_TOKEN holds the character .* \(U\+[0-9A-F]{4}\)") as error:
+        door.whoami()
+    assert "abc" not in str(error.value)
+
+
+def test_a_token_that_ends_with_a_newline_is_taken(board: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = door.whoami()
+    monkeypatch.setenv("HF_TOKEN", os.environ["HF_TOKEN"] + "\r\n")
+    assert door.whoami() == name
+
+
 def test_a_wrong_token_and_none(board: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(PermissionError, match="does not know this token") as error:

@@ -63,3 +63,9 @@ def test_a_child_process_that_inherits_the_lock_keeps_it(tmp_path: Path) -> None
     assert is_locked(path)
     child.communicate(b"\n")
     assert not is_locked(path)
+
+
+def test_a_system_without_locks_is_named_with_those_that_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    with pytest.raises(OSError, match="WSL 2"), locked(tmp_path / "lock"):
+        pytest.fail("locked")

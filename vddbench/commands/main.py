@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 refused, 2 wrong usage, 3 records are missing (`batch coll
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,4 +65,17 @@ def _before_every_command(
 
 
 def main() -> None:
-    app()
+    """The command `vddbench`. Characters that a terminal does not have are shown by their codes, as in \\xb7.
+
+    If the reader of the output ends early, as `head` does, nothing more is printed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # Python would print it when it flushes again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

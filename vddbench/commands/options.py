@@ -42,6 +42,8 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             say(f"error: {error}", style="red")
             raise typer.Exit(2) from None
+        except BrokenPipeError:  # `vddbench rank | head`: click ends without a message
+            raise
         except (ValueError, OSError) as error:  # OSError: the disk is full, a folder is not writable, a file is missing
             say(f"error: {error}", style="red")
             raise typer.Exit(1) from None

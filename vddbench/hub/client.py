@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TypeVar
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -28,6 +29,7 @@ from vddbench.system.progress import say
 
 T = TypeVar("T")
 HTTPError: type[Exception] = HfHubHTTPError.__mro__[1]  # base class of the HTTP library's errors, including lost connections
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
 LONGEST_ASKED_SECONDS = 300.0  # longest wait that the Hub may ask for; it counts requests in windows of 5 minutes
@@ -41,6 +43,14 @@ def _api(where: str) -> HfApi:
 
 
 def api() -> HfApi:
+    """The client. Raises PermissionError for a token with characters that no token has, such as quotes around it."""
+    token = get_token() or ""
+    if wrong := re.search(r"[^!-~]|[\"'`]", token):
+        named = next((name for name in TOKEN_VARIABLES if os.environ.get(name)), "the token saved by `hf auth login`")
+        raise PermissionError(
+            f"{named} holds the character {wrong[0]!a} (U+{ord(wrong[0]):04X}), which no token has: paste it again, without "
+            "quotes or spaces"
+        )
     return _api(endpoint())
 
 
@@ -79,6 +89,11 @@ def _of_status(error: HfHubHTTPError, name: str) -> OSError:
         return PermissionError("the Hub does not know this token: log in with `hf auth login`, or set HF_TOKEN to a valid one")
     if status == 403 and error.response.request.method in {"GET", "HEAD"}:
         return PermissionError(f"you may not read {name}: ask its owner for access, and check your user with `hf auth whoami`")
+    if status == 403 and "create_pr=" in str(error.response.request.url):
+        return PermissionError(
+            f"your token may not open pull requests on {name}: make one with the permission to write on {endpoint()}/settings/"
+            "tokens; if it has that, the repo does not take pull requests: ask its owner"
+        )
     if status == 403:
         return PermissionError(
             f"you may not write to {name}: ask its owner; records are proposed with `vddbench submit`, which needs no write "

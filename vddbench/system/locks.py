@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 
 @contextmanager
@@ -13,10 +16,10 @@ def locked(path: Path, *, wait: bool = True, on_wait: Callable[[], None] | None 
     """Holds the exclusive lock `path` and yields its file descriptor, which a child process may inherit to keep the lock.
 
     wait: block until the lock is free; on_wait is called once before blocking. remove: delete the file on release.
-    Raises BlockingIOError if another process holds the lock and `wait` is False, OSError if the file cannot be created.
+    Raises BlockingIOError if another process holds the lock and `wait` is False, OSError if the file cannot be created or the
+    system has no such locks.
     """
-    import fcntl  # not on Windows, where records can still be read and ranked
-
+    fcntl = _fcntl()
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -43,8 +46,7 @@ def locked(path: Path, *, wait: bool = True, on_wait: Callable[[], None] | None 
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock `path`. False if the file does not exist."""
-    import fcntl
-
+    fcntl = _fcntl()
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -53,6 +55,16 @@ def is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _fcntl() -> ModuleType:
+    """Python's module for file locks. Raises OSError where there is none; records can still be read and ranked there."""
+    try:
+        import fcntl
+    except ImportError:
+        message = "this system has no file locks, which all commands that prepare, distill or evaluate need"
+        raise OSError(errno.ENOTSUP, f"{message}; use Linux or macOS, on Windows WSL 2", sys.platform) from None
+    return fcntl
 
 
 def _is_at(handle: int, path: Path) -> bool:
