@@ -52,6 +52,12 @@ def unfitted(entry: Entry) -> str | None:
     return some(sum(record.fitted is False for record in entry.records), len(entry.records))
 
 
+def suspect(entry: Entry) -> str | None:
+    """The record with the most suspect clips."""
+    worst = max(entry.records, key=lambda record: record.suspect_clips or 0)
+    return some(worst.suspect_clips or 0, worst.compared_clips or 0, "clip")
+
+
 def missing(entry: Entry) -> str | None:
     count = max(record.num_missing for record in entry.records)
     return f"{count}" if count else None
@@ -68,6 +74,11 @@ MARKS = (
         f"After training, students got fewer than {FITTED:.0%} of the set's own clips right: the score may measure a failed "
         "training rather than the set.",
         unfitted,
+    ),
+    Mark(
+        "looks like test videos", "t",
+        "The referee compared the set's clips with all videos: these resemble a test video much more than any train video.",
+        suspect,
     ),
     Mark("one answer for all", "o", "Students give the same class for every test video.", one_answer),
     Mark(

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from tests.builders.stores import COUNTED, VIDEOS
+from tests.builders.students import use_linear_student
 from vddbench.data.build import build_store
 from vddbench.distillation.run import distill
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import record_fields
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.fit import MOST_CLIPS, Fit, measure
 from vddbench.records.files import read_record
 from vddbench.records.record import FITTED, Record
-from vddbench.spec import ClipSet, Recipe, Task, Video
+from vddbench.spec import ClipSet, Task, Video
 
 CPU = torch.device("cpu")
 SHAPE = COUNTED.clip_shape
@@ -35,16 +34,8 @@ def submission(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return distill("random", Task(dataset="greys", ipc=1), 0, tmp_path_factory.mktemp("submissions"))
 
 
-def build(shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module:
-    """A linear network: fits two clips within a few steps."""
-    size = torch.Size(shape).numel()
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.1), torch.nn.Linear(size, num_classes))
-
-
 def record_with(lr: float, submission: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
-    student = SimpleNamespace(RECIPE=Recipe(lr=lr), build=build)
-    for module in (evaluating, record_fields):
-        monkeypatch.setattr(module, "load", lambda kind, name: student)
+    use_linear_student(monkeypatch, lr)
     (path,) = evaluate(submission, students="linear", seeds=[0], results=results)
     return read_record(path)[0]
 

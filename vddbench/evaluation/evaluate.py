@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from vddbench.records.files import cell_path, read_record, set_aside, write_reco
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
 from vddbench.spec import ClipSet, Submission, Task
+from vddbench.submissions.leaks import Scan, scan_once
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
 from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
@@ -46,6 +48,14 @@ class ReadySubmission:
     store: Store
     submission: Submission
     clipset: ClipSet
+
+    @cached_property
+    def leaks(self) -> Scan | None:
+        """The comparison of its clips with the test videos; prints what is suspect when it is made."""
+        compared = scan_once(self.clipset, self.submission.manifest, self.store)
+        for line in compared.warnings if compared else []:
+            say(f"warning: {self.submission.path.name}: {line}", style="yellow")
+        return compared
 
     def batch_size(self, student: str) -> int:
         return self.task.batch_size(self.store.spec, len(self.clipset), load("student", student).RECIPE)
@@ -178,6 +188,7 @@ def evaluate_seed(
         trained = train(
             scored.clipset, store.spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
         )  # fmt: skip
+    compared = scored.leaks
     fit = measure(trained.model, scored.clipset, store.spec, device)
     check_test_frames(store)  # hashes them again only if the file has changed during the training
     started = time.monotonic()
@@ -203,6 +214,8 @@ def evaluate_seed(
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         fit_top1=fit.top1,
         fit_loss=fit.loss,
+        suspect_clips=len(compared.leaks) if compared else None,
+        compared_clips=compared.num_compared if compared else None,
     )
     return record, predictions
 

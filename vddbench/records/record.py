@@ -90,11 +90,13 @@ class Record(Frozen):
     drawn_from: Commit | None = None  # the commit that this student's seed follows from; see fresh_seeds.py
     fit_top1: Share | None = None  # share of the submission's own clips that the trained student gets right; evaluation/fit.py
     fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed
+    suspect_clips: Whole | None = None  # clips that look like test videos, of those compared; submissions/leaks.py
+    compared_clips: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
-        return without_none(serialize(self), "by", "drawn_from", "fit_top1", "fit_loss")
+        return without_none(serialize(self), "by", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips")
 
     @property
     def fitted(self) -> bool | None:

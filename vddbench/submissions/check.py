@@ -13,6 +13,7 @@ import pyarrow as pa
 from vddbench.data.store import Split
 from vddbench.spec import ClipSet, DatasetSpec
 from vddbench.submissions import appearance
+from vddbench.submissions.leaks import scan_once
 from vddbench.submissions.manifest import data_file
 from vddbench.submissions.report import NAMES_SHOWN, Contents, Report
 from vddbench.submissions.submission import OpenedSubmission, open_submission
@@ -41,6 +42,9 @@ def examine(opened: OpenedSubmission) -> Report:
     if clip_set is not None and opened.spec is not None:
         contents = contents_of(clip_set, opened.spec, opened.store.train if opened.store else None)
         warnings += warnings_of(contents, opened.spec)
+    if clip_set is not None and opened.manifest is not None and opened.store is not None:
+        compared = scan_once(clip_set, opened.manifest, opened.store)
+        warnings += compared.warnings if compared else []
     data = data_file(opened.folder) if opened.entries else None
     return Report(
         path=opened.folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vddbench.system.files import replacing
@@ -10,8 +10,8 @@ from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
 
-def cached(path: Path, make: Callable[[], bytes]) -> Path:
-    """Returns `path`. If it does not exist, writes the bytes that `make` returns; other processes wait meanwhile.
+def cached(path: Path, make: Callable[[], bytes | Iterable[bytes]]) -> Path:
+    """Returns `path`. If it does not exist, writes what `make` returns, bytes or parts; other processes wait meanwhile.
 
     The file's name must depend on everything that its content depends on, because an existing file is never made again.
     """
@@ -22,5 +22,6 @@ def cached(path: Path, make: Callable[[], bytes]) -> Path:
         if not path.exists():  # the process that held the lock may have made it
             content = make()
             with replacing(path) as file:
-                file.write(content)
+                for part in [content] if isinstance(content, bytes) else content:
+                    file.write(part)
     return path

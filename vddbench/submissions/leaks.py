@@ -1,0 +1,107 @@
+"""Looks for test videos among the clips of a submission: raw or recompressed, mirrored, cropped, shifted, darkened, noisy.
+
+A clip is suspect if its nearest test video is much nearer than its nearest train video. A clip that comes from a train video
+is near that video, whatever resembles it in the test split, so near-copies between the splits of a dataset accuse nobody. The
+limits are calibrated in docs/leaks.md. The scan finds crude leaks; it does not find clips that were optimised on test videos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+from vddbench.data.nearest import nearest, sample_times
+from vddbench.data.store import Store
+from vddbench.data.thumbnails import luma
+from vddbench.spec import ClipSet, Frozen, Manifest
+from vddbench.system.cache import cached
+from vddbench.system.files import canonical_json
+from vddbench.system.home import home
+from vddbench.system.progress import say
+
+VERSION = 1  # of the rules; part of the name of a cached result
+RATIO = 0.5  # a suspect clip's distance to test is below this share of its distance to train
+EXPLAINED = 0.1  # a clip that is nearer than this to a train video is never suspect
+MOST_CLIPS = 512  # a larger set is sampled
+SHOWN = 5  # clips named in a warning
+
+
+class Leak(Frozen):
+    """A clip that resembles a test video much more than any train video."""
+
+    clip: int
+    test_video: str
+    test_distance: float
+    train_video: str
+    train_distance: float
+
+    def __str__(self) -> str:
+        return (
+            f"clip {self.clip} matches test video {self.test_video} (distance {self.test_distance:.3f}; the nearest train "
+            f"video, {self.train_video}, is at {self.train_distance:.3f})"
+        )
+
+
+class Scan(Frozen):
+    """The result of a scan."""
+
+    leaks: tuple[Leak, ...]
+    num_compared: int  # clips
+    lowest_ratio: float  # of all compared clips; below RATIO for a suspect clip
+
+    @property
+    def warnings(self) -> list[str]:
+        """At most one line."""
+        if not self.leaks:
+            return []
+        first = "; ".join(map(str, self.leaks[:SHOWN])) + ("; ..." if len(self.leaks) > SHOWN else "")
+        return [f"{len(self.leaks):,} of {self.num_compared:,} compared clips look like test videos: {first}"]
+
+
+def scan_once(clipset: ClipSet, manifest: Manifest, store: Store) -> Scan | None:
+    """`scan` of a submission's clips. The result is kept in $VDDBENCH_HOME, for the next student or process.
+
+    Returns None, and says why, if the thumbnails or the result cannot be written.
+    """
+    key = [VERSION, store.digest, manifest.sha256, manifest.decoder, str(manifest.task)]
+    path = home() / "leaks" / f"{hashlib.sha256(canonical_json(key)).hexdigest()[:24]}.json"
+    try:
+        return Scan.model_validate_json(
+            cached(path, lambda: scan(clipset.clips, store).model_dump_json().encode()).read_bytes()
+        )
+    except OSError as error:
+        say(f"warning: the clips are not compared with test videos: {error}", style="yellow")
+        return None
+
+
+def scan(clips: torch.Tensor, store: Store) -> Scan:
+    """Compares clips [N, T, H, W, C] on the 0-255 scale with all videos of a prepared store; at most MOST_CLIPS of them.
+
+    Which clips of a larger set are compared follows from a fixed seed.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(clips))[:MOST_CLIPS])
+    frames = clips[torch.from_numpy(rows)[:, None], torch.from_numpy(sample_times(clips.shape[1]))]
+    grey = luma(frames.numpy())
+    test, train = nearest(grey, store.test), nearest(grey, store.train)
+    ratio = np.stack([_ratio(test.whole, train.whole), _ratio(test.aligned, train.aligned)])
+    leaks = []
+    for i in np.flatnonzero(ratio.min(0) < RATIO):
+        kind = "whole" if ratio[0, i] < ratio[1, i] else "aligned"
+        video, distance = f"{kind}_video", kind
+        leaks.append(
+            Leak(
+                clip=int(rows[i]),
+                test_video=str(store.test.index["video"].iloc[getattr(test, video)[i]]),
+                test_distance=float(getattr(test, distance)[i]),
+                train_video=str(store.train.index["video"].iloc[getattr(train, video)[i]]),
+                train_distance=float(getattr(train, distance)[i]),
+            )
+        )
+    return Scan(leaks=tuple(leaks), num_compared=len(rows), lowest_ratio=float(ratio.min()))
+
+
+def _ratio(test: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The ratio of distances to test and train; 1 for clips that a train video explains."""
+    return np.where(train < EXPLAINED, 1.0, test / np.maximum(train, EXPLAINED))
