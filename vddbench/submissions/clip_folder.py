@@ -143,7 +143,7 @@ def _frames(files: Sequence[Path], spec: DatasetSpec) -> np.ndarray:
     if len(files) == 1 and files[0].suffix.lower() in EXTENSIONS:
         return _video(files[0], spec)
     if len(files) < spec.frames:
-        raise ValueError(f"{files[0]}: the clip has {len(files)} pictures; allowed: {spec.frames} or more")
+        raise UnreadableVideo(f"the clip has {len(files)} pictures; allowed: {spec.frames} or more")
     chosen = [files[at] for at in planned_frames(plan(len(files), spec.frames, spec.stride), len(files))]
     begin = (len(chosen) - spec.frames) // 2
     scaler, geometry = Scaler(), Geometry.of(spec)
@@ -154,7 +154,7 @@ def _video(path: Path, spec: DatasetSpec) -> np.ndarray:
     with opened(path) as (container, stream):
         is_square = stream.width == stream.height
         if 0 < (number := header_num_frames(container, stream)) < spec.frames:
-            raise ValueError(f"the clip has {number} frames; allowed: {spec.frames} or more")
+            raise UnreadableVideo(f"the clip has {number} frames; allowed: {spec.frames} or more")
     geometry = Geometry.of(spec.model_copy(update={"resize": None}) if is_square else spec)  # cropped clips stay as they are
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "frames"

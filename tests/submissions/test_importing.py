@@ -1,0 +1,309 @@
+"""A wrong guess when importing costs accuracy and shows nowhere else, so `pack` asks wherever two readings fit."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.builders.submissions import SPEC, TASK, clips, edit_manifest, rewrite_payload
+from vddbench.data.decode import encode
+from vddbench.data.store import Store
+from vddbench.spec import ClipSet, Task
+from vddbench.submissions import ranges, submission
+from vddbench.submissions.check import check
+from vddbench.submissions.manifest import DATA
+from vddbench.submissions.pack import Conversion, pack
+from vddbench.system.files import sha256_file
+
+SPEC8 = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})
+Change = Callable[[torch.Tensor], torch.Tensor]
+FIVE = Task.parse("tiny-ipc5")
+
+
+def packed(value: object, root: Path, *, task: Task = TASK, preview: Path | None = None, **options: Any) -> tuple[ClipSet, str]:
+    """The decoded submission and the report of a .pt file, or of a path."""
+    spec = SPEC8 if task is FIVE else SPEC
+    source = value if isinstance(value, Path) else root / "syn.pt"
+    if not isinstance(value, Path):
+        torch.save(value, source)
+    folder, report = pack(
+        source, task, "mine", conversion=Conversion(**options), out=root / "out", spec=spec, force=True, preview=preview
+    )
+    return submission.decode(submission.read(folder, spec), spec), "\n".join(report)
+
+
+def smooth(num_clips: int = 8) -> torch.Tensor:
+    """[N, 4, 16, 16, 3] in 0-1: learned clips, which reach neither whole grey levels nor the ends exactly."""
+    return torch.rand((num_clips, *SPEC.clip_shape), generator=torch.Generator().manual_seed(1)) * 0.98 + 0.01
+
+
+def two_outliers(values: torch.Tensor) -> torch.Tensor:
+    changed = values.clone()
+    changed.view(-1)[:2] = torch.tensor([-0.03, 1.03])
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x * 1.06 - 0.03,  # a generator that does not clamp
+        two_outliers,
+        lambda x: torch.where(x < 0.02, -1e-6, x),
+        lambda x: x * 0.3,  # dark clips
+    ],
+)
+def test_clips_in_0_1_are_read_so_whatever_a_few_values_do(change: Change, tmp_path: Path) -> None:
+    values = change(smooth())
+    clip_set, report = packed({"clips": values, "labels": list(range(8))}, tmp_path, task=FIVE)
+    assert "taken as 0-1 (detected)" in report
+    torch.testing.assert_close(clip_set.clips.float(), values * 255, atol=1, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "options"),
+    [
+        (lambda x: (x * 2 - 1) * 1.05, ("-1-1", "imagenet")),
+        (lambda x: (x * 2 - 1) * 1.2, ("-1-1", "imagenet")),  # 13 % of the values are outside
+        (lambda x: (x - 0.5) * 2, ("-1-1", "imagenet")),  # or normalised clips of little contrast
+        (lambda x: torch.where(x < 0.03, -1.0, 0.85 + x / 10), ("-1-1", "imagenet")),  # thin dark strokes on white
+        (lambda x: x * 255 - 20, ("0-255",)),
+        (lambda x: x * 1.4, ("0-1", "-1-1")),
+        (lambda x: x - 0.5, ("-1-1", "imagenet")),
+    ],
+)
+def test_of_two_scales_one_must_be_stated(change: Change, options: tuple[str, ...], tmp_path: Path) -> None:
+    values = {"clips": change(smooth()), "labels": list(range(8))}
+    with pytest.raises(ValueError, match="could be on more than one scale") as refusal:
+        packed(values, tmp_path, task=FIVE)
+    for option in options:
+        assert f"`--range {option}` gives mean" in str(refusal.value)
+        assert f"taken as {option} (as stated)" in packed(values, tmp_path, task=FIVE, value_range=option)[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", [name for name in ranges.READINGS if name != "0-255"])
+def test_real_clips_in_any_known_normalisation_come_back_exactly(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    std, mean = map(torch.tensor, ranges.READINGS[name])
+    for frames in (clips(), clips() // 8):  # of full and of little contrast
+        values = ((frames / 255 - mean) / std).to(dtype)
+        clip_set, report = packed({"clips": values, "labels": (0, 1, 2)}, tmp_path)
+        assert f"taken as {name} (detected)" in report and torch.equal(clip_set.clips, frames)
+    as_numbers = "/".join(",".join(f"{number:.6f}" for number in numbers.tolist()) for numbers in (mean, std))
+    assert torch.equal(packed({"clips": values, "labels": [0, 1, 2]}, tmp_path, value_range=as_numbers)[0].clips, frames)
+
+
+def test_learned_clips_that_end_at_black_and_white_show_their_normalisation(tmp_path: Path) -> None:
+    std, mean = map(torch.tensor, ranges.READINGS["kinetics"])
+    values = ((smooth() * 1.2 - 0.1).clamp(0, 1) - mean) / std
+    assert "taken as kinetics (detected)" in packed({"clips": values, "labels": list(range(8))}, tmp_path, task=FIVE)[1]
+
+
+def test_clips_standardised_by_numbers_of_their_own_are_refused(tmp_path: Path) -> None:
+    values = smooth()
+    std, mean = torch.std_mean(values, (1, 2, 3, 4), keepdim=True)
+    with pytest.raises(ValueError, match=r"standardised with numbers of its own.*Undo that before saving"):
+        packed({"clips": (values - mean) / std, "labels": list(range(8))}, tmp_path, task=FIVE)
+
+
+@pytest.mark.parametrize("text", ["0.5", "a/b", "0.5/0", "0.5,0.4/0.2", "0.5/-1", "nan/1", "1/2/3", ""])
+def test_a_range_that_is_no_normalisation_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not known; allowed: 0-255, .*MEAN,MEAN,MEAN/STD,STD,STD"):
+        ranges.parse(text)
+
+
+def centred(noise: float) -> torch.Tensor:
+    """Labels of 8 clips as kernel methods hold them, learned by `noise`."""
+    change = torch.randn((8, 8), generator=torch.Generator().manual_seed(0)) * noise
+    return (torch.eye(8) - 1 / 8) / math.sqrt(8 / 10) + change - change.mean(1, keepdim=True)
+
+
+def test_centred_one_hot_labels_are_class_indices(tmp_path: Path) -> None:
+    clip_set, report = packed({"clips": clips(8), "labels": centred(0.005).roll(1, 0)}, tmp_path, task=FIVE)
+    assert clip_set.labels.tolist() == [7, 0, 1, 2, 3, 4, 5, 6] and "centred one-hot rows became class indices" in report
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (centred(0.2), r"look centred.*`--labels-as centred` undoes the centring.*`--labels-as argmax`"),
+        (torch.eye(8) * 9 - 2, r"look like logits\. `--labels-as softmax`.*`--labels-as argmax`"),
+        (torch.eye(8) * 70 + 3, r"do not sum to 1.*divide each row by its sum.*`--labels-as argmax`"),
+    ],
+)
+def test_scores_become_labels_only_as_stated(labels: torch.Tensor, message: str, tmp_path: Path) -> None:
+    source = {"clips": clips(8), "labels": labels}
+    with pytest.raises(ValueError, match=message):
+        packed(source, tmp_path, task=FIVE)
+    assert packed(source, tmp_path, task=FIVE, labels_as="argmax")[0].labels.tolist() == list(range(8))
+    soft = packed(source, tmp_path, task=FIVE, labels_as="softmax")[0].labels
+    torch.testing.assert_close(soft, labels.softmax(1), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match=r"--labels-as 'log' .*allowed: argmax, softmax, centred"):
+        packed(source, tmp_path, task=FIVE, labels_as="log")
+
+
+def test_undoing_the_centring_gives_back_the_probabilities(tmp_path: Path) -> None:
+    probabilities = torch.rand((8, 8), generator=torch.Generator().manual_seed(0)).softmax(1)
+    source = {"clips": clips(8), "labels": (probabilities - 1 / 8) / math.sqrt(8 / 10)}
+    soft = packed(source, tmp_path, task=FIVE, labels_as="centred")[0].labels
+    torch.testing.assert_close(soft, probabilities, atol=1e-5, rtol=0)
+    log = packed({"clips": clips(8), "labels": probabilities.log()}, tmp_path, task=FIVE)[0].labels
+    torch.testing.assert_close(log, probabilities, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2, 0, 1],
+        (2, 0, 1),
+        [2.0, 0.0, 1.0],
+        [[0, 0, 1], [1, 0, 0], [0, 1, 0]],
+        [torch.tensor(2), torch.tensor(0), torch.tensor(1)],
+        [np.int64(2), np.int64(0), np.int64(1)],
+        np.array([2, 0, 1]),
+        ["cat", "Ant", "bee"],
+        torch.tensor([[False, False, True], [True, False, False], [False, True, False]]),
+    ],
+)
+def test_labels_in_every_python_form_are_used(labels: object, tmp_path: Path) -> None:
+    clip_set, report = packed({"clips": list(clips()), "labels": labels}, tmp_path)
+    assert clip_set.labels.tolist() == [2, 0, 1] and torch.equal(clip_set.clips, clips())
+    assert "0 = ant, 1 = bee, 2 = cat" in report
+
+
+def test_a_list_of_classes_in_the_file_decides_their_order(tmp_path: Path) -> None:
+    source = {"images": clips(), "labels": [0, 1, 2], "class_names": ["cat", "ant", "bee"], "format": "v1"}
+    clip_set, report = packed(source, tmp_path)
+    assert clip_set.labels.tolist() == [2, 0, 1] and "moved from the order of 'class_names' in the file (cat, ant" in report
+    soft = packed({**source, "labels": (torch.eye(3) * 0.7 + 0.1).half()}, tmp_path)[0].labels
+    assert soft.argmax(1).tolist() == [2, 0, 1]
+    for names, message in ((["cat", "ant", "dog"], "no class named 'dog'"), (["cat", "ant"], "2 names; allowed: each of 3")):
+        with pytest.raises(ValueError, match=message):
+            packed({**source, "class_names": names}, tmp_path)
+
+
+def test_labels_that_begin_at_1_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the labels are 1 to 3; .*subtract 1 from them, if label 1 is ant"):
+        packed({"clips": clips(), "labels": [1, 2, 3]}, tmp_path)
+
+
+def test_of_a_file_of_repetitions_one_is_named_with_its_labels(tmp_path: Path) -> None:
+    def results(count: int) -> dict[str, object]:
+        data = [[clips(seed=n).float() / 127.5 - 1, torch.tensor([2, 1, 0]).roll(n)] for n in range(count)]
+        return {"data": data, "accs_all_exps": {"ConvNet3D": [np.float64(0.5)] * 3}}
+
+    assert packed(results(1), tmp_path)[0].labels.tolist() == [2, 1, 0]
+    with pytest.raises(ValueError, match=r"--clips-key; found: 'data.0.0'"):
+        packed(results(8), tmp_path)  # 32 times the budget: what is not chosen does not count
+    clip_set, _ = packed(results(8), tmp_path, clips_key="data.1.0")
+    assert clip_set.labels.tolist() == [0, 2, 1] and torch.equal(clip_set.clips, clips(seed=1))
+
+
+def test_a_class_axis_that_could_be_the_clips_of_a_class_is_not_taken_for_labels(tmp_path: Path) -> None:
+    square = clips(9).reshape(3, 3, *SPEC.clip_shape)
+    with pytest.raises(ValueError, match="--labels-by-class"):
+        packed(square, tmp_path, task=Task.parse("tiny-ipc5"))
+
+
+def test_a_static_dynamic_set_decodes_to_what_its_network_gives(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    still, motion = (
+        torch.randn((16, 3, 16, 16), generator=generator),
+        torch.randn((16, 4, 1, 16, 16), generator=generator) * 0.3,
+    )
+    weight, bias = torch.randn((3, 4, 3, 3, 3), generator=generator) * 0.1, torch.randn(3, generator=generator) * 0.1
+    statics, dynamics, network = (tmp_path / name for name in ("sta.pt", "dynamic_best.pt", "weights_best.pt"))
+    torch.save({"image": still}, statics)
+    torch.save(motion, dynamics)
+    torch.save(OrderedDict([("0.encoder.weight", weight), ("0.encoder.bias", bias)]), network)
+    clip_set, report = packed(dynamics, tmp_path, task=FIVE, statics=statics, hallucinator=network)
+    assert clip_set.labels.tolist() == [label for label in range(8) for _ in range(4)] and "by class" in report
+    x = torch.cat([still[1][:, None].expand(-1, 4, -1, -1), motion[0].movedim(1, 0)])[None]  # the third pair of class 0
+    due = torch.nn.functional.conv3d(x, weight, bias, padding=1)[0].movedim(0, -1)
+    assert float((clip_set.clips[2] - ranges.READINGS["imagenet"].to_255(due)).abs().mean()) < 1
+    with pytest.raises(ValueError, match="needs three files: pack DYNAMICS --statics FILE --hallucinator FILE"):
+        packed(dynamics, tmp_path, task=FIVE, decoder="static_dynamic")
+    with pytest.raises(ValueError, match=r"sta.pt: tensor 'image' is \[16, 3, 16, 16\] .*allowed: floats \[n\*8, 4, 1, 16"):
+        packed(statics, tmp_path, task=FIVE, statics=dynamics, hallucinator=network)
+
+
+def folder_of_clips(root: Path, kind: str) -> Path:
+    """Class folders, the second named like the last class, with the clips of `clips()`."""
+    root = root / kind
+    for label, clip in enumerate(clips().numpy()):
+        folder = root / (f"{label:05d}" if kind == "beside" else SPEC.class_names[label])
+        folder.mkdir(parents=True)
+        for t, frame in enumerate(clip):
+            if kind == "beside":
+                Image.fromarray(frame).save(folder / f"class{label:05d}_id00000_t{t:03d}.png")
+            elif kind == "in a folder":
+                (folder / "clip7").mkdir(exist_ok=True)
+                Image.fromarray(frame).save(folder / "clip7" / f"frame_{t + 9}.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["beside", "in a folder"])
+def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
+    clip_set, report = packed(folder_of_clips(tmp_path, kind), tmp_path)
+    assert torch.equal(clip_set.clips, clips()) and clip_set.labels.tolist() == [0, 1, 2]
+    assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
+
+
+def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_path: Path) -> None:
+    grey = [np.full((16, 16, 3), value, np.uint8) for value in range(20, 220, 20)]
+    for name, frames in (("ant", grey[:4]), ("cat", grey)):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        encode(tmp_path / "set" / name / "0.avi", frames, "mpeg4", rate=5, bit_rate=1_000_000)
+    clip_set, _ = packed(tmp_path / "set", tmp_path)
+    assert clip_set.labels.tolist() == [0, 2]
+    shown = clip_set.clips.float().mean((2, 3, 4))
+    torch.testing.assert_close(shown, torch.tensor([[20.0, 40, 60, 80], [80, 100, 120, 140]]), atol=4, rtol=0)
+    encode(tmp_path / "set" / "ant" / "1.avi", grey[:3], "mpeg4", rate=5)
+    with pytest.raises(ValueError, match=r"1.avi: the clip has 3 frames; allowed: 4 or more"):
+        packed(tmp_path / "set", tmp_path)
+
+
+def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
+    root = folder_of_clips(tmp_path, "in a folder")
+    (root / "ant" / "clip7" / "frame_9.png").unlink()
+    with pytest.raises(ValueError, match=r"the clip has 3 pictures; allowed: 4 or more"):
+        packed(root, tmp_path)
+    (root / "ant" / "class00000_id00003.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"id00003.jpg is no clip; .*stills are packed from a tensor"):
+        packed(root, tmp_path)
+    (root / "ant").rename(root / "dog")
+    with pytest.raises(ValueError, match="no class named 'dog'"):
+        packed(root, tmp_path)
+    (tmp_path / "flat").mkdir()
+    with pytest.raises(ValueError, match="a folder of clips has one folder for each class"):
+        packed(tmp_path / "flat", tmp_path)
+
+
+def test_the_preview_shows_the_clips_of_each_class(tmp_path: Path) -> None:
+    bright = torch.stack([torch.full(SPEC.clip_shape, value, dtype=torch.uint8) for value in (0, 120, 250)])
+    packed({"clips": bright, "labels": [0, 1, 2]}, tmp_path, preview=tmp_path / "look.png")
+    with Image.open(tmp_path / "look.png") as picture:
+        assert {value for _, value in picture.getcolors(10_000)} >= {(0, 0, 0), (120, 120, 120), (250, 250, 250)}
+
+
+def test_a_set_that_looks_unlike_the_data_is_warned_of(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
+    honest = check(tiny_random)
+    assert honest.contents is not None and honest.contents.train is not None and honest.warnings == ()
+    tensors = dict(submission.read(tiny_random).tensors)
+    folder = tmp_path / "tiny-ipc1" / "random"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes((tiny_random / "manifest.json").read_bytes())
+    for change in (lambda x: (x / 255 * 0.226 + 0.45) * 255, lambda x: x / 2 + 127, lambda x: x * 0 + 240):
+        rewrite_payload(folder, {**tensors, "clips": change(tensors["clips"].float()).round().to(torch.uint8)})
+        edit_manifest(folder, sha256=sha256_file(folder / DATA))
+        assert any("LOOK UNLIKE THE DATA: mean" in warning for warning in check(folder).warnings)
+    torch.save({"clips": tensors["clips"].float() / 255, "labels": tensors["labels"]}, tmp_path / "syn.pt")
+    report = "\n".join(pack(tmp_path / "syn.pt", "tiny-ipc1", "mine", out=tmp_path).report)
+    assert f"train split: {honest.contents.train}" in report and "UNLIKE" not in report
