@@ -279,6 +279,38 @@ def test_more_than_the_cluster_has_is_refused_with_its_reason(
     assert len(submit(run, ASKED, SLURM)) == 1
 
 
+def test_a_site_gets_memory_by_core_and_further_options(
+    cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path
+) -> None:
+    run = planned(tmp_path, tiny_random, home)
+    asked = Resources(gpus=0, cpus=1, mem_per_cpu=0.5, exclude="n1", sbatch=("--nice=7", "--comment=by hand"))
+    (job,) = submit(run, asked, SLURM)
+    shown = cluster.job(job_id(run, job))
+    assert shown["MinMemoryCPU"] == "512M" and shown["ExcNodeList"] == "n1" and shown["Nice"] == "7"
+    until(cluster, run, done=1)
+
+
+def test_a_job_runs_nothing_once_others_can_write_to_its_run(
+    cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path
+) -> None:
+    run = planned(tmp_path, tiny_random, home)
+    cluster.sh("scontrol update PartitionName=main State=DOWN")
+    try:
+        submit(run, ASKED, SLURM)
+        run.path.chmod(0o777)
+    finally:
+        cluster.sh("scontrol update PartitionName=main State=UP")
+    cluster.wait_for(lambda: any(cell.state == "failed" or "seen" in cell.why for cell in status(run).cells), 60, "the end")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vddbench.cluster.status.LATE_SECONDS", -1.0)
+        assert "other users can write to the folder of this run" in status(run).failures[0]["tail"]
+    with pytest.raises(ValueError, match="chmod go-w"):
+        retry(run, SLURM)
+    run.path.chmod(0o755)
+    retry(run, SLURM)
+    until(cluster, run, done=1)
+
+
 def test_arrays_are_cut_to_the_size_that_slurm_allows_and_cancelled_together(
     cluster: Cluster, tiny_random: Path, home: Path, tmp_path: Path
 ) -> None:

@@ -120,10 +120,9 @@ def submit(run: Run, job: Job) -> str:
     from submitit.core.utils import FailedJobError
 
     folder = private_folder(run, job)
-    if shutil.which("srun") is None:
-        raise ValueError(
-            "srun is not installed here, and submitit submits no job without it: run this on a machine that has sbatch and srun"
-        )
+    for tool in ("sbatch", "srun"):  # submitit submits no job without srun
+        if shutil.which(tool) is None:
+            raise ValueError(f"{tool} is not installed here: run this where sbatch and srun are, or use --cluster local")
     cells = [[run.cells[index] for index in task] for task in job.tasks]
     until = time.monotonic() + SUBMIT_SECONDS
     while True:
@@ -206,7 +205,7 @@ def max_array() -> int:
     """The largest number of tasks of one array."""
     try:
         match = re.search(r"MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]))
-    except Unanswered:
+    except ValueError:  # no answer, or a site without scontrol for users
         match = None
     return max(1, (int(match[1]) if match else DEFAULT_ARRAY) - 1)
 

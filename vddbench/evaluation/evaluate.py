@@ -117,11 +117,11 @@ def evaluate(
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
     check_writable(Path(results))
-    device = chosen_device(device)
     submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
         for opened in submissions:
             decoded(opened)  # refuses the submission; the clips are not kept
+    device = chosen_device(device)
     records: list[Path] = []
     for opened in submissions:
         scored = decoded(opened)
