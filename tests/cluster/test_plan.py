@@ -11,6 +11,7 @@ import pytest
 from tests.builders.cells import give, planned
 from tests.builders.submissions import written
 from vddbench.cluster import slurm
+from vddbench.cluster.access import private_folder
 from vddbench.cluster.jobs import Attempts, add_job, job_file, new_job, read_attempts, read_jobs, write_attempts
 from vddbench.cluster.plan import MAX_CELLS, Planned, Run, distillations, evaluations, wait_for, write_plan
 from vddbench.cluster.planning import evaluate_plan
@@ -145,15 +146,15 @@ def test_another_home_needs_another_run(tmp_path: Path) -> None:
 def test_a_folder_that_others_can_write_gets_no_pickles(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = planned(tmp_path)
     job = give(run)
-    assert slurm.private_folder(run, job).parent.stat().st_mode & 0o777 == 0o700
+    assert private_folder(run, job).parent.stat().st_mode & 0o777 == 0o700
     (run.path / folder).chmod(0o775)
     with pytest.raises(ValueError, match="delete it" if folder else "chmod go-w"):
         slurm.submit(run, job)
     (run.path / folder).chmod(0o700)
-    slurm.private_folder(run, job)
+    private_folder(run, job)
     monkeypatch.setattr("os.geteuid", lambda: 12345)
     with pytest.raises(ValueError, match="another user"):
-        slurm.private_folder(run, job)
+        private_folder(run, job)
 
 
 def test_files_that_a_shared_disk_shows_late_are_waited_for(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.builders.cells import StandIn, give, planned
 from vddbench.cluster import slurm
+from vddbench.cluster.access import check_private, private_folder
 from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.plan import Run
 from vddbench.cluster.resources import Resources, overridden, resources, validated
@@ -119,7 +120,7 @@ def test_the_folder_of_pickles_is_private_under_any_umask(umask: int, tmp_path: 
     run = planned(tmp_path)
     job, before = give(run), os.umask(umask)
     try:
-        folder = slurm.private_folder(run, job).parent
+        folder = private_folder(run, job).parent
     finally:
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -131,7 +132,7 @@ def test_a_folder_that_anybody_could_exchange_is_refused(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"anybody can write to .*chmod o-w"):
         submit(run, Resources(), Where("local"))
     tmp_path.chmod(0o1777)  # as /tmp
-    slurm.check_private(run.path)
+    check_private(run.path)
 
 
 def test_a_job_ends_before_it_unpickles_files_that_others_could_write(site: Path, tmp_path: Path) -> None:

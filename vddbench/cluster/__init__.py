@@ -9,6 +9,7 @@ resources.py  what a task asks for: options, site         jobs.py      which job
 submit.py     cells to jobs: submit, retry, cancel        slurm.py     submitit and Slurm's commands
 local.py      this machine's GPUs or cores                worker.py    the cells of a task; child.py: the process of one cell
 status.py     done, running, pending, failed              screen.py    the plan and the status on the terminal
+access.py     who can write to a run's folder
 collect.py    checks and copies records                   follow.py    all steps in one: vddbench evaluate --cluster
 doctor.py     checks a site
 """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vddbench.cluster import slurm
+from vddbench.cluster.access import check_private
 from vddbench.cluster.jobs import Cluster, Job, add_job, job_file, new_job, read_jobs
 from vddbench.cluster.local import Holding
 from vddbench.cluster.plan import Cell, Run
@@ -85,7 +86,7 @@ def cancel(run: Run) -> None:
 
 def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> list[Job]:
     """Creates and submits jobs for these cells. The caller has locked the run. Raises ValueError if others can write to it."""
-    slurm.check_private(run.path)
+    check_private(run.path)
     tasks = bundles(cells, 1 if where.cluster == "local" else where.bundle)
     most = slurm.max_array() if where.cluster == "slurm" else len(tasks) or 1
     chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]
