@@ -22,7 +22,7 @@ from vddbench.leaderboard.exchange.rerun import (
 from vddbench.records.files import address
 from vddbench.submissions.manifest import MANIFEST
 from vddbench.submissions.submission import spec_of
-from vddbench.system.device import best_device
+from vddbench.system.device import chosen_device
 from vddbench.system.files import check_writable
 
 
@@ -47,7 +47,7 @@ def reproduce(
     check_writable(own)
     scored = open_ready(submission_of(claim, submissions))
     check_comparable(scored, claim)
-    again = run_again(scored, claim, own, by, device or best_device())
+    again = run_again(scored, claim, own, by, chosen_device(device))
     others, _ = records_in(claim.path.parents[3], claim.record.cell)
     of_student = [one for one in others if one.record.student == claim.record.student and one.record.by is None]
     comparison = compared([claim], [again], of_student)

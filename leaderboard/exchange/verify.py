@@ -33,7 +33,7 @@ from vddbench.leaderboard.maintainers import MAINTAINERS
 from vddbench.records.files import path_of
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import folder_of
-from vddbench.system.device import best_device
+from vddbench.system.device import chosen_device
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
 
@@ -83,7 +83,7 @@ def verify_pull_request(
     folder = copy(proposed, into / str(number))
     say(f"{proposed} by {proposed.author}: {len(proposed.added)} new files of {proposed.cell}, copied to {folder}")
     claims = claims_of(proposed, folder, submissions, own, me)
-    made = verified(claims, count, own, me, device or best_device(), echo)
+    made = verified(claims, count, own, me, chosen_device(device), echo)
     if then != "nothing":
         sha = pushed(proposed, made, echo)
         if then == "merge":
@@ -113,7 +113,7 @@ def verify_folder(
         raise FileNotFoundError(f"no record of {manifest.cell} in {results}; make some first: vddbench evaluate {path}")
     claims = Claims(open_ready(folder), claimed, [])
     check_claims(claims, refused)
-    return [one.path for one in verified(claims, count, own, by, device or best_device(), echo)]
+    return [one.path for one in verified(claims, count, own, by, chosen_device(device), echo)]
 
 
 def claims_of(proposed: Proposal, folder: Path, submissions: Path, own: Path, me: str) -> Claims:
