@@ -1,6 +1,7 @@
 """Turns records into ranks, tables, the site and files on the Hub. Only exchange/, which evaluates again, imports torch.
 
-evidence.py, entry.py, bootstrap.py                valid records, entries of a table, their uncertainty
+evidence.py, entry.py                              valid records, entries of a table
+videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, aggregate.py                              ranks in one table and over all tables
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py                   what `vddbench rank` prints

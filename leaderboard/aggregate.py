@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from vddbench.leaderboard.bootstrap import Drawn
+from vddbench.leaderboard.comparisons import compared_draws
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.rank import NAN, Contender, draw_all, is_gap, order, placed, places, shares
 
 COLUMNS = [
-    "student", "track", "rank", "rank_low", "rank_high", "method", "gap_closed", "gap_low", "gap_high", "mean_rank", "tables",
-    "of_tables", "missing",
+    "student", "track", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low", "gap_high",
+    "mean_rank", "tables", "of_tables", "missing",
 ]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standin
     for method, (_, drawn), place in zip(methods, ranked, placed(ranked), strict=True):
         if methods.count(method) == 1:
             share = (drawn.score - random.score) / (full.score - random.score)
-            draws = np.zeros_like(drawn.video) if drawn is random else shares(drawn, random, full)
+            draws = np.zeros_like(drawn.scores) if drawn is random else shares(drawn, random, full)
             by_method[method] = Standing(place.rank, share, draws)
     return by_method
 
@@ -77,8 +77,7 @@ def rows_of(student: str, track: str, tables: Mapping[str, Standings]) -> list[d
     best_first = sorted(whole, key=lambda method: (-mean_share[method], method))
     draws = [np.mean([standing.draws for standing in whole[method]], axis=0) for method in best_first]
     rows = []
-    places_ = places(draws, lambda best, other: p_value(draws[best] - draws[other]))
-    for method, of_method, place in zip(best_first, draws, places_, strict=True):
+    for method, of_method, place in zip(best_first, draws, places(draws, compared_draws(draws)), strict=True):
         gap_low, gap_high = np.percentile(of_method, [2.5, 97.5])
         rows.append(
             row_of(student, track, method, tables)
@@ -100,9 +99,3 @@ def row_of(student: str, track: str, method: str, tables: Mapping[str, Standings
         "of_tables": len(tables),
         "missing": " ".join(missing),
     }
-
-
-def p_value(differences: np.ndarray) -> float:
-    """Probability of a difference at least this large between equal entries, from the spread of the draws."""
-    spread = float(differences.std())
-    return float(2 * ndtr(-abs(float(differences.mean())) / spread)) if spread > 0 else float(differences[0] == 0)

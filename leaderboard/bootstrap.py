@@ -1,11 +1,14 @@
-"""Uncertainty of scores, differences and ranks: a crossed bootstrap over test videos and over seeds.
+"""Uncertainty of scores and differences: other test videos of the same classes (videos.py), and other seeds.
 
-All entries of a dataset share the same resampled test videos (whole groups, if videos belong to groups). A video that is hard
-for every method therefore cancels in differences. Each entry's distillations are resampled independently of the other entries;
-an entry with a single distillation has its students resampled. Variance that is particular to one student on one video appears
-in both resamplings, so it is subtracted once (see `residual`). Resampling n items gives deviations that are too small by
-sqrt((n - 1) / n); this is corrected. A few seeds give a poor estimate of their own spread, so intervals use Student's t with
-the degrees of freedom of Welch and Satterthwaite.
+All entries of a dataset share the draws of its videos. A video that is hard for every method therefore cancels in differences.
+An entry's distillations vary independently of the other entries; for an entry with a single distillation, its students do, and
+the result is about this one set. What is particular to one student on one video is in both parts, so it is subtracted once (see
+`residual`).
+
+Few seeds, or few or unequal groups, give a poor estimate of their own spread. Each part has its own quantile of Student's t,
+and an interval uses their mean, weighted by variance (Cochran and Cox). One t with the degrees of freedom of Welch and
+Satterthwaite fails for two distillations: when these happen to be alike, it underestimates their spread and takes its degrees
+of freedom from the videos at the same time.
 """
 
 from __future__ import annotations
@@ -13,93 +16,97 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's t: the distribution and its inverse
+from scipy.special import stdtrit  # quantile of Student's t
 
-DRAWS = 2000
+from vddbench.leaderboard.videos import Videos
+
 Hits = list[np.ndarray]  # for each distillation [students, videos] bool: is the answer right?
+LEVEL = 0.05  # of intervals and tests
 NORMAL = 1.959963984540054  # 97.5 % quantile
 
 
-@dataclass(frozen=True)
-class Videos:
-    """The test videos of a dataset, and bootstrap draws of them."""
+class Variance(NamedTuple):
+    """An estimated variance, and the degrees of freedom of the estimate (0: it shows no spread). Numbers or arrays."""
 
-    weights: np.ndarray  # [draws, V], rows sum to 1: the share of each video in a draw
-    cluster: np.ndarray  # [V] number of the group that is resampled as a whole
+    value: np.ndarray | float
+    freedom: np.ndarray | float
 
-    @property
-    def clusters(self) -> int:
-        return int(self.cluster.max()) + 1
+
+def together(first: Variance, second: Variance) -> Variance:
+    """The variance of a difference of independent means of seeds (Welch and Satterthwaite)."""
+    value = np.asarray(first.value + second.value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.asarray(first.value) ** 2 / first.freedom + np.asarray(second.value) ** 2 / second.freedom
+        freedom = np.where(value > 0, value**2 / spread, np.minimum(first.freedom, second.freedom))
+    return Variance(value, np.where(np.minimum(first.freedom, second.freedom) > 0, freedom, 0.0))
+
+
+def half_interval(parts: Sequence[Variance], level: float = LEVEL) -> np.ndarray:
+    """Half of the interval of a sum of independent deviations. NaN if a part has no degrees of freedom."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = sum(np.asarray(part.value, float) for part in parts)
+        widths = [np.where(np.asarray(part.freedom) > 0, stdtrit(part.freedom, 1 - level / 2), np.nan) for part in parts]
+        weighted = sum(width * part.value for width, part in zip(widths, parts, strict=True))
+        return np.asarray(np.where(total > 0, weighted / np.sqrt(total), weighted))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The bootstrap draws of an entry's score, which is the mean over distillations of means over students."""
+    """An entry's score, which is the mean over distillations of means over students, and its variation."""
 
     score: float
-    video: np.ndarray  # [draws] deviations of the score over other test videos
-    seed: np.ndarray  # [draws] deviations over other distillations or students, on the same videos
-    freedom: float  # degrees of freedom of `seed`; 0 for a single seed, which shows no spread
-    twice: float  # variance that both `video` and `seed` contain, see `residual`
-    clusters: int  # number of groups of test videos that are resampled as a whole
+    influence: np.ndarray  # [clusters] of the test videos, see `Videos.influence`
+    seeds: Variance  # over distillations or students, on the same videos
+    twice: float  # variance that test videos and seeds both contain, see `residual`
+    videos: Videos
+    key: int  # seeds the entry's own random numbers
 
+    @cached_property
+    def video(self) -> Variance:
+        """Over test videos, without what `seeds` contains as well."""
+        return Variance(max(0.0, float((self.influence**2).sum()) - self.twice), self.videos.freedom)
+
+    @cached_property
+    def half(self) -> float:
+        """Half of the 95 % interval. NaN for a single seed or a single cluster of videos."""
+        return float(half_interval([self.video, self.seeds]))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 %. All wrong or all right on n clusters shows no spread; then n fair trials do (Clopper and Pearson)."""
+        if np.isnan(self.half):
+            return np.nan, np.nan
+        unseen = 1 - (LEVEL / 2) ** (1 / self.videos.clusters)
+        if self.score in {0.0, 1.0}:
+            return (0.0, unseen) if self.score == 0 else (1 - unseen, 1.0)
+        return max(0.0, self.score - self.half), min(1.0, self.score + self.half)
+
+    @cached_property
     def scores(self) -> np.ndarray:
-        """[draws] of the score. Their spread is wider if there are few seeds or few videos."""
-        seed_variance = float(np.var(self.seed))
-        video_variance = max(0.0, float(np.var(self.video)) - self.twice)
-        freedom = freedom_of([Variance(video_variance, self.clusters - 1.0), Variance(seed_variance, self.freedom)])
-        once = np.sqrt(1 - self.twice / seed_variance) if seed_variance > self.twice else 0.0
-        return np.asarray(self.score + (self.video + self.seed * once) * widening(freedom))
+        """[draws] of the score; 95 % of them are in its interval. An entry without an interval varies with the videos only."""
+        common = self.videos.draws @ self.influence.astype(np.float32) * self.widening
+        own = np.random.default_rng(self.key).standard_normal(len(common), np.float32)
+        rest = 0.0 if np.isnan(self.half) else max(0.0, (self.half / NORMAL) ** 2 - float(common.var()))
+        return np.asarray(self.score + common + own * np.sqrt(rest))
 
-
-class Variance(NamedTuple):
-    """An estimated variance, and the degrees of freedom of the estimate."""
-
-    value: float
-    freedom: float
-
-
-@dataclass(frozen=True)
-class ScoreDifference:
-    """A difference of two scores with its 95 % interval. `p`: probability of one at least this large between equal entries."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-def drawn_videos(groups: np.ndarray, dataset: str, draws: int = DRAWS) -> Videos:
-    """Draws of a dataset's test videos, the same in all its tables. groups: [V] str, "" if a video belongs to no group."""
-    rng = np.random.default_rng(zlib.crc32(dataset.encode()))
-    clusters = [f"group {group}" if group else f"video {i}" for i, group in enumerate(groups)]
-    names, cluster = np.unique(clusters, return_inverse=True)
-    n = len(names)
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=draws)[:, cluster].astype(np.float32)
-    weights /= weights.sum(1, keepdims=True)
-    mean = 1 / len(groups)
-    return Videos(np.asarray(mean + (weights - mean) * full_size(n), np.float32), cluster)
-
-
-def full_size(n: int) -> float:
-    """Factor from the deviations of n resampled items to those of n new items; 0 for n = 1, which shows no spread."""
-    return float(np.sqrt(n / (n - 1))) if n > 1 else 0.0
+    @property
+    def widening(self) -> float:
+        """Quantile of Student's t for the test videos, divided by the normal one. All entries of a dataset have the same."""
+        return float(stdtrit(self.videos.freedom, 1 - LEVEL / 2)) / NORMAL if self.videos.freedom > 0 else 1.0
 
 
 def draw(hits: Hits, videos: Videos, key: str) -> Drawn:
-    """The bootstrap draws of an entry. key: its name, which seeds its own random numbers."""
-    rng = np.random.default_rng(zlib.crc32(key.encode()))
-    means = np.array([of_set.mean(0) for of_set in hits], np.float32)  # [distillations, V]
-    units = means if len(hits) > 1 else hits[0].astype(np.float32)
-    score = float(units.mean())
-    video = videos.weights @ units.mean(0) - score
-    n = len(units)
-    picked = units.mean(1)[rng.integers(n, size=(len(video), n))].mean(1)
+    """An entry's score and its variation. key: its name, which seeds its own random numbers."""
+    means = np.array([of_set.mean(0) for of_set in hits])  # [distillations, V]
+    units = means if len(hits) > 1 else hits[0].astype(float)
+    influence = videos.influence(units.mean(0)[None])[0]
     of_seeds = seed_variance(hits, units, videos)
-    return Drawn(score, video, scaled(picked - score, of_seeds.value), of_seeds.freedom, of_seeds.twice, videos.clusters)
+    seeds = Variance(of_seeds.value, of_seeds.freedom)
+    return Drawn(float(units.mean()), influence, seeds, of_seeds.twice, videos, zlib.crc32(key.encode()))
 
 
 class SeedVariance(NamedTuple):
@@ -115,7 +122,7 @@ def seed_variance(hits: Hits, units: np.ndarray, videos: Videos) -> SeedVariance
 
     For a single distillation: the variance over its students.
     """
-    parts = [of_mean(of_set.astype(np.float32), videos) for of_set in hits]
+    parts = [of_mean(of_set.astype(float), videos) for of_set in hits]
     value, twice = (sum(part[i] for part in parts) / len(hits) ** 2 for i in (0, 1))
     students = SeedVariance(value, twice, float(sum(len(of_set) - 1 for of_set in hits)))
     if len(hits) == 1:
@@ -134,62 +141,30 @@ def of_mean(units: np.ndarray, videos: Videos) -> tuple[float, float]:
 
 
 def residual(units: np.ndarray, videos: Videos) -> float:
-    """Variance of the mean of units [n, V] that is particular to one unit on one video (or group of videos).
+    """Variance of the mean of units [n, V] that is particular to one unit on one video (or cluster of videos).
 
     A unit is a distillation or a student. Resampling videos contains this variance, and resampling units contains it again.
     """
-    n, num_videos = units.shape
-    own = units - units.mean(0) - (units.mean(1) - units.mean())[:, None]
-    of_clusters = np.zeros((n, videos.clusters), np.float32)
-    np.add.at(of_clusters.T, videos.cluster, own.T)
-    return float((of_clusters**2).sum() / (num_videos**2 * n * (n - 1)) * full_size(videos.clusters) ** 2)
+    n = len(units)
+    return float((videos.influence(units - units.mean(0)) ** 2).sum() / (n * (n - 1)))
 
 
-def scaled(deviations: np.ndarray, variance: float) -> np.ndarray:
-    """The deviations, scaled to this variance."""
-    spread = float(deviations.std())
-    return np.asarray(deviations * (np.sqrt(variance) / spread if spread > 0 else 0.0))
+@dataclass(frozen=True)
+class ScoreDifference:
+    """A difference of two scores with its 95 % interval."""
 
-
-def freedom_of(parts: Sequence[Variance]) -> float:
-    """Degrees of freedom of a sum of variances (Welch, Satterthwaite); 0 if one of the variances has none."""
-    if any(part.freedom <= 0 for part in parts):
-        return 0.0
-    spread = sum(part.value**2 / part.freedom for part in parts)
-    return float(sum(part.value for part in parts) ** 2 / spread) if spread else min(part.freedom for part in parts)
-
-
-def widening(freedom: float) -> float:
-    """The quantile of Student's t divided by that of the normal distribution; infinite without degrees of freedom."""
-    return float(stdtrit(freedom, 0.975)) / NORMAL if freedom > 0 else float("inf")
+    difference: float
+    low: float
+    high: float
 
 
 def score_difference(first: Drawn, second: Drawn) -> ScoreDifference:
-    """`first` minus `second`, on the same test videos. Interval and p are NaN for a single seed or a single group of videos."""
+    """`first` minus `second`, on the same test videos. The interval is NaN for a single seed or a single cluster of videos."""
     difference = first.score - second.score
-    video = max(0.0, float(np.var(first.video - second.video)) - first.twice - second.twice)
-    parts = [Variance(video, first.clusters - 1.0)]
-    parts += [Variance(float(np.var(drawn.seed)), drawn.freedom) for drawn in (first, second)]
-    if (freedom := freedom_of(parts)) <= 0:
-        return ScoreDifference(difference, np.nan, np.nan, np.nan)
-    variance = sum(part.value for part in parts)
-    if variance == 0:
-        return ScoreDifference(difference, difference, difference, float(difference == 0))
-    error = float(np.sqrt(variance))
-    margin = float(stdtrit(freedom, 0.975)) * error
-    p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return ScoreDifference(difference, difference - margin, difference + margin, p)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for multiple comparisons (Holm 1979); NaN stays NaN."""
-    corrected = [float("nan")] * len(p)
-    known = sorted((value, i) for i, value in enumerate(p) if not np.isnan(value))
-    highest = 0.0
-    for rank, (value, i) in enumerate(known):
-        highest = max(highest, min(1.0, value * (len(known) - rank)))
-        corrected[i] = highest
-    return corrected
+    both = float(((first.influence - second.influence) ** 2).sum()) - first.twice - second.twice
+    video = Variance(max(0.0, both), first.videos.freedom)
+    half = float(half_interval([video, together(first.seeds, second.seeds)]))
+    return ScoreDifference(difference, difference - half, difference + half)
 
 
 def half_width(scores: np.ndarray) -> float:

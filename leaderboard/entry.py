@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vddbench.leaderboard.bootstrap import Drawn, Hits, Videos, draw
+from vddbench.leaderboard.bootstrap import Drawn, Hits, draw
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.videos import Videos
 from vddbench.records.record import Record
 
 MIN_SEEDS = 3  # trained students; entries with fewer are shown and flagged, but not ranked

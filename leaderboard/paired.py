@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from vddbench import lookup
-from vddbench.leaderboard.bootstrap import Hits, draw, drawn_videos, score_difference
+from vddbench.leaderboard.bootstrap import Hits, draw, score_difference
 from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load_valid, name, tables_of
+from vddbench.leaderboard.videos import drawn_videos
 from vddbench.records.record import Record
 
 
@@ -34,12 +35,12 @@ class Difference:
     sets: tuple[int, int]  # distillations of each method
 
 
-def difference(first: Hits, second: Hits, groups: np.ndarray) -> Difference:
-    """Compares two methods. groups: [V] str, "" for a video without a group.
+def difference(first: Hits, second: Hits, groups: np.ndarray, labels: np.ndarray) -> Difference:
+    """Compares two methods. groups, labels: [V], see `drawn_videos`.
 
     If a method has a single distillation, the interval does not include the variance between distillations.
     """
-    videos = drawn_videos(groups, "two")
+    videos = drawn_videos(groups, labels, "two", draws=0)
     drawn = [draw(hits, videos, key) for hits, key in ((first, "first"), (second, "second"))]
     apart = score_difference(*drawn)
     low, high = max(apart.low, -1.0), min(apart.high, 1.0)
@@ -59,7 +60,7 @@ class Pair:
     second: list[Evaluated]
 
     def difference(self) -> Difference:
-        return difference(_hits(self.first), _hits(self.second), self.first[0].groups)
+        return difference(_hits(self.first), _hits(self.second), self.first[0].groups, self.first[0].labels)
 
     def per_class(self) -> pd.DataFrame:
         """A row for each class: `label`, `videos`, and the `Difference` on its test videos; the largest difference first."""
@@ -68,7 +69,12 @@ class Pair:
         rows = []
         for label in np.unique(labels):
             of_class = labels == label
-            own = difference([hits[:, of_class] for hits in first], [hits[:, of_class] for hits in second], groups[of_class])
+            own = difference(
+                [hits[:, of_class] for hits in first],
+                [hits[:, of_class] for hits in second],
+                groups[of_class],
+                labels[of_class],
+            )
             rows.append({"label": int(label), "videos": int(of_class.sum()), **vars(own)})
         return pd.DataFrame(rows).sort_values(["top1", "label"], ascending=[False, True], ignore_index=True)
 

@@ -1,7 +1,9 @@
 """How many students does it take to detect a difference of two methods? Estimated from the spread of existing records.
 
 A difference is detected if its 95 % interval excludes 0; a power of 80 % means: in four of five repetitions. More students
-reduce the variance between students; the variance over test videos remains, however many are trained.
+reduce the variance between students; the variance over test videos remains, however many are trained. The spread of existing
+records is itself uncertain: its upper confidence limit is used, so that the answer is rarely too small. No record shows how
+often students fail in a way that none of them did yet.
 """
 
 from __future__ import annotations
@@ -12,25 +14,36 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from scipy.special import nctdtrinc, stdtrit  # Student's t: noncentrality for a given power, and its quantile
+from scipy.special import chdtri  # quantiles: of chi-squared, given its upper tail, and of Student's t
 
-from vddbench.leaderboard.bootstrap import drawn_videos, residual
+from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
+from vddbench.leaderboard.videos import drawn_videos
 from vddbench.system.progress import clean
 
 POWER = 0.8
 MAX_STUDENTS = 1000  # per method; if more are needed, the answer is that no number is enough
 
 
+SURE = 0.8  # confidence that a spread is at most the limit that is used
+
+
 @dataclass(frozen=True)
 class Spread:
     """Variances of a typical difference of two methods in one table."""
 
-    student: float  # between students of one method
-    video: float  # of the difference, over test videos alone
-    clusters: int  # number of groups of test videos
+    student: Variance  # between students of one method
+    video: Variance  # of the difference, over test videos alone
     methods: int
+
+    def upper(self) -> Spread:
+        """The upper confidence limits of the variances, which are above the true ones with a probability of SURE each."""
+        return Spread(upper_limit(self.student), upper_limit(self.video), self.methods)
+
+
+def upper_limit(variance: Variance) -> Variance:
+    return Variance(float(variance.value * variance.freedom / chdtri(variance.freedom, SURE)), variance.freedom)
 
 
 def students_needed(spread: Spread, delta: float) -> int | None:
@@ -40,35 +53,36 @@ def students_needed(spread: Spread, delta: float) -> int | None:
 
 def detectable(spread: Spread, students: int) -> float:
     """The smallest difference (in [0, 1]) that two methods with this many students each detect with a power of POWER."""
-    of_students = 2 * spread.student / students
-    variance = spread.video + of_students
-    freedom = variance**2 / (spread.video**2 / (spread.clusters - 1) + of_students**2 / (2 * (students - 1)) or 1e-30)
-    return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 0.975)) * np.sqrt(variance))
+    of_students = Variance(2 * spread.student.value / students, 2.0 * (students - 1))
+    half = half_interval([spread.video, of_students])
+    missed = half_interval([spread.video, of_students], 2 * (1 - POWER))  # so far above the interval's half in POWER of cases
+    return float(half + missed)
 
 
 def note(evaluated: Sequence[Evaluated], student_counts: Sequence[int]) -> str:
     """A sentence to print below a table: the difference that its students can detect. Empty if their spread is unknown."""
     spread = spread_of(evaluated)
-    if spread is None or spread.clusters < 2 or not student_counts:
+    if spread is None or not student_counts:
         return ""
     students = int(np.median(student_counts))
     return (
-        f"With {students} students of each of two methods, a difference of {100 * detectable(spread, students):.1f} points is "
-        "detected in 4 of 5 cases, a smaller one less often."
+        f"With {students} students of each of two methods, a difference of {100 * detectable(spread.upper(), students):.1f} "
+        "points is detected in 4 of 5 cases, a smaller one less often."
     )
 
 
 def spread_of(evaluated: Sequence[Evaluated]) -> Spread | None:
-    """The spread in one table; None if fewer than two distillations have at least two students."""
+    """The spread in one table; None for fewer than two distillations of at least two students, or one cluster of videos."""
     of_sets = [of_set for entry in entries(evaluated) for of_set in entry.evaluated if len(of_set) > 1]
-    if len(of_sets) < 2:
+    videos = drawn_videos(evaluated[0].groups, evaluated[0].labels, "power", draws=0) if evaluated else None
+    if videos is None or len(of_sets) < 2 or videos.clusters < 2:
         return None
-    videos = drawn_videos(evaluated[0].groups, "power")
-    sets = [np.array([one.hits for one in of_set], np.float32) for of_set in of_sets]
-    draws = [(videos.weights @ hits.mean(0), residual(hits, videos)) for hits in sets]
-    by_video = [max(0.0, float(np.var(a - b)) - own_a - own_b) for (a, own_a), (b, own_b) in combinations(draws, 2)]
+    sets = [np.array([one.hits for one in of_set], float) for of_set in of_sets]
+    moves = [(videos.influence(hits.mean(0)[None])[0], residual(hits, videos)) for hits in sets]
+    by_video = [max(0.0, float(((a - b) ** 2).sum()) - own_a - own_b) for (a, own_a), (b, own_b) in combinations(moves, 2)]
     student = float(np.mean([hits.mean(1).var(ddof=1) for hits in sets]))
-    return Spread(student, float(np.mean(by_video)), videos.clusters, len(sets))
+    freedom = float(sum(len(hits) - 1 for hits in sets))
+    return Spread(Variance(student, freedom), Variance(float(np.mean(by_video)), videos.freedom), len(sets))
 
 
 def show(roots: Sequence[Path], delta: float, task: str | None, student: str | None) -> None:
@@ -82,10 +96,15 @@ def show(roots: Sequence[Path], delta: float, task: str | None, student: str | N
 
 
 def answer(spread: Spread, delta: float) -> str:
-    needed = students_needed(spread, delta / 100)
+    limits = spread.upper()
+    needed = students_needed(limits, delta / 100)
+    student, video = (
+        f"{100 * variance.value**0.5:.1f} (at most {100 * limit.value**0.5:.1f})"
+        for variance, limit in ((spread.student, limits.student), (spread.video, limits.video))
+    )
     spreads = (
-        f"standard deviations over {spread.methods} sets: {100 * spread.student**0.5:.1f} points between students, "
-        f"{100 * spread.video**0.5:.1f} of a difference over test videos"
+        f"standard deviations over {spread.methods} sets: {student} points between students, {video} of a difference over test "
+        f"videos; planned with the limits, which hold with {SURE:.0%} confidence"
     )
     if needed is None:
         return f"no number of students detects a difference of {delta:g} points: there are too few test videos ({spreads})"

@@ -1,33 +1,33 @@
 """Ranks records: scores, their uncertainty, and ranks that entries share in a tie. Reads only records and predictions.
 
-A score is a mean over distillations of means over students. An entry belongs to a tie group if its paired difference from the
-group's best entry does not exclude 0 (95 %, Holm over the entries below that best). Ranks never mix protocols, prepared stores,
-tracks, tasks or students.
+A score is a mean over distillations of means over students. An entry belongs to a tie group if it does not differ significantly
+from the group's best entry, in comparisons that hold for all pairs of a table (comparisons.py). Ranks never mix protocols,
+prepared stores, tracks, tasks or students.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.bootstrap import Drawn, Videos, drawn_videos, holm, score_difference
+from vddbench.leaderboard.bootstrap import Drawn, score_difference
+from vddbench.leaderboard.comparisons import Comparisons, compared
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.leaderboard.marks import marked
+from vddbench.leaderboard.videos import Videos, drawn_videos
 
-LEVEL = 0.05  # significance level of the tests that separate tie groups
 TABLE = ["task", "student", "track"]
 COLUMNS = [
-    *TABLE, "rank", "rank_low", "rank_high", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
-    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "payload_bytes", "budget_share", "clips_per_class",
-    "flags", "date", "sha256", "dataset",
+    *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
+    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "std_students", "std_distillations",
+    "payload_bytes", "budget_share", "clips_per_class", "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
 NAN = float("nan")
 
@@ -38,6 +38,7 @@ class Place(NamedTuple):
     rank: float  # of its tie group's best entry
     rank_low: float  # in 95 % of the draws the entry comes from rank_low to rank_high; both contain `rank`
     rank_high: float
+    may_be_best: bool | None  # whether it is in the 95 % confidence set of the best entry
 
 
 class Estimate(NamedTuple):
@@ -48,7 +49,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN), Estimate(NAN, NAN, NAN)
+NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN, None), Estimate(NAN, NAN, NAN)
 ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
 
 
@@ -68,8 +69,9 @@ def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     `gain` is the score minus that of `random` for the same task and student. `gap_closed` is the share of the gap from `random`
     to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among entries with at
     least 3 students that count (see counting.py). `basis`: whether these are claimed by the authors or verified by maintainers.
-    In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. DATASET-full is a reference and never ranked.
-    Entries without a rank come last in their table. Entries of equal score are sorted by bytes, then by date.
+    In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. The entries of `may_be_best` are a 95 %
+    confidence set of the best. DATASET-full is a reference and never ranked. Entries without a rank come last in their table.
+    Entries of equal score are sorted by bytes, then by date.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -123,9 +125,9 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
     videos: dict[str, Videos] = {}
     board = DrawnBoard(defaultdict(list), {}, {})
     for entry in entries(evaluated):
-        one = entry.one
+        one, first = entry.one, entry.evaluated[0][0]
         if entry.dataset not in videos:
-            videos[entry.dataset] = drawn_videos(entry.evaluated[0][0].groups, entry.dataset)
+            videos[entry.dataset] = drawn_videos(first.groups, first.labels, entry.dataset)
         drawn = entry.drawn(videos[entry.dataset])
         board.tables[entry.table].append(Contender(entry, drawn))
         if is_reference(one) and one.task.is_full:
@@ -155,30 +157,25 @@ def order(contender: Contender) -> tuple[object, ...]:
 def placed(ranked: Sequence[Contender]) -> list[Place]:
     """The places of a table's ranked entries, best first."""
     drawn = [contender.drawn for contender in ranked]
-    return places([one.scores() for one in drawn], lambda best, other: score_difference(drawn[best], drawn[other]).p)
+    return places([one.scores for one in drawn], compared(drawn))
 
 
-def places(scores: Sequence[np.ndarray], p_value: Callable[[int, int], float]) -> list[Place]:
+def places(scores: Sequence[np.ndarray], comparisons: Comparisons) -> list[Place]:
     """The place of each entry, best first. Entries of a tie group share its first rank, which their intervals contain.
 
-    scores: [draws] of each entry. p_value(best, other): of the difference of two entries, given by index.
+    scores: [draws] of each entry.
     """
     if not scores:
         return []
     ranks = pd.DataFrame(-np.stack(scores)).rank(axis=0, method="min").to_numpy()  # [entries, draws]
     low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="closest_observation")
-    first: list[int] = []
-    while len(first) < len(scores):
-        best = len(first)
-        below = holm([p_value(best, other) for other in range(best + 1, len(scores))])
-        tied = 1 + sum(1 for _ in takewhile(lambda p: not p < LEVEL, below))  # NaN: nothing separates them
-        first += [best + 1] * tied
-    return [Place(float(a), float(min(a, b)), float(max(a, c))) for a, b, c in zip(first, low, high, strict=True)]
+    rows = zip(comparisons.groups, low, high, comparisons.may_be_best.tolist(), strict=True)
+    return [Place(first + 1.0, float(min(first + 1, a)), float(max(first + 1, b)), best) for first, a, b, best in rows]
 
 
 def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[str, object]:
     one, records = entry.one, entry.records
-    low, high = np.percentile(drawn.scores(), [2.5, 97.5]) if drawn.freedom > 0 else (NAN, NAN)
+    low, high = drawn.interval
     gain, gap = gain_of(entry, drawn, board), gap_closed(entry, drawn, board)
     payload_bytes = max(record.payload_bytes for record in records)
     return {
@@ -186,13 +183,15 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         **place._asdict(),
         "method": one.method,
         "top1": drawn.score,
-        "low": max(0.0, float(low)) if drawn.freedom > 0 else NAN,
-        "high": min(1.0, float(high)) if drawn.freedom > 0 else NAN,
+        "low": low,
+        "high": high,
         **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
         **dict(zip(("gap_closed", "gap_low", "gap_high"), gap, strict=True)),
         "distillations": len(entry.evaluated),
         "seeds": len(records),
         "basis": entry.basis,
+        "std_students": std_students(entry),
+        "std_distillations": std_distillations(entry),
         "payload_bytes": payload_bytes,
         "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),
@@ -201,6 +200,19 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         "sha256": " ".join(dict.fromkeys(record.submission_sha256 for record in records)),
         "dataset": entry.dataset,
     }
+
+
+def std_students(entry: Entry) -> float:
+    """Standard deviation of top-1 over students of one distillation, pooled over distillations; NaN for single students."""
+    scores = [np.array([one.record.top1 for one in of_set]) for of_set in entry.evaluated]
+    freedom = sum(len(of_set) - 1 for of_set in scores)
+    return float(np.sqrt(sum(((of_set - of_set.mean()) ** 2).sum() for of_set in scores) / freedom)) if freedom else NAN
+
+
+def std_distillations(entry: Entry) -> float:
+    """Standard deviation over distillations of the mean top-1 of their students; NaN for a single distillation."""
+    means = [np.mean([one.record.top1 for one in of_set]) for of_set in entry.evaluated]
+    return float(np.std(means, ddof=1)) if len(means) > 1 else NAN
 
 
 def gain_of(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
@@ -220,7 +232,7 @@ def gap_closed(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
     if full is None or not is_gap(random, full):
         return UNKNOWN
     closed = (drawn.score - random.score) / (full.score - random.score)
-    if not min(drawn.freedom, random.freedom) > 0:
+    if np.isnan(drawn.half) or np.isnan(random.half):
         return Estimate(closed, NAN, NAN)
     low, high = np.percentile(shares(drawn, random, full), [2.5, 97.5])
     return Estimate(closed, float(low), float(high))
@@ -228,14 +240,13 @@ def gap_closed(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
 
 def is_gap(random: Drawn, full: Drawn) -> bool:
     """Whether the 95 % interval of the gap from `random` to `full` is above 0. If not, a share of it has no meaning."""
-    return random.freedom > 0 and float(np.percentile(_gap(random, full), 2.5)) > 0
+    return not np.isnan(random.half) and float(np.percentile(_gap(random, full), 2.5)) > 0
 
 
 def _gap(random: Drawn, full: Drawn) -> np.ndarray:
-    of_full = full.scores() if full.freedom > 0 else full.score + full.video  # one student: its spread is not known
-    return np.asarray(of_full - random.scores())
+    return np.asarray(full.scores - random.scores)  # the spread of a single student of `full` is not known, so not in there
 
 
 def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
     """[draws] of the share of the gap from `random` to `full` that is closed."""
-    return np.asarray((drawn.scores() - random.scores()) / _gap(random, full))
+    return np.asarray((drawn.scores - random.scores) / _gap(random, full))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vddbench.data.fingerprint import same_data
-from vddbench.leaderboard.bootstrap import ScoreDifference, draw, drawn_videos, score_difference
+from vddbench.leaderboard.bootstrap import ScoreDifference, Variance, draw, score_difference
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.evidence import Evaluated, Loaded
+from vddbench.leaderboard.videos import drawn_videos
 from vddbench.records.record import Record
 
 Key = tuple[str, str, int]  # of a cell: sha256 of the submission, student, seed
@@ -63,7 +64,9 @@ def _compared(own: Sequence[Evaluated], authors: Mapping[Key, Evaluated]) -> lis
     """Re-runs of one student by one person, compared together with the author's records of the same cells."""
     claimed = [authors[key_of(rerun.record)] for rerun in own]
     of_student = [one.hits for key, one in authors.items() if key[:2] == key_of(own[0].record)[:2]]
-    interval = difference([one.hits for one in claimed], [one.hits for one in own], claimed[0].groups, of_student)
+    interval = difference(
+        [one.hits for one in claimed], [one.hits for one in own], claimed[0].groups, claimed[0].labels, of_student
+    )
     inside = None if np.isnan(interval.low) else interval.low <= 0 <= interval.high
     return [
         Rerun(
@@ -102,7 +105,11 @@ def is_copy(one: Record, other: Record) -> bool:
 
 
 def difference(
-    claimed: Sequence[np.ndarray], own: Sequence[np.ndarray], groups: np.ndarray, of_student: Sequence[np.ndarray]
+    claimed: Sequence[np.ndarray],
+    own: Sequence[np.ndarray],
+    groups: np.ndarray,
+    labels: np.ndarray,
+    of_student: Sequence[np.ndarray],
 ) -> ScoreDifference:
     """Claimed minus own top-1 of one payload and student, with its 95 % interval over test videos and students.
 
@@ -110,18 +117,18 @@ def difference(
     scores. With fewer than MIN_SEEDS re-runs it is estimated from all claimed students. If these are too few as well, the
     interval is NaN.
 
-    claimed, own: for each trained student [videos] bool, whether the answer is right. groups: as in `drawn_videos`.
+    claimed, own: for each trained student [videos] bool, whether the answer is right. groups, labels: as in `drawn_videos`.
     of_student: as `claimed`, of all seeds of the student.
     """
     if len(claimed) == len(own) and all(np.array_equal(one, other) for one, other in zip(claimed, own, strict=True)):
-        return ScoreDifference(0.0, 0.0, 0.0, 1.0)
-    videos = drawn_videos(groups, "re-run")
+        return ScoreDifference(0.0, 0.0, 0.0)
+    videos = drawn_videos(groups, labels, "re-run", draws=0)
     claims, rerun = (draw([np.array(hits)], videos, key) for hits, key in ((claimed, "claimed"), (own, "own")))
     spread = own if len(own) >= MIN_SEEDS else of_student
     if len(spread) < MIN_SEEDS or videos.clusters < 2:
-        return ScoreDifference(claims.score - rerun.score, np.nan, np.nan, np.nan)
+        return ScoreDifference(claims.score - rerun.score, np.nan, np.nan)
     students = draw([np.array(spread)], videos, "students")
     scale = len(spread) * (1 / len(claimed) + 1 / len(own))  # from one mean of len(spread) students to a difference of means
-    claims = replace(claims, seed=np.zeros_like(students.seed), freedom=students.freedom, twice=0.0)
-    rerun = replace(rerun, seed=students.seed * scale**0.5, freedom=students.freedom, twice=students.twice * scale)
+    claims = replace(claims, seeds=Variance(0.0, students.seeds.freedom), twice=0.0)
+    rerun = replace(rerun, seeds=Variance(students.seeds.value * scale, students.seeds.freedom), twice=students.twice * scale)
     return score_difference(claims, rerun)

@@ -144,4 +144,5 @@ def compared(
     """of_student: claimed records of all seeds of this student."""
     first = {one.record.seed: one.hits for one in sorted(of_student, key=lambda one: one.record.date, reverse=True)}
     hits, own_hits = ([one.hits for one in records] for records in (claimed, own))
-    return Comparison(claimed, own, difference(hits, own_hits, own[0].predictions.group, list(first.values())))
+    answers = own[0].predictions
+    return Comparison(claimed, own, difference(hits, own_hits, answers.group, answers.label, list(first.values())))

@@ -76,6 +76,8 @@ def column(name: str) -> tuple[str, pa.DataType]:
         return name, TEXTS
     if name == "date":
         return name, TIMESTAMP
+    if name == "may_be_best":
+        return name, BOOLEAN
     return name, TEXT if name in NAMES else INTEGER if name in INTEGERS else REAL
 
 

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 from tests.builders.records import GOOD, a_record, seeds
-from vddbench.leaderboard.bootstrap import draw, drawn_videos, score_difference
+from vddbench.leaderboard.bootstrap import Variance, draw, score_difference
 from vddbench.leaderboard.power import Spread, detectable, note, show, spread_of, students_needed
+from vddbench.leaderboard.videos import drawn_videos
 from vddbench.records.files import write_record
 
 
 def test_smaller_differences_need_more_students_and_few_videos_cannot_detect_them() -> None:
-    spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
+    spread = Spread(Variance(0.02**2, 8), Variance(0.01**2, 99), methods=2)
     needed = [students_needed(spread, delta) for delta in (0.2, 0.1, 0.05, 0.04)]
     assert all(n is not None for n in needed) and needed == sorted(needed) and needed[0] < needed[-1]
     assert students_needed(spread, 0.02) is None  # 2.8 standard errors of the videos alone are 0.028
 
 
 def test_the_detectable_difference_agrees_with_the_number_of_students_needed() -> None:
-    spread = Spread(student=0.02**2, video=0.01**2, clusters=100, methods=2)
+    spread = Spread(Variance(0.02**2, 8), Variance(0.01**2, 99), methods=2)
     needed = students_needed(spread, 0.05)
     assert needed is not None and detectable(spread, needed) <= 0.05 < detectable(spread, needed - 1)
 
@@ -35,23 +36,23 @@ def test_the_note_below_a_table_is_empty_if_the_spread_is_unknown() -> None:
 def test_that_many_students_detect_it_in_four_of_five_cases() -> None:
     """300 simulations in which students differ and some videos are hard for one method."""
     rng, videos, delta, detected = np.random.default_rng(0), 400, 0.10, 0
-    spread = Spread(student=0.03**2 + 0.25 / videos, video=2 * 0.1**2 / videos, clusters=videos, methods=2)
+    spread = Spread(Variance(0.03**2 + 0.25 / videos, 8), Variance(2 * 0.1**2 / videos, videos - 1), methods=2)
     needed = students_needed(spread, delta)
     assert needed is not None and 2 < needed < 10
-    weights = drawn_videos(np.full(videos, ""), "power", 300)
+    weights = drawn_videos(np.full(videos, ""), np.zeros(0, np.int32), "power", draws=0)
     for trial in range(300):
         drawn = []
         for better in (delta, 0.0):
             ease = np.clip(0.45 + better + rng.normal(0, 0.1, videos), 0, 1)
             shifts = rng.normal(0, 0.03, (needed, 1))
             drawn.append(draw([rng.random((needed, videos)) < ease + shifts], weights, f"{trial} {better}"))
-        detected += score_difference(*drawn).p < 0.05
+        detected += score_difference(*drawn).low > 0
     assert detected / 300 >= 0.7
 
 
 def test_spread_is_read_from_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spread = spread_of([*seeds("a", [0.4, 0.5, 0.6]), *seeds("b", [0.2, 0.3, 0.4])])
-    assert spread is not None and spread.student == pytest.approx(0.01) and spread.methods == 2
+    assert spread is not None and spread.student.value == pytest.approx(0.01) and spread.methods == 2
     assert spread_of(seeds("a", [0.4, 0.5])) is None
     for method in ("one", "two"):
         for i in range(3):

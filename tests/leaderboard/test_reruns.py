@@ -10,15 +10,15 @@ import pytest
 
 from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard import reruns as module
-from vddbench.leaderboard.bootstrap import drawn_videos
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.maintainers import local_maintainers, parse_maintainers
 from vddbench.leaderboard.reruns import Rerun, difference, reruns
+from vddbench.leaderboard.videos import drawn_videos
 from vddbench.records.files import write_record
 from vddbench.records.predictions import Predictions
 
 VIDEOS = 200
-ALONE = np.full(VIDEOS, "")
+ALONE, NO_LABELS = np.full(VIDEOS, ""), np.zeros(0, np.int32)
 SHA = "ab" * 32
 
 
@@ -158,15 +158,15 @@ def passes(rng: np.random.Generator, num_students: int, spread: float, cheat: fl
     scores = rng.normal(0.4, spread, (2, num_students))
     claimed = students(rng, [score + cheat * (i % 2 == 0) for i, score in enumerate(scores[0])])
     own = students(rng, list(scores[1][:3]))
-    return not difference(claimed, own, ALONE, claimed).low > 0
+    return not difference(claimed, own, ALONE, NO_LABELS, claimed).low > 0
 
 
 @pytest.mark.parametrize(("num_students", "spread"), [(3, 0.01), (5, 0.01), (5, 0.02), (10, 0.03)])
 def test_honest_claims_pass_and_half_of_them_inflated_by_30_points_do_not(
     monkeypatch: pytest.MonkeyPatch, num_students: int, spread: float
 ) -> None:
-    videos = drawn_videos(ALONE, "once for all")
-    monkeypatch.setattr(module, "drawn_videos", lambda groups, name: videos)
+    videos = drawn_videos(ALONE, NO_LABELS, "once for all")
+    monkeypatch.setattr(module, "drawn_videos", lambda *_, **__: videos)
     rng = np.random.default_rng(1)
     assert np.mean([passes(rng, num_students, spread, 0) for _ in range(300)]) >= 0.975 - 0.02  # what 300 draws leave open
     assert np.mean([passes(rng, num_students, spread, 0.3) for _ in range(200)]) <= 0.1
