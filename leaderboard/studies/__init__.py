@@ -1,8 +1,9 @@
-"""Scripts that run in a clone, beside the CSVs that they wrote: `python leaderboard/studies bench | precision | lr | settings`.
+"""Scripts that run in a clone, beside the CSVs that they wrote: `python leaderboard/studies COMMAND`.
 
 __main__.py           the commands and their options
 bench/                how fast this machine trains, distils and prepares
 protocol_studies.py   studies of precision and learning rate, which the protocol fixes for students
+leaks.py              false alarms and detection of the leak scanner
 settings.py           an iterative baseline at several settings
 
 Nothing here is in the wheel, and nothing here makes records. Studies may be added or dropped freely: a number in docs/ or in a

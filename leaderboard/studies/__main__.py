@@ -93,6 +93,23 @@ def study_settings(
     settings(method, task, preset, tries, range(seeds), distill_seed, named_device(device) if device else best_device(), out)
 
 
+@studies.command("leaks")
+def study_leaks(
+    datasets: Annotated[list[str], typer.Argument(help="prepared datasets")],
+    sets: Annotated[int, typer.Option(min=1, help="honest sets of each dataset and disguise; half as many leaks")] = 20,
+    method: Annotated[list[Path] | None, typer.Option(help="folder of an honest submission; may be repeated")] = None,
+    seconds: Annotated[bool, typer.Option("--seconds", help="only measure the time, on the first dataset")] = False,
+    out: Out = STUDIES,
+) -> None:
+    """False alarms of the leak scanner on honest sets, and its detection of test videos by disguise."""
+    from vddbench.leaderboard.studies.leaks import calibrate, cost
+
+    if seconds:
+        cost(datasets[0])
+    else:
+        calibrate(datasets, sets, method or [], out)
+
+
 def main() -> None:
     """Runs a command. A user's mistake ends in a message without a traceback: exit code 2, or 1 if the fault is in the data."""
     from vddbench.system.progress import say

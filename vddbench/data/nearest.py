@@ -61,8 +61,7 @@ def nearest(grey: np.ndarray, split: Split) -> Nearest:
     grey: luma [N, FRAMES, H, W] float32 of the clips' frames at `sample_times`, with the height and width of the split.
     """
     pictures = thumbnails(split)
-    coarse = np.concatenate([_coarse(grey[i : i + CLIPS_AT_ONCE]) for i in range(0, len(grey), CLIPS_AT_ONCE)], axis=1)
-    similarity, videos, is_mirrored = _candidates(coarse, pictures, split)
+    coarse, similarity, videos, is_mirrored = candidates(grey, split)
     aligned, aligned_video = np.empty(len(grey), np.float32), np.empty(len(grey), np.int64)
     with bar(f"comparing with {split.name} videos", len(grey)) as progress:
         for i in range(0, len(grey), CLIPS_AT_ONCE):
@@ -112,8 +111,19 @@ def _blocks(split: Split) -> Iterator[np.ndarray]:
     yield from np.split(order, np.flatnonzero(np.diff(block)) + 1)
 
 
-def _candidates(coarse: np.ndarray, pictures: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Step 1: similarity, video and whether it resembles the mirrored clip, each [N, CANDIDATES], best first."""
+class Candidates(NamedTuple):
+    """The result of step 1; the last three are [N, CANDIDATES], best first."""
+
+    coarse: np.ndarray  # [2, N, FRAMES, COARSE * COARSE] the clips' frames, as they are and mirrored
+    similarity: np.ndarray
+    video: np.ndarray
+    is_mirrored: np.ndarray  # whether the mirrored clip is more similar
+
+
+def candidates(grey: np.ndarray, split: Split) -> Candidates:
+    """Step 1 of `nearest`."""
+    pictures = thumbnails(split)
+    coarse = np.concatenate([_coarse(grey[i : i + CLIPS_AT_ONCE]) for i in range(0, len(grey), CLIPS_AT_ONCE)], axis=1)
     _, num_clips, _, size = coarse.shape
     similarity, videos = np.full((num_clips, 0), -1.0, np.float32), np.zeros((num_clips, 0), np.int64)
     is_mirrored = np.zeros((num_clips, 0), bool)
@@ -128,7 +138,7 @@ def _candidates(coarse: np.ndarray, pictures: np.ndarray, split: Split) -> tuple
         is_mirrored = np.concatenate([is_mirrored, mean[1] > mean[0]], axis=1)
         best = np.argsort(-similarity, axis=1, kind="stable")[:, :CANDIDATES]
         similarity, videos, is_mirrored = (np.take_along_axis(part, best, 1) for part in (similarity, videos, is_mirrored))
-    return similarity, videos, is_mirrored
+    return Candidates(coarse, similarity, videos, is_mirrored)
 
 
 def _aligned(views: np.ndarray, pairs: Pairs, videos: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

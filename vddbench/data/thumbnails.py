@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -55,15 +54,12 @@ def thumbnails(split: Split) -> np.ndarray:
         [VERSION, split.digest, split.name, split.offsets.tolist()]
     )  # no digest covers the order of the frames
     name = f"{split.dataset}-{split.name}-{hashlib.sha256(key).hexdigest()[:16]}.i8"
-    path = cached(_folder() / name, lambda: _parts(split))
+    path = cached(home() / "thumbnails" / name, lambda: make_thumbnails(split))
     return np.memmap(path, np.int8, "r", shape=(num_frames, GRID, GRID))
 
 
-def _folder() -> Path:
-    return home() / "thumbnails"
-
-
-def _parts(split: Split) -> Iterator[bytes]:
+def make_thumbnails(split: Split) -> Iterator[bytes]:
+    """The content of the cached file, in parts."""
     with bar(f"thumbnails of {split.dataset} {split.name}", len(split.frames)) as progress:
         for first in range(0, len(split.frames), FRAMES_AT_ONCE):
             frames = split.frames[first : first + FRAMES_AT_ONCE]

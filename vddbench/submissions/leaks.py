@@ -22,7 +22,7 @@ from vddbench.system.home import home
 from vddbench.system.progress import say
 
 VERSION = 1  # of the rules; part of the name of a cached result
-RATIO = 0.5  # a suspect clip's distance to test is below this share of its distance to train
+RATIO = 0.4  # a suspect clip's distance to test is below this share of its distance to train
 EXPLAINED = 0.1  # a clip that is nearer than this to a train video is never suspect
 MOST_CLIPS = 512  # a larger set is sampled
 SHOWN = 5  # clips named in a warning
