@@ -246,13 +246,17 @@ def folder_of_clips(root: Path, kind: str) -> Path:
             elif kind == "in a folder":
                 (folder / "clip7").mkdir(exist_ok=True)
                 Image.fromarray(frame).save(folder / "clip7" / f"frame_{t + 9}.png")
+        if kind == "gif":
+            first, *rest = [Image.fromarray(frame // 64 * 64) for frame in clip]  # 64 colours, so that the format loses none
+            first.save(folder / "clip.gif", save_all=True, append_images=rest)
     return root
 
 
-@pytest.mark.parametrize("kind", ["beside", "in a folder"])
+@pytest.mark.parametrize("kind", ["beside", "in a folder", "gif"])
 def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
     clip_set, report = packed(folder_of_clips(tmp_path, kind), tmp_path)
-    assert torch.equal(clip_set.clips, clips()) and clip_set.labels.tolist() == [0, 1, 2]
+    assert torch.equal(clip_set.clips, clips() // 64 * 64 if kind == "gif" else clips())
+    assert clip_set.labels.tolist() == [0, 1, 2]
     assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
 
 
@@ -304,6 +308,10 @@ def test_a_set_that_looks_unlike_the_data_is_warned_of(tiny: Store, tiny_random:
         rewrite_payload(folder, {**tensors, "clips": change(tensors["clips"].float()).round().to(torch.uint8)})
         edit_manifest(folder, sha256=sha256_file(folder / DATA))
         assert any("LOOK UNLIKE THE DATA: mean" in warning for warning in check(folder).warnings)
+    noise = torch.randint(70, 150, tensors["clips"].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rewrite_payload(folder, {**tensors, "clips": noise})
+    edit_manifest(folder, sha256=sha256_file(folder / DATA))
+    assert any("the clips are noise: pixels side by side correlate by" in warning for warning in check(folder).warnings)
     torch.save({"clips": tensors["clips"].float() / 255, "labels": tensors["labels"]}, tmp_path / "syn.pt")
     report = "\n".join(pack(tmp_path / "syn.pt", "tiny-ipc1", "mine", out=tmp_path).report)
     assert f"train split: {honest.contents.train}" in report and "UNLIKE" not in report

@@ -13,7 +13,8 @@ from vddbench.spec import ClipSet
 
 TRAIN_FRAMES = 512  # middle frames of as many evenly spaced train videos: 19 MB at 112 x 112, read in under a second
 CLIP_VALUES = 16_000_000  # values that are measured: every n-th clip, if there are more
-FACTOR = 1.75  # of contrast: a wrong range changes it by 2 to 5; honest sets stay within, except plain means (0.18 to 0.5)
+FACTOR = 1.75  # of contrast: a wrong range changes it by 2 to 5; honest sets stay within, but for plain means: docs/packing.md
+MAX_NOISE, MIN_VIDEO = 0.2, 0.6  # likeness; `noise` has 0.0
 SHIFT = 1.0  # of the mean, in contrasts of the train split
 
 
@@ -22,6 +23,7 @@ class Appearance(NamedTuple):
 
     mean: float
     contrast: float  # the standard deviation
+    likeness: float  # of pixels side by side: 1 - mean squared difference / (2 * variance); 0 for noise
 
     def __str__(self) -> str:
         return f"mean {self.mean:.0f}, contrast {self.contrast:.0f}"
@@ -30,20 +32,26 @@ class Appearance(NamedTuple):
 def of_clips(clip_set: ClipSet) -> Appearance:
     """The mean and contrast of the clips that a student sees."""
     step = max(1, len(clip_set) * clip_set.clips[0].numel() // CLIP_VALUES)
-    sums = torch.zeros(3, dtype=torch.float64)
-    for clip in clip_set.clips[::step]:
-        values = clip.double()
-        sums += torch.tensor([values.numel(), values.sum(), values.square().sum()], dtype=torch.float64)
-    count, total, squares = sums.tolist()
-    return Appearance(total / count, math.sqrt(max(0.0, squares / count - (total / count) ** 2)))
+    return _measured(clip_set.clips[::step])
 
 
 def of_train(train: Split) -> Appearance:
     """The mean and contrast of the middle frames of up to TRAIN_FRAMES videos."""
     videos = np.unique(np.linspace(0, len(train) - 1, TRAIN_FRAMES).astype(np.int64))
     middle = train.offsets[videos] + (train.last_starts[videos] + train.spec.frames) // 2
-    frames = np.stack([train.frames[frame] for frame in middle])
-    return Appearance(float(frames.mean()), float(frames.std()))
+    return _measured(torch.from_numpy(np.stack([train.frames[frame] for frame in middle])))
+
+
+def _measured(parts: torch.Tensor) -> Appearance:
+    """The statistics of [N, ..., W, 3], one part at a time, because the parts may be memory-mapped."""
+    sums = np.zeros(4)
+    for part in parts:
+        values = part.double()
+        steps = values.diff(dim=-2)
+        sums += [float(x) for x in (values.mean(), values.square().mean(), steps.square().mean(), 1)]
+    mean, squares, steps_squared, _ = (sums / sums[3]).tolist()
+    variance = max(squares - mean**2, 0.0)
+    return Appearance(mean, math.sqrt(variance), 1 - steps_squared / (2 * variance) if variance else 1.0)
 
 
 def train_of(dataset: str) -> Split | None:
@@ -56,8 +64,18 @@ def differs(clips: Appearance, train: Appearance) -> str | None:
     ratio = clips.contrast / max(train.contrast, 1e-6)
     is_far = not 1 / FACTOR <= ratio <= FACTOR or abs(clips.mean - train.mean) > SHIFT * train.contrast
     if not is_far:
-        return None
+        return _noise(clips, train)
     return (
         f"THE CLIPS LOOK UNLIKE THE DATA: {clips}; the train split: {train}. A wrong value range looks like this; the student "
         "sees the clips as they are. Look at them with `vddbench pack --preview`, state the range with --range"
+    )
+
+
+def _noise(clips: Appearance, train: Appearance) -> str | None:
+    if clips.likeness > MAX_NOISE or train.likeness < MIN_VIDEO:
+        return None
+    return (
+        f"the clips are noise: pixels side by side correlate by {clips.likeness:.2f}, in the train split by "
+        f"{train.likeness:.2f}. A wrong --layout looks like this, and so do clips of whitened (ZCA) data, "
+        "which must be turned back into pixels first"
     )

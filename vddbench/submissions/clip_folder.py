@@ -11,7 +11,8 @@ import io
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 
 from vddbench.data.decode import (
+    MAX_FRAMES,
     Geometry,
     Scaler,
     UnreadableVideo,
@@ -37,7 +39,7 @@ from vddbench.spec import ClipSet, DatasetSpec
 from vddbench.submissions.label_forms import from_names
 from vddbench.system.progress import bar
 
-PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES, MOVING = (".jpg", ".jpeg", ".png"), (".gif",)
 MAX_PICTURE_BYTES = 64 * 10**6
 NUMBERED = re.compile(r".*?(?P<frame>\d{1,9})", re.ASCII)  # in a folder of their own
 MARKED = re.compile(
@@ -61,7 +63,7 @@ def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, notes: l
             f"{limit_bytes:,}; keep only the final clips"
         )
     if not clips:
-        raise ValueError(f"{folder}: its class folders hold no clips; allowed: {', '.join(EXTENSIONS + PICTURES)}")
+        raise ValueError(f"{folder}: its class folders hold no clips; allowed: {', '.join(EXTENSIONS + MOVING + PICTURES)}")
     out = np.empty((len(clips), *spec.clip_shape), np.uint8)
     with bar("reading clips", len(clips)) as progress:
         for at, clip in enumerate(clips):
@@ -106,14 +108,14 @@ def _clips(folder: Path, label: int) -> Iterator[Clip]:
             continue
         if path.is_dir():
             yield Clip(tuple(_ordered([file for file in path.iterdir() if file.suffix.lower() in PICTURES], path)), label)
-        elif suffix in EXTENSIONS:
+        elif suffix in EXTENSIONS + MOVING:
             yield Clip((path,), label)
         elif suffix in PICTURES and (match := MARKED.fullmatch(path.stem)):
             _add(groups[match["clip"]], int(match["frame"]), path)
         else:
             raise ValueError(
-                f"{path} is no clip; allowed in a class folder: videos ({', '.join(EXTENSIONS)}), a folder of numbered "
-                f"pictures for each clip, or pictures CLIP_t000.jpg, CLIP_t001.jpg, ...; "
+                f"{path} is no clip; allowed in a class folder: videos ({', '.join(EXTENSIONS + MOVING)}), a folder of "
+                f"numbered pictures for each clip, or pictures CLIP_t000.jpg, CLIP_t001.jpg, ...; "
                 "stills are packed from a tensor [N, H, W, 3]"
             )
     for name in sorted(groups):
@@ -142,12 +144,20 @@ def _frames(files: Sequence[Path], spec: DatasetSpec) -> np.ndarray:
     """The frames of one clip, uint8 [T, H, W, 3]."""
     if len(files) == 1 and files[0].suffix.lower() in EXTENSIONS:
         return _video(files[0], spec)
-    if len(files) < spec.frames:
-        raise UnreadableVideo(f"the clip has {len(files)} pictures; allowed: {spec.frames} or more")
-    chosen = [files[at] for at in planned_frames(plan(len(files), spec.frames, spec.stride), len(files))]
-    begin = (len(chosen) - spec.frames) // 2
+    if files[0].suffix.lower() in MOVING:
+        with _opened(files[0]) as image:
+            return _chosen(getattr(image, "n_frames", 1), lambda at: _frame_of(image, at), spec)
+    return _chosen(len(files), lambda at: _picture(files[at]), spec)
+
+
+def _chosen(number: int, read: Callable[[int], np.ndarray], spec: DatasetSpec) -> np.ndarray:
+    """The frames that a clip of `number` pictures is read by, uint8 [T, H, W, 3]."""
+    if not spec.frames <= number <= MAX_FRAMES:
+        raise UnreadableVideo(f"the clip has {number:,} pictures; allowed: {spec.frames} or more, up to {MAX_FRAMES:,}")
+    planned = planned_frames(plan(number, spec.frames, spec.stride), number)
+    begin = (len(planned) - spec.frames) // 2
     scaler, geometry = Scaler(), Geometry.of(spec)
-    return np.stack([fitted(_picture(file), geometry, scaler) for file in chosen[begin : begin + spec.frames]])
+    return np.stack([fitted(read(at), geometry, scaler) for at in planned[begin : begin + spec.frames]])
 
 
 def _video(path: Path, spec: DatasetSpec) -> np.ndarray:
@@ -165,9 +175,20 @@ def _video(path: Path, spec: DatasetSpec) -> np.ndarray:
 
 
 def _picture(path: Path) -> np.ndarray:
+    with _opened(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _frame_of(image: Image.Image, at: int) -> np.ndarray:
+    image.seek(at)
+    return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     check_regular(path)
     if path.stat().st_size > MAX_PICTURE_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_PICTURE_BYTES:,}")
-    with Image.open(io.BytesIO(path.read_bytes()), formats=["JPEG", "PNG"]) as image:
+    with Image.open(io.BytesIO(path.read_bytes()), formats=["JPEG", "PNG", "GIF"]) as image:
         check_pixels(*image.size)
-        return np.asarray(image.convert("RGB"))
+        yield image

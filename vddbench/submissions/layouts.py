@@ -32,6 +32,8 @@ def described(name: str, tensor: torch.Tensor) -> str:
 
 def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, notes: list[str]) -> Arranged:
     """Orders the dimensions, as a view if possible. Raises ValueError unless exactly one layout fits."""
+    if 0 in tensor.shape:
+        raise ValueError(f"the clips are {list(tensor.shape)}: there is none")
     allowed = [name for kind, names in LAYOUTS.items() if decoder in {None, kind} for name in names]
     if layout is None:
         fitting = [name for name in allowed if not _misfit(name, tensor, spec)]
@@ -53,6 +55,7 @@ def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder
             f"shape {list(tensor.shape)} {readings}; clips here have T={spec.frames}, H=W={spec.size}, C=3, "
             f"K={spec.num_classes} classes: say which with {_choices(fitting or allowed)}"
             + ("" if fitting else ", or resize the clips; latents must be decoded to pixels first")
+            + ("; motions of a static-dynamic set: add --statics and --hallucinator" if 1 in tensor.shape[1:] else "")
         )
     return _permuted(tensor, fitting[0], how, notes)
 
