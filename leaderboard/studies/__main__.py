@@ -75,6 +75,21 @@ def study_lr(
     lr(student, task, numbers, range(seeds), out)
 
 
+@studies.command("fit")
+def study_fit(
+    datasets: Annotated[str, typer.Argument(help="prepared datasets with commas between; `alike` is generated")],
+    per_class: Annotated[str, typer.Option(help="real clips of each class, comma-separated")] = "1,5,16",
+    variants: Annotated[str, typer.Option(help="variants of the protocol, comma-separated; fit.py lists them")] = "v1,v2",
+    steps: Annotated[int | None, typer.Option(min=1, help="training steps (default: those of the dataset at IPC 1)")] = None,
+    seeds: Seeds = 3,
+    out: Out = STUDIES,
+) -> None:
+    """Do students fit the sets that they are trained on? On real clips, under variants of the protocol."""
+    from vddbench.leaderboard.studies.fit import fit
+
+    fit(datasets.split(","), [int(count) for count in per_class.split(",")], variants.split(","), steps, range(seeds), out)
+
+
 @studies.command("settings")
 def study_settings(
     method: str,
