@@ -65,7 +65,9 @@ class Entry:
 
     @property
     def is_ranked(self) -> bool:
-        return len(self.records) >= MIN_SEEDS and not (self.one.task.is_full or self.chosen_seeds or self.copy_of)
+        if self.one.trained_on or self.one.task.is_full:  # references
+            return False
+        return len(self.records) >= MIN_SEEDS and not (self.chosen_seeds or self.copy_of)
 
     def drawn(self, videos: Videos) -> Drawn:
         """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table."""

@@ -80,6 +80,11 @@ MARKS = (
         "The referee compared the set's clips with all videos: these resemble a test video much more than any train video.",
         suspect,
     ),
+    Mark(
+        "trained without motion", "w",
+        "Students were trained on the set with one frame of each clip repeated, or with its frames shuffled: never ranked.",
+        lambda entry: f"{entry.one.trained_on} frames" if entry.one.trained_on else None,
+    ),
     Mark("one answer for all", "o", "Students give the same class for every test video.", one_answer),
     Mark(
         f"under {MIN_SEEDS} students", "u", f"Fewer than {MIN_SEEDS} students were trained, so the entry has no rank.",

@@ -24,9 +24,11 @@ from vddbench.leaderboard.marks import marked
 from vddbench.leaderboard.videos import Videos, drawn_videos
 
 TABLE = ["task", "student", "track"]
+LOST = ("lost_still", "lost_shuffled", "lost_reversed")  # what a probe loses; fields of records without "lost_", with "_top1"
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
     "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "std_students", "std_distillations",
+    *LOST,
     "payload_bytes", "budget_share", "clips_per_class", "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
 NAN = float("nan")
@@ -192,6 +194,7 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         "basis": entry.basis,
         "std_students": std_students(entry),
         "std_distillations": std_distillations(entry),
+        **{name: lost(entry, f"{name.removeprefix('lost_')}_top1") for name in LOST},
         "payload_bytes": payload_bytes,
         "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),
@@ -213,6 +216,12 @@ def std_distillations(entry: Entry) -> float:
     """Standard deviation over distillations of the mean top-1 of their students; NaN for a single distillation."""
     means = [np.mean([one.record.top1 for one in of_set]) for of_set in entry.evaluated]
     return float(np.std(means, ddof=1)) if len(means) > 1 else NAN
+
+
+def lost(entry: Entry, probe: str) -> float:
+    """Top-1 minus that on test videos with changed frames, a field of records; the mean over students that were probed."""
+    losses = [record.top1 - getattr(record, probe) for record in entry.records if getattr(record, probe) is not None]
+    return float(np.mean(losses)) if losses else NAN
 
 
 def gain_of(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:

@@ -19,7 +19,7 @@ from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
 from vddbench.leaderboard.power import note
-from vddbench.leaderboard.rank import TABLE, rank_tables
+from vddbench.leaderboard.rank import LOST, TABLE, rank_tables
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
@@ -27,6 +27,7 @@ FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", 
 HEADERS = (
     "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "marks",
 )  # fmt: skip
+PROBED = "lost if still / shuffled / reversed"  # points of top-1, on changed test videos
 Row = Mapping[Hashable, object]  # of `rank`
 
 
@@ -140,7 +141,16 @@ def explained(rows: pd.DataFrame) -> str:
 
 
 def draw(rows: pd.DataFrame, style: str) -> str:
-    return tabulate([line(row) for row in rows.to_dict("records")], HEADERS, style, disable_numparse=True)
+    """The table; with a column of what motion probes lose if an entry was probed."""
+    if rows[list(LOST)].isna().all(axis=None):
+        return tabulate([line(row) for row in rows.to_dict("records")], HEADERS, style, disable_numparse=True)
+    lines = [[*line(row)[:-1], probed(row), line(row)[-1]] for row in rows.to_dict("records")]
+    return tabulate(lines, (*HEADERS[:-1], PROBED, HEADERS[-1]), style, disable_numparse=True)
+
+
+def probed(row: Row) -> str:
+    """What is lost on test videos without motion, in points."""
+    return " / ".join(number(row[name], "{:.1f}", 100) for name in LOST)
 
 
 def line(row: Row) -> list[str]:

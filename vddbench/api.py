@@ -25,6 +25,8 @@ def evaluate(
     results: str | Path = "results",
     force: bool = False,
     device: str | None = None,
+    probes: bool = False,
+    frames: str | None = None,
 ) -> pd.DataFrame:
     """Trains students on submissions and returns their records, one row per submission, student and seed.
 
@@ -44,6 +46,8 @@ def evaluate(
         results=Path(results),
         force=force,
         device=None if device is None else named_device(device),
+        probes=probes,
+        frames=frames,
     )
     return _table(written)
 

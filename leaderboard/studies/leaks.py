@@ -54,7 +54,8 @@ def cropped(clips: Clips, rng: np.random.Generator, share: float = 0.9) -> Clips
     def part(clip: Clips) -> Clips:
         top, left = (int(value) for value in rng.integers(0, size - side + 1, 2))
         box = (left, top, left + side, top + side)
-        return each_frame(clip[None], lambda image: image.resize((size, size), Image.Resampling.BILINEAR, box=box))[0]
+        enlarged = each_frame(clip[None], lambda image: image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+        return np.asarray(enlarged[0])
 
     return np.stack([part(clip) for clip in clips])
 

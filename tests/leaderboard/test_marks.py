@@ -45,6 +45,10 @@ def changed(**fields: Any) -> list[Evaluated]:
         (changed(checks={"finite": False}, num_missing=1), "collapsed (1 of 3 students), videos missing (1)"),
         (changed(fit_top1=0.94), "did not fit its own set (1 of 3 students)"),
         (changed(fit_top1=0.95), ""),
+        (
+            [replace(one, record=one.record.model_copy(update={"trained_on": "frozen"})) for one in changed()],
+            "trained without motion (frozen frames)",
+        ),
         (changed(suspect_clips=3, compared_clips=8), "looks like test videos (3 of 8 clips)"),
         (changed(suspect_clips=0, compared_clips=8), ""),
         ([replace(one, answers=1) for one in changed()], "one answer for all (3 of 3 students)"),

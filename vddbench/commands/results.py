@@ -19,6 +19,15 @@ def evaluate(
     results: Results = Path("results"),
     force: Force = False,
     device: Device = None,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="also test each student on test videos with shuffled, reversed and frozen frames")
+    ] = False,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="frozen or shuffled: train on the clips without their motion; recorded as METHOD_frozen, never ranked"
+        ),
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="slurm, or local for all GPUs here: plan a run, submit it, follow it, rank")
     ] = None,
@@ -35,13 +44,24 @@ def evaluate(
             raise LookupError("--force and --cluster exclude each other: a run evaluates only what is not recorded yet")
         if device is not None:
             raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
+        if probes or frames:
+            raise LookupError("--probes and --frames work without --cluster only")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out)
         return
     from vddbench.evaluation.evaluate import evaluate as run
     from vddbench.system.device import named_device
 
     chosen = named_device(device) if device else None
-    run(paths, students=students.split(","), seeds=range(seeds), results=results, force=force, device=chosen)
+    run(
+        paths,
+        students=students.split(","),
+        seeds=range(seeds),
+        results=results,
+        force=force,
+        device=chosen,
+        probes=probes,
+        frames=frames,
+    )
 
 
 @friendly

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from vddbench.data.store import Store
 from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Hardware, hardware_for
 from vddbench.evaluation.predict import num_clips, predict
+from vddbench.evaluation.probes import Change, changed_clips, checked_change, frame_orders, probe, renamed
 from vddbench.evaluation.record_fields import arithmetic, check_same, environment, identity, measured
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -48,6 +50,8 @@ class ReadySubmission:
     store: Store
     submission: Submission
     clipset: ClipSet
+    is_probed: bool = False  # its students are also tested on test videos without motion
+    trained_on: Change | None = None  # how the frames of its clips were changed; None: they are as submitted
 
     @cached_property
     def leaks(self) -> Scan | None:
@@ -84,6 +88,12 @@ def decoded(opened: OpenedSubmission) -> ReadySubmission:
     return ReadySubmission(task=opened.task, store=opened.store, submission=accepted, clipset=clipset)
 
 
+def without_motion(scored: ReadySubmission, change: Change) -> ReadySubmission:
+    """The submission with changed frames, named METHOD_frozen or METHOD_shuffled. Raises ValueError if that is too long."""
+    submission = replace(scored.submission, manifest=renamed(scored.submission.manifest, change))
+    return replace(scored, submission=submission, clipset=changed_clips(scored.clipset, change), trained_on=change)
+
+
 def check_normalisation(store: Store) -> None:
     """Raises ValueError unless the store's spec.json has the normalisation of the protocol."""
     if (store.spec.mean, store.spec.std) != (PROTOCOL.normalisation_mean, PROTOCOL.normalisation_std):
@@ -101,11 +111,14 @@ def evaluate(
     results: str | Path,
     force: bool = False,
     device: torch.device | None = None,
+    probes: bool = False,
+    frames: str | None = None,
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet, and returns the paths of all their records.
 
     paths, students: one or several. seeds: N for 0..N-1, or the seeds. force: evaluate again even if a record exists, and write
-    the new record beside the old one.
+    the new record beside the old one. probes: also test each student on test videos without motion. frames: "frozen" or
+    "shuffled" trains on clips without motion instead and records that under another name; see probes.py.
 
     Names, submissions and the results folder are checked before anything is trained. Only the clips of one submission are in
     memory at a time, so several submissions are decoded twice each: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. A
@@ -116,6 +129,7 @@ def evaluate(
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
+    change = checked_change(frames)
     check_writable(Path(results))
     submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
@@ -124,7 +138,8 @@ def evaluate(
     device = chosen_device(device)
     records: list[Path] = []
     for opened in submissions:
-        scored = decoded(opened)
+        scored = replace(decoded(opened), is_probed=probes)
+        scored = without_motion(scored, change) if change else scored
         records += [
             evaluate_cell(scored, student, seed, Path(results), force, device) for student in students for seed in seeds
         ]
@@ -152,7 +167,9 @@ def evaluate_cell(
     path = cell_path(results, manifest.cell, student, seed)
     if not force and (record := existing(path)):
         check_same(path, record, cell)
-        say(f"{path}: recorded already, top-1 {record.top1:.1%}")
+        lacks = scored.is_probed and record.still_top1 is None
+        hint = "; without probes: use another --results folder for a record with them" if lacks else ""
+        say(f"{path}: recorded already, top-1 {record.top1:.1%}{hint}")
         path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # left by a process that another one overtook
         return path
     hardware = hardware_for(load("student", student), device, halvings=halvings)
@@ -196,6 +213,10 @@ def evaluate_seed(
         predictions = predict(trained.model, store.test, device, progress.advance)
         held_out = predict(trained.model, store.validation, device, progress.advance) if len(store.validation) else None
     test_seconds = time.monotonic() - started
+    probed: dict[str, Any] = {}
+    if scored.is_probed:
+        with bar("  probing", len(frame_orders(store.spec.frames)) * num_clips(store.test)) as progress:
+            probed = probe(trained.model, store.test, device, progress.advance)
     scores = predictions.scores()
     record = Record(
         **identity(scored.submission.manifest, store.digest, student, seed),
@@ -216,6 +237,8 @@ def evaluate_seed(
         fit_loss=fit.loss,
         suspect_clips=len(compared.leaks) if compared else None,
         compared_clips=compared.num_compared if compared else None,
+        trained_on=scored.trained_on,
+        **probed,
     )
     return record, predictions
 
@@ -242,6 +265,11 @@ def save_record(results: Path, record: Record, predictions: Predictions, path: P
     notes = "" if record.checks["finite"] else "  the student collapsed (NaN): recorded as a result"
     notes += "  (beside the first record, which stays the ranked one)" if written != path else ""
     say(f"{written}: top-1 {record.top1:.1%}, {record.train_seconds:.0f} s training{notes}")
+    if record.still_top1 is not None:
+        say(
+            f"  without motion: {record.shuffled_top1:.1%} with shuffled frames, {record.reversed_top1:.1%} reversed, "
+            f"{record.still_top1:.1%} with the middle frame repeated"
+        )
     if record.fitted is False:
         loss = "not finite" if record.fit_loss is None else f"{record.fit_loss:.3g}"
         say(

@@ -56,9 +56,12 @@ def probabilities(
     device: torch.device,
     *,
     batch: int = TEST_BATCH,
+    frames: torch.Tensor | None = None,
     on_clips: Callable[[int], None] = lambda clips: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """([V, K] mean softmax over the protocol's views, [V, K] softmax of the centre clip), both float32.
+
+    frames: int64 [T], the frames that replace those of each clip; None: the clip as it is.
 
     Computed in eval mode and fp32, so that a clip's result does not depend on the other clips of its batch.
     """
@@ -68,7 +71,8 @@ def probabilities(
     model.eval()
     with exact_fp32():
         for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch):
-            softmax = model(to_input(clips, split.spec, device)).double().softmax(1)
+            seen = clips if frames is None else clips[:, frames]
+            softmax = model(to_input(seen, split.spec, device)).double().softmax(1)
             out[done : done + count] = softmax[:count].float().cpu().numpy()
             done += count
             on_clips(count)
@@ -77,10 +81,17 @@ def probabilities(
 
 
 def predict(
-    model: torch.nn.Module, split: Split, device: torch.device, on_clips: Callable[[int], None] = lambda clips: None
+    model: torch.nn.Module,
+    split: Split,
+    device: torch.device,
+    on_clips: Callable[[int], None] = lambda clips: None,
+    frames: torch.Tensor | None = None,
 ) -> Predictions:
-    """Answers for every video of a split. Ties go to the smaller class index. Non-finite outputs give -1, a wrong answer."""
-    mean, centre = probabilities(model, split, device, on_clips=on_clips)
+    """Answers for every video of a split. Ties go to the smaller class index. Non-finite outputs give -1, a wrong answer.
+
+    frames: int64 [T], the frames that replace those of each clip; None: the clip as it is.
+    """
+    mean, centre = probabilities(model, split, device, frames=frames, on_clips=on_clips)
     order = np.argsort(-mean, axis=1, kind="stable")[:, :5].astype(np.int32)
     bad = ~(np.isfinite(mean).all(1) & np.isfinite(centre).all(1))
     order[bad] = -1

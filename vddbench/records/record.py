@@ -30,6 +30,10 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+OPTIONAL = (  # fields that are left out of a record's JSON if they are None
+    "by", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips", "shuffled_top1", "reversed_top1",
+    "still_top1", "trained_on",
+)  # fmt: skip
 FITTED = 0.95  # share of its own clips that a student that fits its set gets right
 Checks = Annotated[dict[Name, bool], Field(max_length=20)]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]  # on the Hub
@@ -92,11 +96,15 @@ class Record(Frozen):
     fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed
     suspect_clips: Whole | None = None  # clips that look like test videos, of those compared; submissions/leaks.py
     compared_clips: Count | None = None
+    shuffled_top1: Share | None = None  # on test videos with shuffled frames; evaluation/probes.py
+    reversed_top1: Share | None = None  # with frames in reverse
+    still_top1: Share | None = None  # with the middle frame repeated
+    trained_on: Literal["frozen", "shuffled"] | None = None  # None: the clips as they are; else METHOD_frozen, METHOD_shuffled
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
-        return without_none(serialize(self), "by", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips")
+        return without_none(serialize(self), *OPTIONAL)
 
     @property
     def fitted(self) -> bool | None:

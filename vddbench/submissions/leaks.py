@@ -65,7 +65,7 @@ def scan_once(clipset: ClipSet, manifest: Manifest, store: Store) -> Scan | None
 
     Returns None, and says why, if the thumbnails or the result cannot be written.
     """
-    key = [VERSION, store.digest, manifest.sha256, manifest.decoder, str(manifest.task)]
+    key = [VERSION, store.digest, manifest.method, manifest.sha256, manifest.decoder, str(manifest.task)]
     path = home() / "leaks" / f"{hashlib.sha256(canonical_json(key)).hexdigest()[:24]}.json"
     try:
         return Scan.model_validate_json(
