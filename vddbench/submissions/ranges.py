@@ -46,7 +46,8 @@ NUMBERS = "MEAN,MEAN,MEAN/STD,STD,STD"
 SAMPLE = 300_000  # pixels that statistics are computed from
 QUANTILES = (0.0001, 0.005, 0.995, 0.9999)
 MAX_OUTSIDE = 0.04  # share of values that may leave a range by more than SLACK of it; a generator that does not clamp: 2 %
-MAX_OUTSIDE_AT_ALL = 0.3  # with more, a reading is not even asked about
+MAX_OUTSIDE_AT_ALL = 0.25  # with more, a reading is not even asked about; noise of unit variance has 0.3 beyond -1-1
+FAR = 1.5  # ranges by which the outermost values may leave 0-255; those of mtt_smoke leave it by 1
 SLACK = 0.02
 GRID_TOLERANCE, GRID_SHARE = 0.1, 0.98  # grey levels: float16 holds normalised pixels to 0.06; by chance 0.2 would fit
 STANDARDISED = 2e-4  # of a clip's mean and std; noise of 100,000 values varies by 2e-3
@@ -149,7 +150,7 @@ def _possible(sample: torch.Tensor, name: str) -> bool:
         return bool(max(-lowest, highest) <= 8 and low <= -0.3 and high - low >= 0.4)
     has_content = {"0-255": high > 16, "0-1": high >= 0.1, "-1-1": lowest <= -0.2}[name]  # not all black; darker than grey
     ends = READINGS[name].to_255(torch.tensor([lowest, highest])[:, None].expand(2, 3))
-    near = bool(ends.min() >= -0.6 * 255) and bool(ends.max() <= 1.6 * 255)
+    near = bool(ends.min() >= -FAR * 255) and bool(ends.max() <= (1 + FAR) * 255)
     return bool(has_content and near) and _share_outside(sample, name) <= MAX_OUTSIDE_AT_ALL
 
 
