@@ -16,6 +16,7 @@ from tests.builders.stores import COUNTED
 from tests.builders.students import use_linear_student
 from tests.builders.submissions import edit_manifest
 from vddbench.data.build import build_store
+from vddbench.data.near_copies import near_copies, summary
 from vddbench.data.nearest import nearest, sample_times
 from vddbench.data.store import Split, Store
 from vddbench.data.thumbnails import luma, thumbnails
@@ -109,6 +110,9 @@ def test_a_test_video_that_is_also_a_train_video_accuses_nobody(home: Path) -> N
     store = build_store("twins", SPEC, VIDEOS, render=twins).store
     clips = store.test.clips(np.array([0, 1]), np.array([0, 0]))
     assert [leak.test_video for leak in scan(clips, store).leaks] == [store.test.index["video"][1]]
+    [copy] = near_copies(store)
+    assert (copy.test_video, copy.train_video) == ("test0", "train0") and copy.distance < 0.02
+    assert summary(store).startswith("1 of 8 test videos are nearly a train video (distance below 0.1): test0 ~ train0 (0.0")
 
 
 def test_a_large_set_is_sampled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

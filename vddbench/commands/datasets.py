@@ -109,11 +109,13 @@ def verify_dataset(
         ),
     ] = None,
 ) -> None:
-    """Read all of a prepared dataset and check every frame's hash, spec, index, counts and fingerprint."""
+    """Read all of a prepared dataset; check frames, spec, index, counts and fingerprint; look for test videos in train."""
     from vddbench.data.fingerprint import against
     from vddbench.data.inventory import verify
+    from vddbench.data.near_copies import summary
 
     store = verify(name)
+    typer.echo(clean(f"{name}: {summary(store)}"))
     if other is not None:
         typer.echo(clean(against(name, store.id, other)))
 

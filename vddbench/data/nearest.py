@@ -29,6 +29,7 @@ CELLS = (18, 17, 16, 15, 14)  # sides of the searched part in cells: scales 1 to
 FINE_CELLS = (18, 16, 14)
 FINE_SIDES = (0.71, 0.73, 0.75, 0.77)  # instead of CENTRE: other scales
 FINE_OFFSETS = (-1 / 3, 0.0, 1 / 3)  # in cells
+NEAR = 0.1  # distance below which two videos count as nearly the same; a JPEG of quality 20 is at 0.04 to 0.1
 ROWS_AT_ONCE = 8192  # thumbnails compared at once: 67 MB of similarities for 512 clips
 PAIRS_AT_ONCE = 2048
 CLIPS_AT_ONCE = 16

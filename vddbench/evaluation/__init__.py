@@ -1,11 +1,12 @@
 """The referee: trains students on a submission's clips, tests them once, and writes records.
 
-    evaluate.py      submissions x students x seeds -> records; the only file of the package that opens the test split
+    evaluate.py      submissions x students x seeds -> records; the only file that scores on the test split
     train.py         the training loop of the protocol
     hardware.py      the device, precision and memory that a student is computed with
     session.py       progress messages, saving and resuming of one training
     resume.py        the checkpoint file of students and distillations
     predict.py       a trained student's answers for the videos of a split
+    fit.py           whether a student fits the set it was trained on; probes.py: what it scores without motion
     record_fields.py what a record states besides its scores
     speed.py         how fast this machine trains and tests a student
     students/        one file per network

@@ -2,7 +2,7 @@
 
 A clip is suspect if its nearest test video is much nearer than its nearest train video. A clip that comes from a train video
 is near that video, whatever resembles it in the test split, so near-copies between the splits of a dataset accuse nobody. The
-limits are calibrated in docs/leaks.md. The scan finds crude leaks; it does not find clips that were optimised on test videos.
+limit is calibrated in docs/leaks.md. The scan finds crude leaks; it does not find clips that were optimised on test videos.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 import torch
 
-from vddbench.data.nearest import nearest, sample_times
+from vddbench.data.nearest import NEAR, nearest, sample_times
 from vddbench.data.store import Store
 from vddbench.data.thumbnails import luma
 from vddbench.spec import ClipSet, Frozen, Manifest
@@ -23,7 +23,6 @@ from vddbench.system.progress import say
 
 VERSION = 1  # of the rules; part of the name of a cached result
 RATIO = 0.4  # a suspect clip's distance to test is below this share of its distance to train
-EXPLAINED = 0.1  # a clip that is nearer than this to a train video is never suspect
 MOST_CLIPS = 512  # a larger set is sampled
 SHOWN = 5  # clips named in a warning
 
@@ -104,4 +103,4 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
 
 def _ratio(test: np.ndarray, train: np.ndarray) -> np.ndarray:
     """The ratio of distances to test and train; 1 for clips that a train video explains."""
-    return np.where(train < EXPLAINED, 1.0, test / np.maximum(train, EXPLAINED))
+    return np.where(train < NEAR, 1.0, test / np.maximum(train, NEAR))
