@@ -126,7 +126,7 @@ def test_thumbnails_are_made_once_and_hold_every_frame(store: Store) -> None:
     assert first.shape == (len(store.test.frames), 24, 24) and thumbnails(store.test).filename == first.filename
     one = store.test.clips(np.array([3]), np.array([1])).numpy()
     found = nearest(luma(one[:, sample_times(FRAMES)]), store.test)
-    assert found.whole_video == found.aligned_video == [3] and found.whole < 0.02 and found.aligned < 0.02
+    assert found.video == [3] and found.distance < 0.02
 
 
 def test_check_warns_and_the_record_counts(

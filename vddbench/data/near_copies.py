@@ -37,12 +37,9 @@ def near_copies(store: Store) -> list[NearCopy]:
             grey.append(luma(test.clips(part, test.centre_starts(part)).numpy()[:, times]))
             progress.advance(len(part))
     found = nearest(np.concatenate(grey), train)
-    is_whole = found.whole <= found.aligned
-    distance = np.where(is_whole, found.whole, found.aligned)
-    video = np.where(is_whole, found.whole_video, found.aligned_video)
     names, train_names = test.index["video"].to_numpy(str), train.index["video"].to_numpy(str)
-    order = [i for i in np.argsort(distance, kind="stable") if distance[i] < NEAR]
-    return [NearCopy(str(names[i]), str(train_names[video[i]]), float(distance[i])) for i in order]
+    order = [i for i in np.argsort(found.distance, kind="stable") if found.distance[i] < NEAR]
+    return [NearCopy(str(names[i]), str(train_names[found.video[i]]), float(found.distance[i])) for i in order]
 
 
 def summary(store: Store) -> str:

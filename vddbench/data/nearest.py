@@ -36,12 +36,10 @@ CLIPS_AT_ONCE = 16
 
 
 class Nearest(NamedTuple):
-    """For each of N clips the nearest video of a split (its row), by whole frames and after alignment, and its distance."""
+    """For each of N clips the nearest video of a split (its row) and its distance, by whole frames or aligned parts of them."""
 
-    whole_video: np.ndarray
-    whole: np.ndarray
-    aligned_video: np.ndarray
-    aligned: np.ndarray
+    video: np.ndarray
+    distance: np.ndarray
 
 
 class Pairs(NamedTuple):
@@ -71,7 +69,8 @@ def nearest(grey: np.ndarray, split: Split) -> Nearest:
             pairs = _pairs(coarse[:, part], videos[part], is_mirrored[part], pictures, split)
             aligned[part], aligned_video[part] = _aligned(views, pairs, videos[part], pictures)
             progress.advance(views.shape[1])
-    return Nearest(videos[:, 0], distance(similarity[:, 0]), aligned_video, distance(aligned))
+    is_whole = similarity[:, 0] >= aligned
+    return Nearest(np.where(is_whole, videos[:, 0], aligned_video), distance(np.where(is_whole, similarity[:, 0], aligned)))
 
 
 def distance(similarity: np.ndarray) -> np.ndarray:

@@ -84,23 +84,16 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
     frames = clips[torch.from_numpy(rows)[:, None], torch.from_numpy(sample_times(clips.shape[1]))]
     grey = luma(frames.numpy())
     test, train = nearest(grey, store.test), nearest(grey, store.train)
-    ratio = np.stack([_ratio(test.whole, train.whole), _ratio(test.aligned, train.aligned)])
-    leaks = []
-    for i in np.flatnonzero(ratio.min(0) < RATIO):
-        kind = "whole" if ratio[0, i] < ratio[1, i] else "aligned"
-        video, distance = f"{kind}_video", kind
-        leaks.append(
-            Leak(
-                clip=int(rows[i]),
-                test_video=str(store.test.index["video"].iloc[getattr(test, video)[i]]),
-                test_distance=float(getattr(test, distance)[i]),
-                train_video=str(store.train.index["video"].iloc[getattr(train, video)[i]]),
-                train_distance=float(getattr(train, distance)[i]),
-            )
+    ratio = np.where(train.distance < NEAR, 1.0, test.distance / np.maximum(train.distance, NEAR))
+    test_names, train_names = (split.index["video"].to_numpy(str) for split in (store.test, store.train))
+    leaks = tuple(
+        Leak(
+            clip=int(rows[i]),
+            test_video=str(test_names[test.video[i]]),
+            test_distance=float(test.distance[i]),
+            train_video=str(train_names[train.video[i]]),
+            train_distance=float(train.distance[i]),
         )
-    return Scan(leaks=tuple(leaks), num_compared=len(rows), lowest_ratio=float(ratio.min()))
-
-
-def _ratio(test: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """The ratio of distances to test and train; 1 for clips that a train video explains."""
-    return np.where(train < NEAR, 1.0, test / np.maximum(train, NEAR))
+        for i in np.flatnonzero(ratio < RATIO)
+    )
+    return Scan(leaks=leaks, num_compared=len(rows), lowest_ratio=float(ratio.min()))
