@@ -187,8 +187,15 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         run(raw)
     raw.mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no \.mp4 file in or below"):
+    with pytest.raises(FileNotFoundError, match=r"no train\.csv or .*; .*raw holds no files"):
         run(raw)
+    write_kinetics_lists(raw, TRAIN, TEST)
+    video_of_another_name = write_video(raw / "some" / "video.mp4", 5)
+    with pytest.raises(FileNotFoundError, match=r"no video file of a listed clip .*1 \.mp4 \(e\.g\. some/video\.mp4\)"):
+        run(raw)
+    video_of_another_name.unlink()
+    for path in raw.glob("*.csv"):
+        path.unlink()
     link_to(write_video(tmp_path / "clip.mp4", 5))(raw / file_name("cccccccccc2", 7))
     with pytest.raises(FileNotFoundError, match=r"no train\.csv or .* in .*: the official list names the clips"):
         run(raw)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from vddbench.data import listing as listed
-from vddbench.data.listing import files_below, one_each, read_list, sizes
+from vddbench.data.listing import files_below, read_list, sizes
+from vddbench.data.matching import one_each
 from vddbench.spec import Video
 
 
@@ -19,7 +20,7 @@ def test_files_of_all_folders_are_found_once_also_through_links_in_circles(tmp_p
     (tmp_path / "other name of b").symlink_to(tmp_path / "b")
     (tmp_path / "itself").symlink_to("itself")
     (tmp_path / "elsewhere.mp4").symlink_to(tmp_path / "nowhere")
-    found = [str(Path(file).relative_to(tmp_path)) for file in files_below(tmp_path, ".mp4")]
+    found = [str(Path(file).relative_to(tmp_path)) for file in files_below(tmp_path, (".mp4",))]
     assert found == ["elsewhere.mp4", "a/1.mp4", "b/2.mp4", "Ünï ☃/3.MP4"]
 
 
@@ -36,7 +37,7 @@ def test_only_existing_files_have_a_size(tmp_path: Path) -> None:
 
 def test_two_files_of_one_video_are_named() -> None:
     with pytest.raises(ValueError, match=r"two files are video v: a/v\.avi and b/v\.avi; remove one"):
-        one_each([("v", Path("a/v.avi")), ("w", Path("a/w.avi")), ("v", Path("b/v.avi"))])
+        one_each([("v", Path("a/v.avi")), ("w", Path("a/w.avi")), ("v", Path("b/v.avi"))], ".avi")
 
 
 def test_a_list_that_is_not_text_or_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

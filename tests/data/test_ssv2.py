@@ -90,7 +90,9 @@ def test_lists_that_are_not_the_official_ones_are_refused(raw: Path) -> None:
 def test_the_error_for_a_folder_without_videos_says_how_to_unpack_them(raw: Path) -> None:
     for path in (raw / "20bn-something-something-v2").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"no \.webm file in .*unpack the 20bn-something-something-v2-\?\? parts"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no video file <id>\.webm .*unpack the 20bn-something-something-v2-\?\? parts"
+    ):
         prepare("ssv2", raw=raw)
 
 

@@ -3,11 +3,11 @@
 prepare.py         `vddbench prepare`: chooses the source and the dataset
 sources/           where videos come from: a folder, extracted frames, a repo on the Hub
 datasets/          one file per built-in dataset; a new file is a new dataset
-listing.py         compares the videos that a dataset's lists name with the files that exist
+listing.py         compares the videos that a dataset's lists name with the files that exist; matching.py: by their names
 build.py           writes a store, using store_folder.py, fill.py, journal.py and finish.py in this order
 decode.py          decodes one video into stored frames, the only file that imports PyAV; workers.py: its process pool;
                    container.py: detects truncated files
-store.py           reads a prepared store; store_files.py: its index, spec and digest;
+store.py           reads a prepared store; store_files.py: its index, spec and digest; frames_check.py: changed frames;
                    fingerprint.py: decides whether two stores hold the same data
 nearest.py         finds the video that a clip resembles most, by thumbnails.py; near_copies.py: between test and train
 inventory.py       `vddbench datasets`, `datasets verify`; contact_sheet.py: `datasets show`

@@ -346,6 +346,15 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         raise UnreadableVideo(f"cut short: {end - begin:.1f} of {claimed:.1f} seconds can be read")
 
 
+def seconds(path: Path) -> float | None:
+    """The length of a video by its header; None if it is unknown or the file can't be opened."""
+    try:
+        with opened(path) as (container, _):
+            return None if container.duration is None else container.duration / av.time_base
+    except UnreadableVideo:
+        return None
+
+
 def missing_bytes(path: Path) -> int:
     """The number of bytes that the file lacks by its container's claim, which FFmpeg ignores. Raises UnreadableVideo."""
     try:

@@ -106,13 +106,11 @@ def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], pr
 
 
 def reasons_in(problems: dict[str, str]) -> str:
-    """The most frequent reasons, with an example of each: "420 no frames, e.g. train/x: no frames: ..."."""
-    examples: dict[str, tuple[str, str]] = {}
-    for video, reason in sorted(problems.items()):
-        examples.setdefault(reason.split(":")[0], (video, reason))
-    counts = Counter(reason.split(":")[0] for reason in problems.values()).most_common(3)
-    lines = [f"{count:,} {kind}, e.g. {examples[kind][0]}: {examples[kind][1]}" for kind, count in counts]
-    return f"of {len(problems):,} unreadable videos {'; '.join(lines)}"
+    """The most frequent reasons, with an example of each: "unreadable are 420 videos like train/x (no frames)"."""
+    counts = Counter(reason.split(":")[0] for reason in problems.values())
+    examples = {reason.split(":")[0]: (video, reason) for video, reason in sorted(problems.items(), reverse=True)}
+    lines = [f"{count:,} videos like {examples[kind][0]} ({examples[kind][1]})" for kind, count in counts.most_common(3)]
+    return f"unreadable are {', '.join(lines)}"
 
 
 def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:

@@ -15,7 +15,7 @@ from vddbench import lookup
 from vddbench.data.fingerprint import distance
 from vddbench.data.finish import fingerprint_of, warn_of_shared
 from vddbench.data.frames_check import check_frames
-from vddbench.data.sources.frames import FROM_FRAMES
+from vddbench.data.sources.source import FROM
 from vddbench.data.store import Store, store_path
 from vddbench.data.store_files import check_length, damage_explained, read_head
 from vddbench.data.store_folder import lock_of, rebuilding
@@ -199,7 +199,7 @@ def check_definition(store: Store) -> None:
     if spec is None:
         return
     expected, stored = dict(spec), dict(store.spec)
-    stored["source"] = stored["source"].removesuffix(FROM_FRAMES)
+    stored["source"] = stored["source"].partition(FROM)[0]
     skipped = {"num_missing", "origin"} | (set() if spec.validation_groups else {"validation_groups"})
     if differing := [field for field in expected if field not in skipped and expected[field] != stored[field]]:
         raise ValueError(

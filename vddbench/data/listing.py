@@ -6,20 +6,22 @@ Everything here takes time and memory in proportion to the number of videos, a q
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 
+EXTENSIONS = (".avi", ".mp4", ".webm", ".mkv", ".mov")  # of videos; decode.py reads no other containers
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 ABSENT = "not there"  # reason in problems.csv for a listed video without a file
+MAX_LOOKED_AT = 100_000  # files that `contents` counts
 MAX_DEPTH = 64  # levels of nested folders; Python 3.11 walks them recursively
 MAX_LIST_BYTES = 256 * 10**6  # size of one official list; the largest, Something-Something's train.json, has some 20 MB
 
@@ -72,18 +74,20 @@ def check_listed(
     raise ValueError(f"{name} is pinned, found {message}. Complete the copy and run again")
 
 
-def located(listing: Iterable[Video], paths: Mapping[str, Path]) -> Iterator[Video]:
-    """The listed videos with the paths of their files, None for a video without a file."""
-    return (replace(video, path=paths.get(video.id)) for video in listing)
-
-
-def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Video id -> its file. Raises ValueError if a video has two files."""
-    paths: dict[str, Path] = {}
-    for video, path in files:
-        if (other := paths.setdefault(video, path)) is not path:
-            raise ValueError(f"two files are video {video}: {other} and {path}; remove one")
-    return paths
+def contents(folder: Path) -> str:
+    """The kinds of files in a folder and below it, most frequent first, for the messages that refuse it."""
+    examples: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for file in itertools.islice(files_below(folder, ("",)), MAX_LOOKED_AT):
+        path = Path(file)
+        kind = path.suffix.lower()[:20] or path.name[:40]
+        counts[kind] += 1
+        examples.setdefault(kind, str(path.relative_to(folder)))
+    if not counts:
+        return f"{folder} holds no files"
+    more = " at least" if counts.total() == MAX_LOOKED_AT else ""
+    kinds = [f"{count:,} {kind} (e.g. {examples[kind]})" for kind, count in counts.most_common(4)]
+    return f"{folder} holds{more} {counts.total():,} files: {', '.join(kinds)}"
 
 
 def sizes(videos: Mapping[str, Video]) -> dict[str, int]:
@@ -111,8 +115,8 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def files_below(folder: Path, suffix: str) -> Iterator[str]:
-    """The files with this suffix in all folders below `folder`, folder by folder in sorted order.
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """The files with one of these suffixes in all folders below `folder`, folder by folder in sorted order.
 
     Links to folders are followed, but every folder is read once, as links may be circular. Prints a warning for a folder that
     can't be read or is nested too deeply; its files are left out.
@@ -129,7 +133,7 @@ def files_below(folder: Path, suffix: str) -> Iterator[str]:
             say(f"warning: the folders in {where[:200]}... are nested too deeply; their files are left out", style="yellow")
             folders.clear()
         folders.sort()
-        yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffix))
+        yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffixes))
 
 
 def read_list(path: Path) -> str:

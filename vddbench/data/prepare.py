@@ -10,7 +10,7 @@ from vddbench.data.build import Prepared, build_store, check_name
 from vddbench.data.listing import with_validation
 from vddbench.data.sources.folder import read_folder
 from vddbench.data.sources.frames import in_frames, of_frames
-from vddbench.data.sources.source import check_builtin_options, check_folder
+from vddbench.data.sources.source import check_builtin_options, check_folder, of_formats
 
 
 def prepare(
@@ -67,7 +67,7 @@ def prepare_builtin(name: str, raw: Path | None, workers: int | None, force: boo
     folder = raw or Path()
     videos = list(module.videos(folder))
     unlisted = module.unlisted(folder) if hasattr(module, "unlisted") else ()
-    spec = with_validation(module.SPEC, videos)
+    spec = of_formats(with_validation(module.SPEC, videos), videos, getattr(module, "SUFFIX", ""))
     return build_store(name, spec, videos, unlisted=unlisted, render=render, workers=workers, force=force)
 
 
@@ -80,4 +80,6 @@ def prepare_frames(name: str, frames_dir: Path, raw: Path | None, workers: int |
     check_folder("--raw", raw)
     listed = list(module.listing(raw))
     spec = of_frames(with_validation(module.SPEC, listed))
-    return build_store(name, spec, in_frames(listed, frames_dir), workers=workers, force=force)
+    return build_store(
+        name, spec, in_frames(listed, frames_dir, getattr(module, "short_name", None)), workers=workers, force=force
+    )

@@ -21,7 +21,8 @@ class DatasetModule(Protocol):
 
     * `listing(raw)`: every video without a path; raw is the folder with the distributor's lists, None if not given;
     * `LIST_FILES`: a pattern for the paths of these lists in `raw`;
-    * `SUFFIX`: the suffix of the video files;
+    * `SUFFIX`: the suffix of the distributor's video files; the source of a store of files in other formats names these;
+    * `short_name(name)`, if copies have clips under another, shorter name than the last part of their id;
     * `unlisted(raw)`, if videos are searched in folders of classes only: names of files that do not belong to the dataset.
     """
 

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from vddbench.data.listing import located, one_each, read_list
+from vddbench.data.listing import EXTENSIONS, contents, read_list
+from vddbench.data.matching import located, one_each
 from vddbench.spec import DatasetSpec, Video
 
 CLIPS = """
@@ -31,7 +32,8 @@ sword_exercise 127, talk 120, throw 102, turn 240, walk 548, wave 104
 """
 NUM_CLIPS = {name: int(count) for name, count in (entry.split() for entry in CLIPS.split(","))}  # in the split's files
 SPLITS_FOLDER, VIDEOS_FOLDER = "testTrainMulti_7030_splits", "hmdb51_org"
-LIST_FILES = re.compile(rf"{SPLITS_FOLDER}/\w+_test_split1\.txt", re.ASCII)
+VIDEOS_FOLDERS = (VIDEOS_FOLDER, "videos")  # the latter beside annotations/, as other labs have them
+LIST_FILES = re.compile(rf"({SPLITS_FOLDER}|annotations)/\w+_test_split1\.txt", re.ASCII)
 SUFFIX = ".avi"
 LINE = re.compile(r"(?P<clip>[^/\\]+)\.avi\s+(?P<use>[012])", re.ASCII)
 USES: dict[str, Literal["train", "test"]] = {"1": "train", "2": "test"}
@@ -52,11 +54,12 @@ def listing_of(spec: DatasetSpec, raw: Path | None, unused: Literal["train"] | N
 
 def read_split(raw: Path | None, name: str) -> dict[str, str]:
     """Clip -> "0", "1" or "2", for one class."""
-    path = home(raw) / SPLITS_FOLDER / f"{name}_test_split1.txt"
+    places = [home(raw) / folder / f"{name}_test_split1.txt" for folder in (SPLITS_FOLDER, "annotations")]
+    path = next((place for place in places if place.is_file()), places[0])
     if not path.is_file():
         raise FileNotFoundError(
             f"no {path}; --raw is the folder that holds {SPLITS_FOLDER}/ and {VIDEOS_FOLDER}/: unpack test_train_splits.rar "
-            f"there, e.g. unrar x test_train_splits.rar ({SOURCE})"
+            f"there, e.g. unrar x test_train_splits.rar ({SOURCE}); {contents(home(raw))}"
         )
     uses: dict[str, str] = {}
     for number, line in enumerate(read_list(path).splitlines(), start=1):
@@ -77,7 +80,7 @@ def read_split(raw: Path | None, name: str) -> dict[str, str]:
 def home(raw: Path | None) -> Path:
     """The folder with the videos' folder and the splits' folder."""
     raw = raw or Path()
-    return raw.parent if raw.name == VIDEOS_FOLDER else raw
+    return raw.parent if raw.name in VIDEOS_FOLDERS else raw
 
 
 def film(clip: str, name: str) -> str:
@@ -87,7 +90,7 @@ def film(clip: str, name: str) -> str:
 
 def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
     """Class -> its folder. Raises FileNotFoundError if none exists or some are still packed."""
-    root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
+    root = next((raw / name for name in VIDEOS_FOLDERS if (raw / name).is_dir()), raw)
     packed = [name for name in spec.class_names if not (root / name).is_dir() and (root / f"{name}.rar").is_file()]
     if packed:
         raise FileNotFoundError(
@@ -100,7 +103,7 @@ def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
         how = f"unpack {archive}" if archive else f"unpack hmdb51_org.rar ({SOURCE})"
         raise FileNotFoundError(
             f"{raw} does not hold HMDB51: no folder {VIDEOS_FOLDER}/{spec.class_names[0]} (nor {spec.class_names[0]}) in it; "
-            f"{how} into {raw / VIDEOS_FOLDER}/, then each class's .rar in it: unrar x FILE.rar"
+            f"{how} into {raw / VIDEOS_FOLDER}/, then each class's .rar in it: unrar x FILE.rar; {contents(raw)}"
         )
     return folders
 
@@ -108,10 +111,13 @@ def class_folders(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
 def clips_in(spec: DatasetSpec, raw: Path) -> dict[str, Path]:
     """Video id -> file, for every clip in the folders of the classes."""
     return one_each(
-        (f"{name}/{entry.name.removesuffix(SUFFIX)}", Path(entry.path))
-        for name, folder in class_folders(spec, raw).items()
-        for entry in os.scandir(folder)
-        if entry.name.endswith(SUFFIX) and not entry.name.startswith("._") and entry.is_file()  # ._*: macOS's metadata
+        (
+            (f"{name}/{Path(entry.name).stem}", Path(entry.path))
+            for name, folder in class_folders(spec, raw).items()
+            for entry in os.scandir(folder)
+            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("._") and entry.is_file()
+        ),  # ._*: macOS's metadata
+        SUFFIX,
     )
 
 

@@ -3,10 +3,11 @@
 Kay et al.: The Kinetics Human Action Video Dataset, 2017 (arXiv 1705.06950). Lists: `train.csv` and `validate.csv` (CVDF calls
 it val.csv, ActivityNet's crawler kinetics-400_val.csv; label,youtube_id,time_start,time_end,split), 246,534 and 19,906 clips.
 Source of the videos: https://github.com/cvdfoundation/kinetics-dataset. A clip is `<youtube_id>_%06d_%06d.mp4` (start, end)
-anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them; CVDF's `replacement_for_corrupted_k400/` has
-undamaged copies of some 1,400 clips. Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become shorter
-(17,770 to 18,035 of the 19,906 in three copies of later years). Missing clips are therefore allowed: they are listed in the
-store's problems.csv and counted in its spec.json and in every record.
+anywhere below `raw`: in folders of splits or of classes, or as CVDF ships them; CVDF's `replacement_for_corrupted_k400/` (or
+`replacement/`) has undamaged copies of some 1,400 clips. Copies also have .mkv files, or clips called `<youtube_id>.mp4`.
+Videos vanish from YouTube, so copies differ, and DeepMind's own lists have become shorter (17,770 to 18,035 of the 19,906 in
+three copies of later years). Missing clips are therefore allowed: they are listed in the store's problems.csv and counted in
+its spec.json and in every record.
 """
 
 from __future__ import annotations
@@ -15,25 +16,27 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from vddbench.data.listing import files_below, read_list
+from vddbench.data.listing import EXTENSIONS, contents, files_below, read_list
+from vddbench.data.matching import REPLACEMENTS, named
 from vddbench.spec import DatasetSpec, Video
 
-LISTS: dict[Literal["train", "test"], tuple[str, ...]] = {
-    "train": ("train.csv", "kinetics-400_train.csv"),
-    "test": ("validate.csv", "val.csv", "kinetics-400_val.csv"),
+LISTS: dict[Literal["train", "test"], tuple[str, ...]] = {  # of DeepMind, CVDF, ActivityNet's crawler and MMAction2
+    "train": ("train.csv", "kinetics-400_train.csv", "kinetics400_train.csv", "kinetics_train.csv"),
+    "test": ("validate.csv", "val.csv", "kinetics-400_val.csv", "kinetics400_val.csv", "kinetics_val.csv"),
 }
 LIST_FOLDERS = (".", "annotations", "kinetics400", "kinetics400/annotations")
 LIST_FILES = re.compile(
-    r"((annotations|kinetics400|kinetics400/annotations)/)?(train|kinetics-400_train|validate|val|kinetics-400_val)\.csv"
+    r"((annotations|kinetics400|kinetics400/annotations)/)?(kinetics(-400|400)?_)?(train|validate|val)\.csv"
 )
 SUFFIX = ".mp4"
 OF_SPLIT = {"train": {"train"}, "test": {"validate", "val", "validation"}}  # values allowed in the column `split`
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
-REPLACEMENTS = "replacement_for_corrupted_k400"
+NAME = re.compile(r"(?P<id>.{11})_(?P<start>\d{1,6})_(?P<end>\d{1,6})", re.ASCII)
+MAX_SECONDS = 30  # of a file that is named by its YouTube id only; clips have 10 s, whole videos some minutes
+CHECKED = 10  # such files whose length is read
 CLASS_NAMES = tuple(Path(__file__).with_name("kinetics400_classes.txt").read_text(encoding="utf-8").splitlines())
 
 SPEC = DatasetSpec(
@@ -79,7 +82,7 @@ def list_of(raw: Path, split: Literal["train", "test"]) -> Path:
     if path is None:
         raise FileNotFoundError(
             f"no {' or '.join(LISTS[split])} in {raw} (nor in its folders annotations/, kinetics400/): the official list names "
-            f"the clips, with columns {','.join(COLUMNS)} ({SPEC.source})"
+            f"the clips, with columns {','.join(COLUMNS)} ({SPEC.source}); {contents(raw)}"
         )
     return path
 
@@ -99,35 +102,63 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise ValueError(f"{path}: {error}") from None
 
 
+def short_name(name: str) -> str:
+    """<youtube_id>_<start>_<end> -> <youtube_id>."""
+    return name.rsplit("_", 2)[0]
+
+
 def clips_in(raw: Path) -> dict[str, Path]:
-    """<youtube_id>_<start>_<end> -> its file: the replacement if it exists, otherwise the file in the first folder.
+    """<youtube_id>_<start>_<end>, or <youtube_id> -> its file: the replacement if it exists, otherwise the first file.
 
     Raises ValueError if two different files have the same name.
     """
     paths: dict[str, Path] = {}
     replaced: set[str] = set()
-    for file in files_below(raw, SUFFIX):
+    for file in files_below(raw, EXTENSIONS):
         path = Path(file)
-        if path.parent.name == REPLACEMENTS:
-            replaced.add(path.stem)
-            paths[path.stem] = path
-        elif path.stem not in replaced and (other := paths.setdefault(path.stem, path)) is not path:
-            paths[path.stem] = one_of(other, path)
+        match = NAME.fullmatch(path.stem)
+        clip = f"{match['id']}_{int(match['start']):06d}_{int(match['end']):06d}" if match else path.stem
+        if REPLACEMENTS & set(path.relative_to(raw).parts[:-1]):
+            replaced.add(clip)
+            paths[clip] = path
+        elif clip not in replaced and (other := paths.setdefault(clip, path)) is not path:
+            paths[clip] = one_of(other, path)
     return paths
 
 
 def one_of(first: Path, second: Path) -> Path:
-    """Chooses between two paths of a clip, e.g. a link in a folder of classes: the first one that is a file."""
+    """Chooses between two paths of a clip: the one that is a file, that is .mp4, or the first one."""
     if not (first.is_file() and second.is_file()):
         return first if first.is_file() else second
+    if (first.suffix.lower() == SUFFIX) != (second.suffix.lower() == SUFFIX):
+        return first if first.suffix.lower() == SUFFIX else second
     if not first.samefile(second) and first.stat().st_size != second.stat().st_size:
         raise ValueError(f"two different files are clip {first.stem}: {first} and {second}; remove one")
     return first
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips with their files below `raw`. Raises FileNotFoundError if there are no files."""
+    """The listed clips with their files below `raw`. Raises FileNotFoundError if there are no files of such names."""
     clips = clips_in(raw)
-    if not clips:
-        raise FileNotFoundError(f"no {SUFFIX} file in or below {raw}; clips are <youtube_id>_<start>_<end>.mp4 ({SPEC.source})")
-    return (replace(video, path=clips.get(video.id.partition("/")[2])) for video in listing(raw))
+    listed = list(named(listing(raw), clips.get, short_name))
+    present = [video for video in listed if video.path is not None]
+    if not present:
+        example = listed[0].id.partition("/")[2]
+        raise FileNotFoundError(
+            f"no video file of a listed clip in or below {raw}: they are named {example}{SUFFIX} or "
+            f"{short_name(example)}{SUFFIX} ({SPEC.source}); {contents(raw)}"
+        )
+    check_cut([video.path for video in present if video.path and not NAME.fullmatch(video.path.stem)])
+    return iter(listed)
+
+
+def check_cut(paths: list[Path]) -> None:
+    """Raises ValueError if some of the first files named by their YouTube id are much longer than a clip."""
+    from vddbench.data.decode import seconds  # not at the top: reading a SPEC imports no PyAV
+
+    for path in paths[:CHECKED]:
+        if (length := seconds(path)) is not None and length > MAX_SECONDS:
+            raise ValueError(
+                f"{path} has {length:.0f} s: it is a whole video of YouTube, not the clip of 10 s in the list. Cut the "
+                f"clips out, as <youtube_id>_<start>_<end>{SUFFIX}"
+            )

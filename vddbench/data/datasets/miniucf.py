@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vddbench.data.datasets.ucf101 import LIST_FILES, SUFFIX, clips_in, listing_of, spec_of, unlisted_of
-from vddbench.data.listing import located
+from vddbench.data.matching import located
 from vddbench.spec import Video
 
 CLASSES = """

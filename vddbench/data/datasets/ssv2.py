@@ -2,10 +2,10 @@
 
 Goyal et al.: The "something something" video database for learning and evaluating visual common sense, ICCV 2017
 (arXiv 1706.04261). Source: https://www.qualcomm.com/developer/software/something-something-v-2-dataset. Layout:
-`20bn-something-something-v2/<id>.webm` (VP9) and the official `something-something-v2-{train,validation}.json`, or
-`{train,validation}.json` in a folder labels/: a list of {"id", "template", ...}, whose template is the class with placeholders
-in brackets ("Pushing [something] from left to right"). They name 168,913 training and 24,777 test videos; the videos of the
-unlabelled test list are ignored.
+`20bn-something-something-v2/<id>.webm` (VP9; copies of other labs have .mp4) and the official
+`something-something-v2-{train,validation}.json`, or `{train,validation}.json` in a folder labels/: a list of {"id",
+"template", ...}, whose template is the class with placeholders in brackets ("Pushing [something] from left to right"). They
+name 168,913 training and 24,777 test videos; the videos of the unlabelled test list are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from vddbench.data.listing import files_below, located, one_each, read_list
+from vddbench.data.listing import EXTENSIONS, contents, files_below, read_list
+from vddbench.data.matching import located, one_each
 from vddbench.spec import DatasetSpec, Video
 
 VIDEOS_FOLDER = "20bn-something-something-v2"
@@ -55,7 +56,7 @@ def listing(raw: Path | None) -> Iterator[Video]:
         if path is None:
             raise FileNotFoundError(
                 f"no {PREFIX}{name}.json in {folder} (nor {name}.json in its folder labels/): the official list names "
-                f"the videos ({SPEC.source})"
+                f"the videos ({SPEC.source}); {contents(folder)}"
             )
         entries = parsed(path)
         if not isinstance(entries, list):
@@ -102,10 +103,11 @@ def check_labels(raw: Path) -> None:
 def videos(raw: Path) -> Iterator[Video]:
     """The listed videos with their files in `20bn-something-something-v2/` or anywhere below it."""
     root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
-    paths = one_each((path.stem, path) for path in map(Path, files_below(root, SUFFIX)))
+    files = (path for path in map(Path, files_below(root, EXTENSIONS)) if path.stem.isdecimal())
+    paths = one_each(((path.stem, path) for path in files), SUFFIX)
     if not paths:
         raise FileNotFoundError(
-            f"no {SUFFIX} file in {root}: unpack the 20bn-something-something-v2-?? parts there, e.g. "
-            f"cat 20bn-something-something-v2-?? | tar zx ({SPEC.source})"
+            f"no video file <id>{SUFFIX} in {root}: unpack the 20bn-something-something-v2-?? parts there, e.g. "
+            f"cat 20bn-something-something-v2-?? | tar zx ({SPEC.source}); {contents(raw)}"
         )
     return located(listing(raw), paths)

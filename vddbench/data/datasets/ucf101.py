@@ -1,7 +1,8 @@
 """ucf101: 13,320 clips of 101 human actions from YouTube, split 1.
 
 Soomro, Zamir, Shah: UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012 (arXiv 1212.0402).
-Source: https://www.crcv.ucf.edu/data/UCF101.php. Layout, as its archive unpacks: `UCF-101/<Class>/v_<Class>_gNN_cNN.avi`.
+Source: https://www.crcv.ucf.edu/data/UCF101.php. Layout, as its archive unpacks: `UCF-101/<Class>/v_<Class>_gNN_cNN.avi`;
+other labs have `videos/` and `annotations/`, or all clips in one folder.
 A group (gNN) is one person or scene; split 1 tests on groups 1-7 and trains on 8-25. `ucf101_clips.csv` has the number of
 clips of each class in each of its 25 groups, from which the 13,320 names and their split follow. The official lists
 (`ucfTrainTestlist/{train,test}list01.txt`) are not needed; if they exist, they must agree.
@@ -11,19 +12,20 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from vddbench.data.listing import located, one_each, read_list
+from vddbench.data.listing import EXTENSIONS, contents, files_below, read_list
+from vddbench.data.matching import located, one_each
 from vddbench.spec import DatasetSpec, Video
 
 CLIP = r"v_(?P<cls>[A-Za-z]+)_(?P<group>g\d\d)_(?P<clip>c\d\d)"
 NAME = re.compile(CLIP, re.ASCII)
 LINE = re.compile(rf"[A-Za-z]+/{CLIP}\.avi(\s+\d+)?", re.ASCII)  # a train list has the class's number, too
 VIDEOS_FOLDER, LISTS_FOLDER = "UCF-101", "ucfTrainTestlist"
-LIST_FILES = re.compile(rf"{LISTS_FOLDER}/(train|test)list01\.txt")
+LIST_FILES = re.compile(rf"({LISTS_FOLDER}|annotations)/(train|test)list01\.txt")
 SUFFIX = ".avi"
 LISTS_SOURCE = "UCF101TrainTestSplits-RecognitionTask.zip (https://www.crcv.ucf.edu/data/UCF101.php)"
 TEST_GROUPS = tuple(f"g{i:02d}" for i in range(1, 8))  # split 1
@@ -62,8 +64,10 @@ def read_lists(raw: Path) -> dict[str, str]:
 
     Raises FileNotFoundError if one of the two lists is missing, ValueError if a line names no clip.
     """
-    folders = [where / LISTS_FOLDER for where in (raw, raw.parent if raw.name == VIDEOS_FOLDER else raw)]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
+    places = (raw, raw.parent if raw.name == VIDEOS_FOLDER else raw)
+    folders = [where / LISTS_FOLDER for where in places if (where / LISTS_FOLDER).is_dir()]
+    folders += [where / "annotations" for where in places if (where / "annotations" / "trainlist01.txt").is_file()]
+    folder = next(iter(folders), None)
     if folder is None:
         return {}
     splits: dict[str, str] = {}
@@ -84,20 +88,31 @@ def read_lists(raw: Path) -> dict[str, str]:
 
 def clips_in(class_names: tuple[str, ...], raw: Path) -> dict[str, Path]:
     """Video id -> file, for every clip in the folders of these classes. Raises FileNotFoundError if there are none."""
-    root = raw / VIDEOS_FOLDER if (raw / VIDEOS_FOLDER).is_dir() else raw
+    root = next((raw / name for name in (VIDEOS_FOLDER, "videos") if (raw / name).is_dir()), raw)
     wanted = {name.lower(): name for name in class_names}
     folders = {path: wanted[path.name.lower()] for path in sorted(root.iterdir()) if path.name.lower() in wanted}
-    if not folders:
+    in_folders = (path for folder in folders for path in sorted(folder.iterdir()))
+    files = in_folders if folders else map(Path, files_below(root, EXTENSIONS))
+    clips = one_each(clips_among(files, wanted, folders), SUFFIX)
+    if not folders and not clips:
         raise FileNotFoundError(
-            f"{raw} does not hold UCF101: no folder {VIDEOS_FOLDER}/{class_names[0]} (nor {class_names[0]}) in it; "
-            "unpack UCF101.rar there (https://www.crcv.ucf.edu/data/UCF101.php)"
+            f"{raw} does not hold UCF101: no folder {VIDEOS_FOLDER}/{class_names[0]} (nor {class_names[0]}) in it, and no file "
+            f"v_{class_names[0]}_g01_c01{SUFFIX} below it; unpack UCF101.rar there (https://www.crcv.ucf.edu/data/UCF101.php); "
+            f"{contents(raw)}"
         )
-    return one_each(
-        (f"v_{name}_{match['group']}_{match['clip']}", path)
-        for folder, name in folders.items()
-        for path in sorted(folder.glob(f"*{SUFFIX}"))
-        if (match := NAME.fullmatch(path.stem)) and match["cls"].lower() == name.lower() and path.is_file()
-    )  # ignores case: some copies write HandStandPushups in the name of the folder or of the clips
+    return clips
+
+
+def clips_among(files: Iterable[Path], wanted: Mapping[str, str], folders: Mapping[Path, str]) -> Iterator[tuple[str, Path]]:
+    """(video id, file) of the files that are clips of a class, in a folder of classes only those of its class.
+
+    wanted: class by its name in small letters, because some copies write HandStandPushups. folders: class by its folder.
+    """
+    for path in files:
+        match = NAME.fullmatch(path.stem) if path.suffix.lower() in EXTENSIONS else None
+        name = wanted.get(match["cls"].lower()) if match else None
+        if match and name and folders.get(path.parent, name) == name and path.is_file():
+            yield f"v_{name}_{match['group']}_{match['clip']}", path
 
 
 def unlisted_of(class_names: tuple[str, ...], raw: Path) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Reads a user's folder of videos as a dataset: `DIR/{train,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`.
+"""Reads a user's folder of videos as a dataset: `DIR/{train,val,test}/<class>/<clip>.{avi,mp4,webm,mkv,mov}`.
+
+val/ is optional and has the validation videos; in a folder without test/, it has the test videos.
 
 An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show the same scene or person.
 Links out of the folder, unprintable names and oversized tables are refused before anything is decoded.
@@ -6,21 +8,20 @@ Links out of the folder, unprintable names and oversized tables are refused befo
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from vddbench.data.listing import SPLITS, is_folder, validation_groups
+from vddbench.data.listing import EXTENSIONS, contents, is_folder, validation_groups
+from vddbench.data.sources.groups import check_group_paths, read_groups, report_groups
 from vddbench.lookup import unknown
 from vddbench.spec import DatasetSpec, Video
+from vddbench.system.progress import say
 
-EXTENSIONS = (".avi", ".mp4", ".webm", ".mkv", ".mov")
-MAX_GROUPS_BYTES = 64 * 10**6  # of groups.csv: a million paths
-MAX_GROUP_CHARS = 200
+VALIDATION = ("val", "validation", "valid")  # names of the folder with validation videos
 STUDENT_STEPS = 500  # of the protocol, at ipc 1
 MAX_STUDENT_STEPS = 1_000_000
 
@@ -38,15 +39,15 @@ def read_folder(
     student_steps: training steps at ipc 1 and 5 and for the full data; twice as many at ipc 10.
     Raises FileNotFoundError if the folder has another layout, ValueError or LookupError if it can't be used.
     """
-    for part in SPLITS:
-        if not (folder / part).is_dir():
-            raise FileNotFoundError(f"no folder {folder / part}; expected: DIR/{{train,test}}/<class>/<clip>.avi|mp4|...")
-    class_names = chosen_classes(folder, classes)
+    parts = parts_of(folder)
+    class_names = chosen_classes(folder, parts, classes)
     groups = read_groups(folder)
-    videos = [v for label, name in enumerate(class_names) for v in class_videos(folder, name, label, groups)]
+    videos = [v for label, name in enumerate(class_names) for v in class_videos(folder, parts, name, label, groups)]
     if not any(v.split == "test" for v in videos):
-        raise ValueError(f"no videos in {folder / 'test'} ({', '.join(EXTENSIONS)}); a score needs test videos")
-    check_group_paths(folder, groups)
+        raise ValueError(f"no videos in {folder / parts.test} ({', '.join(EXTENSIONS)}); a score needs test videos")
+    check_group_paths(folder, parts.folders(), groups)
+    report_groups(groups, videos)
+    held_out = report_validation(folder, parts, videos)
     steps = STUDENT_STEPS if student_steps is None else student_steps
     if not 1 <= steps <= MAX_STUDENT_STEPS:
         raise ValueError(f"--student-steps {steps}: allowed are 1 to {MAX_STUDENT_STEPS:,}")
@@ -59,7 +60,7 @@ def read_folder(
         resize=None,
         hflip_keeps_label=False,  # the classes may be left and right
         num_videos=None,
-        validation_groups=validation_groups(videos),
+        validation_groups=held_out or validation_groups(videos),
         student_steps={"1": steps, "5": steps, "10": ten, "full": steps},
         source="a user's folder, prepared with --folder",
         licence="not stated; it is the folder's owner's to say",
@@ -76,21 +77,79 @@ def checked_spec(**fields: Any) -> DatasetSpec:
         raise ValueError("; ".join(dict.fromkeys(wrong))) from None
 
 
-def chosen_classes(folder: Path, classes: list[str] | None) -> tuple[str, ...]:
+class Parts(NamedTuple):
+    """The names of the folders with the videos of each use. validation: "" if there is none."""
+
+    train: str
+    validation: str
+    test: str
+
+    def folders(self) -> dict[str, Literal["train", "test"]]:
+        """Folder -> split. Validation videos are training videos that `--holdout` leaves out."""
+        validation: dict[str, Literal["train", "test"]] = {self.validation: "train"} if self.validation else {}
+        return {self.train: "train", **validation, self.test: "test"}
+
+
+def parts_of(folder: Path) -> Parts:
+    """Finds train/, test/ and val/. Without test/, the videos in val/ are the test videos, which is reported.
+
+    Raises FileNotFoundError if the folder has another layout, ValueError if it has two folders for validation.
+    """
+    expected = "expected: DIR/train/<class>/<clip>.avi|mp4|..., DIR/test/ alike, and maybe DIR/val/"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}; {expected}")
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and is_folder(entry))
+    validation = [name for name in VALIDATION if name in names]
+    if "train" not in names or not ("test" in names or validation):
+        missing = "train" if "train" not in names else "test"
+        raise FileNotFoundError(f"no folder {folder / missing}; {expected}; {contents(folder)}")
+    if len(validation) > 1:
+        raise ValueError(f"{folder} has {' and '.join(validation)}: keep one of these folders")
+    if ignored := sorted(set(names) - {"train", "test", *validation}):
+        say(f"warning: not read, as only train, test and val are: {', '.join(ignored[:10])} in {folder}", style="yellow")
+    if "test" in names:
+        return Parts("train", validation[0] if validation else "", "test")
+    say(
+        f"no folder test in {folder}: the videos in {validation[0]}/ are the test videos, which give the scores", style="yellow"
+    )
+    return Parts("train", "", validation[0])
+
+
+def report_validation(folder: Path, parts: Parts, videos: list[Video]) -> tuple[str, ...]:
+    """Prints what the videos in val/ are used for; returns their groups, which the spec names."""
+    if not parts.validation:
+        return ()
+    prefix = f"{parts.validation}/"
+    held_out = [video for video in videos if video.id.startswith(prefix)]
+    say(
+        f"{folder / parts.validation}: its {len(held_out):,} videos are the validation videos, which are part of the training "
+        "split, as in every dataset here"
+    )
+    groups = {video.group for video in held_out}
+    if shared := [video.id for video in videos if video.group in groups and video.id.startswith(f"{parts.train}/")]:
+        say(
+            f"warning: {len(shared):,} videos in {parts.train}/ are of a group in {prefix} and become validation videos, too: "
+            f"{', '.join(shared[:5])}",
+            style="yellow",
+        )
+    return tuple(sorted(groups))
+
+
+def chosen_classes(folder: Path, parts: Parts, classes: list[str] | None) -> tuple[str, ...]:
     """The sorted names of the classes; with `classes`, only these."""
-    names = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in SPLITS}
+    names = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in parts.folders()}
     if classes is not None:
         for name in classes:
-            if name not in names["train"]:
-                raise LookupError(unknown(f"class in {folder / 'train'}", name, sorted(names["train"])))
+            if name not in names[parts.train]:
+                raise LookupError(unknown(f"class in {folder / parts.train}", name, sorted(names[parts.train])))
         chosen = set(classes)
     else:
-        chosen = names["train"]
-        extra = sorted(names["test"] - chosen)
-        if extra:
-            raise ValueError(f"classes in test/ but not in train/: {', '.join(extra[:10])}; every class needs both")
+        chosen = names[parts.train]
+        for part, of_part in names.items():
+            if extra := sorted(of_part - chosen):
+                raise ValueError(f"classes in {part}/ but not in train/: {', '.join(extra[:10])}; every class needs both")
     if len(chosen) < 2:
-        raise ValueError(f"{len(chosen)} class in {folder / 'train'}, at least 2 are needed: one folder per class")
+        raise ValueError(f"{len(chosen)} class in {folder / parts.train}, at least 2 are needed: one folder per class")
     return tuple(sorted(chosen))
 
 
@@ -112,64 +171,20 @@ def leaves(link: os.DirEntry[str], folder: Path) -> bool:
         return False
 
 
-def class_videos(folder: Path, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
+def class_videos(folder: Path, parts: Parts, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
     """The videos of one class, sorted by name; decoding reports those that are missing or not files.
 
     Raises ValueError if the training folder has no video.
     """
-    for part in SPLITS:
+    for part, split in parts.folders().items():
         where = folder / part / name
-        if part == "test" and not where.is_dir():
+        if part != parts.train and not where.is_dir():
             continue
         files = [e for e in visible(folder, where) if not is_folder(e)]
         clips = [e for e in files if Path(e.name).suffix.lower() in EXTENSIONS]
-        if part == "train" and not clips:
-            others = ", ".join(sorted({Path(e.name).suffix or e.name for e in files})[:5])
-            raise ValueError(
-                f"no videos in {where}: looked for {', '.join(EXTENSIONS)}" + (f", found {others}" if files else "")
-            )
+        if part == parts.train and not clips:
+            raise ValueError(f"no videos in {where}: looked for {', '.join(EXTENSIONS)}; {contents(where)}")
         for entry in clips:
             path = f"{part}/{name}/{entry.name}"
-            yield Video(id=path, path=Path(entry.path), label=label, split=part, group=groups.get(path, ""))
-
-
-def read_groups(folder: Path) -> dict[str, str]:
-    """Path -> group, from `groups.csv`; {} if that does not exist. Raises ValueError naming the wrong line."""
-    file = folder / "groups.csv"
-    if not file.is_file():
-        return {}
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{file} is a link that leaves {folder}; copy the file into the folder")
-    if (size := file.stat().st_size) > MAX_GROUPS_BYTES:
-        raise ValueError(f"{file} has {size:,} bytes; allowed: {MAX_GROUPS_BYTES:,}")
-    groups: dict[str, str] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            rows = csv.reader(text)
-            if next(rows, None) != ["path", "group"]:
-                raise ValueError("its first line is not: path,group")
-            for row in rows:
-                if len(row) != 2:
-                    raise ValueError(f"line {rows.line_num} has {len(row)} columns, not 2")
-                path, group = row
-                if path in groups:
-                    raise ValueError(f"line {rows.line_num} repeats {path[:200]!r}")
-                if len(group) > MAX_GROUP_CHARS or not group.isprintable():
-                    raise ValueError(f"line {rows.line_num}: a group is up to {MAX_GROUP_CHARS} printable characters")
-                groups[path] = group
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from None
-    return groups
-
-
-def check_group_paths(folder: Path, groups: dict[str, str]) -> None:
-    """Raises ValueError unless every path of groups.csv names a video below `folder`, maybe of a class that was not chosen."""
-    wrong = []
-    for path in groups:
-        parts = path.split("/")
-        inside = len(parts) == 3 and parts[0] in SPLITS and ".." not in parts and "\0" not in path
-        if not (inside and Path(path).suffix.lower() in EXTENSIONS and (folder / path).is_file()):
-            wrong.append(path[:200])
-    if wrong:
-        listed = ", ".join(map(repr, wrong[:10]))
-        raise ValueError(f"{folder / 'groups.csv'} names {len(wrong)} paths that are not videos of this folder: {listed}")
+            group = groups.get(path, "") or (f"{part}/" if part == parts.validation else "")
+            yield Video(id=path, path=Path(entry.path), label=label, split=split, group=group)

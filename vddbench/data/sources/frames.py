@@ -35,7 +35,8 @@ from vddbench.data.decode import (
     repeat_to,
     stored,
 )
-from vddbench.data.listing import is_folder, warn_of_folder
+from vddbench.data.listing import contents, is_folder, warn_of_folder
+from vddbench.data.matching import REPLACEMENTS, ShortName, named
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 
@@ -54,25 +55,28 @@ def of_frames(spec: DatasetSpec) -> DatasetSpec:
     return spec.model_copy(update={"source": spec.source + FROM_FRAMES})
 
 
-def in_frames(listing: Iterable[Video], folder: Path) -> list[Video]:
+def in_frames(listing: Iterable[Video], folder: Path, short_name: ShortName | None = None) -> list[Video]:
     """The listed videos with paths to their folders of frames, named like the last part of the id; None if there is none.
 
-    Raises FileNotFoundError if no video has a folder, ValueError if one has two.
+    short_name: see `listing.named`. Raises FileNotFoundError if no video has a folder, ValueError if one has two.
     """
-    videos = list(listing)
-    keys = [video.id.rpartition("/")[2] for video in videos]
-    folders, others = folders_of(folder, {key.lower() for key in keys})
-    warn_of_renamed([key for key in keys if key.lower() not in folders], others)
-    if videos and not folders:
+    listed = list(listing)
+    keys = [video.id.rpartition("/")[2] for video in listed]
+    wanted = {*keys, *map(short_name, keys)} if short_name else set(keys)
+    folders, others = folders_of(folder, {key.lower() for key in wanted})
+    if listed and not folders:
         raise FileNotFoundError(
-            f"no frames in {folder}: looked for folders such as {folder / keys[0]} with frame000001.jpg, ..."
+            f"no frames in {folder}: looked for folders such as {folder / keys[0]} with {EXPECTED}; {contents(folder)}"
         )
-    return [replace(video, path=one_of(folders.get(key.lower(), []), key)) for video, key in zip(videos, keys, strict=True)]
+    videos = list(named(listed, lambda name: one_of(folders.get(name.lower(), []), name), short_name))
+    warn_of_renamed([key for video, key in zip(videos, keys, strict=True) if video.path is None], others)
+    return videos
 
 
 def one_of(folders: list[Path], key: str) -> Path | None:
     """The folder with exactly this name, or the only one that differs from it in case (v_HandStandPushups)."""
     same = [path for path in folders if path.name == key] or folders
+    same = [path for path in same if path.parent.name in REPLACEMENTS] or same
     if len(same) > 1:
         raise ValueError(f"two folders have the frames of {key}: {same[0]} and {same[1]}; remove one")
     return same[0] if same else None
@@ -164,8 +168,8 @@ def check_consecutive(numbers: list[int]) -> None:
         return
     if len(steps) == 1:
         raise UnreadableVideo(
-            f"frames missing: their numbers are {', '.join(map(str, numbers[:3]))}, ...: only every {steps.pop()}th frame is "
-            "there. The stored frames are chosen among all frames of a video: extract all of them"
+            f"frame missing: {numbers[0] + 1}: the numbers are {', '.join(map(str, numbers[:3]))}, ..., only one frame in "
+            f"{steps.pop()}. Stored frames are chosen among all frames of a video: extract all of them"
         )
     first = next(earlier for earlier, later in itertools.pairwise(numbers) if later - earlier > 1)
     raise UnreadableVideo(f"frame missing: {first + 1}")
@@ -183,7 +187,7 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
         raise UnreadableVideo(f"more than {MAX_STORED_FRAMES:,} frames to store: {num_planned:,}")
     source, scaler = hashlib.sha256(), Scaler()
     with part.open("w+b") as out:
-        for content in contents(files[number] for number in planned_frames(planned, len(files))):
+        for content in read_files(files[number] for number in planned_frames(planned, len(files))):
             source.update(len(content).to_bytes(8, "big") + content)
             out.write(fitted(pixels_of(content), spec, scaler).tobytes())
         num_frames = repeat_to(spec, out)
@@ -191,7 +195,7 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
         return done if first in {0, 1} else replace(done, note="have a first frame of another number than 0 or 1")
 
 
-def contents(files: Iterable[Path]) -> Iterator[bytes]:
+def read_files(files: Iterable[Path]) -> Iterator[bytes]:
     for file in files:
         try:
             check_regular(file)

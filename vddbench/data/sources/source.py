@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from vddbench.data import listing
-from vddbench.spec import Video
+from vddbench.spec import DatasetSpec, Video
+from vddbench.system.progress import say
 
 
 class Source(Protocol):
@@ -48,6 +50,25 @@ class OnDisk:
 
 
 ON_DISK = OnDisk()
+FROM = "; from "  # begins the part of a spec's source that says what was read instead of the distributor's files
+
+
+def of_formats(spec: DatasetSpec, videos: Iterable[Video], suffix: str) -> DatasetSpec:
+    """The spec, whose source names the formats of files that are not the distributor's `suffix`: they were encoded again.
+
+    Copies of a dataset that may lack videos differ anyway, and their spec stays.
+    """
+    formats = Counter(video.path.suffix.lower() for video in videos if video.path is not None)
+    others = sorted(formats.keys() - {suffix})
+    if spec.num_missing is not None or not others:
+        return spec
+    counts = ", ".join(f"{formats[other]:,} {other}" for other in others)
+    say(
+        f"warning: {counts} of {formats.total():,} videos are not the distributor's {suffix} files but were encoded again: the "
+        "store gets another digest, and its records share no table with those of the distributor's files",
+        style="yellow",
+    )
+    return spec.model_copy(update={"source": f"{spec.source}{FROM}{', '.join(others)} files"})
 
 
 def check_builtin_options(chosen: dict[str, Any]) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from vddbench import hub, lookup
-from vddbench.data.listing import with_validation
-from vddbench.data.sources.folder import EXTENSIONS, read_folder
+from vddbench.data.listing import EXTENSIONS, with_validation
+from vddbench.data.sources.folder import VALIDATION, read_folder
 from vddbench.data.sources.hub.files import HubFiles
 from vddbench.data.sources.hub.parquet import HubParquet, Place
 from vddbench.data.sources.hub.standins import ByClass, StandIns, list_path, lists_below
-from vddbench.data.sources.source import Source
+from vddbench.data.sources.source import Source, of_formats
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import bar, say
 
@@ -63,7 +63,8 @@ def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], sta
             f"{repo} has its videos in parquet files, which are read for {', '.join(with_lists)} only: their lists have the "
             "labels. Your own videos must be files in the repo: {train,test}/<class>/<clip>.mp4"
         )
-    add_files(standins, ((path if path.startswith(("train/", "test/")) else None, path) for path in files), files)
+    parts = {"train", "test", *VALIDATION}
+    add_files(standins, ((path if path.split("/")[0] in parts else None, path) for path in files), files)
     groups = [(GROUPS, GROUPS, listing.files[GROUPS].size)] if GROUPS in listing.files else []
     standins.add_lists(groups, partial(write_list, repo, listing.sha))
     spec, videos = read_folder(standins.folder, **chosen)
@@ -83,11 +84,10 @@ def builtin_videos(module: Any, repo: hub.Repo, listing: hub.Listing, raw: Path 
         source = HubParquet(repo, listing.sha, files)
         places = add_rows(standins, source, module.SUFFIX, by_class)
     else:
-        paths = (path for path in files if path.lower().endswith(module.SUFFIX))
-        add_files(standins, ((by_class(path) if by_class else path, path) for path in paths), files)
+        add_files(standins, ((by_class(path) if by_class else path, path) for path in files), files)
     videos = list(module.videos(standins.folder))
     unlisted = list(module.unlisted(standins.folder)) if by_class else []
-    spec = with_validation(module.SPEC, videos)
+    spec = of_formats(with_validation(module.SPEC, videos), videos, module.SUFFIX)
     if not parquet:
         return RepoVideos(spec, *files_in_repo(repo, listing.sha, files, standins, videos, unlisted))
     relative = [replace(video, path=video.path and video.path.relative_to(standins.folder)) for video in videos]
