@@ -34,7 +34,7 @@ from vddbench.data.decode import (
     planned_frames,
 )
 from vddbench.data.decode import store_video as store
-from vddbench.data.sources.folder import EXTENSIONS
+from vddbench.data.listing import EXTENSIONS
 from vddbench.spec import ClipSet, DatasetSpec
 from vddbench.submissions.label_forms import from_names
 from vddbench.system.progress import bar
