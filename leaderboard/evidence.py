@@ -18,8 +18,10 @@ from vddbench.records.files import path_of, read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
+from vddbench.submissions.manifest import read_manifest
 from vddbench.system.progress import say
 
+SUBMISSIONS = "submissions"  # a folder of a copy of a results repo, beside records/
 NO_GROUPS = np.zeros(0, str)
 RANDOM = "random"  # the baseline from which gain is measured
 
@@ -77,6 +79,7 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
                 refused.append(str(error))
                 continue
             record = one.record
+            one = replace(one, owner=owner_of(root.parent / SUBMISSIONS / record.cell))
             cell = record.cell, record.submission_sha256, record.student, record.seed
             if record.by is not None:
                 reruns.append(one)
@@ -124,6 +127,16 @@ def read_evaluated(path: Path) -> Evaluated:
         first=first,
         videos_digest=predictions.videos_digest(),
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def owner_of(folder: Path) -> str:
+    """The owner of a published set, by the manifest in its folder of a copy of a results repo; "" if it has none."""
+    try:
+        payload = read_manifest(folder.resolve()).payload
+    except (ValueError, OSError):
+        return ""
+    return "" if payload is None else payload.url.rpartition("/")[0].rpartition("/")[2]
 
 
 @functools.cache

@@ -25,6 +25,13 @@ def reported(task: Task) -> pd.DataFrame:
     return of_task.sort_values(["top1_mean", "method"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
+def tasks() -> list[str]:
+    """The tasks for which papers report something."""
+    rows = pd.read_csv(FILE)
+    rows = rows[rows["top1_mean"].notna() & rows["ipc"].notna()]
+    return sorted({f"{row['dataset']}-ipc{int(row['ipc'])}" for row in rows.to_dict("records")})
+
+
 def draw(task: Task, style: str) -> str:
     """The rows as a text table in a style of tabulate; empty if no paper reports anything."""
     rows = [

@@ -94,6 +94,8 @@ def mismatch(author: Evaluated, rerun: Evaluated) -> str:
     differ = [name for name in fields if getattr(one, name) != getattr(other, name)]
     differ += [] if same_data(one, other) else ["store_digest"]
     differ += [] if author.videos_digest == rerun.videos_digest else ["test videos"]
+    if other.date < one.date:
+        return f"it is dated {other.date}, before the author's record {author.path}, of {one.date}"
     if differ:
         return f"it differs from the author's record {author.path} in {', '.join(differ)}"
     return f"its machine and its times are those of {author.path}: it is a copy, not a re-run" if is_copy(one, other) else ""

@@ -41,13 +41,22 @@ def show(
 ) -> None:
     """Prints the ranked tables of all records under `roots`. form: one of FORMS. papers: also print what papers report.
 
-    Invalid records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to rank,
+    Invalid records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print,
     LookupError for an unknown format, task or student, and, after the other tables are printed, ValueError naming the records
     that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
-    evaluated = load_valid(roots)
+    try:
+        evaluated = load_valid(roots)
+    except FileNotFoundError:
+        if not papers or not FORMS[form]:
+            raise
+        known = reported.tasks()
+        if task is not None and task not in known:
+            raise
+        print_reported(known if task is None else [task], FORMS[form])
+        return
     for line in shared_table_notes(one.record for one in evaluated):
         say(line)
     rows, problems = rank_tables(tables_of(evaluated, task, student))
@@ -56,11 +65,17 @@ def show(
         print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {})
         if FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form])
-        for name in sorted(set(rows["task"])) if papers and FORMS[form] else ():
-            if text := reported.draw(Task.parse(name), FORMS[form]):
-                print(f"\n{name} as papers report it: other students, tests and choices; not ranked\n\n{text}")
+        if papers and FORMS[form]:
+            print_reported(sorted(set(rows["task"])), FORMS[form])
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def print_reported(tasks: Sequence[str], style: str) -> None:
+    """Prints what papers report for tasks. style: of tabulate."""
+    for task in tasks:
+        if text := reported.draw(Task.parse(task), style):
+            print(f"\n{task} as papers report it: other students, tests and choices; not ranked\n\n{text}")
 
 
 def notes_of(evaluated: Sequence[Evaluated], rows: pd.DataFrame) -> dict[TableKey, str]:

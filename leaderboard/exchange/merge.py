@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vddbench import hub
-from vddbench.leaderboard.exchange import mirror, ownership
+from vddbench.leaderboard.exchange import mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, proposal, refusal
 from vddbench.leaderboard.exchange.rerun import VerifiedRecord
+from vddbench.spec import Submission
+from vddbench.submissions.manifest import DATA
 
 
 def pushed(proposed: Proposal, own: Sequence[VerifiedRecord], echo: Callable[[str], None]) -> str:
@@ -52,6 +54,16 @@ def merged(proposed: Proposal, sha: str) -> str:
             "revert them"
         )
     return f"merged as {main[:8]}"
+
+
+def copied_to_organisation(proposed: Proposal, submission: Submission) -> str:
+    """Copies the payload to the organisation of the results repo, so that it can be verified again if its author deletes it."""
+    copies = payload_download.copies_of(proposed.repo)
+    path = payload_download.copy_path(submission.manifest.sha256)
+    hub.create(copies)
+    if path not in hub.listing(copies).files:
+        hub.commit(copies, {path: submission.path / DATA}, f"Copy the payload of {proposed.cell}")
+    return f"the payload is in {copies.url} as {path}"
 
 
 def _problems_since(proposed: Proposal, now: Proposal) -> list[str]:

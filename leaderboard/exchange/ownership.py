@@ -1,6 +1,7 @@
 """Ownership rules: who may use a method's name, a submission's digest and a cell, and who may propose a re-run.
 
-* A method's name belongs to whoever's set was merged first; the names of bundled baselines belong to the maintainers.
+* A method's name belongs to whoever's set was merged first, with all names that look like it; the names of bundled baselines
+  belong to the maintainers.
 * A digest belongs to one submission.
 * Main has one author's record of a cell. Everybody else's record of it is a re-run and names its maker (`Record.by`).
 * Nobody can reproduce a set of their own, or propose a re-run in another person's name.
@@ -10,16 +11,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from vddbench import hub
+from vddbench import hub, lookup
 from vddbench.leaderboard.exchange import mirror, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, refusal
 from vddbench.leaderboard.exchange.rerun import VerifiedRecord
 from vddbench.leaderboard.reruns import is_copy, key_of
 from vddbench.lookup import is_bundled
 from vddbench.records.files import MAX_JSON_BYTES
+from vddbench.records.fresh_seeds import FIRST
 from vddbench.records.record import Record
 from vddbench.spec import Manifest
 from vddbench.submissions.manifest import MANIFEST
@@ -27,6 +30,8 @@ from vddbench.system.files import parse_json
 from vddbench.system.progress import bar
 
 CLOCKS_DIFFER = timedelta(minutes=10)
+SIMILAR = str.maketrans("01i2345689q7", "ollzeasbbggt")  # groups of signs that look alike
+SEED_SUFFIX = re.compile(r"_s[0-9]+$")
 
 
 def name_problems(
@@ -43,8 +48,10 @@ def name_problems(
     if is_bundled(manifest.method):
         name = f"{manifest.method!r} is the name of a bundled baseline, with which tables compare other methods"
         return [*problems, f"{name}; choose another method name"]
+    if alike := [name for name in bundled_names() if look_alike(manifest.method, name)]:
+        return [*problems, f"{manifest.method!r} looks like the bundled baseline {alike[0]!r}; choose another method name"]
     cells = {mirror.cell_in(path) for path in main.files if mirror.most_bytes(path) is not None}
-    of_method = sorted(cell for cell in cells if _method_of(cell) == manifest.method)
+    of_method = sorted(cell for cell in cells if look_alike(_method_of(cell), manifest.method))
     with bar(f"who owns {manifest.method!r}", len(of_method)) as progress:
         for cell in of_method:
             theirs = _owner_on_main(board, main, cell)
@@ -52,13 +59,34 @@ def name_problems(
                 own = cell == manifest.cell
                 why = "its set is published already" if own else "one name is one entry of the tables"
                 method_owner = theirs or "the maintainers"
+                similar = "" if _method_of(cell) == manifest.method else f" {manifest.method!r} looks like it;"
                 problems.append(
-                    f"the method {manifest.method!r} belongs to {method_owner} ({cell}), not to {owner}; {why}: "
+                    f"the method {_method_of(cell)!r} belongs to {method_owner} ({cell}), not to {owner};{similar} {why}: "
                     "choose another name"
                 )
                 break
             progress.advance()
     return problems
+
+
+def bundled_names() -> list[str]:
+    """The names that tables use for bundled baselines and their presets."""
+    return [
+        lookup.named_in_tables(name, preset)
+        for name in lookup.names("baseline")
+        for preset in (None, *getattr(lookup.load("baseline", name), "PRESETS", {}))
+    ]
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Whether a reader may take one method's name for the other, or for one of the other's distillation seeds (random_s1)."""
+    return bool(_skeletons(one) & _skeletons(other))
+
+
+def _skeletons(name: str) -> set[str]:
+    """The name, and the name without a seed, without underscores and with one letter for each group of similar signs."""
+    names = (name, SEED_SUFFIX.sub("", name))
+    return {text.replace("_", "").translate(SIMILAR).replace("rn", "m").replace("vv", "w") for text in names}
 
 
 def check_name(board: hub.Repo, main: hub.Listing, manifest: Manifest, owner: str) -> None:
@@ -169,6 +197,10 @@ def record_problems(
         record = claim.record
         if record.date > latest:
             yield f"{path} is dated {record.date}, which is in the future"
+        if record.drawn_from is not None:
+            yield f"{path} names the commit of a draw; only students that `vddbench verify` trains for maintainers do so"
+        if record.by is None and record.seed >= FIRST:
+            yield f"{path} has the seed {record.seed:,}; allowed for claims: 0, 1, 2, ..., below {FIRST:,}"
         if record.by is not None:
             yield from (f"{path} {problem}" for problem in _rerun_problems(proposed, record, on_main, manifest))
         elif path in occupied:
@@ -181,6 +213,9 @@ def record_problems(
 
 def _rerun_problems(proposed: Proposal, record: Record, on_main: Iterable[VerifiedRecord], manifest: Manifest) -> Iterator[str]:
     same = [other.record for other in on_main if key_of(other.record) == key_of(record)]
+    appeared = _appeared(manifest)
+    if appeared is not None and record.date < appeared:
+        yield f"is dated {record.date}, before its payload appeared ({appeared})"
     if record.by != proposed.author:
         yield f"is a re-run by {record.by}; the pull request is by {proposed.author}: everybody proposes their own re-runs"
     elif proposed.author not in proposed.maintainers and manifest.payload and _made(proposed.author, manifest):
@@ -189,6 +224,15 @@ def _rerun_problems(proposed: Proposal, record: Record, on_main: Iterable[Verifi
         yield "is a re-run of a record that main does not have; only published records can be run again"
     if any(is_copy(other, record) for other in same):
         yield "has the machine and the times of a record on main: it is a copy, not a re-run"
+
+
+def _appeared(manifest: Manifest) -> str | None:
+    """When the set was uploaded, in the form of a record's date; None if the manifest does not say where it is."""
+    if manifest.payload is None:
+        return None
+    where = payload_download.pinned(manifest)
+    committed = hub.committed_at(where.repo, where.revision)
+    return None if committed is None else committed.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _made(author: str, manifest: Manifest) -> bool:

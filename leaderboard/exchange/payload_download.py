@@ -67,16 +67,27 @@ def most_bytes(task: Task, spec: DatasetSpec) -> int:
     return budget + MAX_HEADER_BYTES + 8  # the header's length takes 8 bytes
 
 
-def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
+def copies_of(results: hub.Repo) -> hub.Repo:
+    """The repo, beside a results repo, to which merged payloads are copied: ORG/NAME-payloads."""
+    return hub.Repo(f"{results.id}-payloads")
+
+
+def copy_path(sha256: str) -> str:
+    """The path of a payload in the repo of copies."""
+    return f"{sha256}.safetensors"
+
+
+def fetch(manifest: Manifest, into: Path, spec: DatasetSpec, copies: hub.Repo | None = None) -> Path:
     """Downloads a set if it is missing and returns its folder below `into`. Only its size and sha256 are checked.
 
+    copies: the repo of `copies_of`, from which the payload is read if it is there: its author may have deleted the set.
     Raises ValueError if the manifest names another place or the file is too large or has another sha256, OSError if the Hub
     does not provide it.
     """
     where, limit = pinned(manifest), most_bytes(manifest.task, spec)
     folder = into / manifest.sha256[:8] / str(manifest.task) / manifest.folder
     if not (folder / DATA).is_file() or (folder / DATA).is_symlink() or sha256_file(folder / DATA) != manifest.sha256:
-        cached = hub.download(where.repo, DATA, where.revision, limit)
+        cached = _copy(copies, manifest.sha256, limit) or hub.download(where.repo, DATA, where.revision, limit)
         measured = sha256_file(cached)
         if measured != manifest.sha256:
             raise ValueError(
@@ -89,6 +100,17 @@ def fetch(manifest: Manifest, into: Path, spec: DatasetSpec) -> Path:
     with replacing(folder / MANIFEST) as file:
         file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
     return folder
+
+
+def _copy(copies: hub.Repo | None, sha256: str, limit: int) -> Path | None:
+    """The organisation's copy of a payload; None if there is none, or if it is not what its name says."""
+    if copies is None or not hub.exists(copies):
+        return None
+    listing, path = hub.listing(copies), copy_path(sha256)
+    if path not in listing.files:
+        return None
+    copy = hub.download(copies, path, listing.sha, limit)
+    return copy if sha256_file(copy) == sha256 else None
 
 
 def local(root: Path, task: Task, name: str, sha256: str) -> Path | None:
@@ -108,7 +130,7 @@ def manifest_at(path: Path) -> Manifest:
     return manifest
 
 
-def fetch_all(copy: Path, paths: Iterable[str]) -> int:
+def fetch_all(copy: Path, paths: Iterable[str], copies: hub.Repo | None = None) -> int:
     """Downloads the sets of all manifests among `paths` of a copy of a results repo; returns their number.
 
     Sets that are refused or missing are named and left out. Raises ConnectionError if the Hub can't be reached.
@@ -118,7 +140,7 @@ def fetch_all(copy: Path, paths: Iterable[str]) -> int:
         for path in manifests:
             try:
                 manifest = manifest_at(copy / path)
-                fetch(manifest, copy / SETS, spec_of(manifest.task.dataset))
+                fetch(manifest, copy / SETS, spec_of(manifest.task.dataset), copies)
                 count += 1
             except (ValueError, LookupError, FileNotFoundError, PermissionError) as error:
                 say(f"left out: {path}: {error}", style="yellow")

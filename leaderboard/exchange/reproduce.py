@@ -12,12 +12,13 @@ from vddbench.evaluation.evaluate import open_ready
 from vddbench.leaderboard.exchange import card, mirror, payload_download
 from vddbench.leaderboard.exchange.rerun import (
     Comparison,
+    OwnRuns,
     VerifiedRecord,
     check_comparable,
     compared,
+    copied,
     read_one,
     records_in,
-    run_again,
 )
 from vddbench.records.files import address
 from vddbench.submissions.manifest import MANIFEST
@@ -30,13 +31,13 @@ def reproduce(
     path: Path,
     *,
     by: str,
-    own: Path,
+    reruns: Path,
     submissions: Path,
     push_to: hub.Repo | None,
     echo: Callable[[str], None],
     device: torch.device | None = None,
 ) -> Path:
-    """Prints the comparison and returns the file of the new record, in the results folder `own`.
+    """Prints the comparison and returns the file of the new record, in the results folder `reruns`.
 
     A call that was interrupted resumes when it is repeated. push_to: propose the new record to this results repo. Raises
     ValueError before anything is trained if record or submission cannot be compared with what this machine has.
@@ -44,18 +45,19 @@ def reproduce(
     claim = read_one(path)
     if push_to is not None:
         check_published(claim, push_to)
-    check_writable(own)
+    check_writable(reruns)
     scored = open_ready(submission_of(claim, submissions))
     check_comparable(scored, claim)
-    again = run_again(scored, claim, own, by, chosen_device(device))
+    again = OwnRuns(scored, by, chosen_device(device)).train(claim.record.student, claim.record.seed)
     others, _ = records_in(claim.path.parents[3], claim.record.cell)
     of_student = [one for one in others if one.record.student == claim.record.student and one.record.by is None]
-    comparison = compared([claim], [again], of_student)
+    comparison = compared([claim], [again], of_student, scored.store)
     for line in comparison.lines():
         echo(line)
+    [path] = copied([again], reruns)
     if push_to is not None:
         echo(propose(comparison, push_to))
-    return again.path
+    return path
 
 
 def submission_of(claim: VerifiedRecord, submissions: Path) -> Path:

@@ -1,12 +1,12 @@
-"""Evaluates a cell again on this machine: `reproduce` does this for one record, `verify` for several seeds.
+"""Trains students of a payload again on this machine: `reproduce` with a record's seed, `verify` on fresh seeds.
 
-The user's own re-runs are ordinary records with the field `by`, in a results folder of their own. A command that was killed
-therefore resumes when it is repeated, and trains nothing twice.
+The user's own re-runs are ordinary records with the field `by`, in a private folder. A command that was killed resumes when it
+is repeated, and trains nothing twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,32 +14,37 @@ import numpy as np
 import torch
 
 from vddbench.data.fingerprint import same_data
+from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import ScoreDifference
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.maintainers import is_user_name
 from vddbench.leaderboard.reruns import difference
-from vddbench.records.files import read_record, record_files
-from vddbench.records.predictions import Predictions
+from vddbench.protocol import PROTOCOL
+from vddbench.records.files import PREDICTIONS, path_of, read_record, record_files
+from vddbench.records.fresh_seeds import first_fresh_seed
+from vddbench.records.predictions import videos_digest
 from vddbench.records.record import Record
+from vddbench.system.files import replacing
+from vddbench.system.home import private_folder
 from vddbench.system.progress import clean
 
+FOLDER = "own-runs"  # below VDDBENCH_HOME
 DEVICE_LETTERS = 60
 
 
 @dataclass(frozen=True)
 class VerifiedRecord:
-    """A record whose headline agrees with its predictions, and its file."""
+    """A record whose scores agree with its predictions, its file, and the videos that its student got right.
+
+    The predictions themselves are not kept: a pull request may bring 1,000 records.
+    """
 
     path: Path
     record: Record
-    predictions: Predictions
-
-    @property
-    def hits(self) -> np.ndarray:
-        """[videos] bool: is the answer right?"""
-        return np.asarray(self.predictions.top5[:, 0] == self.predictions.label)
+    hits: np.ndarray  # [videos] bool
+    videos_digest: str  # of the test videos, labels and groups
 
     @property
     def name(self) -> str:
@@ -48,7 +53,7 @@ class VerifiedRecord:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Claimed records of one student and own records of the same cells."""
+    """Claimed and own records of one payload and student: of the same seeds, or own ones on fresh seeds."""
 
     claimed: Sequence[VerifiedRecord]
     own: Sequence[VerifiedRecord]
@@ -57,7 +62,8 @@ class Comparison:
     @property
     def is_alike(self) -> bool:
         """Whether the claimed students and the user's own students answer the same videos right."""
-        return all(np.array_equal(claim.hits, own.hits) for claim, own in zip(self.claimed, self.own, strict=True))
+        pairs = zip(self.claimed, self.own, strict=False)
+        return len(self.claimed) == len(self.own) and all(np.array_equal(claim.hits, own.hits) for claim, own in pairs)
 
     def interval(self) -> str:
         if self.is_alike:
@@ -93,7 +99,8 @@ def read_one(path: Path) -> VerifiedRecord:
     path = path.resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no record at {path}; give its .json, e.g. results/TASK/METHOD@SHA8/STUDENT/seed0.json")
-    return VerifiedRecord(path, *read_record(path))
+    record, predictions = read_record(path)
+    return VerifiedRecord(path, record, predictions.top5[:, 0] == predictions.label, predictions.videos_digest())
 
 
 def records_in(root: Path, cell: str) -> tuple[list[VerifiedRecord], list[str]]:
@@ -118,9 +125,7 @@ def check_comparable(scored: ReadySubmission, claim: VerifiedRecord) -> None:
         for name, value in here.items()
         if getattr(record, name) != value and not (name == "store_digest" and same_data(record, scored.store.id))
     ]
-    answered = vars(claim.predictions)
-    videos = tested_videos(scored.store)
-    differ += [f"other test videos ({name})" for name, value in videos.items() if not np.array_equal(answered[name], value)]
+    differ += ["other test videos"] if claim.videos_digest != digest_of(scored.store) else []
     if differ:
         raise ValueError(
             f"record {claim.path}: {'; '.join(differ)}. Only the same submission on the same prepared store under the same "
@@ -128,21 +133,73 @@ def check_comparable(scored: ReadySubmission, claim: VerifiedRecord) -> None:
         )
 
 
-def run_again(scored: ReadySubmission, claim: VerifiedRecord, own: Path, by: str, device: torch.device) -> VerifiedRecord:
-    """The record of the claim's cell by `by` in the results folder `own`: the one that exists, or a newly trained one."""
-    record = claim.record
-    made = read_one(evaluate_cell(scored, record.student, record.seed, own, False, device, by=by))
-    if made.record.by != by:
-        whose = "its author" if made.record.by is None else made.record.by
-        raise ValueError(f"{made.path} is a record by {whose}, not by {by}; name another folder with --reruns")
-    return made
+def digest_of(store: Store) -> str:
+    """The digest of a store's test videos, labels and groups, as `Predictions.videos_digest` gives it."""
+    return videos_digest(**tested_videos(store))
+
+
+class OwnRuns:
+    """Students that this machine trains again, in a private folder below VDDBENCH_HOME, one for each user name and payload.
+
+    Nothing that strangers bring is ever in there: neither records, nor checkpoints, nor the commit that seeds follow from.
+    """
+
+    def __init__(self, scored: ReadySubmission, by: str, device: torch.device) -> None:
+        self.scored, self.by, self.device = scored, by, device
+        self.sha256 = scored.submission.manifest.sha256
+        self.folder = private_folder(FOLDER, by, self.sha256)
+        self.results = private_folder(FOLDER, by, self.sha256, f"{PROTOCOL.name}-{scored.store.digest[:16]}")
+
+    def train(self, student: str, seed: int, drawn_from: str | None = None) -> VerifiedRecord:
+        """The record of this student and seed: the one that exists here, or a newly trained one."""
+        path = evaluate_cell(self.scored, student, seed, self.results, False, self.device, by=self.by, drawn_from=drawn_from)
+        return read_one(path)
+
+    def train_fresh(self, student: str, count: int, drawn_from: str) -> list[VerifiedRecord]:
+        """Records of `count` students on the seeds that follow from the payload and the commit."""
+        first = first_fresh_seed(self.sha256, drawn_from)
+        return [self.train(student, seed, drawn_from) for seed in range(first, first + count)]
+
+    def made(self, record: VerifiedRecord) -> bool:
+        """Whether an earlier call made this record here and pushed it."""
+        path = path_of(self.results, record.record)
+        return path.is_file() and path.read_bytes() == record.path.read_bytes()
+
+    def commit(self, where: str, draw: Callable[[], str]) -> str:
+        """The commit that fresh seeds follow from. `draw` makes it once for each payload, so that nobody draws until they suit.
+
+        where: the id of the results repo; "" for none.
+        """
+        path = self.folder / f"drawn-from-{where.replace('/', '--')}"
+        if not path.is_file():
+            commit = draw()
+            with replacing(path) as file:
+                file.write(commit.encode())
+        return path.read_text()
+
+
+def copied(records: Sequence[VerifiedRecord], results: Path) -> list[Path]:
+    """Copies records into a results folder, which nothing is read from. Raises ValueError if it has other ones."""
+    paths = []
+    for one in records:
+        path = path_of(results, one.record)
+        for source, target in ((one.path.with_suffix(PREDICTIONS), path.with_suffix(PREDICTIONS)), (one.path, path)):
+            data = source.read_bytes()
+            if target.exists() and target.read_bytes() != data:
+                raise ValueError(
+                    f"{target} is not the record that this machine made, {source}: name another folder with --reruns"
+                )
+            with replacing(target) as file:
+                file.write(data)
+        paths.append(path)
+    return paths
 
 
 def compared(
-    claimed: Sequence[VerifiedRecord], own: Sequence[VerifiedRecord], of_student: Sequence[VerifiedRecord]
+    claimed: Sequence[VerifiedRecord], own: Sequence[VerifiedRecord], of_student: Sequence[VerifiedRecord], store: Store
 ) -> Comparison:
     """of_student: claimed records of all seeds of this student."""
     first = {one.record.seed: one.hits for one in sorted(of_student, key=lambda one: one.record.date, reverse=True)}
     hits, own_hits = ([one.hits for one in records] for records in (claimed, own))
-    answers = own[0].predictions
-    return Comparison(claimed, own, difference(hits, own_hits, answers.group, answers.label, list(first.values())))
+    videos = tested_videos(store)
+    return Comparison(claimed, own, difference(hits, own_hits, videos["group"], videos["label"], list(first.values())))

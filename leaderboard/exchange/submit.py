@@ -6,8 +6,8 @@ dataset repo and one pull request.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from vddbench.leaderboard.exchange.proposal import manifest_of
 from vddbench.records.files import read_record, record_files
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 from vddbench.submissions.check import examine
-from vddbench.submissions.manifest import MANIFEST
+from vddbench.submissions.manifest import DATA, MANIFEST
 from vddbench.submissions.submission import open_submission
 from vddbench.system.progress import clean, say
 
 UNKNOWN = "unknown"  # licence
+SEEDS_SHOWN = 10
 FUTURE_COMMIT = "the commit of this upload"
 
 
@@ -103,6 +104,10 @@ def advice(made: Plan, licence: str) -> list[str]:
     """What an author may want to add; nothing is refused for it."""
     lines = []
     students = Counter(path.split("/")[3] for path in made.records if path.endswith(".json"))
+    for name, seeds in _seeds(made.records).items():
+        if seeds != list(range(len(seeds))):
+            shown = ", ".join(map(str, seeds[:SEEDS_SHOWN]))
+            lines.append(f"{name}: the seeds {shown} are not 0..n-1, so the entry has no rank; evaluate with --seeds 5")
     few = [name for name, count in students.items() if count < MIN_SEEDS]
     if few:
         lines.append(f"{', '.join(few)}: fewer than {MIN_SEEDS} students are shown, but not ranked; evaluate with --seeds 5")
@@ -184,6 +189,16 @@ def manifest_on(repo: hub.Repo, main: hub.Listing, path: str, own: Manifest) -> 
     return manifest
 
 
+def _seeds(records: Iterable[str]) -> dict[str, list[int]]:
+    """The seeds of the records by student, from their paths in the results repo."""
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for path in records:
+        if path.endswith(".json"):
+            student, name = path.split("/")[3:5]
+            seeds[student].append(int(name.partition(".")[0].removeprefix("seed")))
+    return {student: sorted(of_student) for student, of_student in seeds.items()}
+
+
 def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
     """{path in the results repo: file} of the author's valid records of this submission, with their predictions.
 
@@ -212,6 +227,7 @@ def announced(made: Plan) -> list[str]:
     if not made.is_published:
         state = "new" if made.set_sha is None else "changed" if made.set_files else "complete already"
         lines += [f"public on {made.set_repo.url} ({state}):", *_listed(made.set_files)]
+        lines += [f"a maintainer who merges it copies {DATA} to {payload_download.copies_of(made.results).url}"]
     add = made.records if made.is_published else {made.manifest_path: b"", **made.records}
     lines += [f"public on {made.results.url}, as a pull request {made.title!r} in your name:"]
     return lines + _listed(add)

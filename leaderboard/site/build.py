@@ -86,10 +86,10 @@ def write_pages(
         writer.page(
             "protocol.html", "protocol", rows=protocol_page.protocol_rows(), also=protocol_page.ALSO_FIXED, students=students
         )
-        example = sections[0].tables[0].table.entries[0].evaluated[0]
-        prepare = instructions.prepare(sections[0].task.dataset, writer.specs.of(example))
+        examples = {section.task.dataset: section.tables[0].table.entries[0].evaluated[0] for section in reversed(sections)}
+        commands = [instructions.prepare(dataset, writer.specs.of(one)) for dataset, one in reversed(examples.items())]
         repo = writer.results_repo or instructions.EXAMPLE_REPO
-        writer.page("submit.html", "submit", task=sections[0].name, prepare=prepare, repo=repo)
+        writer.page("submit.html", "submit", task=sections[0].name, prepare="\n".join(commands), repo=repo)
         index = write_index(writer, board, sections, left_out)
         progress.advance()
     return index

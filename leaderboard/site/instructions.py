@@ -16,6 +16,7 @@ from vddbench.spec import DatasetSpec, Manifest
 
 PULLED = "published"  # the folder that `vddbench pull` writes
 EXAMPLE_REPO = "ORG/vddbench-results"
+ORIGIN = r"https?://\S+/datasets/(?P<repo>[\w.-]+/[\w.-]+) at commit (?P<sha>[0-9a-f]{40})"  # DatasetSpec.origin
 MAX_CLASSES = 60  # a command lists the classes if there are at most so many
 
 
@@ -52,10 +53,12 @@ def commands(
 
 def prepare(dataset: str, spec: DatasetSpec | None) -> str:
     """The command that prepares a dataset, as far as its spec determines it."""
+    found = re.fullmatch(ORIGIN, (spec.origin if spec is not None else None) or "")
+    from_hub = ["--hub", f"{found['repo']}@{found['sha']}"] if found else []
     if dataset in lookup.names("dataset"):
         is_procedural = hasattr(lookup.load("dataset", dataset), "render")
-        return f"vddbench prepare {dataset}" + ("" if is_procedural else " --raw DIR")
-    parts = ["vddbench", "prepare", dataset, "--folder", "DIR"]
+        return shlex.join(["vddbench", "prepare", dataset, *([] if is_procedural else ["--raw", "DIR", *from_hub])])
+    parts = ["vddbench", "prepare", dataset, *(from_hub or ["--folder", "DIR"])]
     if spec is not None:
         parts += ["--frames", str(spec.frames), "--size", str(spec.size), "--stride", str(spec.stride)]
         if len(spec.class_names) <= MAX_CLASSES:

@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.builders.records import a_record
 from tests.builders.submissions import edit_manifest
-from tests.tools.hubserver import Hub, at, serving
+from tests.tools.hubserver import Hub, at, now, serving
 from vddbench import hub as door
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import ReadySubmission, evaluate, open_ready
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.hub import client
-from vddbench.leaderboard.exchange.rerun import read_one
+from vddbench.leaderboard.exchange.rerun import OwnRuns, read_one
 from vddbench.leaderboard.exchange.submit import submit
 from vddbench.records.files import read_record, write_record
+from vddbench.records.fresh_seeds import first_fresh_seed
 from vddbench.records.predictions import Predictions
+from vddbench.system import home
 
 BOARD = "lab/vddbench-results"
 SET = "stranger/vddbench-tiny-ipc1-random"
@@ -59,11 +62,20 @@ def answered(found: ReadySubmission, right: int, seed: int) -> Predictions:
     return Predictions(**{**told, "label": labels}, top5=top5, true_probability=sure, centre_top1=first.astype(np.int32))
 
 
-def ran(own: Path, submission: Path, path: Path, right: int, by: str = "owner") -> Path:
-    """A re-run of the record at `path` in the results folder `own`, where commands take it for their own finished work."""
+def ran(submission: Path, path: Path, right: int, by: str = "owner", **changes: Any) -> Path:
+    """A re-run of the record at `path` in the private folder of `by`, where commands take it for their own finished work."""
     claim, answers = read_one(path), answered(scored(submission), right, 1000 + right)
-    changes = {**answers.scores(), "checks": {"finite": True}, "train_seconds": 7.0, "date": "2026-02-01T00:00:00Z", "by": by}
-    return write_record(own, claim.record.model_copy(update=changes), answers)
+    told = {**answers.scores(), "checks": {"finite": True}, "train_seconds": 7.0, "date": now().replace(".000", ""), "by": by}
+    own = OwnRuns(scored(submission), by, torch.device("cpu"))
+    return write_record(own.results, claim.record.model_copy(update={**told, **changes}), answers)
+
+
+def ran_fresh(submission: Path, path: Path, rights: Sequence[int], by: str = "owner", where: str = BOARD) -> None:
+    """The machine of `by` drew fresh seeds for the submission before, and trained a student for each of these numbers."""
+    own = OwnRuns(scored(submission), by, torch.device("cpu"))
+    commit = own.commit(where, lambda: "c" * 40)
+    for i, right in enumerate(rights):
+        ran(submission, path, right, by, seed=first_fresh_seed(own.sha256, commit) + i, drawn_from=commit)
 
 
 @functools.cache
@@ -113,6 +125,12 @@ def entry_results(entry: Path, tmp_path: Path) -> Path:
     """The stranger's results/ of `entry`: three students that nobody trained."""
     claimed(tmp_path / "stranger" / "results", entry, RIGHT)
     return tmp_path / "stranger" / "results"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own runs go to a folder of the test; prepared stores stay where they are."""
+    monkeypatch.setattr(home, "home", lambda: tmp_path / "home")
 
 
 @pytest.fixture

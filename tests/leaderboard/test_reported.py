@@ -27,6 +27,16 @@ def test_numbers_of_a_task_come_with_those_of_full() -> None:
     assert rows["method"][0] == "full" and reported(Task.parse("toy-ipc1")).empty
 
 
+def test_they_need_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show([tmp_path / "none"], "miniucf-ipc1", None, "table", papers=True)
+    assert "mtt_sdd" in capsys.readouterr().out
+    show([tmp_path / "none"], None, None, "md", papers=True)
+    assert "miniucf-ipc5 as papers report it" in capsys.readouterr().out
+    for task, papers in (("toy-ipc1", True), (None, False)):
+        with pytest.raises(FileNotFoundError, match="no valid records"):
+            show([tmp_path / "none"], task, None, "table", papers=papers)
+
+
 def test_they_are_printed_below_the_measured_rows_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         write_record(tmp_path, a_record(task="miniucf-ipc1", seed=i), GOOD)

@@ -12,7 +12,7 @@ from vddbench.system.progress import clean, say
 
 ResultsRepo = Annotated[str, typer.Option(help="the results repo on the Hub, ORG/vddbench-results")]
 Submissions = Annotated[Path, typer.Option(help="folder of the submissions")]
-Reruns = Annotated[Path | None, typer.Option(help="results folder of your own re-runs (default reruns/NAME)")]
+Reruns = Annotated[Path | None, typer.Option(help="results folder to copy your records to (default reruns/NAME)")]
 By = Annotated[str | None, typer.Option(help="your name (default: your user name on the Hub)")]
 PUBLISHED, RERUNS = Path("published"), Path("reruns")
 
@@ -46,20 +46,20 @@ def verify(
         str, typer.Argument(metavar="PR|SUBMISSION", help="number of a pull request, or submissions/TASK/METHOD")
     ],
     results_repo: Annotated[str | None, typer.Option(help="with a pull request: ORG/vddbench-results")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how many claimed seeds of each student to train again")] = 3,
+    seeds: Annotated[int, typer.Option(min=3, max=1000, help="how many students of each network to train, on fresh seeds")] = 3,
     results: Annotated[Path, typer.Option(help="with a folder: folder of its records")] = Path("results"),
     submissions: Submissions = Path("submissions"),
-    into: Annotated[Path, typer.Option(help="with a pull request: folder of its copy and of your re-runs")] = Path("verifying"),
+    into: Annotated[Path, typer.Option(help="with a pull request: folder of its copy")] = Path("verifying"),
     reruns: Reruns = None,
     by: By = None,
     push: Annotated[bool, typer.Option("--push", help="add your re-runs to the pull request")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="as --push, then merge exactly what was verified")] = False,
     device: Device = None,
 ) -> None:
-    """For maintainers: check a submission, train claimed students again, and compare your scores with the claimed ones.
+    """For maintainers: check a submission, train its students on seeds that nobody could choose, and compare the scores.
 
-    Ends with exit code 1 if a claim is above your own result by more than the 95 % interval of the difference allows. Can be
-    interrupted and repeated.
+    Ends with exit code 1 if the claims are above your own result by more than the 95 % interval of the difference allows.
+    Can be interrupted and repeated.
     """
     from vddbench import hub
     from vddbench.leaderboard.exchange.verify import verify_folder, verify_pull_request
@@ -71,7 +71,7 @@ def verify(
             raise LookupError(f"{'--merge' if merge else '--push'} needs the number of a pull request, not a folder")
         me = _name(by)
         own = reruns or RERUNS / me
-        verify_folder(Path(target), by=me, count=seeds, results=results, own=own, echo=echo, device=place)
+        verify_folder(Path(target), by=me, count=seeds, results=results, reruns=own, echo=echo, device=place)
         return
     if results_repo is None:
         raise LookupError(f"pull request {target} needs --results-repo ORG/vddbench-results")
@@ -103,9 +103,9 @@ def pull(
         raise LookupError(f"{repo} has nothing of {', '.join(tasks)}; without --task everything is fetched")
     say(f"{into}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}; {pulled.fetched} new files")
     if submissions:
-        from vddbench.leaderboard.exchange.payload_download import SETS, fetch_all
+        from vddbench.leaderboard.exchange.payload_download import SETS, copies_of, fetch_all
 
-        say(f"{fetch_all(into, pulled.paths)} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
+        say(f"{fetch_all(into, pulled.paths, copies_of(repo))} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
     echo(f"vddbench rank --results {into / mirror.RECORDS}")
 
 
@@ -131,7 +131,7 @@ def reproduce(
         raise LookupError(f"--by {me} with --push: the pull request is opened by {hub.whoami()}; leave --by out")
     push_to = hub.Repo(results_repo) if push and results_repo is not None else None
     place = named_device(device) if device else None
-    run(record, by=me, own=reruns or RERUNS / me, submissions=submissions, push_to=push_to, echo=echo, device=place)
+    run(record, by=me, reruns=reruns or RERUNS / me, submissions=submissions, push_to=push_to, echo=echo, device=place)
 
 
 def _name(by: str | None) -> str:

@@ -156,11 +156,12 @@ def evaluate_cell(
     device: torch.device,
     halvings: int = 0,
     by: str | None = None,
+    drawn_from: str | None = None,
 ) -> Path:
     """Returns the path of the cell's record, which is made if it does not exist.
 
     A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: for a re-run,
-    the user who makes it.
+    the user who makes it. drawn_from: for a fresh seed, the commit that it follows from.
     """
     manifest = scored.submission.manifest
     cell = identity(manifest, scored.store.digest, student, seed)
@@ -177,7 +178,7 @@ def evaluate_cell(
     checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), **arithmetic(hardware)})
     with interruptible() as stop:
         record, predictions = evaluate_seed(scored, student, seed, hardware, checkpoint, stop)
-        path = save_record(results, record.model_copy(update={"by": by}), predictions, path, force)
+        path = save_record(results, record.model_copy(update={"by": by, "drawn_from": drawn_from}), predictions, path, force)
         checkpoint.remove()
     if stop:  # the signal came during the test
         raise KeyboardInterrupt

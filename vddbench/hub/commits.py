@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
@@ -81,6 +82,13 @@ def commit(
             if error.response.status_code == STALE:
                 raise StaleParentError from None
             raise
+
+
+def committed_at(repo: Repo, sha: str) -> datetime | None:
+    """When a commit of main was made. None if main lacks the commit."""
+    with explained(repo):
+        history = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
+    return next((entry.created_at for entry in history if entry.commit_id == sha), None)
 
 
 def authors(repo: Repo, sha: str) -> list[str] | None:

@@ -26,7 +26,7 @@ DTYPES = {  # of the file's tensors; names are stored as joined UTF-8 text, and 
 class Predictions:
     """A student's answers, one row per test video in the store's order (V videos)."""
 
-    video: np.ndarray  # [V] str: ids, by which entries are paired
+    video: np.ndarray  # [V] str, or objects if read from a file: ids, by which entries are paired
     group: np.ndarray  # [V] str: scene or person; "" if the video belongs to none
     label: np.ndarray  # [V] int32
     top5: np.ndarray  # [V, min(5, K)] int32, best first; -1: the student's output was not finite, which counts as wrong
@@ -44,8 +44,7 @@ class Predictions:
 
     def videos_digest(self) -> str:
         """sha256 of the test videos in order, with labels and groups: the same for all records of a prepared store."""
-        rows = json.dumps([values.tolist() for values in (self.video, self.label, self.group)])
-        return hashlib.sha256(rows.encode()).hexdigest()
+        return videos_digest(self.video, self.group, self.label)
 
     def to_safetensors(self) -> bytes:
         """The bytes of the file; the same predictions give the same bytes."""
@@ -56,6 +55,12 @@ class Predictions:
             tensors[name] = np.frombuffer(b"".join(names), np.uint8)
             tensors[f"{name}_bytes"] = np.array([len(text) for text in names], np.int32)
         return save(tensors)
+
+
+def videos_digest(video: np.ndarray, group: np.ndarray, label: np.ndarray) -> str:
+    """sha256 of test videos in order, with labels and groups. Shapes [V]."""
+    rows = json.dumps([values.tolist() for values in (video, label, group)])
+    return hashlib.sha256(rows.encode()).hexdigest()
 
 
 def read_predictions(data: bytes) -> Predictions:
@@ -97,18 +102,17 @@ def _tensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _names(kind: str, text: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """[V] str, from UTF-8 text and the length of each name in bytes. Raises ValueError."""
+    """[V] names, from UTF-8 text and the length of each name in bytes. Raises ValueError."""
     longest = int(lengths.max())
     if lengths.min() < 0 or longest > MAX_NAME_BYTES or int(lengths.sum(dtype=np.int64)) != len(text):
         raise ValueError(
             f"predictions: {kind}_bytes holds {lengths.min():,} to {longest:,} bytes a name, of {len(text):,} bytes in all; "
             f"allowed: 0 to {MAX_NAME_BYTES}, which add up to the bytes of {kind!r}"
         )
-    if 4 * longest * len(lengths) > MAX_PREDICTIONS_BYTES:  # NumPy holds every name as wide as the longest
-        raise ValueError(f"predictions: {len(lengths):,} names of up to {longest} bytes in {kind!r} take too much memory")
     data, ends = text.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
     try:
-        return np.array([data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)])
+        names = [data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        return np.array(names, object)  # as text, NumPy would hold every name as wide as the longest
     except UnicodeDecodeError as error:
         raise ValueError(f"predictions: a name in {kind!r} is not UTF-8 text") from error
 

@@ -18,6 +18,25 @@ def home() -> Path:
     return Path(os.environ.get("VDDBENCH_HOME") or Path.home() / ".cache" / "vddbench")
 
 
+def private_folder(*parts: str) -> Path:
+    """A folder below the home that only this user can write to, made if needed: for work that strangers must not supply.
+
+    Raises PermissionError if the folder, or one of those above it below the home, belongs to somebody else or others can write
+    to it.
+    """
+    folder = home()
+    for part in parts:
+        folder /= part
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(
+                f"{folder} belongs to another user, or others can write to it, so what is in it may not come from you: "
+                f"chmod -R go-w {folder}, or name another folder with VDDBENCH_HOME"
+            )
+    return folder
+
+
 @contextmanager
 def temporary_home() -> Iterator[Path]:
     """A temporary home for this process and its child processes, deleted at the end: for benchmarks."""

@@ -13,23 +13,25 @@ import pytest
 
 from tests.builders import published
 from tests.builders.commands import call
-from tests.builders.published import BOARD, RIGHT, as_stranger, claimed, ran, submitted
+from tests.builders.published import BOARD, RIGHT, as_stranger, claimed, ran, ran_fresh, submitted
 from tests.builders.published import ENTRY_SET as SET
 from tests.tools.hubserver import OLD_UPLOAD, Blob, Hub
 from vddbench import hub as door
 from vddbench.evaluation import evaluate as evaluating
 from vddbench.leaderboard.evidence import load
-from vddbench.leaderboard.exchange import mirror, ownership, payload_download
+from vddbench.leaderboard.exchange import mirror, ownership, payload_download, rerun
 from vddbench.leaderboard.exchange import verify as verifying
 from vddbench.leaderboard.exchange.proposal import proposal
 from vddbench.leaderboard.exchange.reproduce import reproduce
 from vddbench.leaderboard.exchange.verify import verify_folder, verify_pull_request
-from vddbench.leaderboard.maintainers import local_maintainers
-from vddbench.leaderboard.reruns import reruns
-from vddbench.records.files import read_record, write_record
+from vddbench.leaderboard.rank import rank
+from vddbench.records.files import path_of, read_record, write_record
+from vddbench.records.fresh_seeds import FIRST, first_fresh_seed
 from vddbench.submissions.manifest import read_manifest
+from vddbench.system import home
 
 pytestmark = OLD_UPLOAD
+own_home = published.own_home
 board, entry, results = published.board, published.entry, published.entry_results
 trained, entry_trained = published.trained, published.entry_trained
 REPO = door.Repo(BOARD)
@@ -61,63 +63,94 @@ def pushed_by_stranger(add: dict[str, bytes], delete: tuple[str, ...] = ()) -> N
         door.commit(REPO, add, "more", delete=delete, revision="refs/pr/1")
 
 
-def run_before(results: Path, entry: Path, right: Sequence[int] = (11, 10, 10), number: int = 1) -> None:
-    """The maintainer's machine has trained them all before, in the folder of this pull request."""
-    for path, count in zip(sorted(results.glob("*/*/*/seed?.json")), right, strict=True):
-        ran(Path(f"verifying/{number}/own"), entry, path, count)
+def run_before(results: Path, entry: Path, right: Sequence[int] = (11, 10, 10)) -> None:
+    """The maintainer's machine has drawn seeds and trained so many students before."""
+    ran_fresh(entry, next(results.glob("*/*/*/seed?.json")), right)
 
 
 def test_from_pull_request_to_a_verified_row(board: Hub, entry: Path, results: Path, tmp_path: Path) -> None:
     submitted(entry, results)
-    run_before(results, entry)
+    run_before(results, entry, (11, 10, 9))
     lines = verified(push=True)
-    assert any("claimed - own: +0.0 points, 95 % interval -" in line for line in lines)
-    assert "verified: 3 trained again" in lines[-3] and "pushed 6 files" in lines[-2]
+    assert any("claimed - own: +1.0 points, 95 % interval -" in line for line in lines)
+    assert "verified: 3 students trained" in lines[-3] and "pushed 6 files" in lines[-2]
     assert f"to merge it: `vddbench verify 1 --merge`, or check that its newest commit is {head(board)}" in lines[-1]
     assert "has these re-runs already" in verified(push=True)[-2]
     board.put(BOARD, {"README.md": b"# newer\n"})  # main moves on meanwhile
     assert "merged as" in verified(merge=True)[-1]
     assert board.repo(BOARD).files()["README.md"] == b"# newer\n"
     mirror.pull(REPO, tmp_path / "published")
-    roots = [tmp_path / "published/records"]
-    counted, refused = reruns(load(roots), local_maintainers(roots))
-    [several] = counted.values()
-    assert [(one.kind, one.by, one.seed, one.inside) for one in several] == [
-        ("verified", "owner", seed, True) for seed in range(3)
-    ]
-    assert not refused
+    loaded = load([tmp_path / "published/records"])
+    [row] = rank(loaded.evaluated).to_dict("records")
+    assert (row["basis"], row["seeds"], row["top1"]) == ("verified", 3, pytest.approx(30 / 96)) and not loaded.refused
+    assert {one.owner for one in loaded.evaluated} == {"stranger"}
     with pytest.raises(ValueError, match="is merged"):
         verified()
 
 
+def test_seeds_are_drawn_once_by_a_commit_that_names_the_payload(
+    board: Hub, entry: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is made after the pull request; who repeats the command gets the same seeds."""
+    monkeypatch.setattr(rerun, "evaluate_cell", lambda *_, **told: drawn.append(told["drawn_from"]) or pytest.fail("stop"))
+    drawn: list[str] = []
+    submitted(entry, results)
+    for _ in range(2):
+        with pytest.raises(pytest.fail.Exception, match="stop"):
+            verified()
+    sha256 = read_manifest(entry.resolve()).sha256
+    [commit] = [one for sha, one in board.repo(BOARD).commits.items() if one.title.startswith("Draw seeds")]
+    assert drawn == [commit.sha] * 2 and commit.title == f"Draw seeds for {sha256}" and commit.author == "owner"
+    assert board.repo(BOARD).files()["SEEDS"].startswith(sha256.encode()) and commit.sha == board.repo(BOARD).at("main").sha
+
+
+def test_what_strangers_put_into_folders_is_never_taken_for_work_of_this_machine(
+    entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records with the maintainer's name and half-trained students lie wherever a stranger's archive can put them."""
+    theirs = Path(shutil.copytree(entry, tmp_path / "unpacked" / "tiny-ipc1" / "mine"))
+    [claim, *_] = sorted(results.glob("*/*/*/seed0.json"))
+    record, answers = read_record(claim)
+    seed = first_fresh_seed(record.submission_sha256, "d" * 40)
+    for root in (theirs, theirs.parents[1], theirs.parents[1] / "reruns/owner", theirs.parents[1] / "verifying/1/own"):
+        for fields in ({}, *({"seed": seed + i, "drawn_from": "d" * 40} for i in range(3))):
+            write_record(root, record.model_copy(update={"by": "owner", **fields}), answers)
+            path_of(root, record.model_copy(update=fields)).with_suffix(".unfinished").write_bytes(b"half-trained")
+    monkeypatch.chdir(theirs.parents[1])
+    asked: list[tuple[Path, int]] = []
+
+    def trained(scored: Any, student: str, seed: int, results: Path, *_: Any, **__: Any) -> Path:
+        asked.append((results, seed))
+        pytest.fail("trains")
+
+    monkeypatch.setattr(rerun, "evaluate_cell", trained)
+    with pytest.raises(pytest.fail.Exception, match="trains"):
+        verify_folder(theirs, by="owner", count=3, results=results, reruns=Path("reruns/owner"), echo=print)
+    [(private, drawn)] = asked
+    assert private.is_relative_to(tmp_path / "home/own-runs/owner") and not list(private.iterdir()) and drawn != seed
+
+
+def test_own_work_in_a_folder_that_others_can_write_is_refused(
+    entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.private_folder("own-runs").chmod(0o777)
+    with pytest.raises(PermissionError, match=r"others can write to it, so what is in it may not come from you: chmod -R go-w"):
+        verify_folder(entry, by="owner", count=3, results=results, reruns=tmp_path / "reruns", echo=print)
+
+
 def test_a_folder_is_verified_with_its_records(
-    entry: Path, entry_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One student is enough if it answers the same videos right."""
-    next(entry_trained.glob("*/*/*/seed1.json")).unlink()
     monkeypatch.chdir(tmp_path)
-    command = ["verify", entry, "--by", "somebody", "--results", entry_trained]
+    ran_fresh(entry, next(results.glob("*/*/*/seed?.json")), [9, 10, 11], by="somebody", where="")
+    monkeypatch.setattr(evaluating, "train", None)
+    command = ["verify", entry, "--by", "somebody", "--results", results]
     code, shown = call(*command)
-    assert code == 0 and "claimed and own answer the same videos right" in shown and "verified: 1 trained again" in shown
-    [path] = Path("reruns/somebody").glob("*/*/*/seed0.json")
-    assert read_record(path)[0].by == "somebody"
-    monkeypatch.setattr(evaluating, "train", None)
+    assert code == 0 and "verified: 3 students trained" in shown
+    (tmp_path / "stranger/MAINTAINERS").write_text("somebody\n")
+    [row] = rank(load([results, Path("reruns/somebody")]).evaluated).to_dict("records")
+    assert (row["basis"], row["seeds"]) == ("verified", 3)
     assert call(*command)[0] == 0
-
-
-def test_the_first_seeds_are_trained_again_and_as_many_as_asked_for(
-    board: Hub, entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results, own = tmp_path / "results", tmp_path / "own"
-    for path in claimed(results, entry, [10] * 6):
-        if "seed5" not in path.name:
-            ran(own, entry, path, 10)
-    monkeypatch.setattr(evaluating, "train", None)
-    lines: list[str] = []
-    for count in (3, 5):
-        made = verify_folder(entry, by="owner", count=count, results=results, own=own, echo=lines.append)
-        assert [path.stem for path in made] == [f"seed{seed}" for seed in range(count)]
-    assert lines[-1].startswith("verified: 5 trained again")
 
 
 @pytest.mark.parametrize(
@@ -316,7 +349,7 @@ def test_claims_that_are_too_high_are_not_verified_and_nothing_is_pushed(
     before = head(board)
     command = ["verify", "1", "--results-repo", BOARD, "--merge"]
     code, shown = call(*command)
-    assert code == 1 and "own seed 2 top-1 31.25%" in shown and head(board) == before
+    assert code == 1 and " top-1 31.25%" in shown and head(board) == before
     with pytest.raises(ValueError, match=r"not verified: convnet3d: the claim is too high, claimed - own: \+68\.8 points"):
         verified(push=True)
     assert head(board) == before
@@ -335,13 +368,13 @@ def test_a_pull_request_that_changed_since_is_not_pushed_to(
 ) -> None:
     submitted(entry, results)
     run_before(results, entry)
-    run_again = verifying.run_again
+    train_fresh = rerun.OwnRuns.train_fresh
 
     def meanwhile(*given: Any) -> Any:
         pushed_by_stranger({"README.md": b"# mine now\n"})
-        return run_again(*given)
+        return train_fresh(*given)
 
-    monkeypatch.setattr(verifying, "run_again", meanwhile)
+    monkeypatch.setattr(rerun.OwnRuns, "train_fresh", meanwhile)
     with pytest.raises(ValueError, match="has changed since it was verified; nothing pushed"):
         verified(push=True)
     monkeypatch.undo()
@@ -470,12 +503,12 @@ def test_a_reproduction_of_a_record_on_main_is_verified(board: Hub, entry: Path,
     mirror.pull(REPO, tmp_path / "published")
     path = next((tmp_path / "published/records").glob("*/*/*/seed0.*.json"))
     own = tmp_path / "reruns" / "stranger"
-    ran(own, entry, path, 11, by="stranger")
+    ran(entry, path, 11, by="stranger")
     with pytest.MonkeyPatch.context() as patch:
         as_stranger(patch)
-        reproduce(path, by="stranger", own=own, submissions=entry.parents[1], push_to=REPO, echo=print)
-    run_before(results, entry, (10, 11, 11), number=2)
-    assert "verified: 3 trained again" in verified(2, push=True)[-3]
+        reproduce(path, by="stranger", reruns=own, submissions=entry.parents[1], push_to=REPO, echo=print)
+    run_before(results, entry, (10, 11, 11))
+    assert "verified: 3 students trained" in verified(2, push=True)[-3]
 
 
 def test_the_author_of_a_set_cannot_reproduce_it(board: Hub, entry: Path, results: Path, tmp_path: Path) -> None:
@@ -502,8 +535,10 @@ def test_two_students_with_other_answers_prove_nothing(
     submitted(entry, results)
     run_before(results, entry, [5, 4])
     monkeypatch.setattr(evaluating, "train", None)
-    with pytest.raises(ValueError, match=r"2 students with other answers are too few to compare; needed: 3, so use --seeds 3"):
-        verified()
+    with pytest.raises(
+        ValueError, match=r"no interval: it needs 3 students and 2 groups of test videos; use --seeds 3 or more"
+    ):
+        verified(count=2)
 
 
 def test_claims_that_spread_do_not_widen_the_interval(board: Hub, entry: Path, tmp_path: Path) -> None:
@@ -553,13 +588,13 @@ def test_what_main_got_meanwhile_is_looked_at_before_merging(
 ) -> None:
     submitted(entry, results)
     run_before(results, entry)
-    run_again = verifying.run_again
+    train_fresh = rerun.OwnRuns.train_fresh
 
     def meanwhile(*given: Any) -> Any:
         on_main(board, entry, "mine", "rival/set")
-        return run_again(*given)
+        return train_fresh(*given)
 
-    monkeypatch.setattr(verifying, "run_again", meanwhile)
+    monkeypatch.setattr(rerun.OwnRuns, "train_fresh", meanwhile)
     with pytest.raises(ValueError, match=r"not merged, main has moved since:\n.*belongs to rival"):
         verified(merge=True)
 
@@ -600,4 +635,56 @@ def test_a_refused_submission_is_refused_with_its_reasons(entry: Path, results: 
     with (bad / "data.safetensors").open("ab") as file:
         file.write(b"more")
     with pytest.raises(ValueError, match=r"is refused:\n.*followed by bytes"):
-        verify_folder(bad, by="me", count=1, results=results, own=tmp_path / "own", echo=print)
+        verify_folder(bad, by="me", count=3, results=results, reruns=tmp_path / "own", echo=print)
+
+
+@pytest.mark.parametrize("name", ["rand0m", "ran_dom", "d_m", "fu11", "random_s1", "dm_fa5t"])
+def test_a_name_that_looks_like_a_baselines_is_refused(board: Hub, entry: Path, name: str) -> None:
+    manifest = read_manifest(entry.resolve()).model_copy(update={"method": name})
+    [problem] = ownership.name_problems(REPO, door.listing(REPO), manifest, "stranger")
+    assert f"'{name}' looks like the bundled baseline" in problem
+
+
+def test_a_name_that_looks_like_anothers_is_refused(board: Hub, entry: Path) -> None:
+    on_main(board, entry, "m1ne", "rival/set")
+    manifest = read_manifest(entry.resolve())
+    [problem] = ownership.name_problems(REPO, door.listing(REPO), manifest, "stranger")
+    assert problem.startswith("the method 'm1ne' belongs to rival (tiny-ipc1/m1ne-s3@00000000), not to stranger; 'mine' looks")
+    assert not ownership.name_problems(REPO, door.listing(REPO), manifest, "rival")
+    mining = manifest.model_copy(update={"method": "mining"})
+    assert not ownership.name_problems(REPO, door.listing(REPO), mining, "stranger")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"drawn_from": "c" * 40}, "names the commit of a draw; only students that `vddbench verify` trains"),
+        ({"seed": FIRST}, "has the seed 1,048,576; allowed for claims: 0, 1, 2, ..., below 1,048,576"),
+    ],
+)
+def test_claims_cannot_look_verified(board: Hub, entry: Path, tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    claimed(tmp_path / "results", entry, [10], **fields)
+    submitted(entry, tmp_path / "results")
+    with pytest.raises(ValueError, match=words):
+        verified()
+
+
+def test_a_payload_is_copied_at_the_merge_and_verified_again_from_the_copy(
+    board: Hub, entry: Path, results: Path, tmp_path: Path
+) -> None:
+    """Its author deletes the set after the merge."""
+    submitted(entry, results)
+    run_before(results, entry)
+    lines = verified(merge=True)
+    sha256 = read_manifest(entry.resolve()).sha256
+    assert lines[-2].endswith(f"/datasets/{BOARD}-payloads as {sha256}.safetensors")
+    assert hashlib.sha256(board.repo(f"{BOARD}-payloads").files()[f"{sha256}.safetensors"]).hexdigest() == sha256
+    del board.repos["datasets", SET]
+    pulled = mirror.pull(REPO, tmp_path / "published")
+    [manifest] = [path for path in pulled.paths if path.endswith("manifest.json")]
+    copies = payload_download.copies_of(REPO)
+    assert payload_download.fetch_all(tmp_path / "published", [manifest]) == 0
+    assert payload_download.fetch_all(tmp_path / "published", [manifest], copies) == 1
+    board.put(copies.id, {f"{sha256}.safetensors": b"damaged"})
+    shutil.rmtree(tmp_path / "published" / payload_download.SETS)
+    assert payload_download.fetch_all(tmp_path / "published", [manifest], copies) == 0
