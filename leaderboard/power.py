@@ -10,22 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from scipy.special import chdtri  # quantiles: of chi-squared, given its upper tail, and of Student's t
+from scipy.special import chdtri  # quantile of chi-squared, given its upper tail
 
 from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
-from vddbench.leaderboard.videos import drawn_videos
+from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
 
 POWER = 0.8
 MAX_STUDENTS = 1000  # per method; if more are needed, the answer is that no number is enough
-
-
 SURE = 0.8  # confidence that a spread is at most the limit that is used
 
 
@@ -77,12 +74,20 @@ def spread_of(evaluated: Sequence[Evaluated]) -> Spread | None:
     videos = drawn_videos(evaluated[0].groups, evaluated[0].labels, "power", draws=0) if evaluated else None
     if videos is None or len(of_sets) < 2 or videos.clusters < 2:
         return None
-    sets = [np.array([one.hits for one in of_set], float) for of_set in of_sets]
-    moves = [(videos.influence(hits.mean(0)[None])[0], residual(hits, videos)) for hits in sets]
-    by_video = [max(0.0, float(((a - b) ** 2).sum()) - own_a - own_b) for (a, own_a), (b, own_b) in combinations(moves, 2)]
-    student = float(np.mean([hits.mean(1).var(ddof=1) for hits in sets]))
-    freedom = float(sum(len(hits) - 1 for hits in sets))
-    return Spread(Variance(student, freedom), Variance(float(np.mean(by_video)), videos.freedom), len(sets))
+    return spread_of_hits([np.array([one.hits for one in of_set]) for of_set in of_sets], videos)
+
+
+def spread_of_hits(sets: Sequence[np.ndarray], videos: Videos) -> Spread:
+    """The spread of at least two sets. sets: for each [students, V] bool, whether the answer is right."""
+    students = [hits.astype(float) for hits in sets]
+    moves = np.array([videos.influence(hits.mean(0)[None])[0] for hits in students])
+    twice = np.array([residual(hits, videos) for hits in students])
+    products = moves @ moves.T
+    own = np.diag(products) - twice
+    of_pairs = np.maximum(0.0, own[:, None] + own - 2 * products)[np.triu_indices(len(sets), 1)]
+    student = float(np.mean([hits.mean(1).var(ddof=1) for hits in students]))
+    freedom = float(sum(len(hits) - 1 for hits in students))
+    return Spread(Variance(student, freedom), Variance(float(of_pairs.mean()), videos.freedom), len(sets))
 
 
 def show(roots: Sequence[Path], delta: float, task: str | None, student: str | None) -> None:

@@ -125,6 +125,18 @@ def study_leaks(
         calibrate(datasets, sets, method or [], out)
 
 
+@studies.command("coverage")
+def study_coverage(
+    repetitions: Annotated[int, typer.Option(min=1)] = 400,
+    only: Annotated[str, typer.Option(help="only the worlds whose name contains this")] = "",
+    out: Out = STUDIES,
+) -> None:
+    """Simulate worlds with a known truth: how often do intervals, tie groups and `power` keep what they promise?"""
+    from vddbench.leaderboard.studies.coverage import coverage
+
+    print(coverage(repetitions, out, only).to_string(index=False))
+
+
 def main() -> None:
     """Runs a command. A user's mistake ends in a message without a traceback: exit code 2, or 1 if the fault is in the data."""
     from vddbench.system.progress import say
