@@ -1,7 +1,7 @@
 r"""Ranked rows as LaTeX tables (booktabs) to paste into a paper. Bold marks the first tie group, and nothing else.
 
-The marks of a row are superscripts after its method, explained below the table; a comment at the end of the line has them in
-full.
+A method appears under its title if it has one. The marks of a row are superscripts, explained below the table; a comment at the
+end of the line has the method's identifier and the marks in full.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import pandas as pd
 from vddbench.leaderboard.marks import legend, marks_in
 from vddbench.leaderboard.rank import TABLE
 
-COLUMNS = ("Rank", "Method", r"Top-1 (\%)", r"95\,\%", "Over random", r"Gap closed (\%)", "Students", "MB")
+COLUMNS = (
+    "Rank", "Method", r"Top-1 (\%)", r"95\,\%", r"Std students, sets (\%)", "Over random", r"Gap closed (\%)", "Students", "MB",
+)  # fmt: skip
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -33,7 +35,7 @@ def latex(rows: pd.DataFrame) -> str:
 
 
 def tabular(title: str, rows: pd.DataFrame) -> str:
-    lines = [f"% {escaped(title)}", r"\begin{tabular}{rlrcrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
+    lines = [f"% {escaped(title)}", r"\begin{tabular}{rlrccrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
     lines += [line(row) for row in rows.to_dict("records")]
     notes = [rf"{superscript([mark.sign])}\,{mark.name}: {escaped(mark.sentence)}" for mark in legend(rows["flags"])]
     below = [r"\par\smallskip{\footnotesize " + r" \quad ".join(notes) + r"\par}"] if notes else []
@@ -41,17 +43,17 @@ def tabular(title: str, rows: pd.DataFrame) -> str:
 
 
 def line(row: Mapping[Hashable, object]) -> str:
-    comment = f"  % {escaped(str(row['flags']))}" if row["flags"] else ""
-    return " & ".join(cells(row)) + r" \\" + comment
+    return " & ".join(cells(row)) + rf" \\  % {escaped(str(row['method']))}: {escaped(str(row['flags'])) or 'no marks'}"
 
 
 def cells(row: Mapping[Hashable, object]) -> Sequence[str]:
     score = percent(row["top1"])
     return (
         place(row),
-        escaped(str(row["method"])) + superscript([mark.sign for mark, _ in marks_in(str(row["flags"]))]),
+        escaped(str(row["title"] or row["method"])) + superscript([mark.sign for mark, _ in marks_in(str(row["flags"]))]),
         rf"\textbf{{{score}}}" if row["rank"] == 1 else score,
         between(row["low"], row["high"]),
+        f"{percent(row['std_students'])}, {percent(row['std_distillations'])}",
         with_interval(row, "gain", "gain_low", "gain_high", "{:+.1f}"),
         with_interval(row, "gap_closed", "gap_low", "gap_high", "{:.0f}"),
         f"{row['seeds']} {row['basis']}" + ("" if row["distillations"] == 1 else f" on {row['distillations']}"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from vddbench.leaderboard.entry import MIN_SEEDS, Entry
 from vddbench.records.record import FITTED
+from vddbench.spec import FULL
 
 SEEDS_SHOWN = 10
 
@@ -103,6 +104,10 @@ MARKS = (
         lambda entry: f"of {entry.copy_of}" if entry.copy_of else None,
     ),
     Mark("videos missing", "m", "The prepared data lacks videos that were missing or unreadable.", missing),
+    Mark(
+        "one set", "d", "One distillation was evaluated: score, interval and rank are of this set, not of the method.",
+        lambda entry: applies(len(entry.evaluated) == 1 and entry.one.method != FULL),
+    ),
 )  # fmt: skip
 BY_NAME = {mark.name: mark for mark in MARKS}
 SEPARATOR = ", "

@@ -26,8 +26,8 @@ from vddbench.leaderboard.videos import Videos, drawn_videos
 TABLE = ["task", "student", "track"]
 LOST = ("lost_still", "lost_shuffled", "lost_reversed")  # what a probe loses; fields of records without "lost_", with "_top1"
 COLUMNS = [
-    *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "top1", "low", "high", "gain", "gain_low", "gain_high",
-    "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "std_students", "std_distillations",
+    *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "title", "top1", "low", "high", "gain", "gain_low",
+    "gain_high", "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "std_students", "std_distillations",
     *LOST,
     "payload_bytes", "budget_share", "clips_per_class", "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
@@ -184,6 +184,7 @@ def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[
         **entry.table._asdict(),
         **place._asdict(),
         "method": one.method,
+        "title": one.title or "",
         "top1": drawn.score,
         "low": low,
         "high": high,

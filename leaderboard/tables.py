@@ -28,6 +28,7 @@ HEADERS = (
     "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "marks",
 )  # fmt: skip
 PROBED = "lost if still / shuffled / reversed"  # points of top-1, on changed test videos
+BEST_SHOWN = 8  # methods of a confidence set that are named
 Row = Mapping[Hashable, object]  # of `rank`
 
 
@@ -79,14 +80,34 @@ def print_reported(tasks: Sequence[str], style: str) -> None:
 
 
 def notes_of(evaluated: Sequence[Evaluated], rows: pd.DataFrame) -> dict[TableKey, str]:
-    """The note below each table: the difference that its students can detect."""
+    """The notes below each table: which entries may be the best, and the difference that its students can detect."""
     notes = {}
     for names, part in rows[rows["rank"].notna()].groupby(TABLE):
         key = TableKey(*map(str, names))
         own = [one for one in evaluated if (str(one.record.task), one.record.student, one.record.track) == key]
-        if text := note(own, part["seeds"].tolist()):
-            notes[key] = f"\n\n{text}"
+        lines = [best_of(part), note(own, part["seeds"].tolist()), failures(part)]
+        notes[key] = "".join(f"\n\n{text}" for text in lines if text)
     return notes
+
+
+def best_of(ranked: pd.DataFrame) -> str:
+    """A sentence: the confidence set of the best. Empty for a single entry."""
+    methods = [clean(str(method)) for method in ranked.loc[ranked["may_be_best"].astype(bool), "method"]]
+    if len(ranked) < 2:
+        return ""
+    more = f" and {len(methods) - BEST_SHOWN} more" if len(methods) > BEST_SHOWN else ""
+    kind = "set" if (ranked["distillations"] == 1).any() else "method"
+    return f"With 95 % confidence the best {kind} is among: {', '.join(methods[:BEST_SHOWN])}{more}."
+
+
+def failures(ranked: pd.DataFrame) -> str:
+    """A sentence: how many students may fail to train although none of the entry with the fewest did."""
+    students = int(ranked["seeds"].min())
+    unseen = 1 - 0.05 ** (1 / students)  # 95 % confidence that it is less
+    return (
+        f"Intervals cannot contain failures that did not occur: after {students} students without one, up to {unseen:.0%} of "
+        "students may fail."
+    )
 
 
 def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str]) -> None:
@@ -142,11 +163,18 @@ def tables(rows: pd.DataFrame, style: str, notes: Mapping[TableKey, str] = Mappi
         foot = rows[is_reference & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == key.student)]
         title = clean(f"{key.task} · student {key.student} · {key.track} labels")
         whole = pd.concat([part, foot])
-        yield TextTable(title, draw(whole, style) + notes.get(key, "") + explained(whole))
+        yield TextTable(title, draw(whole, style) + notes.get(key, "") + single_full(part, foot) + explained(whole))
     for (task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
             yield TextTable(clean(f"{task} · student {student}"), draw(part, style) + explained(part))
+
+
+def single_full(part: pd.DataFrame, foot: pd.DataFrame) -> str:
+    """A sentence if `full` has one student, whose spread is not known."""
+    if part["gap_low"].isna().all() or not (foot["seeds"] == 1).any():
+        return ""
+    return "\n\n`full` has one student: intervals of the gap closed do not contain how much students of `full` vary."
 
 
 def explained(rows: pd.DataFrame) -> str:
@@ -172,7 +200,7 @@ def line(row: Row) -> list[str]:
     """One entry as text; "-" for what is not known."""
     return [
         place(row),
-        clean(str(row["method"])),
+        clean(f"{row['title']} ({row['method']})" if row["title"] else str(row["method"])),
         number(row["top1"], "{:.1f}", 100),
         interval(row["low"], row["high"], "{:.1f}"),
         with_interval(row, "gain", "gain_low", "gain_high", "{:+.1f}"),

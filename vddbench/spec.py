@@ -177,6 +177,7 @@ class Payload(Frozen):
 MOST = 2**53  # largest integer accepted from strangers: floats and table columns hold it exactly
 Whole = Annotated[int, Field(ge=0, le=MOST)]
 Short = Annotated[str, StringConstraints(max_length=200)]
+Title = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 +_/()&'-]{0,59}$")]  # nothing that acts as a link
 Link = Annotated[str, StringConstraints(pattern=r"^(https://\S*)?$", max_length=500)]
 ConfigValue = None | bool | int | Annotated[float, Field(allow_inf_nan=False)] | Text
 ConfigKey = Annotated[str, StringConstraints(max_length=100)]
@@ -203,6 +204,7 @@ class Manifest(Frozen):
     labels: Literal["hard", "soft"]
     sha256: Sha256  # of data.safetensors; always compared with the file
     config: Annotated[dict[ConfigKey, ConfigValue], Field(max_length=200)] = {}
+    title: Title | None = None  # the method's name in tables, beside the identifier: "DM+SDD"
     authors: Annotated[tuple[Short, ...], Field(max_length=100)] = ()
     paper: Link = ""
     code: Link = ""

@@ -27,7 +27,7 @@ TIMESTAMP, TEXTS = pa.timestamp("s", tz="UTC"), pa.list_(pa.string())
 ARROW_TYPES = {str: TEXT, Task: TEXT, int: INTEGER, float: REAL, bool: BOOLEAN}
 SEPARATORS = {"flags": ", ", "sha256": " ", "missing": " "}  # of the columns that hold several texts
 INTEGERS = {"rank", "rank_low", "rank_high", "distillations", "seeds", "payload_bytes", "tables", "of_tables"}
-NAMES = {"task", "dataset", "student", "track", "method", "basis"}
+NAMES = {"task", "dataset", "student", "track", "method", "title", "basis"}
 RERUN_COLUMNS = (("verified_by", TEXTS), ("reproductions", INTEGER))
 REPORTED_TYPES = {"ipc": INTEGER, "top1": REAL, "top1_std": REAL, "storage_mb": REAL}
 RECORD_FILE_COLUMNS = (("path", TEXT), ("sha256", TEXT), ("counts", BOOLEAN))

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
-from tests.builders.records import seeds
+from tests.builders.records import a_record, seeds
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.evidence import Evaluated
@@ -19,7 +21,7 @@ from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import BY_NAME, MARKS, legend, marked, marks_in
 from vddbench.leaderboard.publish.parquet import column, native
 from vddbench.leaderboard.rank import rank
-from vddbench.leaderboard.tables import print_rows
+from vddbench.leaderboard.tables import print_rows, tables
 
 ALL = ", ".join(f"{mark.name} (2 of 3 students)" for mark in MARKS)
 
@@ -56,7 +58,7 @@ def changed(**fields: Any) -> list[Evaluated]:
     ],
 )
 def test_marks_follow_from_the_records_of_an_entry(evaluated: list[Evaluated], text: str) -> None:
-    assert marked(entry(evaluated)) == text
+    assert marked(entry(evaluated)) == ", ".join(filter(None, [text, "one set"]))
 
 
 def test_names_and_signs_are_unique_and_names_can_be_told_from_details() -> None:
@@ -73,7 +75,7 @@ def test_every_format_shows_every_mark(form: str, capsysbinary: pytest.CaptureFi
     print_rows(rows, form, {})
     data = capsysbinary.readouterr().out
     if form == "parquet":
-        assert pd.read_parquet(io.BytesIO(data))["flags"].tolist() == [ALL, ""]
+        assert pd.read_parquet(io.BytesIO(data))["flags"].tolist() == [ALL, "one set"]
         return
     text = data.decode()
     if form == "json":
@@ -84,12 +86,29 @@ def test_every_format_shows_every_mark(form: str, capsysbinary: pytest.CaptureFi
         assert form in {"csv", "json"} or mark.sentence.replace("%", r"\%" if form == "latex" else "%") in text
 
 
-def test_latex_has_superscripts_rank_intervals_and_the_number_of_distillations() -> None:
-    rows = rank([*seeds("mine", [0.5] * 3), *seeds("mine", [0.5] * 3, "cd", distill_seed=1), *seeds("other", [0.49] * 3)])
+def test_latex_has_titles_superscripts_rank_intervals_spreads_and_the_number_of_distillations() -> None:
+    two_sets = [*seeds("mine", [0.4, 0.5, 0.6], title="DM+SDD"), *seeds("mine", [0.5] * 3, "cd", distill_seed=1)]
+    rows = rank([*two_sets, *seeds("other_1", [0.49] * 3)])
     rows.loc[0, "flags"] = "external, videos missing (12)"
     text = latex(rows)
-    assert r"mine$^{\mathrm{e,m}}$" in text and "6 claimed on 2" in text and "1 (1--2) &" in text
+    assert r"DM+SDD$^{\mathrm{e,m}}$" in text and "% mine: external, videos missing (12)" in text and r"other\_1$^" in text
+    assert "6 claimed on 2" in text and "1 (1--2) &" in text and "& 7.1, 0.0 &" in text
     assert r"$^{\mathrm{e}}$\,external: " in text and "collapsed" not in text
+
+
+def test_a_title_is_beside_the_identifier_and_cannot_be_markup() -> None:
+    [table] = tables(rank(seeds("mine", [0.5] * 3, title="DM+SDD")), "github")
+    assert "DM+SDD (mine)" in table.text
+    for title in ("", " DM", "[a](b)", "www.evil.com", "https://x", "a|b", "<b>", "\u202eabc", "a\nb", "x" * 61, "$x$", "`a`"):
+        with pytest.raises(ValidationError):
+            a_record(title=title)
+
+
+def test_spreads_by_hand() -> None:
+    [row] = rank([*seeds("mine", [0.4, 0.6]), *seeds("mine", [0.4, 0.8], "cd", distill_seed=1)]).to_dict("records")
+    assert row["std_students"] == pytest.approx(((0.02 + 0.08) / 2) ** 0.5)
+    assert row["std_distillations"] == pytest.approx(0.1 / 2**0.5)
+    assert np.isnan(rank(seeds("mine", [0.4]))["std_students"][0])
 
 
 def test_published_tables_have_marks_as_a_list() -> None:

@@ -48,7 +48,7 @@ def test_golden_table() -> None:
     assert 0.1 < table["gap_low"]["better"] < 0.20 / 0.68 < table["gap_high"]["better"] < 0.4
     assert table["low"]["better"] < 0.32 < table["high"]["better"]
     assert table["budget_share"]["better"] == 0.5
-    assert table["flags"]["lucky"] == "under 3 students"  # shown, marked, not ranked
+    assert table["flags"]["lucky"] == "under 3 students, one set"  # shown, marked, not ranked
     assert rows[rows["method"] == "full"]["rank"].isna().all()
 
 
@@ -78,7 +78,7 @@ def test_another_weak_entry_changes_nothing_for_the_others() -> None:
 def test_a_student_that_collapsed_is_a_result() -> None:
     rows = rank([*seeds("a", [0.5, 0.5]), *(changed(one, seed=2, checks={"finite": False}) for one in seeds("a", [0.0]))])
     assert (
-        rows["flags"].tolist() == ["collapsed (1 of 3 students)"]
+        rows["flags"].tolist() == ["collapsed (1 of 3 students), one set"]
         and rows["top1"][0] == pytest.approx(1 / 3)
         and rows["rank"][0] == 1
     )
@@ -214,7 +214,7 @@ def test_entries_of_the_unbudgeted_task_have_a_table_of_their_own_and_no_rank() 
 def test_one_seed_with_external_data_marks_its_row() -> None:
     records = seeds("a", [0.5] * 3)
     rows = rank([*records[:2], changed(records[2], external=True)])
-    assert rows["flags"].tolist() == ["external"]
+    assert rows["flags"].tolist() == ["external, one set"]
 
 
 def write_mixed(root: Path) -> None:

@@ -59,6 +59,7 @@ def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
     """The fields that follow from the submission and the prepared store alone, before anything is trained."""
     spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
     return {
+        "title": scored.submission.manifest.title,
         "num_test": len(scored.store.test),
         "num_missing": scored.store.num_missing,
         "student_steps": steps,

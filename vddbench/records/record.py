@@ -13,7 +13,20 @@ from pydantic import (
     model_serializer,
 )
 
-from vddbench.spec import MOST, Fingerprint, Frozen, Name, Sha256, Short, TaskText, Whole, cell_of, folder_of, without_none
+from vddbench.spec import (
+    MOST,
+    Fingerprint,
+    Frozen,
+    Name,
+    Sha256,
+    Short,
+    TaskText,
+    Title,
+    Whole,
+    cell_of,
+    folder_of,
+    without_none,
+)
 
 
 def _check_time(text: str) -> str:
@@ -31,7 +44,7 @@ Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 OPTIONAL = (  # fields that are left out of a record's JSON if they are None
-    "by", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips", "shuffled_top1", "reversed_top1",
+    "by", "title", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips", "shuffled_top1", "reversed_top1",
     "still_top1", "trained_on",
 )  # fmt: skip
 FITTED = 0.95  # share of its own clips that a student that fits its set gets right
@@ -91,6 +104,7 @@ class Record(Frozen):
     checks: Checks  # "finite": of the student's outputs; False is a result and never retried
     date: Time
     by: UserName | None = None  # who ran this evaluation again; None: the author's own record
+    title: Title | None = None  # of the method, from the manifest; shown beside its identifier
     drawn_from: Commit | None = None  # the commit that this student's seed follows from; see fresh_seeds.py
     fit_top1: Share | None = None  # share of the submission's own clips that the trained student gets right; evaluation/fit.py
     fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed

@@ -53,6 +53,7 @@ class Declaration:
     """What only the author of a distilled set knows about it: the fields of the manifest with the same names."""
 
     seed: int = 0  # the distillation's random seed
+    title: str | None = None  # the method's name in tables, beside the identifier
     authors: tuple[str, ...] = ()
     paper: str = ""
     code: str = ""
