@@ -43,25 +43,6 @@ def is_apart(found: ScoreDifference) -> bool:
     return found.low > 0 or found.high < 0
 
 
-CASES = {  # videos, scenes, distillations, students, spread of distillations and of students
-    "few videos, 10 scenes": (100, 10, 1, 5, 0.0, 0.3),
-    "3 students": (200, 0, 1, 3, 0.0, 0.3),
-    "2 distillations": (200, 20, 2, 5, 0.4, 0.1),
-}
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("case", CASES)
-def test_equal_methods_are_called_different_in_at_most_5_percent(case: str) -> None:
-    videos, scenes, distillations, students, of_sets, of_students = CASES[case]
-    rng, found, trials = np.random.default_rng(0), 0, 1000
-    for _ in range(trials):
-        world = World(rng, videos, scenes)
-        one, two = (world.entry(distillations, students, of_sets, of_students) for _ in range(2))
-        found += is_apart(score_difference(one, two))
-    assert found <= 0.05 * trials
-
-
 def test_a_difference_of_three_standard_errors_is_mostly_detected() -> None:
     rng, gaps, detected = np.random.default_rng(0), [], []
     for _ in range(200):
