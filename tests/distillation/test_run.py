@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests.builders.commands import call
-from vddbench.baselines import dm
+from vddbench.baselines import dm, random
 from vddbench.data.store import Split, Store
 from vddbench.distillation import learn, resume
 from vddbench.distillation.resume import FILE, folder_of
@@ -299,6 +299,16 @@ def test_two_processes_at_one_run_are_refused(tiny: Store, quick: list[int], tmp
             distill("dm", IPC1, 0, tmp_path, preset="smoke")
         distill("dm", IPC1, 1, tmp_path, preset="smoke")
     assert quick == [0, 1]
+
+
+def test_a_method_that_ignores_its_seed_is_reported(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = random.distill
+    monkeypatch.setattr(random, "distill", lambda *given: original(*given[:3], np.random.default_rng(7)))
+    for seed in (0, 1):
+        distill("random", IPC1, seed, tmp_path)
+    assert "seed 1 of random has the same bytes as seed 0" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: Store, home: Path, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, missing_parts, named_in_tables, unknown
 from vddbench.spec import ConfigValue, Manifest, Task, folder_of
-from vddbench.submissions.manifest import MANIFEST, UNMEASURED, readable_errors
+from vddbench.submissions.manifest import MANIFEST, UNMEASURED, read_manifest, readable_errors
 from vddbench.submissions.tensors import label_track
-from vddbench.submissions.write import write
+from vddbench.submissions.write import same_bytes, write
 from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
@@ -119,6 +119,8 @@ def distill(
     path = write(out, made.distilled.tensors, draft, spec=train.spec, force=force)
     resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
+    if warning := same_bytes(out, read_manifest(path.resolve())):
+        say(f"warning: {warning}", style="yellow")
     return path
 
 
