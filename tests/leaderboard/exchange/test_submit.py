@@ -17,13 +17,14 @@ import yaml
 
 from tests.builders import published
 from tests.builders.hub import Peer
-from tests.builders.published import BOARD, submitted
+from tests.builders.published import BOARD, claimed, submitted
 from tests.builders.published import ENTRY_SET as SET
 from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import OLD_UPLOAD, Hub, environment
 from vddbench import hub as door
 from vddbench.data.store import Store
 from vddbench.leaderboard.exchange import card, payload_download
+from vddbench.leaderboard.exchange import submit as submitting
 from vddbench.leaderboard.exchange.proposal import copy, proposal
 from vddbench.leaderboard.exchange.submit import submit
 from vddbench.records.files import read_record
@@ -238,6 +239,18 @@ def test_text_of_a_manifest_is_inert_in_the_card(tiny: Store, tiny_random: Path,
     assert "<script" not in body and "\x1b" not in body and "[x](" not in body and "https://evil" not in body
     assert "\n# big" not in body and "\n---\n" not in body
     assert "<https://a.example/%3E%29%3Cscript%3E>" in body
+
+
+def test_an_author_hears_before_the_upload_that_picked_seeds_get_no_rank_and_that_the_payload_is_copied(
+    board: Hub, tiny_random: Path, tmp_path: Path
+) -> None:
+    for seed in (3, 4, 6):
+        claimed(tmp_path / "picked", tiny_random, [10], first_seed=seed)
+    made = submitting.plan(submitting.checked(tiny_random), BOARD, None, [tmp_path / "picked"], "mit")
+    assert "the seeds 3, 4, 6 are not 0..n-1, so the entry has no rank" in submitting.advice(made, "mit")[0]
+    assert any(
+        f"copies data.safetensors to {board.url}/datasets/{BOARD}-payloads" in line for line in submitting.announced(made)
+    )
 
 
 def test_a_licence_is_an_identifier(board: Hub, tiny_random: Path, results: Path) -> None:
