@@ -13,15 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.builders.submissions import SPEC, TASK, clips, edit_manifest, rewrite_payload
+from tests.builders.submissions import SPEC, TASK, clips
 from vddbench.data.decode import encode
 from vddbench.data.store import Store
 from vddbench.spec import ClipSet, Task
 from vddbench.submissions import ranges, submission
-from vddbench.submissions.check import check
-from vddbench.submissions.manifest import DATA
+from vddbench.submissions.check import check, contents_of, warnings_of
 from vddbench.submissions.pack import Conversion, pack
-from vddbench.system.files import sha256_file
 
 SPEC8 = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -298,20 +296,21 @@ def test_the_preview_shows_the_clips_of_each_class(tmp_path: Path) -> None:
 
 
 def test_a_set_that_looks_unlike_the_data_is_warned_of(tiny: Store, tiny_random: Path, tmp_path: Path) -> None:
-    honest = check(tiny_random)
-    assert honest.contents is not None and honest.contents.train is not None and honest.warnings == ()
-    tensors = dict(submission.read(tiny_random).tensors)
-    folder = tmp_path / "tiny-ipc1" / "random"
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_bytes((tiny_random / "manifest.json").read_bytes())
-    for change in (lambda x: (x / 255 * 0.226 + 0.45) * 255, lambda x: x / 2 + 127, lambda x: x * 0 + 240):
-        rewrite_payload(folder, {**tensors, "clips": change(tensors["clips"].float()).round().to(torch.uint8)})
-        edit_manifest(folder, sha256=sha256_file(folder / DATA))
-        assert any("LOOK UNLIKE THE DATA: mean" in warning for warning in check(folder).warnings)
-    noise = torch.randint(70, 150, tensors["clips"].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    rewrite_payload(folder, {**tensors, "clips": noise})
-    edit_manifest(folder, sha256=sha256_file(folder / DATA))
-    assert any("the clips are noise: pixels side by side correlate by" in warning for warning in check(folder).warnings)
-    torch.save({"clips": tensors["clips"].float() / 255, "labels": tensors["labels"]}, tmp_path / "syn.pt")
-    report = "\n".join(pack(tmp_path / "syn.pt", "tiny-ipc1", "mine", out=tmp_path).report)
-    assert f"train split: {honest.contents.train}" in report and "UNLIKE" not in report
+    honest = submission.decode(submission.read(tiny_random), tiny.spec)
+    values = honest.clips.float()
+    noise = torch.randint(70, 150, values.shape, generator=torch.Generator().manual_seed(0))
+    for changed, message in (
+        (values, ""),
+        (values * 0.226 + 115, "LOOK UNLIKE THE DATA: mean"),  # 0-1 taken for normalised values
+        (values / 2 + 127, "LOOK UNLIKE THE DATA: mean"),  # 0-1 taken for -1-1
+        (values * 0 + 240, "LOOK UNLIKE THE DATA: mean"),
+        (noise, "the clips are noise: pixels side by side correlate by"),
+    ):
+        contents = contents_of(ClipSet(clips=changed.round().to(torch.uint8), labels=honest.labels), tiny.spec, tiny.train)
+        warnings = "\n".join(warnings_of(contents, tiny.spec))
+        assert message in warnings and ("LOOK" in warnings or "noise" in warnings) == bool(message)
+    torch.save({"clips": values / 255, "labels": honest.labels}, tmp_path / "syn.pt")
+    folder, report = pack(tmp_path / "syn.pt", "tiny-ipc1", "wrong", conversion=Conversion(value_range="-1-1"), out=tmp_path)
+    assert any(f"train split: {contents.train}" in line for line in report)
+    assert any("warning: THE CLIPS LOOK UNLIKE" in line for line in report)
+    assert any("LOOK UNLIKE" in warning for warning in check(folder).warnings)
