@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders.cells import StandIn, give, planned
 from vddbench.cluster import slurm
-from vddbench.cluster.access import check_private, private_folder
+from vddbench.cluster.access import check_parents, private_folder
 from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.plan import Run
 from vddbench.cluster.resources import Resources, overridden, resources, validated
@@ -130,9 +130,9 @@ def test_a_folder_that_anybody_could_exchange_is_refused(tmp_path: Path) -> None
     run = planned(tmp_path)
     tmp_path.chmod(0o777)
     with pytest.raises(ValueError, match=r"anybody can write to .*chmod o-w"):
-        submit(run, Resources(), Where("local"))
+        submit(run, Resources(), Where("slurm"))
     tmp_path.chmod(0o1777)  # as /tmp
-    check_private(run.path)
+    check_parents(run.path)
 
 
 def test_a_job_ends_before_it_unpickles_files_that_others_could_write(site: Path, tmp_path: Path) -> None:
