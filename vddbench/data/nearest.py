@@ -40,6 +40,7 @@ class Nearest(NamedTuple):
 
     video: np.ndarray
     distance: np.ndarray
+    whole: np.ndarray  # the smallest distance by whole frames alone
 
 
 class Pairs(NamedTuple):
@@ -70,7 +71,8 @@ def nearest(grey: np.ndarray, split: Split) -> Nearest:
             aligned[part], aligned_video[part] = _aligned(views, pairs, videos[part], pictures)
             progress.advance(views.shape[1])
     is_whole = similarity[:, 0] >= aligned
-    return Nearest(np.where(is_whole, videos[:, 0], aligned_video), distance(np.where(is_whole, similarity[:, 0], aligned)))
+    best = np.where(is_whole, similarity[:, 0], aligned)
+    return Nearest(np.where(is_whole, videos[:, 0], aligned_video), distance(best), distance(similarity[:, 0]))
 
 
 def distance(similarity: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ from vddbench.system.files import canonical_json
 from vddbench.system.home import home
 from vddbench.system.progress import say
 
-VERSION = 1  # of the rules; part of the name of a cached result
-RATIO = 0.4  # a suspect clip's distance to test is below this share of its distance to train
+VERSION = 2  # of the rules; part of the name of a cached result
+RATIO = 0.4  # a suspect clip's distance to test is below this share of its distance to train ...
+WHOLE_RATIO = 0.2  # ... or below this one by whole frames alone: other videos may have the same shape at another place
 MOST_CLIPS = 512  # a larger set is sampled
 SHOWN = 5  # clips named in a warning
 
@@ -48,7 +49,9 @@ class Scan(Frozen):
 
     leaks: tuple[Leak, ...]
     num_compared: int  # clips
-    lowest_ratio: float  # of all compared clips; below RATIO for a suspect clip
+    lowest_ratio: (
+        float  # of all compared clips; that by whole frames is scaled to the limit RATIO
+    )
 
     @property
     def warnings(self) -> list[str]:
@@ -84,7 +87,8 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
     frames = clips[torch.from_numpy(rows)[:, None], torch.from_numpy(sample_times(clips.shape[1]))]
     grey = luma(frames.numpy())
     test, train = nearest(grey, store.test), nearest(grey, store.train)
-    ratio = np.where(train.distance < NEAR, 1.0, test.distance / np.maximum(train.distance, NEAR))
+    whole = _ratio(test.whole, train.whole) * RATIO / WHOLE_RATIO
+    ratio = np.minimum(_ratio(test.distance, train.distance), whole)
     test_names, train_names = (split.index["video"].to_numpy(str) for split in (store.test, store.train))
     leaks = tuple(
         Leak(
@@ -97,3 +101,8 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
         for i in np.flatnonzero(ratio < RATIO)
     )
     return Scan(leaks=leaks, num_compared=len(rows), lowest_ratio=float(ratio.min()))
+
+
+def _ratio(test: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The ratio of distances; 1 for clips that are nearly a train video."""
+    return np.where(train < NEAR, 1.0, test / np.maximum(train, NEAR))
