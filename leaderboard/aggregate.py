@@ -17,11 +17,12 @@ import pandas as pd
 from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.comparisons import compared_draws
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.marks import SEPARATOR, legend, marked
 from vddbench.leaderboard.rank import NAN, Contender, draw_all, is_gap, order, placed, places, shares
 
 COLUMNS = [
     "student", "track", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low", "gap_high",
-    "mean_rank", "tables", "of_tables", "missing",
+    "mean_rank", "tables", "of_tables", "missing", "flags",
 ]  # fmt: skip
 
 
@@ -32,6 +33,7 @@ class Standing:
     rank: float
     share: float  # of the gap that the method closes
     draws: np.ndarray  # bootstrap draws of `share`
+    flags: str  # as in the rows of `rank`
 
 
 Standings = Mapping[str, Standing]  # by method
@@ -61,11 +63,11 @@ def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standin
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
     methods = [contender.entry.one.method for contender in ranked]
     by_method = {}
-    for method, (_, drawn), place in zip(methods, ranked, placed(ranked), strict=True):
+    for method, (entry, drawn), place in zip(methods, ranked, placed(ranked), strict=True):
         if methods.count(method) == 1:
             share = (drawn.score - random.score) / (full.score - random.score)
             draws = np.zeros_like(drawn.scores) if drawn is random else shares(drawn, random, full)
-            by_method[method] = Standing(place.rank, share, draws)
+            by_method[method] = Standing(place.rank, share, draws, marked(entry))
     return by_method
 
 
@@ -98,4 +100,7 @@ def row_of(student: str, track: str, method: str, tables: Mapping[str, Standings
         "tables": len(tables) - len(missing),
         "of_tables": len(tables),
         "missing": " ".join(missing),
+        "flags": SEPARATOR.join(
+            mark.name for mark in legend(table[method].flags for table in tables.values() if method in table)
+        ),
     }

@@ -141,11 +141,16 @@ def print_aggregate(evaluated: Sequence[Evaluated], student: str | None, track: 
                 number(row["mean_rank"], "{:.1f}"),
                 f"{row['tables']} of {row['of_tables']}",
                 f"lacks {row['missing']}" if row["missing"] else "",
+                clean(str(row["flags"])),
             ]
             for row in part.to_dict("records")
         ]
         print(f"\nall tables · student {of_student} · {of_track} labels\n")
-        print(tabulate(lines, ("rank", "method", "mean gap closed %", "mean rank", "tables", ""), style, disable_numparse=True))
+        print(
+            tabulate(
+                lines, ("rank", "method", "mean gap closed %", "mean rank", "tables", "", "marks"), style, disable_numparse=True
+            )
+        )
 
 
 def tables(rows: pd.DataFrame, style: str, notes: Mapping[TableKey, str] = MappingProxyType({})) -> Iterator[TextTable]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,14 @@ def test_a_dominated_copy_changes_neither_the_order_nor_the_means_of_the_others(
     assert others == before.index.tolist()
     pd.testing.assert_series_equal(after["gap_closed"][others], before["gap_closed"])
     assert after["rank"]["good"] == 1
+
+
+def test_a_method_has_the_marks_of_all_its_tables() -> None:
+    external = [
+        replace(one, record=one.record.model_copy(update={"external": True})) for one in table("toy-ipc5", fair=[0.3] * 3)
+    ]
+    others = [one for one in field() if (one.record.method, one.record.task.ipc) != ("fair", 5)]
+    assert rows_of(others + external)["flags"][["fair", "good"]].tolist() == ["external, one set", "one set"]
 
 
 def test_equal_methods_share_a_rank() -> None:
