@@ -134,6 +134,15 @@ def test_what_papers_report_is_below_the_ranked_table_and_has_no_rank(tmp_path: 
     assert '<section class="task" id="reported"' in text  # tasks of papers without records
 
 
+def test_the_submit_page_prepares_the_stores_of_the_board(tiny: Store, built_site: Path) -> None:
+    spec = tiny.spec
+    command = f"--folder DIR --frames {spec.frames} --size {spec.size} --stride {spec.stride}"
+    assert f"vddbench prepare tiny {command}" in ParsedPage((built_site.parent / "submit.html").read_text()).text
+    from_hub = spec.model_copy(update={"origin": f"https://huggingface.co/datasets/lab/videos at commit {'a' * 40}"})
+    assert instructions.prepare("mine", from_hub).startswith(f"vddbench prepare mine --hub lab/videos@{'a' * 40} --frames")
+    assert instructions.prepare("miniucf", from_hub) == f"vddbench prepare miniucf --raw DIR --hub lab/videos@{'a' * 40}"
+
+
 def test_transfer_is_method_by_student(tables: Sequence[Table], built_site: Path) -> None:
     heat = task_section("tiny-ipc1", tables, None).transfer["hard"]
     assert heat.columns == ("convnet3d", "convnet_gru")
