@@ -40,7 +40,8 @@ class Nearest(NamedTuple):
 
     video: np.ndarray
     distance: np.ndarray
-    whole: np.ndarray  # the smallest distance by whole frames alone
+    whole_video: np.ndarray  # by whole frames alone
+    whole_distance: np.ndarray
 
 
 class Pairs(NamedTuple):
@@ -72,7 +73,8 @@ def nearest(grey: np.ndarray, split: Split) -> Nearest:
             progress.advance(views.shape[1])
     is_whole = similarity[:, 0] >= aligned
     best = np.where(is_whole, similarity[:, 0], aligned)
-    return Nearest(np.where(is_whole, videos[:, 0], aligned_video), distance(best), distance(similarity[:, 0]))
+    video = np.where(is_whole, videos[:, 0], aligned_video)
+    return Nearest(video, distance(best), videos[:, 0], distance(similarity[:, 0]))
 
 
 def distance(similarity: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import hashlib
 import numpy as np
 import torch
 
-from vddbench.data.nearest import NEAR, nearest, sample_times
-from vddbench.data.store import Store
+from vddbench.data.nearest import NEAR, Nearest, nearest, sample_times
+from vddbench.data.store import Split, Store
 from vddbench.data.thumbnails import luma
 from vddbench.spec import ClipSet, Frozen, Manifest
 from vddbench.system.cache import cached
@@ -49,9 +49,7 @@ class Scan(Frozen):
 
     leaks: tuple[Leak, ...]
     num_compared: int  # clips
-    lowest_ratio: (
-        float  # of all compared clips; that by whole frames is scaled to the limit RATIO
-    )
+    lowest_ratio: float  # of all compared clips; that by whole frames is scaled to the limit RATIO
 
     @property
     def warnings(self) -> list[str]:
@@ -87,16 +85,18 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
     frames = clips[torch.from_numpy(rows)[:, None], torch.from_numpy(sample_times(clips.shape[1]))]
     grey = luma(frames.numpy())
     test, train = nearest(grey, store.test), nearest(grey, store.train)
-    whole = _ratio(test.whole, train.whole) * RATIO / WHOLE_RATIO
-    ratio = np.minimum(_ratio(test.distance, train.distance), whole)
-    test_names, train_names = (split.index["video"].to_numpy(str) for split in (store.test, store.train))
+    ratio = _ratio(test.distance, train.distance)
+    of_whole = _ratio(test.whole_distance, train.whole_distance) * RATIO / WHOLE_RATIO
+    by_whole, ratio = of_whole < ratio, np.minimum(of_whole, ratio)
+    test_names, test_distance = _shown(store.test, test, by_whole)
+    train_names, train_distance = _shown(store.train, train, by_whole)
     leaks = tuple(
         Leak(
             clip=int(rows[i]),
-            test_video=str(test_names[test.video[i]]),
-            test_distance=float(test.distance[i]),
-            train_video=str(train_names[train.video[i]]),
-            train_distance=float(train.distance[i]),
+            test_video=str(test_names[i]),
+            test_distance=float(test_distance[i]),
+            train_video=str(train_names[i]),
+            train_distance=float(train_distance[i]),
         )
         for i in np.flatnonzero(ratio < RATIO)
     )
@@ -106,3 +106,9 @@ def scan(clips: torch.Tensor, store: Store) -> Scan:
 def _ratio(test: np.ndarray, train: np.ndarray) -> np.ndarray:
     """The ratio of distances; 1 for clips that are nearly a train video."""
     return np.where(train < NEAR, 1.0, test / np.maximum(train, NEAR))
+
+
+def _shown(split: Split, found: Nearest, by_whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The name and distance of the video that each clip was judged by, each [N]."""
+    video = np.where(by_whole, found.whole_video, found.video)
+    return split.index["video"].to_numpy(str)[video], np.where(by_whole, found.whole_distance, found.distance)
