@@ -12,6 +12,7 @@ import numpy as np
 
 from vddbench import lookup
 from vddbench.data.fingerprint import equivalent_stores
+from vddbench.data.pinned import contradiction
 from vddbench.leaderboard.fresh import fresh_students
 from vddbench.leaderboard.maintainers import local_maintainers
 from vddbench.records.files import path_of, read_record, record_files
@@ -80,6 +81,9 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
                 continue
             record = one.record
             one = replace(one, owner=owner_of(root.parent / SUBMISSIONS / record.cell))
+            if (reason := contradiction(record)) is not None:
+                refused.append(f"record {path}: {reason}")
+                continue
             cell = record.cell, record.submission_sha256, record.student, record.seed
             if record.by is not None:
                 reruns.append(one)

@@ -10,6 +10,7 @@ decode.py          decodes one video into stored frames, the only file that impo
 store.py           reads a prepared store; store_files.py: its index, spec and digest; frames_check.py: changed frames;
                    fingerprint.py: decides whether two stores hold the same data
 nearest.py         finds the video that a clip resembles most, by thumbnails.py; near_copies.py: between test and train
+pinned.py          compares stores and records of a built-in dataset with what is pinned about it
 inventory.py       `vddbench datasets`, `datasets verify`; contact_sheet.py: `datasets show`
 
 Names, messages and speed may change. Do not change what the stored bytes, digests and fingerprints depend on (frame choice,

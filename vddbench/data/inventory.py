@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from vddbench import lookup
 from vddbench.data.fingerprint import distance
 from vddbench.data.finish import fingerprint_of, warn_of_shared
 from vddbench.data.frames_check import check_frames
-from vddbench.data.sources.source import FROM
+from vddbench.data.pinned import check_counts, check_pinned
 from vddbench.data.store import Store, store_path
 from vddbench.data.store_files import check_length, damage_explained, read_head
 from vddbench.data.store_folder import lock_of, rebuilding
@@ -141,7 +140,7 @@ def verify(name: str) -> Store:
     started = time.monotonic()
     store = Store.open(name)  # spec, index and digest agree, and frames.bin has the right length
     check_rows(store)
-    check_definition(store)
+    check_pinned(store)
     check_frames(store)
     check_fingerprint(store)
     seconds, frames = time.monotonic() - started, int(store.index["num_frames"].sum())
@@ -169,8 +168,7 @@ def check_rows(store: Store) -> None:
     if untrained := set(range(spec.num_classes)) - set(index["label"][in_train]):
         names = ", ".join(spec.class_names[label] for label in sorted(untrained)[:5])
         raise ValueError(f"store {store.path} is damaged: no training video in {names}; prepare it again")
-    if spec.num_videos is not None:
-        check_counts(store, spec, index)
+    check_counts(store, spec, index)
 
 
 def check_fingerprint(store: Store) -> None:
@@ -179,30 +177,3 @@ def check_fingerprint(store: Store) -> None:
         return
     if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
         raise ValueError(f"store {store.path} is damaged: its fingerprint belongs to other frames; prepare it again")
-
-
-def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
-    """Raises ValueError unless the stored and the missing videos add up to the pinned counts."""
-    assert spec.num_videos is not None
-    counts, missing = Counter(index["split"]), spec.num_missing or {}
-    for split, count in spec.num_videos.items():
-        if counts[split] + missing.get(split, 0) != count:
-            raise ValueError(
-                f"store {store.path} is damaged: {counts[split]:,} {split} videos and {missing.get(split, 0):,} missing ones "
-                f"don't make {count:,}; prepare it again"
-            )
-
-
-def check_definition(store: Store) -> None:
-    """Raises ValueError, naming the fields, if a built-in dataset's store has another spec than this version defines."""
-    spec = spec_of(store.name)
-    if spec is None:
-        return
-    expected, stored = dict(spec), dict(store.spec)
-    stored["source"] = stored["source"].partition(FROM)[0]
-    skipped = {"num_missing", "origin"} | (set() if spec.validation_groups else {"validation_groups"})
-    if differing := [field for field in expected if field not in skipped and expected[field] != stored[field]]:
-        raise ValueError(
-            f"store {store.path} is not the {store.name} of this version: it differs in {', '.join(differing)}; "
-            f"run `vddbench prepare {store.name} --force`, or give the store's folder another name"
-        )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from vddbench.data.frames_check import check_test_frames
+from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
 from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Hardware, hardware_for
@@ -77,6 +78,7 @@ def open_with_store(path: Path) -> OpenedSubmission:
     """
     store = Store.open(task_of(path).dataset)
     check_normalisation(store)
+    check_pinned(store)
     return open_submission(path, store=store)
 
 

@@ -16,6 +16,8 @@ from vddbench.spec import DatasetSpec, Video
 class DatasetModule(Protocol):
     """The contract of a file in vddbench/data/datasets/.
 
+    `DIGEST`, which is optional, is the digest of the dataset's store: a store of this name must have it (pinned.py).
+
     `videos(raw)` yields every video of the dataset; a video that is missing in `raw` has no path. A procedural dataset also
     has `render(video) -> [n, H, W, C] uint8` and no files. All others have
 
