@@ -100,7 +100,7 @@ def test_recorded_references_show_the_difficulty_it_was_tuned_to() -> None:
 
 @pytest.mark.parametrize("method", ["random", "random_still"])
 def test_the_bundled_submissions_are_what_distilling_makes_here(method: str, tmp_path: Path) -> None:
-    prepare("movingshapes")
+    assert prepare("movingshapes").store.digest == movingshapes.DIGEST
     made = distill(method, Task(dataset="movingshapes", ipc=1), 0, tmp_path)
     bundled = ROOT / "submissions" / "movingshapes-ipc1" / method
     assert (made / "data.safetensors").read_bytes() == (bundled / "data.safetensors").read_bytes()
