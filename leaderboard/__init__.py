@@ -1,6 +1,7 @@
 """Turns records into ranks, tables, the site and files on the Hub. Only exchange/, which evaluates again, imports torch.
 
-evidence.py, entry.py                              valid records, entries of a table
+evidence.py, fresh.py, maintainers.py              valid records; students on fresh seeds, and who may verify
+entry.py, counting.py                              entries of a table, and which students count for them
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, aggregate.py                              ranks in one table and over all tables
 marks.py                                           the marks of a row (external, ...), for every format

@@ -123,7 +123,7 @@ def of_method(sets: Mapping[tuple[int, str], Payload]) -> list[Contribution]:
 def without_copies(table: Sequence[Contribution]) -> list[Entry]:
     """The entries of a table; those with a near-copy of an earlier entry's payload by the same owner name that entry."""
     by_date = sorted(table, key=lambda one: (min(record.date for record in one.entry.records), one.entry.one.method))
-    rows = [(i, payload) for i, one in enumerate(by_date) for payload in one.payloads]
+    rows = [(i, p) for i, one in enumerate(by_date) if not one.entry.one.trained_on for p in one.payloads]
     copy_of: dict[int, str] = {}
     for (i, first), (j, second) in likely_copies(rows):
         if i not in copy_of and j not in copy_of and near_copies(first, second):
