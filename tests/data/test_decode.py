@@ -224,7 +224,7 @@ def write_bt2020(path: Path, codec: str, *, bits: int, matrix: int, curve: int) 
     return path
 
 
-@pytest.mark.parametrize("matrix", [9, 10])  # without and with constant luminance; phones mean the former with both
+@pytest.mark.parametrize("matrix", [9, 10])  # without and with constant luminance
 @pytest.mark.parametrize(("codec", "bits", "curve"), [("libx264", 8, 1), ("libx265", 10, 18), ("libx265", 10, 16)])
 def test_a_phones_bt2020_video_keeps_its_colours(tmp_path: Path, codec: str, bits: int, curve: int, matrix: int) -> None:
     path = write_bt2020(tmp_path / "phone.mp4", codec, bits=bits, matrix=matrix, curve=curve)  # curves: BT.709, HLG, PQ

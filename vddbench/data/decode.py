@@ -45,8 +45,8 @@ FORMATS = "avi,matroska,webm,mov,mp4"  # FFmpeg would also read playlists, which
 # accepts videos with a title in latin-1; PyAV 19 reads such titles by default and no longer has this option
 LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # FFmpeg's default scaler, with the flags that give the same pixels with and without SIMD, so stores agree across machines
-# matrices that swscale lacks -> the one used instead: phones tag videos as BT.2020 with constant luminance (10) that have the
-# usual BT.2020 (9), whose coefficients are the same
+# matrices of H.273 that swscale lacks -> the one used instead: some phones tag their videos as BT.2020 with constant luminance
+# (10), whose coefficients are those of the usual BT.2020 (9)
 MATRICES = {10: 9}
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 
