@@ -118,9 +118,6 @@ def read_evaluated(path: Path) -> Evaluated:
     Raises ValueError, OSError.
     """
     record, predictions = read_record(path)
-    most = pinned_test_videos(record.task.dataset)
-    if most is not None and record.num_test > most:
-        raise ValueError(f"record {path} names {record.num_test:,} test videos; {record.task.dataset} has {most:,}")
     first = predictions.top5[:, 0].astype(np.int16)  # a dataset has at most 10,000 classes
     return Evaluated(
         record,
@@ -141,15 +138,6 @@ def owner_of(folder: Path) -> str:
     except (ValueError, OSError):
         return ""
     return "" if payload is None else payload.url.rpartition("/")[0].rpartition("/")[2]
-
-
-@functools.cache
-def pinned_test_videos(dataset: str) -> int | None:
-    """The number of test videos of a bundled dataset; None if each store has its own."""
-    if dataset not in lookup.names("dataset"):
-        return None
-    counts = lookup.load("dataset", dataset).SPEC.num_videos
-    return None if counts is None else counts["test"]
 
 
 def agreeing(candidates: Sequence[Evaluated]) -> Loaded:
