@@ -1,7 +1,8 @@
 """All entries of a table compared with each other: tie groups, and which entries may be the best.
 
 Whoever is compared with the best entry is compared with one that was selected because it did well. Both answers take that into
-account: they hold for all pairs of a table together, not for one pair chosen beforehand.
+account: they hold for all pairs of a table together, not for one pair chosen beforehand. At such levels, Student's t has the
+degrees of freedom of the whole variance (Welch and Satterthwaite): quantiles of its parts would separate nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import takewhile
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from vddbench.leaderboard.bootstrap import LEVEL, NORMAL, Drawn, Variance, half_interval, together
+from vddbench.leaderboard.bootstrap import LEVEL, Drawn, Variance, half_interval, together
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Comparisons:
     """The differences of all pairs of entries, best entry first."""
 
     difference: np.ndarray  # [n, n]: row minus column
-    half: np.ndarray  # [n, n]: half of its 95 % interval; NaN if that is not known
+    of_pairs: np.ndarray  # [n, n]: half of the intervals that hold for all pairs together; NaN if that is not known
+    of_best: np.ndarray  # [n, n]: half of the intervals of one entry's differences from all others
 
     @cached_property
     def groups(self) -> list[int]:
@@ -31,11 +33,10 @@ class Comparisons:
         An entry is in the group if neither it nor one above it in the group differs from the group's first. Equal entries are
         separated in at most 5 % of tables, however many there are (Tukey and Kramer).
         """
-        factor = tukey(len(self.half))
         first: list[int] = []
-        while len(first) < len(self.half):
+        while len(first) < len(self.difference):
             best = len(first)
-            apart = self.difference[best, best + 1 :] > self.half[best, best + 1 :] * factor  # False for NaN
+            apart = self.difference[best, best + 1 :] > self.of_pairs[best, best + 1 :]  # False for NaN
             first += [best] * (1 + sum(1 for _ in takewhile(lambda is_apart: not is_apart, apart)))
         return first
 
@@ -45,20 +46,17 @@ class Comparisons:
 
         In at least 95 % of tables the entry that is truly best is in this set (multiple comparisons with the best, Bonferroni).
         """
-        n = len(self.half)
-        factor = float(ndtri(1 - LEVEL / max(1, n - 1))) / NORMAL
-        better = self.difference > self.half * factor
-        return np.asarray(~better.any(axis=0))
+        return np.asarray(~(self.difference > self.of_best).any(axis=0))
 
 
 @cache
 def tukey(n: int) -> float:
-    """By how much 95 % intervals of differences widen so that all those of n entries hold together; 1 for n = 2.
+    """The level of each comparison of two of n entries, so that all hold together with 95 %; LEVEL for n = 2.
 
-    The 95 % quantile of the range of n normal numbers, divided by that for 2.
+    From the 95 % quantile of the range of n normal numbers.
     """
     if n < 3:
-        return 1.0
+        return LEVEL
     z = np.linspace(-8, 8, 4001)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
     low, high = 0.0, 20.0
@@ -66,13 +64,13 @@ def tukey(n: int) -> float:
         middle = (low + high) / 2
         within = float((n * density * (ndtr(z) - ndtr(z - middle)) ** (n - 1)).sum())  # z: the largest of the numbers
         low, high = (middle, high) if within < 1 - LEVEL else (low, middle)
-    return float(low / np.sqrt(2) / NORMAL)
+    return float(2 * ndtr(-low / np.sqrt(2)))
 
 
 def compared(drawn: Sequence[Drawn]) -> Comparisons:
     """Compares entries of one table on the same test videos."""
     if not drawn:
-        return Comparisons(np.zeros((0, 0)), np.zeros((0, 0)))
+        return Comparisons(*[np.zeros((0, 0))] * 3)
     scores = np.array([one.score for one in drawn])
     influence = np.array([one.influence for one in drawn])
     products = influence @ influence.T
@@ -80,15 +78,22 @@ def compared(drawn: Sequence[Drawn]) -> Comparisons:
     video = np.maximum(0.0, own[:, None] + own - 2 * products)
     value, freedom = (np.array([one.seeds[i] for one in drawn], float) for i in (0, 1))
     seeds = together(Variance(value[:, None], freedom[:, None]), Variance(value, freedom))
-    half = half_interval([Variance(video, drawn[0].videos.freedom), seeds])
-    return Comparisons(scores[:, None] - scores, half)
+    whole = [together(Variance(video, drawn[0].videos.freedom), seeds)]
+    halves = [half_interval(whole, level) for level in (tukey(len(drawn)), bonferroni(len(drawn)))]
+    return Comparisons(scores[:, None] - scores, *halves)
+
+
+def bonferroni(n: int) -> float:
+    """The level of two-sided intervals, so that no other entry is wrongly called better than one of n with 95 %."""
+    return 2 * LEVEL / max(2, n - 1)
 
 
 def compared_draws(draws: Sequence[np.ndarray]) -> Comparisons:
     """Compares entries by bootstrap draws, [draws] of each."""
     if not draws:
-        return Comparisons(np.zeros((0, 0)), np.zeros((0, 0)))
+        return Comparisons(*[np.zeros((0, 0))] * 3)
     stacked = np.stack(draws)
     mean = stacked.mean(axis=1)
     spread = np.array([(one - stacked).std(axis=1) for one in stacked])
-    return Comparisons(mean[:, None] - mean, spread * NORMAL)
+    halves = [spread * ndtri(1 - level / 2) for level in (tukey(len(draws)), bonferroni(len(draws)))]
+    return Comparisons(mean[:, None] - mean, *halves)
