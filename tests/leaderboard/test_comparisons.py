@@ -49,7 +49,7 @@ def test_two_entries_are_compared_as_by_one_interval() -> None:
 
 
 def test_equal_entries_are_rarely_separated() -> None:
-    """40 tables of 12 equal entries; compared one by one with the best, a fifth of such tables would be split."""
+    """40 tables of 12 equal entries."""
     rng, split = np.random.default_rng(0), 0
     for _ in range(40):
         videos = drawn_videos(np.full(100, ""), np.zeros(100, int), "x", draws=0)
