@@ -14,8 +14,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
-from vddbench.evaluation.hardware import Hardware, exact_fp32, hardware_for
-from vddbench.evaluation.record_fields import arithmetic
+from vddbench.evaluation.hardware import Hardware, arithmetic, exact_fp32, hardware_for
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import convnet3d

@@ -20,10 +20,10 @@ from vddbench.data.frames_check import check_test_frames
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
 from vddbench.evaluation.fit import measure
-from vddbench.evaluation.hardware import Hardware, hardware_for
+from vddbench.evaluation.hardware import Hardware, arithmetic, hardware_for
 from vddbench.evaluation.predict import num_clips, predict
 from vddbench.evaluation.probes import Change, changed_clips, checked_change, frame_orders, probe, renamed
-from vddbench.evaluation.record_fields import arithmetic, check_same, environment, identity, measured
+from vddbench.evaluation.record_fields import check_same, environment, identity, measured
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import train

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from vddbench import __version__
 from vddbench.evaluation.students import StudentModule
-from vddbench.system.device import best_device
+from vddbench.system.device import best_device, device_name, git_commit
 
 Precision = Literal["fp32", "bf16"]
 NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -81,3 +82,16 @@ def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
         if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:
             return clips.to(device)
     return clips
+
+
+def arithmetic(hardware: Hardware) -> dict[str, str]:
+    """Fields that must match, besides the identity, so that a resumed student equals one trained without interruption."""
+    threads = {"num_threads": str(torch.get_num_threads())} if hardware.device.type == "cpu" else {}
+    return {
+        "device": device_name(hardware.device),
+        "precision": hardware.precision,
+        "torch": torch.__version__,
+        "vddbench": __version__,
+        "git_commit": git_commit(),
+        **threads,
+    }

@@ -11,7 +11,6 @@ import torch
 
 from vddbench import __version__
 from vddbench.data.store import Store
-from vddbench.evaluation.hardware import Hardware
 from vddbench.evaluation.train import Trained
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL
@@ -89,16 +88,3 @@ def environment(trained: Trained, device: torch.device) -> Environment:
         precision=trained.precision,
         micro_batch=trained.micro_batch,
     )
-
-
-def arithmetic(hardware: Hardware) -> dict[str, str]:
-    """Fields that must match, besides the identity, so that a resumed student equals one trained without interruption."""
-    threads = {"num_threads": str(torch.get_num_threads())} if hardware.device.type == "cpu" else {}
-    return {
-        "device": device_name(hardware.device),
-        "precision": hardware.precision,
-        "torch": torch.__version__,
-        "vddbench": __version__,
-        "git_commit": git_commit(),
-        **threads,
-    }

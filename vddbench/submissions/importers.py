@@ -64,9 +64,8 @@ def read_source(path: Path, limit_bytes: int) -> Source:
     except BROKEN as error:
         reason = clean((str(error) or type(error).__name__).splitlines()[0][:200])
         raise ValueError(
-            f"{path} could not be read as plain tensors ({reason}). Python objects in it are never loaded. If the file is your "
-            f"own, two lines make a plain file of it: d = torch.load({str(path.name)!r}, weights_only=False); "
-            "torch.save({'clips': d[...], 'labels': d[...]}, 'syn.pt')"
+            f"{path} could not be read as plain tensors ({reason}). Python objects in it are never loaded. Load the file "
+            "with the code that wrote it and save plain tensors: torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
         ) from error
     if not source.tensors:
         raise ValueError(f"{path} holds no tensor; save e.g. torch.save({{'clips': clips, 'labels': labels}}, 'syn.pt')")
