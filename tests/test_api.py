@@ -90,7 +90,7 @@ def test_a_wheel_is_one_small_package_that_works_elsewhere(tmp_path: Path) -> No
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2 and "vddbench" in tops and "vddbench/py.typed" in names
     assert not [name for name in names if "/studies/" in name]
-    assert {name.split("/")[3] for name in names if "/results/" in name} == {"movingshapes-ipc1", "movingshapes-full"}
+    assert {name.split("/")[3] for name in names if "/results/" in name} == {"movingshapes-ipc1"}
     (tmp_path / "empty").mkdir()
     program = """import sys
 sys.path[:0] = [sys.argv[1]]
@@ -107,5 +107,5 @@ vddbench.distill("mean", "movingshapes-ipc1")
     environment = {**os.environ, "VDDBENCH_HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == {"random_jpeg", "random_still", "random", "full"}
+    assert set(done.stdout.split()) == {"random_jpeg", "random_still", "random"}
     assert (tmp_path / "empty/submissions/movingshapes-ipc1/mean/manifest.json").is_file()

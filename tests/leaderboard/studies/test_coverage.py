@@ -26,7 +26,7 @@ def test_intervals_hold_with_unequal_groups_and_with_two_distillations(world: st
     assert pd.read_csv(tmp_path / "coverage.csv")["score"].tolist() == [row["score"]]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_world_keeps_its_promise_or_is_named(tmp_path: Path) -> None:
     found = coverage(300, tmp_path).set_index("world")
     known = found.index.str.contains("fail|about the method")  # failures that were not seen, and claims that no table makes
