@@ -1,4 +1,4 @@
-"""Who can write to a run's folder: its jobs unpickle files from there, so nobody but their owner may."""
+"""Checks that only its owner can write to a run's folder, because jobs unpickle files from there."""
 
 from __future__ import annotations
 

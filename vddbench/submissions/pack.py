@@ -160,7 +160,7 @@ def _converted(
     notes.append(f"source: {source} {described(key, file.tensors[key])}")
     arranged = arrange(file.tensors.pop(key), spec, conversion.layout, conversion.decoder, notes)
     clips = ranges.to_255(arranged.values, conversion.value_range, notes)
-    by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else the axes of K and of N cannot be told apart
+    by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else nothing shows which axis has the classes
     given = _given_labels(file, key, conversion, spec, limit, notes)
     if given is None:
         if not (conversion.labels_by_class or by_axis):

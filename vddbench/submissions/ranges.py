@@ -41,7 +41,7 @@ READINGS = {
     "slowfast": Reading([0.225] * 3, [0.45] * 3),
     "-0.5-0.5": Reading([1.0] * 3, [0.5] * 3),
 }
-COMMON = ("0-255", "0-1", "-1-1", "imagenet")  # told apart by quantiles; the others only by exact evidence
+COMMON = ("0-255", "0-1", "-1-1", "imagenet")  # quantiles can distinguish these; the others need exact evidence
 NUMBERS = "MEAN,MEAN,MEAN/STD,STD,STD"
 SAMPLE = 300_000  # pixels that statistics are computed from
 QUANTILES = (0.0001, 0.005, 0.995, 0.9999)
