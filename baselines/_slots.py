@@ -47,6 +47,11 @@ class Slots:
     real_motions: bool = False  # the motions start as those of mean real clips; ours: published motions start as noise
     smooth: float = 0.0  # for stills and motions; pixels, see synthetic_clips.Pixels; ours: published is 0
 
+    @property
+    def clips_per_slot(self) -> int:
+        """Clips that a slot decodes to: every pair of a still and a motion."""
+        return self.stills_per_slot * self.dynamics_per_slot
+
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
         hallucinator = dict.fromkeys(("hallucinator.weight", "hallucinator.bias"), self.lr_hallucinator)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import class_means, embed, features, fresh_seed, random_net
 from vddbench.distillation.optimiser import follow_cosine, make_optimiser
@@ -29,6 +30,7 @@ from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2110.04181"
+ABOUT = About(family="distribution matching")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, embed, features, fresh_seed, random_net
 from vddbench.distillation.optimiser import cosine, follow_cosine, make_optimiser, restore, saved
@@ -33,6 +34,7 @@ from vddbench.spec import DatasetSpec, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2206.00719"
+ABOUT = About(family="kernel regression")
 NET_FLOOR = 0.01  # share of net_lr that warm-up begins with and the cosine ends at; FRePo's PyTorch code, SDD distill_s2d
 
 

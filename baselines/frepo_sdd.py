@@ -15,10 +15,12 @@ import torch
 from vddbench.baselines import frepo
 from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.spec import Task
 
 DECODER = "static_dynamic"
 PAPER = "https://arxiv.org/abs/2312.00362"
+ABOUT = About(family="kernel regression")
 
 
 @dataclass(frozen=True)

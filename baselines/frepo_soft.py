@@ -19,6 +19,7 @@ import torch
 from vddbench.baselines import frepo
 from vddbench.baselines.frepo import Matching, one_hot, scaled
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Pixels, learnable, real_start
 from vddbench.spec import ClipSet, DatasetSpec, Task
@@ -26,6 +27,7 @@ from vddbench.submissions.quantise import quantise
 
 DECODER = "keyframes"
 PAPER = frepo.PAPER
+ABOUT = About(family="kernel regression", labels="soft")
 
 
 @dataclass(frozen=True)

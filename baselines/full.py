@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import as_pixels
 from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = ""
+ABOUT = About(family="reference", clips_per_slot=None)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import as_pixels, ipc_of, per_class
 from vddbench.distillation.teacher import features
 from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/1708.00489"
+ABOUT = About(family="coreset", reads=("teacher",))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.synthetic_clips import narrow_labels
 from vddbench.spec import Task
@@ -19,6 +19,7 @@ from vddbench.submissions.quantise import quantise
 
 DECODER = "pixels"
 PAPER = ""
+ABOUT = About(family="reference")
 
 
 @dataclass(frozen=True)

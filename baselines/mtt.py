@@ -27,7 +27,7 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.experts import Experts, trajectories, views
 from vddbench.distillation.features import autocast, random_net
@@ -38,6 +38,7 @@ from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2203.11932"
+ABOUT = About(family="trajectory matching", reads=("experts",))
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ import torch
 from vddbench.baselines import mtt
 from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.distillation.static_dynamic import StaticDynamic
 from vddbench.spec import Task
 
 DECODER = "static_dynamic"
 PAPER = "https://arxiv.org/abs/2312.00362"
+ABOUT = About(family="trajectory matching", reads=("experts",))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = ""
+ABOUT = About(family="reference")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import as_pixels, ipc_of, per_class
 from vddbench.spec import Task
 
 DECODER = "pixels"
 PAPER = ""
+ABOUT = About(family="reference")
 
 
 @dataclass(frozen=True)

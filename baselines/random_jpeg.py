@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.evaluation.predict import top1_on
 from vddbench.evaluation.students import convnet3d
@@ -22,6 +22,7 @@ from vddbench.system.progress import say
 
 DECODER = "jpeg"
 PAPER = ""
+ABOUT = About(family="reference", clips_per_slot=None)
 OFFSET_BYTES, LABEL_BYTES = 4, 2  # int32 and int16, which count towards the budget
 
 

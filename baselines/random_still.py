@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, per_class
 from vddbench.spec import Task
 
 DECODER = "still"
 PAPER = ""
+ABOUT = About(family="reference", clips_per_slot=None)
 
 
 @dataclass(frozen=True)

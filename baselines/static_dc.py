@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import disjoint_parts, ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
 from vddbench.distillation.optimiser import follow_cosine, make_optimiser
@@ -30,6 +31,7 @@ from vddbench.spec import DatasetSpec, Task
 
 DECODER = "still"
 PAPER = "https://arxiv.org/abs/2006.05929"
+ABOUT = About(family="gradient matching")
 WIDTH = 128  # DC's ConvNet
 LOOPS = {1: (1, 1), 5: (1, 1), 10: (10, 50), 20: (20, 25)}  # stills per class: (outer, inner); DC get_loops, 5 as SDD edits it
 EPSILON = 1e-6  # in the cosine's denominator; DC distance_wb

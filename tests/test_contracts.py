@@ -17,6 +17,7 @@ import torch
 from tests.builders.stores import quickest
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
+from vddbench.leaderboard.methods import variants
 from vddbench.lookup import load, named_in_tables, names
 from vddbench.spec import IPCS, Task
 from vddbench.submissions import submission
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p in (ROOT / folder).rglob("*.py"))
 OPENERS = {f"vddbench.data.store.{name}" for name in ("Store", "open_train", "load")}
 ALWAYS = {"random", "mean", "dm"}  # one of each kind; the others are tested by `pytest -m long`
+CACHED_WORK = {"teacher": "vddbench.distillation.teacher", "experts": "vddbench.distillation.experts"}  # by reading
 DOORS = {  # the only files that may import a heavy package
     "av": ("vddbench/data/decode.py",),
     "submitit": ("vddbench/cluster/slurm.py",),
@@ -74,7 +76,9 @@ def test_a_baseline_makes_a_valid_submission_within_budget_and_the_same_bytes_bl
     assert set(labels.tolist()) == set(range(tiny.spec.num_classes))
     budget = task.budget_bytes(tiny.spec)
     assert budget is None or read.payload_bytes <= budget
-    assert read.manifest.labels == ("soft" if method == "frepo_soft" else "hard")
+    [facts] = [one for one in variants(method) if (quickest(method) or "") in one.presets]
+    assert read.manifest.labels == facts.labels
+    assert (len(clipset) <= tiny.spec.num_classes) == (facts.division == "ipc") or method == "full"
     for cache in set(home.iterdir()) - {home / "prepared"}:  # experts and stills are made anew
         shutil.rmtree(cache)
     monkeypatch.setattr(Store, "test", property(forbidden))
@@ -128,6 +132,19 @@ def files_of(module: str) -> list[Path]:
     """Our source file of a dotted name, or of the package or module that it is a name of."""
     places = [ROOT.joinpath(*module.split(".")), ROOT.joinpath(*module.split(".")[:-1])]
     return [file for place in places if (file := place.with_suffix(".py")).is_file() and file.is_relative_to(ROOT)]
+
+
+@pytest.mark.parametrize("method", names("baseline"))
+def test_a_baseline_says_what_it_reads(method: str) -> None:
+    """A teacher or experts that it can reach through its imports, unless only a preset uses them."""
+    reached, todo = set[str](), [ROOT / "baselines" / f"{method}.py"]
+    while todo:
+        new = set(imports(todo.pop())) - reached
+        reached |= new
+        todo += {file for name in new if name.startswith("vddbench.baselines") for file in files_of(name)}
+    needed = {name for name, module in CACHED_WORK.items() if module in reached}
+    assert needed <= {reading for one in variants(method) for reading in one.reads}
+    assert all(one.family for one in variants(method))
 
 
 @pytest.mark.parametrize("name", names("dataset"))

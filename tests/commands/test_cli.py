@@ -36,6 +36,10 @@ from vddbench.data.store import Store, store_path
         (["rank", "--results", "nowhere"], 1, "vddbench evaluate"),
         (["rank", "--format", "xlsx"], 2, "allowed: table, md, csv, json"),
         (["evaluate", "x", "--seeds", "0"], 2, "--seeds"),
+        (["methods", "kipp"], 2, "no method named 'kipp'; did you mean kip?"),
+        (["methods", "dm_fats"], 2, "did you mean dm_fast"),
+        (["methods", "--format", "xlsx"], 2, "allowed: table, md, json"),
+        (["methods", "--task", "movingshapes-ipc2"], 2, "did you mean movingshapes-ipc"),
     ],
 )
 def test_mistakes(command: list[str], code: int, says: str, tiny: Store, capfd: pytest.CaptureFixture[str]) -> None:

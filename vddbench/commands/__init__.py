@@ -4,6 +4,7 @@ main.py         puts the commands together; --plugins, --version
 options.py      options that several commands share, and how a user's mistake ends
 datasets.py     prepare, datasets
 submissions.py  distill, pack, check, schema
+methods.py      methods
 results.py      evaluate, rank, diff, power, demo
 demo.py         what `vddbench demo` runs
 batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor

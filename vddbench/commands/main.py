@@ -17,6 +17,7 @@ from vddbench import __version__
 from vddbench.commands.batch import batch, doctor
 from vddbench.commands.datasets import datasets, prepare
 from vddbench.commands.exchange import pull, reproduce, submit, verify
+from vddbench.commands.methods import methods
 from vddbench.commands.options import friendly
 from vddbench.commands.publish import publish
 from vddbench.commands.results import demo, diff, evaluate, power, rank
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for command in (
     prepare, distill, pack, check, evaluate, rank, diff, power, publish, submit, verify, pull, reproduce,
-    demo, schema, doctor,
+    methods, demo, schema, doctor,
 ):  # fmt: skip
     app.command()(command)
 for name, group in (("datasets", datasets), ("batch", batch), ("site", site)):

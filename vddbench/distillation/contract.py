@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from vddbench.spec import ClipSet, ConfigValue, Task
 
@@ -17,6 +17,32 @@ if TYPE_CHECKING:
     import torch
 
     from vddbench.data.store import Split
+
+
+Family = Literal[
+    "reference",
+    "coreset",
+    "selection",
+    "gradient matching",
+    "distribution matching",
+    "trajectory matching",
+    "kernel regression",
+    "uni-level",
+]
+Reading = Literal["teacher", "experts", "detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Facts about a method for `vddbench methods` that follow neither from its code nor from other constants of its file.
+
+    If settings change a fact, the Config has a field or property of the same name, e.g. `labels`, which then counts instead.
+    """
+
+    family: Family
+    reads: tuple[Reading, ...] = ()  # besides clips of train videos
+    labels: Literal["hard", "soft"] = "hard"
+    clips_per_slot: int | None = 1  # clips that each of a class's ipc slots decodes to; None: as many as the budget holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +63,8 @@ class BaselineModule(Protocol):
 
     DECODER: name of the decoder that reads the payload. PAPER: https address, or "" for a method without one. Config: a frozen
     dataclass of plain values; `Config()` has the published settings. Optional are `CONFIGS`, the published settings of other
-    tasks by task name, and `PRESETS`, further settings by name (`--preset NAME`).
+    tasks by task name, `PRESETS`, further settings by name (`--preset NAME`), and `ABOUT`, an About for `vddbench methods`,
+    which bundled files must have.
     """
 
     DECODER: str

@@ -1,0 +1,36 @@
+"""`vddbench methods`: the baselines, and the methods of the field that have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vddbench.commands.options import OnlyTask, friendly
+
+
+@friendly
+def methods(
+    name: Annotated[str | None, typer.Argument(help="a method, or METHOD_PRESET: its settings and all its results")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, md or json")] = "table",
+    task: OnlyTask = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="folder of records; may be repeated (default: the records of the package)")
+    ] = None,
+) -> None:
+    """List all baselines with published results and ours, and methods that have none, with the reason."""
+    from vddbench.commands.demo import RECORDS
+    from vddbench.leaderboard import methods as listing
+    from vddbench.leaderboard.evidence import load, load_valid
+
+    if form not in listing.FORMS:
+        raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(listing.FORMS)}")
+    evaluated = load_valid(results) if results else load([RECORDS]).evaluated
+    scores = listing.measured(evaluated)
+    if name is not None:
+        typer.echo(listing.as_text(name, scores))
+    elif form == "json":
+        typer.echo(listing.as_json(listing.methods(), scores))
+    else:
+        typer.echo(listing.as_table(listing.methods(), scores, task, listing.FORMS[form]))
