@@ -24,6 +24,7 @@ from vddbench.spec import ConfigValue, Manifest, Task, folder_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, read_manifest, readable_errors
 from vddbench.submissions.tensors import label_track
 from vddbench.submissions.write import same_bytes, write
+from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
@@ -91,6 +92,7 @@ def distill(
         watch_every=watch_every,
     )
     check_writable(out)
+    keep_freed_memory()
     forget_peak_memory(job.device)
     if isinstance(baseline, IterativeBaselineModule):
         folder = out / str(task) / folder_of(job.name, seed)

@@ -35,6 +35,7 @@ from vddbench.records.record import FITTED, Record
 from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.leaks import Scan, scan_once
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
+from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.interrupt import interruptible
@@ -199,6 +200,7 @@ def evaluate_seed(
 
     Raises ValueError if the test frames are not those that were prepared.
     """
+    keep_freed_memory()
     check_test_frames(scored.store)  # before the training, so that no time is lost
     store, module, device = scored.store, load("student", student), hardware.device
     steps, batch = scored.task.student_steps(store.spec), scored.batch_size(student)

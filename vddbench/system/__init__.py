@@ -6,6 +6,7 @@ home.py       $VDDBENCH_HOME, and disk space
 cache.py      files that are made once and shared by runs
 progress.py   progress bars and messages on stderr
 interrupt.py  Ctrl-C and SIGTERM: the current step is finished and saved first
+allocator.py  memory that is freed stays in the process
 gpus.py       GPUs that the driver lists
 device.py     the device that computes, and what a record says about it (the only file here that imports torch)
 

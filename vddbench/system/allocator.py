@@ -1,0 +1,32 @@
+"""Freed memory stays in the process, where the C library would return every large buffer to the system.
+
+A training step frees and asks again for the same large buffers. glibc maps each of them anew, and the system then fills each
+page with zeros on first use: a fifth of the CPU time of a student's training. Results stay the same to the bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+# Parameters of mallopt(3), malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+MEGABYTE = 2**20
+TRIM_THRESHOLD, TOP_PAD = 2**31 - 1, 64 * MEGABYTE  # bytes: what is freed at the heap's end is kept below 2 GiB
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tells glibc to serve large buffers from its heap and to keep what is freed. Returns whether that was possible.
+
+    Other C libraries (macOS, musl, Windows) have no such call: nothing changes there.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, TRIM_THRESHOLD), (M_TOP_PAD, TOP_PAD))
+    return all(mallopt(name, value) for name, value in settings)
