@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torchvision.models import video
 
-from vddbench.evaluation.students import convnet3d, convnet_gru
+from vddbench.evaluation.students import convnet3d, convnet_gru, convnet_mean, r3d_18, swin3d_t
+from vddbench.evaluation.students._per_frame import Recurrent
 from vddbench.lookup import load, names
 
 PUBLISHED = (16, 112, 112, 3)
 SHAPES = ((8, 64, 64, 3), (16, 112, 112, 3))  # movingshapes, k400, ssv2; miniucf, ucf101, hmdb51
+HUGE = {"convnet_lstm"}  # 2 GB of weights
+STUDENTS = [pytest.param(name, marks=pytest.mark.long if name in HUGE else ()) for name in names("student")]
 
 
 @pytest.mark.parametrize("name", names("student"))
@@ -38,11 +45,63 @@ def test_minic3d_embeds_to_the_published_width(shape: tuple[int, int, int, int],
 
 def test_convnet_gru_has_8192_features_per_frame_and_an_eighth_as_many_hidden_units() -> None:
     model = convnet_gru.build(PUBLISHED, 50)
-    assert (model.gru.input_size, model.gru.hidden_size) == (8192, 1024)
+    assert (model.recurrence.input_size, model.recurrence.hidden_size) == (8192, 1024)
+
+
+def per_frame(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The released definition of the 2-D ConvNet, frame by frame: [1, 3, T, 64, 64] -> [1, T, 8192]."""
+    x = (x - x.mean()) / x.std(correction=0)
+    frames = []
+    for image in x[0].transpose(0, 1):
+        out = image[None]
+        for i in (0, 4, 8):
+            out = F.conv2d(out, weights[f"frame.{i}.weight"], weights[f"frame.{i}.bias"], padding=1)
+            out = F.instance_norm(out, weight=weights[f"frame.{i + 1}.weight"], bias=weights[f"frame.{i + 1}.bias"])
+            out = F.avg_pool2d(out.relu(), 2)
+        frames.append(out.flatten(1))
+    return torch.stack(frames, 1)
+
+
+def test_students_of_single_frames_agree_with_the_released_definition() -> None:
+    x = torch.randn(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        mean = convnet_mean.build(PUBLISHED, 5)
+        weights = dict(mean.named_parameters())
+        logits = per_frame(x, weights).mean(1) @ weights["head.weight"].T + weights["head.bias"]
+        torch.testing.assert_close(mean(x), logits, rtol=1e-4, atol=1e-5)
+        lstm = Recurrent(nn.LSTM, 16, 5)  # the arithmetic of convnet_lstm, with 16 hidden units in place of 8,192
+        weights = dict(lstm.named_parameters())
+        h, c, states = torch.zeros(1, 16), torch.zeros(1, 16), []
+        for f in per_frame(x, weights)[0]:
+            gates = f @ weights["recurrence.weight_ih_l0"].T + weights["recurrence.bias_ih_l0"]
+            gates = gates + h @ weights["recurrence.weight_hh_l0"].T + weights["recurrence.bias_hh_l0"]
+            keep_in, forget, new, out = gates.chunk(4, 1)
+            c = forget.sigmoid() * c + keep_in.sigmoid() * new.tanh()
+            h = out.sigmoid() * c.tanh()
+            states.append(h)
+        logits = torch.stack(states).mean(0) @ weights["head.weight"].T + weights["head.bias"]
+        torch.testing.assert_close(lstm(x), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("student", "reference"), [(r3d_18, video.r3d_18), (swin3d_t, video.swin3d_t)])
+def test_torchvision_students_are_its_networks_on_standardised_clips(student: Any, reference: Any) -> None:
+    x = torch.randn(1, 3, 8, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model, plain = student.build((8, 64, 64, 3), 5).eval(), reference(weights=None, num_classes=5).eval()
+        plain.load_state_dict({name.removeprefix("1."): value for name, value in model.state_dict().items()})
+        torch.testing.assert_close(model(2 * x + 1), plain((x - x.mean()) / x.std(correction=0)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_over_time_does_not_see_the_order_of_frames() -> None:
+    x = torch.randn(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model = convnet_mean.build(PUBLISHED, 5)
+        torch.testing.assert_close(model(x), model(x.flip(2)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", names("student"))
+@pytest.mark.parametrize("name", STUDENTS)
 def test_students_map_clips_to_logits_at_every_registered_shape(name: str, shape: tuple[int, int, int, int]) -> None:
     frames, height, width, channels = shape
     model = load("student", name).build(shape, 7).eval()
