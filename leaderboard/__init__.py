@@ -4,6 +4,7 @@ evidence.py, fresh.py, maintainers.py              valid records; students on fr
 entry.py, counting.py                              entries of a table, and which students count for them
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, aggregate.py                              ranks in one table and over all tables
+winner.py, frontier.py                             the corrected best score; the codec curve and the Pareto front
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py                   what `vddbench rank` prints
 methods.py                                         what `vddbench methods` prints

@@ -88,10 +88,27 @@ class Drawn:
     @cached_property
     def scores(self) -> np.ndarray:
         """[draws] of the score; 95 % of them are in its interval. An entry without an interval varies with the videos only."""
-        common = self.videos.draws @ self.influence.astype(np.float32) * self.widening
-        own = np.random.default_rng(self.key).standard_normal(len(common), np.float32)
+        common = self._moved * self.widening
         rest = 0.0 if np.isnan(self.half) else max(0.0, (self.half / NORMAL) ** 2 - float(common.var()))
-        return np.asarray(self.score + common + own * np.sqrt(rest))
+        return np.asarray(self.score + common + self._own * np.sqrt(rest))
+
+    @property
+    def unwidened(self) -> np.ndarray:
+        """[draws] of the score that vary as estimated, not widened by quantiles of Student's t.
+
+        For means over draws: widened draws exaggerate what is gained by selecting the best of several entries.
+        """
+        return np.asarray(self.score + self._moved + self._own * np.sqrt(max(0.0, float(self.seeds.value) - self.twice)))
+
+    @cached_property
+    def _moved(self) -> np.ndarray:
+        """[draws] how far the test videos move the score. Entries of a dataset share their random numbers."""
+        return np.asarray(self.videos.draws @ self.influence.astype(np.float32))
+
+    @property
+    def _own(self) -> np.ndarray:
+        """[draws] the entry's own standard normal numbers."""
+        return np.random.default_rng(self.key).standard_normal(len(self.videos.draws), np.float32)
 
     @property
     def widening(self) -> float:

@@ -1,4 +1,5 @@
-"""Do intervals contain the truth, do tables separate equal entries, does `power` keep its promise? In worlds of worlds.py.
+"""Do intervals contain the truth, do tables separate equal entries, is the best score right once corrected, does an entry
+compare rightly with the codec curve, does `power` keep its promise? In worlds of worlds.py.
 
 The worlds include those in which intervals of an earlier version fell short: groups of unequal size, classes of unequal
 difficulty, two distillations, students that sometimes fail, and tables of many equal entries.
@@ -14,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.bootstrap import draw, score_difference
+from vddbench.leaderboard.bootstrap import Drawn, draw, score_difference
 from vddbench.leaderboard.comparisons import compared
+from vddbench.leaderboard.frontier import CODEC_METHOD, Sized, curve_of
 from vddbench.leaderboard.power import detectable, spread_of_hits
 from vddbench.leaderboard.rank import places
 from vddbench.leaderboard.studies.worlds import Draw, Method, World, by_class, grouped, plain
 from vddbench.leaderboard.videos import drawn_videos
+from vddbench.leaderboard.winner import corrected
 from vddbench.system.progress import bar
 
 DRAWS = 500  # for ranks
@@ -70,7 +73,18 @@ TABLES = {  # and the skills of the entries
     "20 equal of 2 distillations of 3": (Setting(replace(VIDEOS, of_set=0.15), 2, 3, of_method=True), [0.0] * 20),
     "20 equal of 1 distillation, about the methods": (Setting(replace(VIDEOS, of_set=0.15), 1, 3, of_method=True), [0.0] * 20),
     "20 equal of 1 distillation, about the sets": (Setting(replace(VIDEOS, of_set=0.15), 1, 3), [0.0] * 20),
-}
+    "2 equal, 3 students": (Setting(VIDEOS, 1, 3), [0.0] * 2),
+    "5 equal, 5 students": (Setting(VIDEOS, 1, 5), [0.0] * 5),
+    "1 leads 19 equal by 4 points, 3 students": (Setting(VIDEOS, 1, 3), [0.15] + [0.0] * 19),
+    "1 leads 19 equal by 8 points, 3 students": (Setting(VIDEOS, 1, 3), [0.29] + [0.0] * 19),
+    "1 leads 19 equal by 25 points, 3 students": (Setting(VIDEOS, 1, 3), [0.95] + [0.0] * 19),
+    "20 skills of normal spread, 6 points, 3 students": (
+        Setting(VIDEOS, 1, 3), (0.22 * np.random.default_rng(5).standard_normal(20)).tolist(),
+    ),
+    "12 equal, 10 speakers of 10, 3 students": (Setting(grouped([10] * 10), 1, 3), [0.0] * 12),
+    "12 equal, 50 classes of 7 groups of 5, 5 students": (Setting(MINIUCF, 1, 5), [0.0] * 12),
+    "20 equal of 5 distillations of 3": (Setting(replace(VIDEOS, of_set=0.15), 5, 3, of_method=True), [0.0] * 20),
+}  # fmt: skip
 POWERS = {
     "400 videos, 3 students": Setting(VIDEOS, 1, 3),
     "400 videos, 5 students": Setting(VIDEOS, 1, 5),
@@ -78,6 +92,15 @@ POWERS = {
     "50 classes of 7 groups of 5, 5 students": Setting(MINIUCF, 1, 5),
     "10 % of students fail, 3 students": Setting(replace(VIDEOS, collapse=0.1), 1, 3),
 }
+
+
+CURVES = {
+    "400 videos, 3 students": Setting(VIDEOS, 1, 3),
+    "10 speakers of 10, 3 students": Setting(grouped([10] * 10), 1, 3),
+    "50 classes of 7 groups of 5, 5 students": Setting(MINIUCF, 1, 5),
+    "3 distillations of 3 students": Setting(replace(VIDEOS, of_set=0.15), 3, 3, of_method=True),
+}
+CODEC_SKILLS = (-0.6, 0.0, 0.3)  # of three sizes, each ten times the one before
 
 
 def truth(method: Method, setting: Setting) -> float:
@@ -107,8 +130,10 @@ def of_score(setting: Setting, repetitions: int, rng: np.random.Generator) -> di
 
 
 def of_table(setting: Setting, skills: list[float], repetitions: int, rng: np.random.Generator) -> dict[str, float]:
-    """How often a table separates equal entries, and how often ranks and the confidence set of the best hold."""
+    """How often a table separates equal entries, and how often ranks, the confidence set of the best and the corrected best
+    score hold."""
     split, holds, best, in_set, size = [], [], [], [], []
+    winners = []
     for i in range(repetitions):
         videos_drawn = Draw(setting.world, rng)
         videos = drawn_videos(setting.world.groups, setting.world.labels, f"{i}", DRAWS)
@@ -125,10 +150,45 @@ def of_table(setting: Setting, skills: list[float], repetitions: int, rng: np.ra
         chosen = np.array([place.may_be_best for place in found])
         in_set.append(chosen[true_rank == 1].mean())
         size.append(chosen.sum())
+        winners.append(of_winner([one[0] for one in entries], chosen.tolist(), entries[0][1]))
     return {
+        **{name: share([one[name] for one in winners]) for name in winners[0]},
         "equals_split": share(split), "rank_interval": share(holds), "best_has_rank_1": share(best),
         "best_in_set": share(in_set), "set_size": float(np.median(size)),
     }  # fmt: skip
+
+
+def of_winner(ranked: Sequence[Drawn], may_be_best: Sequence[bool], true: float) -> dict[str, float]:
+    """Of a table's best entry, raw and corrected: does the interval contain its true score, and the error in points."""
+    raw, found = ranked[0], corrected(ranked, may_be_best)
+    return {
+        "raw_best_holds": raw.interval[0] <= true <= raw.interval[1],
+        "best_holds": found.low <= true <= found.high,
+        "raw_best_bias": 100 * (raw.score - true),
+        "best_bias": 100 * (found.score - true),
+    }
+
+
+def of_curve(setting: Setting, repetitions: int, rng: np.random.Generator) -> dict[str, float]:
+    """How often the codec curve's interval between its points holds, and that of an entry's difference to it."""
+    holds, over = [], []
+    sizes = [10_000, 100_000, 1_000_000]
+    for i in range(repetitions):
+        videos_drawn = Draw(setting.world, rng)
+        videos = drawn_videos(setting.world.groups, setting.world.labels, f"{i}", draws=0)
+        methods = [videos_drawn.method(skill, setting.sets, setting.students) for skill in CODEC_SKILLS]
+        drawn = [draw(method.hits, videos, f"{k}") for k, method in enumerate(methods)]
+        points = [Sized(CODEC_METHOD if k == 2 else f"{CODEC_METHOD}_{k}", size, drawn[k]) for k, size in enumerate(sizes)]
+        size = int(10 ** rng.uniform(4, 6))
+        curve = curve_of(points)
+        at = None if curve is None else curve.at(size)
+        assert at is not None
+        true = float(np.interp(np.log(size), np.log(sizes), [truth(method, setting) for method in methods]))
+        entry = videos_drawn.method(0.0, setting.sets, setting.students)
+        difference = score_difference(draw(entry.hits, videos, "entry"), at)
+        holds.append(at.interval[0] <= true <= at.interval[1])
+        over.append(difference.low <= truth(entry, setting) - true <= difference.high)
+    return {"curve": share(holds), "over_curve": share(over)}
 
 
 def skill_above(world: Draw, delta: float) -> float:
@@ -157,9 +217,9 @@ def of_power(setting: Setting, repetitions: int, rng: np.random.Generator) -> di
 def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
     """Simulates every setting whose name contains `only`, and writes a row for each to coverage.csv."""
     rows: list[dict[str, object]] = []
-    settings = [*SCORES, *TABLES, *POWERS]
+    settings = [*SCORES, *TABLES, *CURVES, *POWERS]
     with bar("coverage", len(settings)) as progress:
-        for kind, names in (("score", SCORES), ("table", TABLES), ("power", POWERS)):
+        for kind, names in (("score", SCORES), ("table", TABLES), ("curve", CURVES), ("power", POWERS)):
             for name in names:
                 rng = np.random.default_rng(0)
                 if only in name:
@@ -167,6 +227,8 @@ def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
                         found = of_score(SCORES[name], repetitions, rng)
                     elif kind == "table":
                         found = of_table(*TABLES[name], repetitions, rng)
+                    elif kind == "curve":
+                        found = of_curve(CURVES[name], repetitions, rng)
                     else:
                         found = of_power(POWERS[name], repetitions, rng)
                     rows.append({"kind": kind, "world": name, "repetitions": repetitions, **found})
