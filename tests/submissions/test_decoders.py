@@ -15,7 +15,7 @@ from PIL import Image
 from tests.builders.submissions import LABELS, SPEC, clips
 from vddbench import lookup
 from vddbench.spec import ClipSet
-from vddbench.submissions.decoders import jpeg, keyframes, pixels, still
+from vddbench.submissions.decoders import jpeg, keyframes, pixels, ragged_keyframes, still
 from vddbench.submissions.tensors import MAX_VALUE
 
 Tensors = dict[str, torch.Tensor]
@@ -28,6 +28,11 @@ def valid(decoder: str) -> Tensors:
         "still": {"frames": frames[:, 0]},
         "keyframes": {"frames": frames[:, :2], "times": torch.tensor([[0.0, 3.0]] * 3)},
         "jpeg": jpeg.encode(frames, quality=90),
+        "ragged_keyframes": {
+            "frames": frames.flatten(0, 1)[:6],
+            "times": torch.tensor([0, 3, 2, 0, 1, 3], dtype=torch.uint8),
+            "counts": torch.tensor([2, 1, 3], dtype=torch.uint8),
+        },
     }
     return {**tensors[decoder], "labels": LABELS}
 
@@ -36,7 +41,7 @@ def decode(decoder: str, tensors: Tensors) -> ClipSet:
     return lookup.load("decoder", decoder).decode(tensors, SPEC)
 
 
-DECODERS = ["pixels", "still", "keyframes", "jpeg"]  # tests/distillation has those of static_dynamic
+DECODERS = ["pixels", "still", "keyframes", "ragged_keyframes", "jpeg"]  # tests/distillation has those of static_dynamic
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -48,7 +53,7 @@ def test_every_decoder_makes_clips_and_int64_labels(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("name", ["clips", "frames", "times", "jpeg", "offsets", "labels"])
+@pytest.mark.parametrize("name", ["clips", "frames", "times", "counts", "jpeg", "offsets", "labels"])
 def test_every_decoder_names_a_misshapen_or_wrongly_typed_tensor(decoder: str, name: str) -> None:
     tensors = valid(decoder)
     if name not in tensors:
@@ -168,6 +173,39 @@ def test_times_out_of_order_or_outside_the_clip_are_refused_by_row(row: list[flo
     tensors["times"] = torch.tensor([[0.0, 3.0], row, row])
     with pytest.raises(ValueError, match=r"'times' row 1 is .*; allowed: strictly increasing from 0 to 3"):
         keyframes.decode(tensors, SPEC)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
+def test_ragged_keyframes_are_those_of_each_clip_by_the_arithmetic_of_keyframes(dtype: torch.dtype) -> None:
+    tensors = valid("ragged_keyframes")
+    frames, times = tensors["frames"].to(dtype), tensors["times"].float()
+    decoded = ragged_keyframes.decode({**tensors, "frames": frames}, SPEC)
+    assert decoded.labels.tolist() == [0, 1, 2]
+    for clip, rows in enumerate((slice(0, 2), slice(2, 3), slice(3, 6))):
+        alone = {"frames": frames[rows][None], "times": times[rows][None], "labels": LABELS[clip : clip + 1]}
+        assert torch.equal(decoded.clips[clip], keyframes.decode(alone, SPEC).clips[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("counts", [2, 1, 2], "'counts' sums to 5 key-frames; allowed: 6, the rows of"),
+        ("counts", [4, 0, 2], "'counts' gives clip 1 0 key-frames; allowed: 1 to 6"),
+        ("counts", [2, -1, 5], "'counts' gives clip 1 -1 key-frames; allowed: 1 to 6"),
+        ("counts", [2**62, 2**62, 2**63 - 1], "'counts' gives clip 0 4611686018427387904 key-frames; allowed: 1 to 6"),
+        ("counts", [3, 3], "'labels' has shape .3.; allowed: .N. or .N, 3. with M=6, N=2"),
+        ("times", [0, 3, 2, 0, 0, 3], r"'times' of clip 2 is \[0, 0, 3\]; allowed: strictly increasing from 0 to 3"),
+        ("times", [0, 3, 4, 0, 1, 3], r"'times' of clip 1 is \[4\]; allowed: strictly increasing from 0 to 3"),
+        ("times", [0, 3], "'times' has shape .2.; allowed: .M. with M=6"),
+    ],
+)
+def test_counts_and_times_that_do_not_describe_the_ragged_keyframes_are_refused(
+    name: str, values: list[int], message: str
+) -> None:
+    tensors = valid("ragged_keyframes")
+    dtype = torch.float32 if name == "times" else torch.int64
+    with pytest.raises(ValueError, match=f"tensor {message}"):
+        ragged_keyframes.decode({**tensors, name: torch.tensor(values, dtype=dtype)}, SPEC)
 
 
 def test_jpeg_decodes_to_what_pillow_makes_of_every_frame() -> None:

@@ -90,7 +90,9 @@ def test_a_small_payload_may_not_decode_to_a_huge_set(tmp_path: Path) -> None:
         written(tmp_path, tensors, decoder="still", spec=large)
 
 
-@pytest.mark.parametrize(("decoder", "per_value"), [("pixels", 1), ("still", 1), ("keyframes", 1), ("static_dynamic", 4)])
+@pytest.mark.parametrize(
+    ("decoder", "per_value"), [("pixels", 1), ("still", 1), ("keyframes", 1), ("ragged_keyframes", 1), ("static_dynamic", 4)]
+)
 def test_the_memory_of_decoded_clips_is_limited_in_their_own_dtype(decoder: str, per_value: int) -> None:
     """The limit is checked before the decoder sees the tensors, and float32 takes four bytes a value."""
     module, most = lookup.load("decoder", decoder), 64 * 3 // per_value

@@ -33,9 +33,9 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     }
     expect(tensors, wanted, AFFINE)
     times = tensors["times"].to(torch.float32).contiguous()
-    _check_times(times, spec.frames)
+    check_times(times, spec.frames)
     frames = affine(tensors, tensors["frames"])
-    return ClipSet(clips=_interpolate(frames, times, spec.frames), labels=labels(tensors, spec))
+    return ClipSet(clips=interpolate(frames, times, spec.frames), labels=labels(tensors, spec))
 
 
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
@@ -43,18 +43,22 @@ def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> in
     return spec.clip_bytes if stays_uint8(tensors, "frames") else 4 * spec.clip_bytes
 
 
-def _check_times(times: torch.Tensor, frames: int) -> None:
+def check_times(times: torch.Tensor, frames: int, clip: int | None = None) -> None:
+    """Raises ValueError with the first row of times [N, F] that is not strictly increasing from 0 to frames - 1.
+
+    clip: for times of one clip, [1, F], its number, which the message gives in place of the row.
+    """
     bad = (times < 0).any(1) | (times > frames - 1).any(1) | (times.diff(dim=1) <= 0).any(1)
     if bad.any():
         row = int(bad.nonzero()[0])
         shown = ", ".join(f"{t:g}" for t in times[row, :8].tolist())
         raise ValueError(
-            f"tensor 'times' row {row} is [{shown}{', ...' if times.shape[1] > 8 else ''}]; "
-            f"allowed: strictly increasing from 0 to {frames - 1}"
+            f"tensor 'times' {f'row {row}' if clip is None else f'of clip {clip}'} is "
+            f"[{shown}{', ...' if times.shape[1] > 8 else ''}]; allowed: strictly increasing from 0 to {frames - 1}"
         )
 
 
-def _interpolate(frames: torch.Tensor, times: torch.Tensor, num_frames: int) -> torch.Tensor:
+def interpolate(frames: torch.Tensor, times: torch.Tensor, num_frames: int) -> torch.Tensor:
     """[N, F, H, W, 3], [N, F] -> [N, T, H, W, 3] of the frames' dtype."""
     rows = torch.arange(len(frames))
     last = times.shape[1] - 1
