@@ -86,6 +86,9 @@ FAST_SLOTS: dict[str, Any] = {  # for every preset fast: static_dc's settings fo
 }
 
 
+ONE_CLIP_SLOTS: dict[str, Any] = {"stills_per_slot": 1, "dynamics_per_slot": 1}  # a slot decodes to one clip: division ipc
+
+
 def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int, device: torch.device) -> StaticDynamic:
     """The memory for these settings. Its stills are learned first if they are not cached.
 

@@ -1,7 +1,8 @@
 """DM on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching features.
 
 Static-dynamic disentanglement (arXiv 2312.00362): each slot has 2 stills and 2 motions, which a student sees as 4
-clips. One small 3-D convolution turns pairs into clips. Each iteration draws one pair per slot.
+clips. One small 3-D convolution turns pairs into clips. Each iteration draws one pair per slot. Presets 1x1 and fast_1x1 have
+one still and one motion, so a slot is one clip (division ipc).
 
 At the published lr of 1e-4 (ipc 1) the motions hardly move from the noise that they start as: 5,000 iterations along the first
 gradient would move them by 0.0007 of its standard deviation (10 classes of avletters, 8 real clips per class, hallucinator
@@ -13,12 +14,12 @@ distillations), `random` 11.3. Published on MiniUCF ipc 1: 17.5 +- 0.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from vddbench.baselines import dm
-from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
+from vddbench.baselines._slots import FAST_SLOTS, ONE_CLIP_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About
 from vddbench.spec import Task
@@ -49,7 +50,9 @@ PRESETS = {
         final_lr=0.0,
     ),
     "smoke": Config(iterations=2, real_per_class=2, static_iterations=1, static_real_per_class=1),
+    "1x1": Config(**ONE_CLIP_SLOTS),
 }
+PRESETS["fast_1x1"] = replace(PRESETS["fast"], **ONE_CLIP_SLOTS)
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> dm.Matching:

@@ -1,6 +1,7 @@
 """MTT on static-dynamic memories: stills learned first by static_dc, then motions and a hallucinator by matching trajectories.
 
-Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws one pair per slot.
+Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws one pair per slot. Presets 1x1
+and fast_1x1 have one still and one motion, so a slot is one clip (division ipc).
 
 Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 28.2 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
@@ -9,13 +10,13 @@ distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from vddbench.baselines import mtt
-from vddbench.baselines._slots import FAST_SLOTS, Slots, slots_memory
+from vddbench.baselines._slots import FAST_SLOTS, ONE_CLIP_SLOTS, Slots, slots_memory
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About
 from vddbench.distillation.static_dynamic import StaticDynamic
@@ -65,7 +66,9 @@ PRESETS = {
         static_iterations=1,
         static_real_per_class=1,
     ),
+    "1x1": Config(**ONE_CLIP_SLOTS),
 }
+PRESETS["fast_1x1"] = replace(PRESETS["fast"], **ONE_CLIP_SLOTS)
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:

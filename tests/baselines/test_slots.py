@@ -94,6 +94,13 @@ def test_the_settings_are_those_of_the_paper() -> None:
         assert all(isinstance(value, int | float | str) for value in asdict(config).values())  # flat, for the manifest
 
 
+def test_a_slot_of_one_still_and_one_motion_decodes_to_one_clip(tiny: Store) -> None:
+    config = replace(dm_sdd.PRESETS["smoke"], **_slots.ONE_CLIP_SLOTS)
+    decoded = _slots.slots_memory(tiny.train, TASK_OF_TINY, "dm_sdd", config, 0, CPU).exact()
+    assert len(decoded) == tiny.spec.num_classes
+    assert dm_sdd.PRESETS["fast_1x1"] == replace(dm_sdd.PRESETS["fast"], stills_per_slot=1, dynamics_per_slot=1)
+
+
 def test_each_inner_step_of_mtt_sdd_draws_a_pair_of_each_slot_and_of_large_sets_passes_in_parts(tiny: Store) -> None:
     few = tiny.train.only(tiny.train.index.groupby("label").cumcount().to_numpy() < 2)
     config = replace(mtt_sdd.PRESETS["smoke"], inner_steps=6)

@@ -21,6 +21,12 @@ def test_every_baseline_and_every_preset_is_listed_once() -> None:
     assert sorted(listed) == sorted(set(listed)) and set(names("baseline")) <= set(listed) and "dm_fast" in listed
 
 
+@pytest.mark.parametrize("method", ["dm_sdd", "mtt_sdd"])
+def test_static_dynamic_has_an_entry_in_each_division(method: str) -> None:
+    division = {preset: one.division for one in methods.variants(method) for preset in one.presets}
+    assert division == {"": "open", "fast": "open", "smoke": "open", "1x1": "ipc", "fast_1x1": "ipc"}
+
+
 def test_a_method_without_a_baseline_has_a_reason_and_no_file() -> None:
     rows = methods.without_code()
     assert {"kip", "glad", "cafe", "haba", "tesla"} <= {row["method"] for row in rows}

@@ -81,14 +81,15 @@ def check_sha256(folder: Path, manifest: Manifest) -> None:
 
 
 def check_expansion(tensors: Mapping[str, torch.Tensor], decoder: DecoderModule, task: Task, spec: DatasetSpec) -> None:
-    """Raises ValueError if decoding would allocate too much memory, before it does: `labels` have one row per clip."""
+    """Raises ValueError if decoding would allocate too much memory, before it does: `labels` tell how many clips there are."""
     if "labels" not in tensors or tensors["labels"].ndim == 0:
         return  # the decoder refuses it and names the tensor
     stored = payload.num_bytes(tensors)
     limit = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
     measure = getattr(decoder, "bytes_per_clip", None)
     per_clip = 4 * spec.clip_bytes if measure is None else int(measure(tensors, spec))
-    num_clips, most = len(tensors["labels"]), limit // per_clip
+    of_label = getattr(decoder, "clips_per_label", None)
+    num_clips, most = len(tensors["labels"]) * (1 if of_label is None else int(of_label(tensors))), limit // per_clip
     if num_clips > most:
         raise ValueError(
             f"payload decodes to {num_clips:,} clips = {num_clips * per_clip:,} bytes of memory; "

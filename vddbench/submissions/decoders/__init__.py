@@ -4,7 +4,8 @@ A file's docstring states its tensors (N clips, T frames of H x W pixels, K clas
 arithmetic of a released decoder never changes, since scores depend on it; a better one is a new file.
 
 A file may also have `bytes_per_clip(tensors, spec) -> int`: the memory of a decoded clip, from which rules.py decides before
-anything is decoded whether a set is too large. Without it, clips of float32 are assumed. Its tensors are not checked yet.
+anything is decoded whether a set is too large; without it, clips of float32 are assumed. If a row of `labels` is for several
+clips, `clips_per_label(tensors) -> int` gives their number. Both receive tensors that are not checked yet.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class DecoderModule(Protocol):
     def decode(self, tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
         """Clips [N, T, H, W, 3], uint8 or float32 on the 0-255 scale, with labels [N] int64 or [N, K] float32.
 
-        The tensors come from a stranger: call `tensors.expect` first. A tensor `labels` has one row per decoded clip, which
-        bounds the number of clips. Raises ValueError with one line for each tensor that is unknown, missing or wrong.
+        The tensors come from a stranger: call `tensors.expect` first. A tensor `labels` has one row for each
+        decoded clip, or for `clips_per_label` of them, which bounds the number of clips. Raises ValueError with one line for
+        each tensor that is unknown, missing or wrong.
         """
         ...

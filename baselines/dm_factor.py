@@ -1,0 +1,49 @@
+"""DM on grids of smaller clips: in the bytes of one clip, 4 of half its height and width, which are enlarged (IDC).
+
+Multi-formation (arXiv 2205.14959), see _factors.py, with the loss of `dm`. A slot decodes to 4 clips, or with the presets time
+and fast_time to 2 of half as many frames, so the set is in division open. A reconstruction: nothing is published for video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from vddbench.baselines import dm
+from vddbench.baselines._factors import Grid, factored
+from vddbench.data.store import Split
+from vddbench.distillation.contract import About
+from vddbench.spec import Task
+
+DECODER = "factor"
+PAPER = "https://arxiv.org/abs/2205.14959"
+ABOUT = About(family="distribution matching")
+
+
+@dataclass(frozen=True)
+class Config(Grid, dm.Config):
+    """The settings of `dm` and of the grid."""
+
+
+PRESETS = {
+    "fast": Config(  # as dm's
+        iterations=120,
+        real_per_class=16,
+        updates_per_net=2,
+        lr=300.0,
+        momentum=0.9,
+        final_lr=0.0,
+        start_mean_of=16,
+        smooth=1.0,
+    ),
+    "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),
+    "time": Config(factor_space=1, factor_time=2),
+}
+PRESETS["fast_time"] = replace(PRESETS["fast"], factor_space=1, factor_time=2, smooth=2.0)
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> dm.Matching:
+    """Starts from random real clips made smaller, or from means of them."""
+    memory = factored(train, task, "dm_factor", config, config.start_mean_of, config.smooth, seed, device)
+    return dm.Matching(train, memory, config, seed, device)

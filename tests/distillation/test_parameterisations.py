@@ -1,0 +1,41 @@
+"""Memories that decode to more clips than they store: what they learn from is what their payload decodes to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders.submissions import SPEC, clips
+from vddbench.distillation.parameterisations import Factored, reduced
+from vddbench.evaluation.train import to_input
+from vddbench.submissions.decoders import factor
+from vddbench.submissions.decoders.factor import Factor
+
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("grid", [Factor(2, 1), Factor(1, 2), Factor(2, 2)])
+def test_a_grid_decodes_to_the_clips_that_it_was_learned_as(grid: Factor) -> None:
+    labels = torch.arange(3).repeat_interleave(2 * grid.copies)
+    memory = Factored(clips(6 * grid.copies), labels, grid, SPEC, CPU)
+    with torch.no_grad():
+        memory.parameters["clips"] += 2 * torch.randn_like(memory.parameters["clips"])  # beyond 0-255
+    exact = memory.exact()
+    learned_from = memory.clips(RNG).detach()
+    torch.testing.assert_close(learned_from, to_input(exact.clips, SPEC, CPU), atol=1e-4, rtol=0)
+    tensors = memory.tensors()
+    assert tensors["clips"].shape == (6, *SPEC.clip_shape) and tensors["clips"].dtype == torch.uint8
+    decoded = factor.decode(tensors, SPEC)
+    assert (decoded.clips.float() - exact.clips).abs().max() < 2 and torch.equal(decoded.labels, labels)
+    assert sum(t.nbytes for t in tensors.values()) <= 6 * (SPEC.clip_bytes + 8)
+
+
+def test_a_small_clip_is_the_mean_of_blocks_and_its_gradient_reaches_every_pixel() -> None:
+    x = clips(1).float()
+    small = reduced(x, Factor(2, 2))
+    torch.testing.assert_close(small[0, 1, 2, 3], x[0, 2:4, 4:6, 6:8].mean((0, 1, 2)))
+    memory = Factored(clips(12), torch.arange(3).repeat_interleave(4), Factor(2, 1), SPEC, CPU)
+    memory.clips(RNG).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert memory.parameters["clips"].grad is not None and bool((memory.parameters["clips"].grad != 0).all())
