@@ -28,7 +28,7 @@ from vddbench.records.files import read_record
 
 def real(path: Path, submission: Path, home: Path) -> Run:
     """A run of one cell that can be evaluated."""
-    return write_plan(path / "run", evaluations([submission], ["convnet3d"], [0]), home).run
+    return write_plan(path / "run", evaluations([submission], ["convnet3d"], [0], probes=True), home).run
 
 
 def work(run: Run, stop: Stop | None = None) -> list[Outcome]:
@@ -40,11 +40,12 @@ def work(run: Run, stop: Stop | None = None) -> list[Outcome]:
 def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> None:
     run = real(tmp_path, tiny_random, home)
     assert work(run) == ["done"]
-    bare = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / "bare")
+    bare = evaluate([tiny_random], students=["convnet3d"], seeds=[0], results=tmp_path / "bare", probes=True)
     record, predictions = read_record(run.made(run.cells[0]))
     expected, same = read_record(bare[0])
     assert record.top1 == expected.top1 and (predictions.top5 == same.top5).all()
     assert record.environment == expected.environment
+    assert record.still_top1 == expected.still_top1 is not None
     log = run.log(run.cells[0]).read_text()
     assert "job 1, attempt 1" in log and "top-1" in log and "--- done after" in log
     assert work(run) == ["done"] and read_attempts(run, 1)[0].started == 1  # Slurm may run a task again

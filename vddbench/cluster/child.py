@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     assert cell.student is not None
     folder, results = Path(cell.submission), run.path / RESULTS
     wait_for(folder / MANIFEST)
-    scored = open_ready(folder)
+    scored = replace(open_ready(folder), is_probed=bool(cell.probes))
     manifest = scored.submission.manifest
     expected = cell_path(results, manifest.cell, cell.student, cell.seed)
     if expected != run.made(cell):

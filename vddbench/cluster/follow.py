@@ -23,12 +23,20 @@ from vddbench.system.progress import console, say
 
 
 def evaluate(
-    paths: Sequence[Path], students: Sequence[str], seeds: range, results: Path, cluster: Cluster, out: Path | None
+    paths: Sequence[Path],
+    students: Sequence[str],
+    seeds: range,
+    results: Path,
+    cluster: Cluster,
+    out: Path | None,
+    probes: bool = False,
 ) -> None:
     """Plans, submits, follows and collects. Ctrl-C stops following and, with "local", the work; the same command resumes."""
-    request = json.dumps([sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds)])
+    request = json.dumps(
+        [sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds), *(["probes"] if probes else [])]
+    )
     out = out or Path("runs") / f"evaluate-{hashlib.sha256(request.encode()).hexdigest()[:8]}"  # same command, same run
-    planned = evaluate_plan(paths, students, seeds, results, out)
+    planned = evaluate_plan(paths, students, seeds, results, out, probes=probes)
     run, settings = planned.run, resources()
     show_plan(planned)
 

@@ -51,6 +51,7 @@ class Cell(Frozen):
     student: Name | None = None
     seed: Count
     preset: Name | None = None
+    probes: bool | None = None  # evaluate: also test without motion; None: no
     makes: Short  # path below the run's folder; the cell is done when this file exists
     seconds: float | None = None  # expected duration
 
@@ -130,7 +131,7 @@ def _read_cells(file: Path) -> Iterator[Cell]:
             yield cell
 
 
-def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int]) -> Iterator[Cell]:
+def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int], probes: bool = False) -> Iterator[Cell]:
     """Returns a cell for each submission, student and seed. Reads only the manifests. Raises ValueError."""
     seeds = list(seeds)
     for path in paths:
@@ -149,6 +150,7 @@ def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[
                     submission=str(folder),
                     student=student,
                     seed=seed,
+                    probes=probes or None,
                     makes=f"{first.parent.as_posix()}/seed{seed}.json",
                 )
 

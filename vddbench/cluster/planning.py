@@ -32,15 +32,17 @@ def evaluate_plan(
     results: Path,
     out: Path,
     measure: bool = False,
+    probes: bool = False,
 ) -> Planned:
     """Plans the evaluations that `results` does not have. Raises ValueError, LookupError before anything is written.
 
-    measure: time training and testing on this machine for tasks and students that have no record.
+    measure: time training and testing on this machine for tasks and students that have no record. probes: also test
+    each student without motion.
     """
     for student in students:
         if student not in (known := lookup.names("student")):
             raise LookupError(lookup.unknown("student", student, known))
-    cells = list(evaluations(paths, students, seeds))
+    cells = list(evaluations(paths, students, seeds, probes))
     left = [cell for cell in cells if not os.path.exists(f"{results}{cell.makes.removeprefix(RESULTS)}")]  # noqa: PTH110 - fast
     left = with_durations(left, recorded_durations([results, out / RESULTS]))
     if measure:

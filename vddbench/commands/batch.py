@@ -81,6 +81,7 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
     ] = False,
+    probes: Annotated[bool, typer.Option("--probes", help="also test each student on test videos without motion")] = False,
 ) -> None:
     """List the cells of a run in its folder. Submits nothing; planning again adds new cells."""
     from vddbench.cluster.planning import distill_plan, evaluate_plan
@@ -89,7 +90,7 @@ def plan(
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
     if distill is None:
-        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure))
+        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure, probes))
     elif task is None:
         raise LookupError("--distill needs --task")
     else:

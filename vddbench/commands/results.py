@@ -44,9 +44,9 @@ def evaluate(
             raise LookupError("--force and --cluster exclude each other: a run evaluates only what is not recorded yet")
         if device is not None:
             raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
-        if probes or frames:
-            raise LookupError("--probes and --frames work without --cluster only")
-        evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out)
+        if frames:
+            raise LookupError("--frames works without --cluster only")
+        evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes)
         return
     from vddbench.evaluation.evaluate import evaluate as run
     from vddbench.system.device import named_device
