@@ -2,6 +2,7 @@
 
 evidence.py, fresh.py, maintainers.py              valid records; students on fresh seeds, and who may verify
 entry.py, counting.py                              entries of a table, and which students count for them
+divisions.py                                       `ipc` and `open`: which records each ranks, and its question
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, aggregate.py                              ranks in one table and over all tables
 winner.py, frontier.py                             the corrected best score; the codec curve and the Pareto front

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,8 @@ from vddbench.leaderboard.marks import SEPARATOR, legend, marked
 from vddbench.leaderboard.rank import NAN, Contender, draw_all, is_gap, order, placed, places, shares
 
 COLUMNS = [
-    "student", "track", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low", "gap_high",
-    "mean_rank", "tables", "of_tables", "missing", "flags",
+    "student", "track", "division", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low",
+    "gap_high", "mean_rank", "tables", "of_tables", "missing", "flags",
 ]  # fmt: skip
 
 
@@ -39,22 +40,28 @@ class Standing:
 Standings = Mapping[str, Standing]  # by method
 
 
+class Field(NamedTuple):
+    """The tables that are combined: those of one student, track and division."""
+
+    student: str
+    track: str
+    division: str
+
+
 def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
-    """One row for each student, track and method, if the student and track have at least two tables.
+    """One row for each student, track, division and method, if student, track and division have at least two tables.
 
     Methods that are ranked in all these tables come first. A table counts if its task has a budget and the 95 % interval of the
     gap from `random` to `full` is above 0. All tables of a dataset use the same draws of its test videos. Raises ValueError for
     records that cannot share a table.
     """
     board = draw_all(evaluated)
-    fields: dict[tuple[str, str], dict[str, Standings]] = defaultdict(dict)
+    fields: dict[Field, dict[str, Standings]] = defaultdict(dict)
     for key, table in board.tables.items():
-        random, full = board.gap(table[0].entry)
+        random, full = board.gap(table[0])
         if random is not None and full is not None and is_gap(random, full):
-            fields[key.student, key.track][key.task] = standings(table, random, full)
-    rows = [
-        row for (student, track), tables in sorted(fields.items()) if len(tables) > 1 for row in rows_of(student, track, tables)
-    ]
+            fields[Field(key.student, key.track, key.division)][key.task] = standings(table, random, full)
+    rows = [row for field, tables in sorted(fields.items()) if len(tables) > 1 for row in rows_of(field, tables)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -63,7 +70,7 @@ def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standin
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
     methods = [contender.entry.one.method for contender in ranked]
     by_method = {}
-    for method, (entry, drawn), place in zip(methods, ranked, placed(ranked), strict=True):
+    for method, (entry, drawn, _), place in zip(methods, ranked, placed(ranked), strict=True):
         if methods.count(method) == 1:
             share = (drawn.score - random.score) / (full.score - random.score)
             draws = np.zeros_like(drawn.scores) if drawn is random else shares(drawn, random, full)
@@ -71,8 +78,8 @@ def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standin
     return by_method
 
 
-def rows_of(student: str, track: str, tables: Mapping[str, Standings]) -> list[dict[str, object]]:
-    """The rows of one student and track: methods in all tables, best first, then the others by name."""
+def rows_of(field: Field, tables: Mapping[str, Standings]) -> list[dict[str, object]]:
+    """The rows of combined tables: methods in all tables, best first, then the others by name."""
     methods = sorted({method for table in tables.values() for method in table})
     whole = {m: [table[m] for table in tables.values()] for m in methods if all(m in table for table in tables.values())}
     mean_share = {method: float(np.mean([standing.share for standing in whole[method]])) for method in whole}
@@ -82,20 +89,19 @@ def rows_of(student: str, track: str, tables: Mapping[str, Standings]) -> list[d
     for method, of_method, place in zip(best_first, draws, places(draws, compared_draws(draws)), strict=True):
         gap_low, gap_high = np.percentile(of_method, [2.5, 97.5])
         rows.append(
-            row_of(student, track, method, tables)
+            row_of(field, method, tables)
             | place._asdict()
             | {"gap_closed": mean_share[method], "gap_low": float(gap_low), "gap_high": float(gap_high)}
             | {"mean_rank": float(np.mean([standing.rank for standing in whole[method]]))}
         )
-    return rows + [row_of(student, track, method, tables) for method in methods if method not in whole]
+    return rows + [row_of(field, method, tables) for method in methods if method not in whole]
 
 
-def row_of(student: str, track: str, method: str, tables: Mapping[str, Standings]) -> dict[str, object]:
+def row_of(field: Field, method: str, tables: Mapping[str, Standings]) -> dict[str, object]:
     """The row of a method without its results."""
     missing = sorted(task for task, table in tables.items() if method not in table)
     return dict.fromkeys(COLUMNS, NAN) | {
-        "student": student,
-        "track": track,
+        **field._asdict(),
         "method": method,
         "tables": len(tables) - len(missing),
         "of_tables": len(tables),

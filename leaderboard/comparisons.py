@@ -75,11 +75,16 @@ def compared(drawn: Sequence[Drawn]) -> Comparisons:
     influence = np.array([one.influence for one in drawn])
     products = influence @ influence.T
     own = np.diag(products) - [one.twice for one in drawn]
-    video = np.maximum(0.0, own[:, None] + own - 2 * products)
+    row, column = np.triu_indices(
+        len(drawn)
+    )  # each pair once: the quantiles of Student's t take most of the time of a long table
+    video = np.maximum(0.0, own[row] + own[column] - 2 * products[row, column])
     value, freedom = (np.array([one.seeds[i] for one in drawn], float) for i in (0, 1))
-    seeds = together(Variance(value[:, None], freedom[:, None]), Variance(value, freedom))
+    seeds = together(Variance(value[row], freedom[row]), Variance(value[column], freedom[column]))
     whole = [together(Variance(video, drawn[0].videos.freedom), seeds)]
-    halves = [half_interval(whole, level) for level in (tukey(len(drawn)), bonferroni(len(drawn)))]
+    halves = [np.zeros_like(products) for _ in range(2)]
+    for half, level in zip(halves, (tukey(len(drawn)), bonferroni(len(drawn))), strict=True):
+        half[row, column] = half[column, row] = half_interval(whole, level)
     return Comparisons(scores[:, None] - scores, *halves)
 
 

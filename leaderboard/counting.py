@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vddbench.leaderboard.entry import MIN_SEEDS, Entry, TableKey
+from vddbench.leaderboard.entry import MIN_SEEDS, Entry
 from vddbench.leaderboard.evidence import Evaluated
 
 SAME_ANSWERS = 0.8  # share of equal answers, on test videos that one of two payloads gets wrong; docs/ranking.md
@@ -91,7 +91,8 @@ class Contribution(NamedTuple):
 
 
 def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
-    """The methods of each table; a method with two payloads of one distillation seed becomes one entry per payload.
+    """The methods of each task, student and track. A method with two payloads of one distillation seed becomes one entry per
+    payload. To rank a division, give its records only (divisions.py).
 
     Of near-copies among the distillations of a method only the first counts. Payloads without verified students are left out
     if others have them. An entry that is a near-copy of an earlier one of the same owner gets a note and no rank.
@@ -100,10 +101,10 @@ def entries(evaluated: Iterable[Evaluated]) -> list[Entry]:
     for one in evaluated:
         r = one.record
         methods[r.task, r.student, r.track, r.method][r.distill_seed, r.submission_sha256].append(one)
-    tables: dict[TableKey, list[Contribution]] = defaultdict(list)
+    tables: dict[tuple[str, str, str], list[Contribution]] = defaultdict(list)
     for sets in methods.values():
         for contribution in of_method({key: payload_of(records) for key, records in sorted(sets.items())}):
-            tables[contribution.entry.table].append(contribution)
+            tables[contribution.entry.contest].append(contribution)
     return [entry for table in tables.values() for entry in without_copies(table)]
 
 

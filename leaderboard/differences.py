@@ -27,10 +27,16 @@ MANIFEST_FIELDS = (
 
 
 def show(
-    roots: Sequence[Path], submissions: Path, first: str, second: str, task: str | None = None, student: str | None = None
+    roots: Sequence[Path],
+    submissions: Path,
+    first: str,
+    second: str,
+    task: str | None = None,
+    student: str | None = None,
+    division: str | None = None,
 ) -> None:
     """Prints every table that both methods are in. Raises what `pairs` and `Pair.difference` raise."""
-    for pair in pairs(roots, first, second, task, student):
+    for pair in pairs(roots, first, second, task, student, division):
         print(f"\n{headline(pair, first, second)}\n")
         print(per_class(pair, first, second))
         rows = [[name, *values] for name, values in differing(pair, submissions).items()]
@@ -48,8 +54,9 @@ def headline(pair: Pair, first: str, second: str) -> str:
         interval = f"95 % from {100 * result.low:+.1f} to {100 * result.high:+.1f}; {verdict}"
     counts = zip(result.runs, result.sets, strict=True)
     runs = " and ".join(f"{counted(runs, 'student')} of {counted(sets, 'distillation')}" for runs, sets in counts)
+    division = f" · division {table.division}" if table.division else ""
     return (
-        f"{table.task} · student {table.student} · {table.track} labels: {first} {result.first:.1%}, {second} "
+        f"{table.task} · student {table.student} · {table.track} labels{division}: {first} {result.first:.1%}, {second} "
         f"{result.second:.1%}: {100 * result.top1:+.1f} points, {interval} ({runs})"
     )
 

@@ -22,6 +22,7 @@ class TableKey(NamedTuple):
     task: str
     student: str
     track: str
+    division: str  # divisions.py; "" for DATASET-full
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Entry:
         return [one.record for of_set in self.evaluated for one in of_set]
 
     @property
-    def table(self) -> TableKey:
-        return TableKey(str(self.one.task), self.one.student, self.one.track)
+    def contest(self) -> tuple[str, str, str]:
+        """Task, student and track, which its tables in both divisions have in common."""
+        return str(self.one.task), self.one.student, self.one.track
 
     @property
     def dataset(self) -> str:
@@ -70,6 +72,7 @@ class Entry:
         return len(self.records) >= MIN_SEEDS and not (self.chosen_seeds or self.copy_of)
 
     def drawn(self, videos: Videos) -> Drawn:
-        """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table."""
-        key = "/".join([*self.table, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
+        """Bootstrap draws of the score. Their random numbers depend on the entry alone, not on the rest of the table or on the
+        division."""
+        key = "/".join([*self.contest, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
         return draw(self.hits, videos, key)

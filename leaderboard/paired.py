@@ -13,6 +13,7 @@ import pandas as pd
 from vddbench import lookup
 from vddbench.leaderboard.bootstrap import Hits, draw, score_difference
 from vddbench.leaderboard.counting import counted
+from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
 from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load_valid, name, tables_of
 from vddbench.leaderboard.videos import drawn_videos
@@ -55,7 +56,7 @@ def difference(first: Hits, second: Hits, groups: np.ndarray, labels: np.ndarray
 class Pair:
     """The records of two methods in one table."""
 
-    table: TableKey
+    table: TableKey  # its division is BOTH if the records are the same in both
     first: list[Evaluated]
     second: list[Evaluated]
 
@@ -79,39 +80,59 @@ class Pair:
         return pd.DataFrame(rows).sort_values(["top1", "label"], ascending=[False, True], ignore_index=True)
 
 
-def pairs(roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None) -> list[Pair]:
-    """Every task, student and track in which both methods have records.
+def pairs(
+    roots: Sequence[Path],
+    first: str,
+    second: str,
+    task: str | None = None,
+    student: str | None = None,
+    division: str | None = None,
+) -> list[Pair]:
+    """Every task, student, track and division in which both methods have records.
 
-    Raises FileNotFoundError without valid records, LookupError for a task, student or method without records and for methods
-    without a common table, ValueError for records of different stores, protocols or recipes.
+    division: only this one. Raises FileNotFoundError without valid records, LookupError for a task, student or method without
+    records, for an unknown division and for methods without a common table, ValueError for records of different stores,
+    protocols or recipes.
     """
+    divisions = chosen(division)
     evaluated = counted(load_valid(roots))
     tables_of(evaluated, task, student)  # refuses unknown tasks and students
-    tables: dict[TableKey, dict[str, list[Evaluated]]] = defaultdict(lambda: defaultdict(list))
-    for one in evaluated:
-        key = TableKey(str(one.record.task), one.record.student, one.record.track)
-        if task in {None, key.task} and student in {None, key.student}:
-            tables[key][one.record.method].append(one)
-    known = {method for methods in tables.values() for method in methods}
+    wanted = [one for one in evaluated if task in {None, str(one.record.task)} and student in {None, one.record.student}]
+    known = {one.record.method for one in wanted}
     for method in (first, second):
         if method not in known:
             raise LookupError(lookup.unknown("method with records", method, sorted(known)))
-    common = {key: methods for key, methods in sorted(tables.items()) if {first, second} <= methods.keys()}
-    if not common:
+    contests: dict[tuple[str, str, str], list[Evaluated]] = defaultdict(list)
+    for one in wanted:
+        if one.record.method in {first, second}:
+            contests[str(one.record.task), one.record.student, one.record.track].append(one)
+    matched = []
+    for contest, of_both in sorted(contests.items()):
+        parts = {shown: part for shown, part in in_divisions(of_both).items() if shown in {*divisions, NONE}}
+        for shown, part in once(parts).items():
+            own = {method: [one for one in part if one.record.method == method] for method in (first, second)}
+            if own[first] and own[second]:
+                check_unmixed(part)
+                matched.append(Pair(TableKey(*contest, shown), own[first], own[second]))
+    if not matched:
         raise LookupError(
-            f"{first} and {second} have no task, student and track in common: evaluate both on one task with one student; "
-            "hard and soft labels are never compared"
+            f"{first} and {second} have no task, student and track{f' of division {division}' if division else ''} in common: "
+            "evaluate both on one task with one student; hard and soft labels are never compared"
+            + ("; a set with more than ipc clips per class is in division open only" if division else "")
         )
-    for methods in common.values():
-        check_unmixed([*methods[first], *methods[second]])
-    return [Pair(key, methods[first], methods[second]) for key, methods in common.items()]
+    return matched
 
 
 def compare(
-    roots: Sequence[Path], first: str, second: str, task: str | None = None, student: str | None = None
+    roots: Sequence[Path],
+    first: str,
+    second: str,
+    task: str | None = None,
+    student: str | None = None,
+    division: str | None = None,
 ) -> pd.DataFrame:
     """A row for each of `pairs`: `first` minus `second`. Raises what `pairs` and `Pair.difference` raise."""
-    matched = pairs(roots, first, second, task, student)
+    matched = pairs(roots, first, second, task, student, division)
     return pd.DataFrame([{**pair.table._asdict(), **vars(pair.difference())} for pair in matched])
 
 

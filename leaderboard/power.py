@@ -17,6 +17,7 @@ from scipy.special import chdtri  # quantile of chi-squared, given its upper tai
 
 from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
+from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
@@ -90,14 +91,18 @@ def spread_of_hits(sets: Sequence[np.ndarray], videos: Videos) -> Spread:
     return Spread(Variance(student, freedom), Variance(float(of_pairs.mean()), videos.freedom), len(sets))
 
 
-def show(roots: Sequence[Path], delta: float, task: str | None, student: str | None) -> None:
+def show(roots: Sequence[Path], delta: float, task: str | None, student: str | None, division: str | None = None) -> None:
     """Prints, for each table, how many students detect `delta`, in points. Raises LookupError, FileNotFoundError."""
+    divisions = chosen(division)
     for table in tables_of(load_valid(roots), task, student):
         first = table[0].record
         for track in ("hard", "soft"):
             own = [one for one in table if (one.record.task, one.record.track) == (first.task, track)]
-            if own and (spread := spread_of(own)) is not None:
-                print(clean(f"{first.task} {first.student} {track} labels: {answer(spread, delta)}"))
+            parts = {name: part for name, part in in_divisions(own).items() if name in {*divisions, NONE}}
+            for name, part in once(parts).items():
+                if (spread := spread_of(part)) is not None:
+                    of_division = f", division {name}" if name else ""
+                    print(clean(f"{first.task} {first.student} {track} labels{of_division}: {answer(spread, delta)}"))
 
 
 def answer(spread: Spread, delta: float) -> str:

@@ -2,7 +2,7 @@
 
 A score is a mean over distillations of means over students. An entry belongs to a tie group if it does not differ significantly
 from the group's best entry, in comparisons that hold for all pairs of a table (comparisons.py). Ranks never mix protocols,
-prepared stores, tracks, tasks or students.
+prepared stores, tracks, tasks or students. Each division (divisions.py) has ranks and references of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import pandas as pd
 from vddbench.leaderboard.bootstrap import Drawn, score_difference
 from vddbench.leaderboard.comparisons import Comparisons, compared
 from vddbench.leaderboard.counting import entries
+from vddbench.leaderboard.divisions import in_divisions
 from vddbench.leaderboard.entry import Entry, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
 from vddbench.leaderboard.marks import marked
 from vddbench.leaderboard.videos import Videos, drawn_videos
 
-TABLE = ["task", "student", "track"]
+TABLE = ["task", "student", "track", "division"]  # the fields of TableKey
 LOST = ("lost_still", "lost_shuffled", "lost_reversed")  # what a probe loses; fields of records without "lost_", with "_top1"
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "title", "top1", "low", "high", "gain", "gain_low",
@@ -56,24 +57,27 @@ ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
 
 
 class Contender(NamedTuple):
-    """An entry and the draws of its score."""
+    """An entry in one of its tables, and the draws of its score, which are the same in all of them."""
 
     entry: Entry
     drawn: Drawn
+    table: TableKey
 
 
 def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
-    """One row for each entry (task, student, track, method), best first within each table. Includes reference rows.
+    """One row for each entry (task, student, track, division, method), best first within each table. Includes reference rows.
+
+    An entry of division `ipc` has a row in `open`, too, where it has other competitors. DATASET-full has the division "".
 
     All distillations of a method form one entry; if some have at least 3 students, the others are left out. If a method has
     two payloads of one distillation seed, each payload is an entry of its own.
 
-    `gain` is the score minus that of `random` for the same task and student. `gap_closed` is the share of the gap from `random`
-    to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among entries with at
-    least 3 students that count (see counting.py). `basis`: whether these are claimed by the authors or verified by maintainers.
-    In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. The entries of `may_be_best` are a 95 %
-    confidence set of the best. DATASET-full is a reference and never ranked. Entries without a rank come last in their table.
-    Entries of equal score are sorted by bytes, then by date.
+    `gain` is the score minus that of `random` for the same task, student and division. `gap_closed` is the share of the gap
+    from `random` to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among
+    entries with at least 3 students that count (see counting.py). `basis`: whether these are claimed by the authors or verified
+    by maintainers. In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. The entries of
+    `may_be_best` are a 95 % confidence set of the best. DATASET-full is a reference and never ranked. Entries without a rank
+    come last in their table. Entries of equal score are sorted by bytes, then by date.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -107,13 +111,13 @@ class DrawnBoard:
     """All entries with their draws, by table, and the references that they are compared with."""
 
     tables: dict[TableKey, list[Contender]]
-    random: dict[tuple[str, str], Drawn]  # by task and student
+    random: dict[tuple[str, str, str], Drawn]  # by task, student and division
     full: dict[tuple[str, str], Drawn]  # by dataset and student
 
-    def gap(self, entry: Entry) -> tuple[Drawn | None, Drawn | None]:
-        """The draws of `random` and of `full` for an entry's task and student."""
-        student = entry.one.student
-        return self.random.get((str(entry.one.task), student)), self.full.get((entry.dataset, student))
+    def gap(self, contender: Contender) -> tuple[Drawn | None, Drawn | None]:
+        """The draws of `random` and of `full` for an entry's task, student and division."""
+        task, student, _, division = contender.table
+        return self.random.get((task, student, division)), self.full.get((contender.entry.dataset, student))
 
 
 def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
@@ -125,17 +129,22 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
     check_unmixed(evaluated)
     check_references(one.record for one in evaluated)
     videos: dict[str, Videos] = {}
+    known: dict[tuple[int, ...], Drawn] = {}  # by the students that count: an entry is drawn once for both divisions
     board = DrawnBoard(defaultdict(list), {}, {})
-    for entry in entries(evaluated):
-        one, first = entry.one, entry.evaluated[0][0]
-        if entry.dataset not in videos:
-            videos[entry.dataset] = drawn_videos(first.groups, first.labels, entry.dataset)
-        drawn = entry.drawn(videos[entry.dataset])
-        board.tables[entry.table].append(Contender(entry, drawn))
-        if is_reference(one) and one.task.is_full:
-            board.full[entry.dataset, one.student] = drawn
-        elif is_reference(one):
-            board.random[str(one.task), one.student] = drawn
+    for division, part in in_divisions(evaluated).items():
+        for entry in entries(part):
+            one, first = entry.one, entry.evaluated[0][0]
+            if entry.dataset not in videos:
+                videos[entry.dataset] = drawn_videos(first.groups, first.labels, entry.dataset)
+            students = tuple(map(id, entry.records))
+            if students not in known:
+                known[students] = entry.drawn(videos[entry.dataset])
+            table = TableKey(*entry.contest, division)
+            board.tables[table].append(Contender(entry, known[students], table))
+            if is_reference(one) and one.task.is_full:
+                board.full[entry.dataset, one.student] = known[students]
+            elif is_reference(one):
+                board.random[table.task, table.student, division] = known[students]
     return board
 
 
@@ -143,7 +152,7 @@ def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, obj
     """The rows of one table, in order."""
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
     places = dict(zip([id(contender.entry) for contender in ranked], placed(ranked), strict=True))
-    return [row_of(entry, drawn, places.get(id(entry), NOT_RANKED), board) for entry, drawn in sorted(table, key=order)]
+    return [row_of(contender, places.get(id(contender.entry), NOT_RANKED), board) for contender in sorted(table, key=order)]
 
 
 def order(contender: Contender) -> tuple[object, ...]:
@@ -175,13 +184,14 @@ def places(scores: Sequence[np.ndarray], comparisons: Comparisons) -> list[Place
     return [Place(first + 1.0, float(min(first + 1, a)), float(max(first + 1, b)), best) for first, a, b, best in rows]
 
 
-def row_of(entry: Entry, drawn: Drawn, place: Place, board: DrawnBoard) -> dict[str, object]:
+def row_of(contender: Contender, place: Place, board: DrawnBoard) -> dict[str, object]:
+    entry, drawn = contender.entry, contender.drawn
     one, records = entry.one, entry.records
     low, high = drawn.interval
-    gain, gap = gain_of(entry, drawn, board), gap_closed(entry, drawn, board)
+    gain, gap = gain_of(contender, board), gap_closed(contender, board)
     payload_bytes = max(record.payload_bytes for record in records)
     return {
-        **entry.table._asdict(),
+        **contender.table._asdict(),
         **place._asdict(),
         "method": one.method,
         "title": one.title or "",
@@ -225,18 +235,20 @@ def lost(entry: Entry, probe: str) -> float:
     return float(np.mean(losses)) if losses else NAN
 
 
-def gain_of(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
+def gain_of(contender: Contender, board: DrawnBoard) -> Estimate:
     """The score minus that of `random`."""
-    random, _ = board.gap(entry)
+    random, _ = board.gap(contender)
+    drawn = contender.drawn
     if random is None or drawn is random:
         return UNKNOWN if random is None else ZERO
     gain = score_difference(drawn, random)
     return Estimate(gain.difference, gain.low, gain.high)
 
 
-def gap_closed(entry: Entry, drawn: Drawn, board: DrawnBoard) -> Estimate:
+def gap_closed(contender: Contender, board: DrawnBoard) -> Estimate:
     """The share of the gap from `random` to `full` that the entry closes."""
-    random, full = board.gap(entry)
+    random, full = board.gap(contender)
+    drawn = contender.drawn
     if random is None or drawn is random:
         return UNKNOWN if random is None else ZERO
     if full is None or not is_gap(random, full):

@@ -1,4 +1,4 @@
-"""What `vddbench rank` prints: ranked rows as text, one table per task, student and track."""
+"""What `vddbench rank` prints: ranked rows as text, one table per task, student, track and division."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tabulate import tabulate
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import aggregate
+from vddbench.leaderboard.divisions import DIVISIONS, NONE, chosen, in_divisions, nobody, question
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.latex import latex
@@ -38,16 +39,23 @@ class TextTable(NamedTuple):
 
 
 def show(
-    roots: Sequence[Path], task: str | None, student: str | None, form: str, track: str | None = None, papers: bool = False
+    roots: Sequence[Path],
+    task: str | None,
+    student: str | None,
+    form: str,
+    track: str | None = None,
+    papers: bool = False,
+    division: str | None = None,
 ) -> None:
     """Prints the ranked tables of all records under `roots`. form: one of FORMS. papers: also print what papers report.
 
-    Invalid records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print,
-    LookupError for an unknown format, task or student, and, after the other tables are printed, ValueError naming the records
-    that cannot share a table.
+    division: `ipc` or `open`; by default both. Invalid records are listed on stderr and left out. Raises FileNotFoundError if
+    there is nothing to print, LookupError for an unknown format, task, student or division, and, after the other tables are
+    printed, ValueError naming the records that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
+    divisions = chosen(division)
     try:
         evaluated = load_valid(roots)
     except FileNotFoundError:
@@ -63,9 +71,9 @@ def show(
     rows, problems = rank_tables(tables_of(evaluated, task, student))
     if len(rows):
         of_track = rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
-        print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {})
+        print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {}, divisions)
         if FORMS[form] and task is None and not problems:
-            print_aggregate(evaluated, student, track, FORMS[form])
+            print_aggregate(evaluated, student, track, FORMS[form], divisions)
         if papers and FORMS[form]:
             print_reported(sorted(set(rows["task"])), FORMS[form])
     if problems:
@@ -82,9 +90,13 @@ def print_reported(tasks: Sequence[str], style: str) -> None:
 def notes_of(evaluated: Sequence[Evaluated], rows: pd.DataFrame) -> dict[TableKey, str]:
     """The notes below each table: which entries may be the best, and the difference that its students can detect."""
     notes = {}
+    of_division = in_divisions(evaluated)
     for names, part in rows[rows["rank"].notna()].groupby(TABLE):
         key = TableKey(*map(str, names))
-        own = [one for one in evaluated if (str(one.record.task), one.record.student, one.record.track) == key]
+        contest = (key.task, key.student, key.track)
+        own = [
+            one for one in of_division[key.division] if (str(one.record.task), one.record.student, one.record.track) == contest
+        ]
         lines = [best_of(part), note(own, part["seeds"].tolist()), failures(part)]
         notes[key] = "".join(f"\n\n{text}" for text in lines if text)
     return notes
@@ -110,27 +122,40 @@ def failures(ranked: pd.DataFrame) -> str:
     )
 
 
-def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str]) -> None:
+def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str], divisions: Sequence[str] = DIVISIONS) -> None:
+    if FORMS[form]:
+        for title, text in tables(rows, FORMS[form], notes, divisions):
+            print(f"\n{title}\n\n{text}")
+        return
+    for key in empty(rows, divisions):
+        say(nobody(Task.parse(key.task), key.division))
+    rows = rows[rows["division"].isin([*divisions, NONE])].reset_index(drop=True)
     if form == "csv":
         print(rows.to_csv(index=False), end="")
     elif form == "json":
         print(rows.to_json(orient="records", indent=1))
     elif form == "latex":
         print(latex(rows))
-    elif form == "parquet":
+    else:
         if sys.stdout.isatty():
             raise LookupError("--format parquet is binary: send it to a file, vddbench rank --format parquet > ranks.parquet")
         rows.to_parquet(sys.stdout.buffer, index=False)
-    else:
-        for title, text in tables(rows, FORMS[form], notes):
-            print(f"\n{title}\n\n{text}")
 
 
-def print_aggregate(evaluated: Sequence[Evaluated], student: str | None, track: str | None, style: str) -> None:
-    """Prints a combined table for each student and track in which at least two methods have a combined rank."""
+def empty(rows: pd.DataFrame, divisions: Sequence[str]) -> list[TableKey]:
+    """The tables without entries: a division of a task, student and track that have entries in the other division."""
+    keys = [TableKey(*names) for names in rows.loc[rows["division"] != NONE, TABLE].drop_duplicates().to_numpy().tolist()]
+    return [key for key in dict.fromkeys(key._replace(division=name) for key in keys for name in divisions) if key not in keys]
+
+
+def print_aggregate(
+    evaluated: Sequence[Evaluated], student: str | None, track: str | None, style: str, divisions: Sequence[str]
+) -> None:
+    """Prints a combined table for each student, track and division in which at least two methods have a combined rank."""
     rows = aggregate(evaluated)
     rows = rows[rows["student"].eq(student or rows["student"]) & rows["track"].eq(track or rows["track"])]
-    for (of_student, of_track), part in rows.groupby(["student", "track"], sort=True):
+    rows = rows[rows["division"].isin(divisions)]
+    for (of_student, of_track, division), part in rows.groupby(["student", "track", "division"], sort=True):
         if part["rank"].notna().sum() < 2:
             continue
         lines = [
@@ -145,7 +170,7 @@ def print_aggregate(evaluated: Sequence[Evaluated], student: str | None, track: 
             ]
             for row in part.to_dict("records")
         ]
-        print(f"\nall tables · student {of_student} · {of_track} labels\n")
+        print(f"\nall tables · student {of_student} · {of_track} labels · division {division}\n")
         print(
             tabulate(
                 lines, ("rank", "method", "mean gap closed %", "mean rank", "tables", "", "marks"), style, disable_numparse=True
@@ -153,26 +178,36 @@ def print_aggregate(evaluated: Sequence[Evaluated], student: str | None, track: 
         )
 
 
-def tables(rows: pd.DataFrame, style: str, notes: Mapping[TableKey, str] = MappingProxyType({})) -> Iterator[TextTable]:
+def tables(
+    rows: pd.DataFrame,
+    style: str,
+    notes: Mapping[TableKey, str] = MappingProxyType({}),
+    divisions: Sequence[str] = DIVISIONS,
+) -> Iterator[TextTable]:
     """`style` is a tabulate format: "github" for Markdown, "simple" for a terminal.
 
-    The reference `full` of the dataset is repeated at the foot of each of its tables; DATASET-full has a table of its own only
-    if it is the dataset's only task or has other entries.
+    A division without entries is a sentence instead of a table. The reference `full` of the dataset is repeated at the foot of
+    each of its tables; DATASET-full has a table of its own only if it is the dataset's only task or has other entries.
     """
     if rows.empty:
         return
     on_full = rows["task"] == rows["dataset"] + f"-{FULL}"
     is_reference = on_full & (rows["method"] == FULL) & (rows["track"] == "hard")
-    for names, part in rows[~on_full].groupby(TABLE, sort=True):
-        key = TableKey(*map(str, names))
-        foot = rows[is_reference & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == key.student)]
-        title = clean(f"{key.task} · student {key.student} · {key.track} labels")
-        whole = pd.concat([part, foot])
-        yield TextTable(title, draw(whole, style) + notes.get(key, "") + single_full(part, foot) + explained(whole))
-    for (task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
+    parts = {TableKey(*map(str, names)): part for names, part in rows[~on_full].groupby(TABLE)}
+    for key in sorted([*(key for key in parts if key.division in divisions), *empty(rows, divisions)]):
+        task = Task.parse(key.task)
+        title = clean(f"{key.task} · student {key.student} · {key.track} labels · division {key.division}")
+        if key not in parts:
+            yield TextTable(title, f"{question(task, key.division)}\n\n{nobody(task, key.division)}")
+            continue
+        foot = rows[is_reference & (rows["dataset"] == task.dataset) & (rows["student"] == key.student)]
+        whole = pd.concat([parts[key], foot])
+        text = draw(whole, style) + notes.get(key, "") + single_full(parts[key], foot) + explained(whole)
+        yield TextTable(title, f"{question(task, key.division)}\n\n{text}")
+    for (full_task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
-            yield TextTable(clean(f"{task} · student {student}"), draw(part, style) + explained(part))
+            yield TextTable(clean(f"{full_task} · student {student}"), draw(part, style) + explained(part))
 
 
 def single_full(part: pd.DataFrame, foot: pd.DataFrame) -> str:

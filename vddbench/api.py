@@ -66,20 +66,29 @@ def load_records(
 
 
 def rank(
-    results: Folders = "results", *, task: str | None = None, student: str | None = None, track: str | None = None
+    results: Folders = "results",
+    *,
+    task: str | None = None,
+    student: str | None = None,
+    track: str | None = None,
+    division: str | None = None,
 ) -> pd.DataFrame:
-    """The ranked entries of one or several results folders, one row each, the best first inside each table.
+    """The ranked entries of one or several results folders, the best first inside each table.
 
-    A table is a task, a student and a track; ranks never cross tables. The columns are explained at
-    `vddbench.leaderboard.rank.rank`. Raises LookupError for a task or student without records, ValueError for records that
-    cannot share a table.
+    A table is a task, a student, a track and a division; ranks never cross tables. Division "ipc" has the entries of at most
+    ipc clips per class, "open" has all: an entry of both has a row in each. The columns are explained at
+    `vddbench.leaderboard.rank.rank`. Raises LookupError for a task or student without records and for an unknown division,
+    ValueError for records that cannot share a table.
     """
+    from vddbench.leaderboard.divisions import NONE, chosen
     from vddbench.leaderboard.rank import rank_tables
 
+    divisions = chosen(division)
     rows, problems = rank_tables(_tables(_paths(results), task, student))
     if problems:
         raise ValueError("\n".join(problems))
-    return rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
+    of_track = rows["track"].eq(rows["track"] if track is None else track)
+    return rows[of_track & rows["division"].isin([*divisions, NONE])].reset_index(drop=True)
 
 
 def _paths(folders: Folders) -> list[Path]:

@@ -17,6 +17,7 @@ from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import COLUMNS as AGGREGATED
 from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.rank import COLUMNS as RANKED
+from vddbench.leaderboard.rank import TABLE
 from vddbench.leaderboard.site.board import Board
 from vddbench.records.files import all_record_files, read_record
 from vddbench.records.record import Environment, Record
@@ -27,7 +28,7 @@ TIMESTAMP, TEXTS = pa.timestamp("s", tz="UTC"), pa.list_(pa.string())
 ARROW_TYPES = {str: TEXT, Task: TEXT, int: INTEGER, float: REAL, bool: BOOLEAN}
 SEPARATORS = {"flags": ", ", "sha256": " ", "missing": " "}  # of the columns that hold several texts
 INTEGERS = {"rank", "rank_low", "rank_high", "distillations", "seeds", "payload_bytes", "tables", "of_tables"}
-NAMES = {"task", "dataset", "student", "track", "method", "title", "basis"}
+NAMES = {"task", "dataset", "student", "track", "division", "method", "title", "basis"}
 RERUN_COLUMNS = (("verified_by", TEXTS), ("reproductions", INTEGER))
 REPORTED_TYPES = {"ipc": INTEGER, "top1": REAL, "top1_std": REAL, "storage_mb": REAL}
 RECORD_FILE_COLUMNS = (("path", TEXT), ("sha256", TEXT), ("counts", BOOLEAN))
@@ -52,8 +53,8 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def leaderboard_table(board: Board) -> pa.Table:
-    """A row for each entry: the columns of `vddbench rank`, and who ran it again."""
-    key = ("task", "student", "track", "method", "sha256")
+    """A row for each entry and division: the columns of `vddbench rank`, and who ran it again."""
+    key = (*TABLE, "method", "sha256")
     entries = {
         tuple(entry.row[name] for name in key): entry for table in board.tables for entry in (*table.entries, *table.full)
     }

@@ -11,23 +11,24 @@ from typing import Any
 
 import pandas as pd
 
-from vddbench.leaderboard.aggregate import COLUMNS, aggregate
+from vddbench.leaderboard.aggregate import COLUMNS, Field, aggregate
 from vddbench.leaderboard.counting import payload_of
+from vddbench.leaderboard.divisions import NONE
+from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
-from vddbench.leaderboard.rank import rank_tables
+from vddbench.leaderboard.rank import TABLE, rank_tables
 from vddbench.leaderboard.reruns import Rerun, reruns
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.spec import FULL, Task
 
-TableKey = tuple[str, str, str]  # task, student, track
-
 
 @dataclass(frozen=True)
 class Aggregate:
-    """All tables of a student and track combined."""
+    """All tables of a student, track and division combined."""
 
     student: str
     track: str
+    division: str
     rows: tuple[Mapping[str, Any], ...]  # columns of `aggregate`
 
     @property
@@ -48,14 +49,13 @@ class Board:
 
     @cached_property
     def aggregates(self) -> tuple[Aggregate, ...]:
-        """One for each student and track in which at least two methods are in all tables."""
-        parts: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        """One for each student, track and division in which at least two methods are in all tables."""
+        parts: dict[Field, list[Mapping[str, Any]]] = defaultdict(list)
         for row in self.aggregated.to_dict("records"):
-            parts[str(row["student"]), str(row["track"])].append({str(name): value for name, value in row.items()})
+            field = Field(*(str(row[name]) for name in Field._fields))
+            parts[field].append({str(name): value for name, value in row.items()})
         return tuple(
-            Aggregate(student, track, tuple(rows))
-            for (student, track), rows in parts.items()
-            if sum(not pd.isna(row["rank"]) for row in rows) > 1
+            Aggregate(*field, tuple(rows)) for field, rows in parts.items() if sum(not pd.isna(row["rank"]) for row in rows) > 1
         )
 
     def tables_by_task(self) -> dict[str, list[Table]]:
@@ -113,18 +113,18 @@ def assembled(
     left_out: Sequence[str] = (),
 ) -> Board:
     """The board of ranked rows and the records that they were computed from."""
-    records: dict[tuple[TableKey, str, str], list[Evaluated]] = defaultdict(list)  # by table, method and sha256
+    records: dict[tuple[str, ...], list[Evaluated]] = defaultdict(list)  # by task, student, track, method and sha256
     students: dict[str, set[str]] = defaultdict(set)
     for one in evaluated:
         r = one.record
-        records[(str(r.task), r.student, r.track), r.method, r.submission_sha256].append(one)
+        records[str(r.task), r.student, r.track, r.method, r.submission_sha256].append(one)
         students[r.submission_sha256].add(r.student)
     entries: dict[TableKey, list[Entry]] = defaultdict(list)
     for row in rows.to_dict("records"):
-        key, hashes = (row["task"], row["student"], row["track"]), str(row["sha256"]).split()
+        key, hashes = TableKey(*(str(row[name]) for name in TABLE)), str(row["sha256"]).split()
         entry = Entry(
             row={str(name): value for name, value in row.items()},
-            evaluated=tuple(one for sha in hashes for one in payload_of(records[key, row["method"], sha]).counted),
+            evaluated=tuple(one for sha in hashes for one in payload_of(records[*key[:3], row["method"], sha]).counted),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
             reruns=tuple(rerun for sha in hashes for rerun in again.get(sha, ()) if rerun.student == row["student"]),
         )
@@ -136,12 +136,12 @@ def assembled(
 def _tables(entries: Mapping[TableKey, Sequence[Entry]]) -> list[Table]:
     """One table for each key. DATASET-full has its own only if it has other methods, or if no budgeted table shows it."""
     tables = []
-    budgeted = {(Task.parse(task).dataset, student) for task, student, _ in entries if not Task.parse(task).is_full}
-    for (task, student, track), of_table in sorted(entries.items()):
-        dataset = Task.parse(task).dataset
-        full = tuple(e for e in entries.get((f"{dataset}-{FULL}", student, "hard"), ()) if e.method == FULL)
-        if not Task.parse(task).is_full:
-            tables.append(Table(task, student, track, tuple(of_table), full))
-        elif (dataset, student) not in budgeted or tuple(of_table) != full:
-            tables.append(Table(task, student, track, tuple(of_table), ()))
+    budgeted = {(Task.parse(key.task).dataset, key.student) for key in entries if not Task.parse(key.task).is_full}
+    for key, of_table in sorted(entries.items()):
+        dataset = Task.parse(key.task).dataset
+        full = tuple(e for e in entries.get(TableKey(f"{dataset}-{FULL}", key.student, "hard", NONE), ()) if e.method == FULL)
+        if not Task.parse(key.task).is_full:
+            tables.append(Table(*key, tuple(of_table), full))
+        elif (dataset, key.student) not in budgeted or tuple(of_table) != full:
+            tables.append(Table(*key, tuple(of_table), ()))
     return tables

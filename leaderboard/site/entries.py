@@ -82,11 +82,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """One task, student and track: its entries, best first, and the dataset's `full` below them."""
+    """One task, student, track and division: its entries, best first, and the dataset's `full` below them."""
 
     task: str
     student: str
     track: str
+    division: str
     entries: tuple[Entry, ...]
     full: tuple[Entry, ...]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from vddbench.leaderboard import rank as ranking
+from vddbench.leaderboard.divisions import IPC
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Environment, Record
@@ -48,6 +52,12 @@ def seeds(method: str, scores: list[float], sha: str = "", **more: Any) -> list[
         hits = rng.permutation(VIDEOS) < round(score * VIDEOS)
         evaluated.append(Evaluated(a_record(method=method, submission_sha256=sha, seed=i, top1=score, **more), hits, ALONE))
     return evaluated
+
+
+def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
+    """The ranked rows of division `open`, which has every entry, and of DATASET-full."""
+    rows = ranking.rank(evaluated)
+    return rows[rows["division"] != IPC].reset_index(drop=True)
 
 
 VIDEOS = 1000

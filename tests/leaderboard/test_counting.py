@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import VIDEOS, seeds
+from tests.builders.records import rank as ranked
 from tests.leaderboard.test_reruns import SHA, recorded
-from vddbench.leaderboard import rank as ranking
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated, load
 from vddbench.records.fresh_seeds import END, FIRST, first_fresh_seed
@@ -22,7 +22,7 @@ COMMIT = "c" * 40
 
 def rank(evaluated: list[Evaluated]) -> pd.DataFrame:
     """The ranked rows without the mark that most made-up entries have: a single distillation."""
-    rows = ranking.rank(evaluated)
+    rows = ranked(evaluated)
     return rows.assign(flags=[", ".join(mark for mark in flags.split(", ") if mark != "one set") for flags in rows["flags"]])
 
 

@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from tests.builders.records import a_record, seeds
+from tests.builders.records import a_record, rank, seeds
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import BY_NAME, MARKS, legend, marked, marks_in
 from vddbench.leaderboard.publish.parquet import column, native
-from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.tables import print_rows, tables
 
 ALL = ", ".join(f"{mark.name} (2 of 3 students)" for mark in MARKS)
@@ -97,7 +96,7 @@ def test_latex_has_titles_superscripts_rank_intervals_spreads_and_the_number_of_
 
 
 def test_a_title_is_beside_the_identifier_and_cannot_be_markup() -> None:
-    [table] = tables(rank(seeds("mine", [0.5] * 3, title="DM+SDD")), "github")
+    [table] = tables(rank(seeds("mine", [0.5] * 3, title="DM+SDD")), "github", divisions=["open"])
     assert "DM+SDD (mine)" in table.text
     for title in ("", " DM", "[a](b)", "www.evil.com", "https://x", "a|b", "<b>", "\u202eabc", "a\nb", "x" * 61, "$x$", "`a`"):
         with pytest.raises(ValidationError):

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.builders.records import FULL, GOOD, a_record, seeds
+from tests.builders.records import FULL, GOOD, a_record, rank, seeds
 from vddbench.leaderboard.evidence import Evaluated, load, majority
 from vddbench.leaderboard.latex import escaped, latex
-from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.tables import show, tables
 from vddbench.records.files import published_path, read_record, write_record
 from vddbench.records.predictions import Predictions
@@ -129,8 +128,8 @@ def test_parquet_keeps_numbers_numbers(tmp_path: Path) -> None:
         "rank",
         "--format",
         "parquet",
-        "--track",
-        "hard",
+        "--division",
+        "ipc",
     ]
     done = subprocess.run([*command, "--results", str(tmp_path)], capture_output=True, check=True)
     rows = pd.read_parquet(io.BytesIO(done.stdout))
@@ -206,8 +205,8 @@ def test_entries_of_the_unbudgeted_task_have_a_table_of_their_own_and_no_rank() 
     rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
     assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
     shown = dict(tables(rows, "simple"))
-    assert "full" in shown["toy-ipc1 · student convnet3d · hard labels"]
-    assert "best" not in shown["toy-ipc1 · student convnet3d · hard labels"]
+    assert "full" in shown["toy-ipc1 · student convnet3d · hard labels · division open"]
+    assert "best" not in shown["toy-ipc1 · student convnet3d · hard labels · division open"]
     assert "best" in shown["toy-full · student convnet3d"]
 
 
@@ -244,7 +243,7 @@ def test_the_reference_belongs_to_every_table_it_is_printed_in(tmp_path: Path, c
         write_record(tmp_path, a_record(task=task), GOOD)
     write_record(tmp_path, a_record(method="full", **FULL), GOOD)
     show([tmp_path], None, None, "table")
-    assert capsys.readouterr().out.count("full") == 2
+    assert capsys.readouterr().out.count("full") == 2 * 2  # tables of both divisions
     show([tmp_path], None, None, "csv")
     assert capsys.readouterr().out.count("toy-full") == 1
     write_record(tmp_path, a_record(method="full", seed=1, store_digest="9" * 64, **FULL), GOOD)

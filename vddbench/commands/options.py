@@ -24,6 +24,9 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: 
 Roots = Annotated[list[Path], typer.Option(help="folder of records; may be repeated")]
 OnlyTask = Annotated[str | None, typer.Option(help="only this task")]
 OnlyStudent = Annotated[str | None, typer.Option(help="only this student")]
+OnlyDivision = Annotated[
+    str | None, typer.Option("--division", help="ipc: at most ipc clips per class; open: however many clips (default: both)")
+]
 TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
 
 

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Device, Force, OnlyStudent, OnlyTask, Results, Roots, Seeds, Students, friendly
+from vddbench.commands.options import (
+    Device,
+    Force,
+    OnlyDivision,
+    OnlyStudent,
+    OnlyTask,
+    Results,
+    Roots,
+    Seeds,
+    Students,
+    friendly,
+)
 from vddbench.protocol import PROTOCOL
 
 
@@ -72,13 +83,15 @@ def rank(
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
     track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
     reported: Annotated[bool, typer.Option("--reported", help="also print what papers report, never ranked")] = False,
+    division: OnlyDivision = None,
 ) -> None:
-    """Print the ranked tables of all records."""
+    """Print the ranked tables of all records: of division `ipc` (at most ipc clips per class), then `open` (any number of
+    clips within the bytes)."""
     from vddbench.leaderboard.tables import show
 
     if track not in {None, "hard", "soft"}:
         raise LookupError(f"--track {str(track)[:40]!r} is unknown; allowed: hard, soft")
-    show(results, task, student, form, track, reported)
+    show(results, task, student, form, track, reported, division)
 
 
 @friendly
@@ -91,12 +104,13 @@ def diff(
     submissions: Annotated[Path, typer.Option(help="folder of the submissions, to compare their manifests")] = Path(
         "submissions"
     ),
+    division: OnlyDivision = None,
 ) -> None:
     """Compare two methods: the paired difference of their top-1 with its 95 % interval, overall and by class, and other
     values that differ (bytes, clips, config, environment)."""
     from vddbench.leaderboard.differences import show
 
-    show(results, submissions, first, second, task, student)
+    show(results, submissions, first, second, task, student, division)
 
 
 @friendly
@@ -105,11 +119,12 @@ def power(
     task: OnlyTask = None,
     student: OnlyStudent = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+    division: OnlyDivision = None,
 ) -> None:
     """Estimate how many students per method are needed to detect a difference of --delta points."""
     from vddbench.leaderboard.power import show
 
-    show(results, delta, task, student)
+    show(results, delta, task, student, division)
 
 
 @friendly

@@ -112,7 +112,7 @@ def read_record(path: Path) -> tuple[Record, Predictions]:
         record = Record.model_validate(parse_json(text, MAX_JSON_BYTES))
         predictions = read_predictions(data)
     except ValidationError as error:
-        raise ValueError(f"record {path} is not valid: {_problems(error)}") from error
+        raise ValueError(f"record {path} is not valid: {_problems(error)}; evaluate this cell again") from error
     except ValueError as error:
         raise ValueError(f"record {path} is not valid: {str(error)[:500]}") from error
     _check_place(path, record, address(text))

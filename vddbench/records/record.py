@@ -41,6 +41,7 @@ Time = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Clips = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 OPTIONAL = (  # fields that are left out of a record's JSON if they are None
@@ -94,7 +95,7 @@ class Record(Frozen):
     num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
     payload_bytes: Count
     budget_bytes: Count | None
-    clips_per_class: Finite
+    clips_per_class: Clips  # decoded; decides the division, so 0 is no value for "unknown"
     clip_steps: Count  # student steps x batch size
     train_seconds: Finite
     test_seconds: Finite  # test and validation videos
