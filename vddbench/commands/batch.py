@@ -40,11 +40,14 @@ RESOURCES: dict[str, Any] = {  # options that override the site's settings
     "cpus": Annotated[int | None, typer.Option(min=1, help="cores per task (default 4)")],
     "mem": Annotated[float | None, typer.Option(min=0, help="GB per task (default 16); 0: request no memory")],
     "mem_per_cpu": Annotated[float | None, typer.Option(help="GB per core, instead of --mem")],
-    "sbatch": Annotated[list[str] | None, typer.Option(help='another option of sbatch, e.g. "--nodes=1"; repeatable')],
+    "sbatch": Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help='another option of sbatch, e.g. "--nodes=1"; repeatable')
+    ],
     "time": Annotated[int | None, typer.Option(min=1, help="minutes per task (default 60)")],
     "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks at a time")],
     "setup": Annotated[
-        list[str] | None, typer.Option(help='shell line before Python starts, e.g. "module load cuda"; repeatable')
+        list[str] | None,
+        typer.Option(metavar="TEXT", help='shell line before Python starts, e.g. "module load cuda"; repeatable'),
     ],
 }
 
@@ -68,7 +71,9 @@ def with_resources(command: Callable[..., None]) -> Callable[..., None]:
 @batch.command()
 @friendly
 def plan(
-    submissions: Annotated[list[Path] | None, typer.Argument(help="submissions/TASK/METHOD, one or more")] = None,
+    submissions: Annotated[
+        list[Path] | None, typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of the run, runs/NAME")] = Path("runs/run"),
     students: Students = "convnet3d",
     seeds: Annotated[

@@ -86,7 +86,7 @@ def verify(
 @friendly
 def pull(
     results_repo: ResultsRepo,
-    task: Annotated[list[str] | None, typer.Option(help="only this task; may be repeated")] = None,
+    task: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="only this task; may be repeated")] = None,
     into: Annotated[Path, typer.Option(help="folder of the copy")] = PUBLISHED,
     submissions: Annotated[bool, typer.Option("--submissions", help="also fetch the distilled sets")] = False,
 ) -> None:

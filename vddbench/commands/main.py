@@ -27,8 +27,9 @@ from vddbench.lookup import PLUGINS, check_plugins
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the boxes show types such as list[Path] where readers need PATH
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="The referee for video dataset distillation: prepare, distill or pack, check, evaluate, rank.",
 )
 for command in (
@@ -52,8 +53,9 @@ def _before_every_command(
     plugins: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FOLDER",
             help="folder with files of your own, DIR/{baselines,decoders,students,datasets}/NAME.py; may be repeated. "
-            f"The environment variable {PLUGINS} does the same"
+            f"The environment variable {PLUGINS} does the same",
         ),
     ] = None,
     version: Annotated[

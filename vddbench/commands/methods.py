@@ -16,7 +16,8 @@ def methods(
     form: Annotated[str, typer.Option("--format", help="table, md or json")] = "table",
     task: OnlyTask = None,
     results: Annotated[
-        list[Path] | None, typer.Option(help="folder of records; may be repeated (default: the records of the package)")
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="folder of records; may be repeated (default: the records of the package)"),
     ] = None,
 ) -> None:
     """List all baselines with published results and ours, and methods that have none, with the reason."""

@@ -21,7 +21,7 @@ Force = Annotated[bool, typer.Option("--force", help="run again even if the resu
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="number of seeds: 0..N-1")]
 Students = Annotated[str, typer.Option(help="names of students, comma-separated")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")]
-Roots = Annotated[list[Path], typer.Option(help="folder of records; may be repeated")]
+Roots = Annotated[list[Path], typer.Option(metavar="FOLDER", help="folder of records; may be repeated")]
 OnlyTask = Annotated[str | None, typer.Option(help="only this task")]
 OnlyStudent = Annotated[str | None, typer.Option(help="only this student")]
 OnlyDivision = Annotated[

@@ -20,9 +20,11 @@ RESULTS, SUBMISSIONS = Path("results"), Path("submissions")
 def publish(
     results_repo: Annotated[str | None, typer.Option(help="dataset repo of the records, e.g. ORG/vddbench-results")] = None,
     space: Annotated[str | None, typer.Option(help="static Space of the board, e.g. ORG/vddbench")] = None,
-    results: Annotated[list[Path] | None, typer.Option(help="folder of records; may be repeated (default: results)")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="folder of records; may be repeated (default: results)")
+    ] = None,
     submissions: Annotated[
-        list[Path] | None, typer.Option(help="folder of submissions; may be repeated (default: submissions)")
+        list[Path] | None, typer.Option(metavar="FOLDER", help="folder of submissions; may be repeated (default: submissions)")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commits; change nothing on the Hub")] = False,
     local: Annotated[Path | None, typer.Option(help="write both repositories into this folder; needs no network")] = None,

@@ -24,7 +24,7 @@ from vddbench.protocol import PROTOCOL
 
 @friendly
 def evaluate(
-    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
     students: Students = "convnet3d",
     seeds: Seeds = PROTOCOL.default_seeds,
     results: Results = Path("results"),

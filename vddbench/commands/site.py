@@ -12,7 +12,10 @@ from vddbench.commands.options import Roots, friendly
 
 site = typer.Typer(no_args_is_help=True, help="The board as static web pages.")
 Submissions = Annotated[
-    list[Path], typer.Option(help="folder of submissions, for descriptions and previews of distilled sets; may be repeated")
+    list[Path],
+    typer.Option(
+        metavar="FOLDER", help="folder of submissions, for descriptions and previews of distilled sets; may be repeated"
+    ),
 ]
 
 
@@ -25,7 +28,8 @@ def build(
     maintainer: Annotated[
         list[str] | None,
         typer.Option(
-            help="user name whose re-runs verify entries, besides those in MAINTAINERS next to --results; may be repeated"
+            metavar="TEXT",
+            help="user name whose re-runs verify entries, besides those in MAINTAINERS next to --results; may be repeated",
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="open the board in the browser")] = False,

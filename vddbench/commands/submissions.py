@@ -72,7 +72,7 @@ def pack(
     preview: Annotated[Path | None, typer.Option(help="write a PNG with clips as a student will see them")] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
     title: Annotated[str | None, typer.Option(help="the method's name in tables, e.g. DM+SDD")] = None,
-    author: Annotated[list[str] | None, typer.Option(help="name of an author; may be repeated")] = None,
+    author: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="name of an author; may be repeated")] = None,
     paper: Annotated[str, typer.Option(help="link to the paper: https://...")] = "",
     code: Annotated[str, typer.Option(help="link to the code: https://...")] = "",
     external: Annotated[
