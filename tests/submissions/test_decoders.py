@@ -15,7 +15,7 @@ from PIL import Image
 from tests.builders.submissions import LABELS, SPEC, clips
 from vddbench import lookup
 from vddbench.spec import ClipSet
-from vddbench.submissions.decoders import jpeg, keyframes, pixels, ragged_keyframes, still
+from vddbench.submissions.decoders import jpeg, keyframes, pixels, ragged_keyframes, still, video
 from vddbench.submissions.tensors import MAX_VALUE
 
 Tensors = dict[str, torch.Tensor]
@@ -33,6 +33,7 @@ def valid(decoder: str) -> Tensors:
             "times": torch.tensor([0, 3, 2, 0, 1, 3], dtype=torch.uint8),
             "counts": torch.tensor([2, 1, 3], dtype=torch.uint8),
         },
+        "video": video.encode(frames, "av1", crf=30),
     }
     return {**tensors[decoder], "labels": LABELS}
 
@@ -41,7 +42,7 @@ def decode(decoder: str, tensors: Tensors) -> ClipSet:
     return lookup.load("decoder", decoder).decode(tensors, SPEC)
 
 
-DECODERS = ["pixels", "still", "keyframes", "ragged_keyframes", "jpeg"]  # tests/distillation has those of static_dynamic
+DECODERS = ["pixels", "still", "keyframes", "ragged_keyframes", "jpeg", "video"]  # tests/distillation has static_dynamic's
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -53,7 +54,7 @@ def test_every_decoder_makes_clips_and_int64_labels(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("name", ["clips", "frames", "times", "counts", "jpeg", "offsets", "labels"])
+@pytest.mark.parametrize("name", ["clips", "frames", "times", "counts", "jpeg", "stream", "offsets", "labels"])
 def test_every_decoder_names_a_misshapen_or_wrongly_typed_tensor(decoder: str, name: str) -> None:
     tensors = valid(decoder)
     if name not in tensors:

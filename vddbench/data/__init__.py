@@ -7,6 +7,7 @@ listing.py         compares the videos that a dataset's lists name with the file
 build.py           writes a store, using store_folder.py, fill.py, journal.py and finish.py in this order
 decode.py          decodes one video into stored frames, the only file that imports PyAV; workers.py: its process pool;
                    container.py: detects truncated files
+elementary.py      cuts an AV1 or H.264 stream of a submission into frames; stream_process.py: decodes it in a child with limits
 store.py           reads a prepared store; store_files.py: its index, spec and digest; frames_check.py: changed frames;
                    fingerprint.py: decides whether two stores hold the same data
 nearest.py         finds the video that a clip resembles most, by thumbnails.py; near_copies.py: between test and train

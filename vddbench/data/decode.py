@@ -1,4 +1,4 @@
-"""Decodes one video into the frames that a store keeps. The only file that imports `av`.
+"""Decodes one video into the frames that a store keeps, and one elementary stream into planes. The only file that imports `av`.
 
 One decoded frame is in memory at a time (plus the decoder's own references), and only frames to store are converted. Which
 frames are stored depends on the number of frames, which only decoding reveals: headers can be wrong (UCF's packed bitstreams)
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -26,13 +27,17 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import av
 import av.error
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vddbench.data.container import claimed_bytes
+from vddbench.data.elementary import BadStream, Codec, Packets
 from vddbench.data.fingerprint import FramesFile, thumbnail
 from vddbench.system.files import sha256_file
 
@@ -49,6 +54,21 @@ LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"m
 # (10), whose coefficients are those of the usual BT.2020 (9)
 MATRICES = {10: 9}
 SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
+# of elementary streams, by name: software decoders that follow the codec's specification to the bit. FFmpeg's own choice may
+# be one of the GPU
+DECODERS: dict[Codec, str] = {"av1": "libdav1d", "h264": "h264"}
+STREAM_OPTIONS: dict[Codec, dict[str, str]] = {
+    "av1": {"export_side_data": "film_grain"},  # grain is described beside the frame, not added to it
+    # strict: frames in order of display, not in a guessed order; unaligned: cropped to the pixel; explode: damage is an error
+    "h264": {"strict": "strict", "flags": "unaligned", "err_detect": "explode"},
+}
+ENCODERS: dict[
+    Codec, tuple[str, dict[str, str]]
+] = {  # with the options besides crf; one thread, so that the bytes are the same
+    "av1": ("libsvtav1", {"preset": "4", "svtav1-params": "lp=1:film-grain=0"}),
+    "h264": ("libx264", {"preset": "slow", "x264-params": "threads=1:slices=1"}),
+}
+PADDING = 128  # pixels that FFmpeg adds to a side when it compares a frame with `max_pixels`, at most
 
 Stride = int | Literal["even"]
 Turn = tuple[bool, bool, bool]  # transpose, then flip x, then flip y
@@ -366,6 +386,91 @@ def missing_bytes(path: Path) -> int:
     if actual == 0:
         raise UnreadableVideo("empty file")
     return max(0, claimed - actual)
+
+
+def plane_shapes(size: int) -> tuple[tuple[int, int], ...]:
+    """The planes Y, U, V of a 4:2:0 frame of size x size pixels."""
+    half = (size + 1) // 2
+    return (size, size), (half, half), (half, half)
+
+
+def stream_planes(stream: Packets, size: int) -> bytes:
+    """The planes Y, U, V of each frame of an elementary stream, in order of display.
+
+    Raises BadStream unless every packet is whole and decodes to one frame of size x size, 8 bits, 4:2:0. A frame that the
+    decoder had to guess in part is refused, too, since guesses are not specified.
+    """
+    context = _stream_context(CodecContext.create(DECODERS[stream.codec], "r"), {
+        **STREAM_OPTIONS[stream.codec],
+        "max_pixels": str((size + PADDING) ** 2),  # checked in the header, before memory is allocated
+    })  # fmt: skip
+    frames: list[bytes] = []
+    av.logging.set_level(av.logging.WARNING)
+    with av.logging.Capture() as messages:
+        for packet in [*map(Packet, stream.packets), None]:
+            try:
+                shown = context.decode(packet)
+            except MemoryError:  # FFmpeg has one of its own, which is also an FFmpegError
+                raise
+            except av.FFmpegError as error:
+                reason = messages[0][2].strip() if messages else error.strerror
+                raise BadStream(f"cannot be decoded at frame {len(frames)} of {size}x{size} pixels: {reason}") from None
+            frames += [_planes(frame, size) for frame in shown]
+            if messages:
+                raise BadStream(f"is damaged at frame {len(frames)}: {messages[0][2].strip()}")
+            if stream.codec == "av1" and len(shown) != (packet is not None):
+                raise BadStream(f"shows {len(shown)} frames in temporal unit {len(frames)}; allowed: 1")
+    if len(frames) != len(stream.packets):
+        raise BadStream(f"decodes to {len(frames)} frames instead of {len(stream.packets)}")
+    return b"".join(frames)
+
+
+def _stream_context(context: CodecContext, options: dict[str, str]) -> VideoCodecContext:
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1
+    context.options = options
+    return context
+
+
+def _planes(frame: VideoFrame, size: int) -> bytes:
+    if (frame.width, frame.height) != (size, size):
+        raise BadStream(f"has a frame of {frame.width}x{frame.height} pixels; allowed: {size}x{size}")
+    if frame.format.name not in {"yuv420p", "yuvj420p"}:  # j: the stream claims full range
+        raise BadStream(f"has the pixel format {frame.format.name}; allowed: yuv420p, 8 bits")
+    if frame.is_corrupt:
+        raise BadStream("is damaged: a part of a frame is missing")
+    if frame.interlaced_frame:
+        raise BadStream("is interlaced; allowed: progressive frames")
+    if frame.side_data.get("FILM_GRAIN_PARAMS") is not None:
+        raise BadStream("uses film grain, which is noise made by the decoder; encode it with film-grain=0")
+    rows = [np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+    return b"".join(p[:h, :w].tobytes() for p, (h, w) in zip(rows, plane_shapes(size), strict=True))
+
+
+def encode_stream(frames: Iterable[tuple[np.ndarray, ...]], codec: Codec, crf: int, size: int) -> bytes:
+    """An elementary stream of frames (Y, U, V), uint8 arrays of `plane_shapes`. Same frames, same bytes on one machine.
+
+    Raises ValueError if the encoder refuses the size, e.g. an odd one for H.264.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings otherwise; it reads no other setting
+    name, options = ENCODERS[codec]
+    context = _stream_context(CodecContext.create(name, "w"), {**options, "crf": str(crf)})
+    context.width = context.height = size
+    context.pix_fmt, context.framerate, context.time_base = "yuv420p", Fraction(25), Fraction(1, 25)
+    parts: list[bytes] = []
+    try:
+        for i, planes in enumerate(frames):
+            frame = VideoFrame(size, size, "yuv420p")
+            frame.pts = i
+            for plane, pixels in zip(frame.planes, planes, strict=True):
+                padded = np.zeros((len(pixels), plane.line_size), np.uint8)
+                padded[:, : pixels.shape[1]] = pixels
+                plane.update(padded.tobytes())
+            parts += map(bytes, context.encode(frame))
+        parts += map(bytes, context.encode(None))
+    except av.FFmpegError as error:
+        raise ValueError(f"{name} cannot encode clips of {size}x{size} pixels at crf {crf}: {error.strerror}") from None
+    return b"".join(parts)
 
 
 def start_worker() -> None:

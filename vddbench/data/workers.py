@@ -77,7 +77,7 @@ def decoded_videos(
             while True:
                 for i, (video, path) in islice(numbered, workers * IN_FLIGHT - len(waiting)):
                     part = parts / str(i)
-                    with _no_interrupt(), _no_script(), _safe_path():
+                    with spawning():
                         waiting.append((video, part, pool.submit(_store, path.absolute(), geometry, part, keep)))
                 if not waiting:
                     return
@@ -116,6 +116,13 @@ def _first(waiting: deque[tuple[Video, Path, Future[Stored]]]) -> Finished:
     file = part.open("rb")
     part.unlink()  # the open file stays readable until it is closed
     return Finished(video, stored, file)
+
+
+@contextmanager
+def spawning() -> Iterator[None]:
+    """Processes that multiprocessing spawns inside ignore Ctrl-C and import neither the main script nor the current folder."""
+    with _no_interrupt(), _no_script(), _safe_path():
+        yield
 
 
 @contextmanager

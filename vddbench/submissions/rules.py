@@ -21,8 +21,8 @@ from vddbench.submissions.tensors import value_range
 from vddbench.system.files import sha256_file
 
 MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a larger payload may decode to at most its own size
-# Memory of the decoded clips over the budget. JPEG of a UCF101 clip: 18 at quality 50, 57 at quality 5. static_dynamic, from
-# uint8 to float32: 20 for 2 x 2 pairs a slot, as published, 40 for 4 x 4.
+# Memory of the decoded clips over the budget, unless the decoder has a MAX_EXPANSION of its own. JPEG of a UCF101 clip: 18 at
+# quality 50, 57 at quality 5. static_dynamic, from uint8 to float32: 20 for 2 x 2 pairs a slot, as published, 40 for 4 x 4.
 MAX_EXPANSION = 64
 MAX_EXCESS = 5 * 255.0  # learned sets reached -247 to 506 (mtt_smoke), noise of unit variance, normalised, -150 to 400
 
@@ -85,7 +85,8 @@ def check_expansion(tensors: Mapping[str, torch.Tensor], decoder: DecoderModule,
     if "labels" not in tensors or tensors["labels"].ndim == 0:
         return  # the decoder refuses it and names the tensor
     stored = payload.num_bytes(tensors)
-    limit = max(stored, min(MAX_EXPANSION * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
+    expansion = getattr(decoder, "MAX_EXPANSION", MAX_EXPANSION)
+    limit = max(stored, min(expansion * (task.budget_bytes(spec) or stored), MAX_DECODED_BYTES))
     measure = getattr(decoder, "bytes_per_clip", None)
     per_clip = 4 * spec.clip_bytes if measure is None else int(measure(tensors, spec))
     of_label = getattr(decoder, "clips_per_label", None)
@@ -93,7 +94,7 @@ def check_expansion(tensors: Mapping[str, torch.Tensor], decoder: DecoderModule,
     if num_clips > most:
         raise ValueError(
             f"payload decodes to {num_clips:,} clips = {num_clips * per_clip:,} bytes of memory; "
-            f"allowed: {most:,} clips, {MAX_EXPANSION} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
+            f"allowed: {most:,} clips, {expansion} times the budget and {MAX_DECODED_BYTES:,} bytes; store fewer"
         )
 
 

@@ -6,6 +6,7 @@ arithmetic of a released decoder never changes, since scores depend on it; a bet
 A file may also have `bytes_per_clip(tensors, spec) -> int`: the memory of a decoded clip, from which rules.py decides before
 anything is decoded whether a set is too large; without it, clips of float32 are assumed. If a row of `labels` is for several
 clips, `clips_per_label(tensors) -> int` gives their number. Both receive tensors that are not checked yet.
+`MAX_EXPANSION` is for a decoder whose clips may take more memory than 64 times the budget.
 """
 
 from __future__ import annotations
