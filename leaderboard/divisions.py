@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from vddbench import lookup
+from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.spec import Task
 
@@ -69,6 +70,12 @@ def question(task: Task, division: str) -> str:
     if division == IPC:
         return f"How good is training on at most {clips_text(task.ipc)} per class, within the budget of bytes?"
     return "How good is training on the bytes of this budget, however many clips they decode to?"
+
+
+def without_entries(keys: Iterable[TableKey]) -> list[TableKey]:
+    """The tables that are missing from `keys` because a division has no entries, although the other one has some."""
+    known = [key for key in keys if key.division != NONE]
+    return sorted({key._replace(division=division) for key in known for division in DIVISIONS} - set(known))
 
 
 def nobody(task: Task, division: str) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
+from vddbench.leaderboard.divisions import question
+from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.marks import legend, marks_in
 from vddbench.leaderboard.rank import TABLE
+from vddbench.spec import Task
 
 COLUMNS = (
     "Rank", "Method", r"Top-1 (\%)", r"95\,\%", r"Std students, sets (\%)", "Over random", r"Gap closed (\%)", "Students", "MB",
@@ -29,13 +32,19 @@ def escaped(text: str) -> str:
 
 
 def latex(rows: pd.DataFrame) -> str:
-    r"""One `tabular` for each task, student and track, after a comment with its name. Needs \usepackage{booktabs}."""
-    parts = [tabular(" ".join(map(str, names)), part) for names, part in rows.groupby(TABLE, sort=True)]
+    r"""One `tabular` for each task, student, track and division, after a comment with its name and its question.
+
+    Needs \usepackage{booktabs}.
+    """
+    parts = [tabular(TableKey(*map(str, names)), part) for names, part in rows.groupby(TABLE, sort=True)]
     return "\n\n".join(parts)
 
 
-def tabular(title: str, rows: pd.DataFrame) -> str:
-    lines = [f"% {escaped(title)}", r"\begin{tabular}{rlrccrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
+def tabular(table: TableKey, rows: pd.DataFrame) -> str:
+    title = f"{table.task} {table.student} {table.track}" + (f", division {table.division}" if table.division else "")
+    asked = question(Task.parse(table.task), table.division)
+    lines = [f"% {escaped(text)}" for text in (title, asked) if text]
+    lines += [r"\begin{tabular}{rlrccrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
     lines += [line(row) for row in rows.to_dict("records")]
     notes = [rf"{superscript([mark.sign])}\,{mark.name}: {escaped(mark.sentence)}" for mark in legend(rows["flags"])]
     below = [r"\par\smallskip{\footnotesize " + r" \quad ".join(notes) + r"\par}"] if notes else []

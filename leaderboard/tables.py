@@ -14,7 +14,7 @@ from tabulate import tabulate
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import aggregate
-from vddbench.leaderboard.divisions import DIVISIONS, NONE, chosen, in_divisions, nobody, question
+from vddbench.leaderboard.divisions import DIVISIONS, NONE, chosen, in_divisions, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.latex import latex
@@ -143,9 +143,9 @@ def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str], div
 
 
 def empty(rows: pd.DataFrame, divisions: Sequence[str]) -> list[TableKey]:
-    """The tables without entries: a division of a task, student and track that have entries in the other division."""
-    keys = [TableKey(*names) for names in rows.loc[rows["division"] != NONE, TABLE].drop_duplicates().to_numpy().tolist()]
-    return [key for key in dict.fromkeys(key._replace(division=name) for key in keys for name in divisions) if key not in keys]
+    """The tables of these divisions that have no entries."""
+    keys = (TableKey(*names) for names in rows[TABLE].drop_duplicates().to_numpy().tolist())
+    return [key for key in without_entries(keys) if key.division in divisions]
 
 
 def print_aggregate(

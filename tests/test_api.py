@@ -35,8 +35,8 @@ def test_a_notebook_distils_checks_evaluates_ranks_and_loads(
     assert again.equals(records) and [Path(path).read_bytes() for path in again["path"]] == written
     assert vddbench.load_records(task="tiny-ipc1").equals(records)
 
-    table = vddbench.rank(results="results", task="tiny-ipc1")
-    assert table[["method", "seeds", "rank"]].values.tolist() == [["random", 3, 1]]
+    table = vddbench.rank(results="results", task="tiny-ipc1", division="ipc")
+    assert table[["division", "method", "seeds", "rank"]].values.tolist() == [["ipc", "random", 3, 1]]
     assert table.loc[0, "top1"] == pytest.approx(records["top1"].mean())
 
     train = vddbench.load("tiny", "train")

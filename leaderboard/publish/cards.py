@@ -17,9 +17,10 @@ MAX_TABLES = 30
 DEFAULT = "leaderboard.parquet"
 MARK = "vddbench-results"  # a tag in README.md: `publish` replaces tables and README only in a repo that has it
 TABLE_DESCRIPTIONS = {
-    "leaderboard.parquet": "a row for each entry: rank and its range, score and its interval, bytes, who ran it again",
-    "aggregate.parquet": "all tables of a student network combined: the mean share of the gap from `random` to `full` that is "
-    "closed",
+    "leaderboard.parquet": "a row for each entry and division: rank and its range, score and its interval, bytes, who ran it "
+    "again",
+    "aggregate.parquet": "all tables of a student network and division combined: the mean share of the gap from `random` to "
+    "`full` that is closed",
     "records.parquet": "a row for each record: one student, trained once on one distilled set",
     "reported.parquet": "what papers report, with sources: other students, tests and choices, never ranked",
 }
@@ -56,6 +57,10 @@ datasets.load_dataset("{repo_id}", "records")
 | config | contents |
 |---|---|
 {descriptions}
+
+Each task is ranked twice (column `division`). `ipc` asks how good training on at most ipc clips per class is. `open` asks how
+good training on the bytes of the budget is, however many clips they decode to. Ranks and intervals are computed in each
+division alone; an entry of `ipc` has a row in both, so filter by `division` before you count or average rows.
 
 Entries that do not differ significantly share a rank. The range beside a rank covers the entry's place in 95 % of resampled
 test sets. `records/` contains every record with its student's answer to every test video; records are added, never changed. A

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from vddbench.leaderboard.divisions import nobody, question
 from vddbench.leaderboard.marks import marks_in
 from vddbench.leaderboard.site.entries import Entry
+from vddbench.spec import Task
 from vddbench.system.progress import clean
 
 DASH = "–"  # for a value that is not known
@@ -72,5 +74,7 @@ FILTERS: dict[str, Callable[..., object]] = {  # by their names in the templates
     "marks": marks_in,
     "has_mark": lambda flags, name: any(mark.name == name for mark, _ in marks_in(flags)),
     "missing": pd.isna,
+    "question": lambda task, division: question(Task.parse(task), division),
+    "nobody": lambda task, division: nobody(Task.parse(task), division),
     "svg": Markup,  # for charts that this package drew
 }

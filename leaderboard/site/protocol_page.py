@@ -48,6 +48,11 @@ ALSO_FIXED = (
         "that states another score is refused.",
     ),
     (
+        "divisions",
+        "Each task is ranked twice: among sets that decode to at most ipc clips per class (ipc), and among all sets within the "
+        "bytes of the budget (open).",
+    ),
+    (
         "tracks",
         "Sets with hard and with soft labels are ranked in separate tables. Entries that used data from outside the training "
         "split are flagged.",

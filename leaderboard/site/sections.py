@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard import reported
+from vddbench.leaderboard.divisions import without_entries
+from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.power import note
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
@@ -59,8 +61,9 @@ class TaskSection:
     task: Task
     about: str
     tables: tuple[TableSection, ...]
+    empty: tuple[TableKey, ...]  # tables without entries
     facts: tuple[tuple[str, str], ...]
-    transfer: Mapping[str, HeatMap]  # by track
+    transfer: Mapping[tuple[str, str], HeatMap]  # by track and division
     reported: tuple[dict[str, object], ...]
 
     @property
@@ -74,7 +77,8 @@ def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -
         TableSection(table, charts.bytes_chart(table), charts.students_chart(table), class_map(table, spec), resolution(table))
         for table in tables
     )
-    return TaskSection(task, about(task), sections, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))
+    empty = tuple(without_entries(TableKey(table.task, table.student, table.track, table.division) for table in tables))
+    return TaskSection(task, about(task), sections, empty, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))
 
 
 def about(task: Task) -> str:
@@ -118,11 +122,12 @@ def class_map(table: Table, spec: DatasetSpec | None) -> HeatMap:
     return HeatMap(names, rows, max(0, len(table.entries) - MAX_HEAT_ROWS))
 
 
-def transfer_maps(tables: Sequence[Table]) -> dict[str, HeatMap]:
-    """Accuracy of every method with every student, for tracks with several students; methods by their best score."""
+def transfer_maps(tables: Sequence[Table]) -> dict[tuple[str, str], HeatMap]:
+    """Accuracy of every method with every student, by track and division, if these have several students; methods by their best
+    score."""
     maps = {}
-    for track in sorted({table.track for table in tables}):
-        of_track = [table for table in tables if table.track == track]
+    for track, division in sorted({(table.track, table.division) for table in tables}):
+        of_track = [table for table in tables if (table.track, table.division) == (track, division)]
         students = tuple(table.student for table in of_track)
         methods: dict[str, dict[str, Entry]] = {}
         for table in of_track:
@@ -134,7 +139,7 @@ def transfer_maps(tables: Sequence[Table]) -> dict[str, HeatMap]:
         rows = tuple(
             HeatRow(next(iter(row.values())), tuple(row[s].top1 if s in row else np.nan for s in students)) for row in ordered
         )
-        maps[track] = HeatMap(students, rows[:MAX_TRANSFER_ROWS], max(0, len(rows) - MAX_TRANSFER_ROWS))
+        maps[track, division] = HeatMap(students, rows[:MAX_TRANSFER_ROWS], max(0, len(rows) - MAX_TRANSFER_ROWS))
     return maps
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.records import rank
 from tests.builders.stores import SHARED
 from vddbench.leaderboard.evidence import load
-from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.tables import line
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 "use strict";
 /* Sorts and filters the tables of the page. The part of the address after # determines what is shown:
-   #TASK&q=...&student=...&track=...&only=...&sort=KEY, or sort=-KEY (descending). Without it, the first task by rank. */
+   #TASK&division=open&q=...&student=...&track=...&only=...&sort=KEY, or sort=-KEY (descending). Without it, division ipc of the
+   first task, by rank. */
 (() => {
   const root = document.documentElement;
   const all = (selector, where = document) => [...where.querySelectorAll(selector)];
@@ -45,7 +46,7 @@
   const sections = all("section.task");
   const links = all("nav.tasks a");
   const tables = all("table.ranks");
-  const fields = ["q", "student", "track", "only", "sort"];
+  const fields = ["division", "q", "student", "track", "only", "sort"];
   const heads = new Map(all("th", tables[0]?.tHead).map((head) => [head.dataset.key, head]));
   const option = (select, value, text) => select.add(new Option(text, value));
   for (const student of new Set(tables.map((table) => table.dataset.student))) option(field.student, student, student);
@@ -94,11 +95,13 @@
     try { state.task = decodeURIComponent(task); } catch { /* not an address of this page */ }
     if (!sections.some((section) => section.id === state.task)) state.task = state.task === "all" ? "all" : sections[0]?.id;
     for (const key of fields) state[key] = given.get(key) || "";
+    if (state.division !== "open") state.division = "ipc";
     for (const key of ["student", "track", "only", "sort"]) if (![...field[key].options].some((option) => option.value === state[key])) state[key] = key === "sort" ? "rank" : "";
     return state;
   };
+  const usual = { division: "ipc", sort: "rank" }; /* left out of addresses */
   const written = (state) => {
-    const given = new URLSearchParams(fields.filter((key) => state[key] && !(key === "sort" && state[key] === "rank")).map((key) => [key, state[key]]));
+    const given = new URLSearchParams(fields.filter((key) => state[key] && state[key] !== usual[key]).map((key) => [key, state[key]]));
     return `#${state.task}${given.size ? `&${given}` : ""}`;
   };
   const current = () => ({ task: parse().task, ...Object.fromEntries(fields.map((key) => [key, field[key].value])) });
@@ -138,7 +141,8 @@
     const state = parse();
     for (const key of fields) if (field[key].value !== state[key]) field[key].value = state[key];
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (part) => (!state.student || !part.dataset.student || part.dataset.student === state.student) && (!state.track || part.dataset.track === state.track);
+    const inDivision = (part) => !part.dataset.division || part.dataset.division === state.division;
+    const fits = (part) => inDivision(part) && (!state.student || !part.dataset.student || part.dataset.student === state.student) && (!state.track || part.dataset.track === state.track);
     let seen = 0;
     let total = 0;
     sort(state.sort);
@@ -157,7 +161,7 @@
           more[i].textContent = `Show all ${shown} entries`;
         }
         body.hidden = shown === 0;
-        if (inTask && !body.classList.contains("reference")) { total += rows.length; if (fits(table)) seen += shown; }
+        if (inTask && inDivision(table) && !body.classList.contains("reference")) { total += rows.length; if (fits(table)) seen += shown; }
       }
     });
     for (const part of all("article.table, article.transfer")) part.hidden = !fits(part);

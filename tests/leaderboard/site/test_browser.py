@@ -60,6 +60,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "results", store, "good", [0.7] * 3, payload_bytes=90_000, student="convnet_gru", protocol_hash="3" * 64
     )
     write_records(root / "results", store, "random", [0.2] * 3, task=f"{store.name}-ipc5", budget_bytes=10**7)
+    many = {"task": f"{store.name}-ipc5", "budget_bytes": 10**7, "clips_per_class": 9.0}
+    write_records(root / "results", store, "many", [0.8] * 3, **many)
     write_harmful_entry(root, store)
     write_verified(root / "results", "small", "maintainer")
     return build([root / "results"], [root / "submissions"], root / "site")
@@ -149,6 +151,19 @@ def test_every_view_has_an_address_that_shows_it_again(browser: Browser, index: 
     again.close()
 
 
+def test_the_switch_between_the_divisions_has_an_address_and_survives_a_reload(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, "#harmful-ipc5")
+    assert opened.methods() == ["random"] and opened.page.locator("#count").inner_text() == "1 of 1 entry"
+    opened.page.check("input[name=division][value=open]")
+    assert opened.methods() == ["many", "random"] and opened.anchor() == "#harmful-ipc5&division=open"
+    opened.page.reload()
+    assert opened.methods() == ["many", "random"] and opened.page.is_checked("input[name=division][value=open]")
+    assert opened.page.locator("#permalink").get_attribute("href") == "#harmful-ipc5&division=open"
+    opened.page.check("input[name=division][value=ipc]")
+    assert opened.methods() == ["random"] and opened.anchor() == "#harmful-ipc5"
+    opened.close()
+
+
 def test_only_what_is_asked_for_is_shown(browser: Browser, index: Path) -> None:
     opened = Opened(browser, index)
     for only, expected in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "soft_one"})):
@@ -182,7 +197,9 @@ def test_tasks_are_shown_one_at_a_time_or_all(browser: Browser, index: Path) -> 
 
 def test_without_javascript_every_table_is_there(browser: Browser, index: Path) -> None:
     opened = Opened(browser, index, java_script_enabled=False)
-    assert opened.page.locator("table.ranks:visible").count() == 4  # two students, a soft track, another budget
+    assert (
+        opened.page.locator("table.ranks:visible").count() == 2 * 4
+    )  # in each division two students, soft labels, another task
     assert not opened.page.locator("#filters").is_visible() and opened.page.locator("figure svg").first.is_visible()
     opened.close()
 
