@@ -33,7 +33,9 @@ def test_the_noise_of_a_uniform_clip_is_not_blown_up() -> None:
     assert Standardise()(noisy).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("name", names("student"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long if n == "convnet_lstm" else ()) for n in names("student")]
+)  # convnet_lstm has 2 GB of weights
 def test_pixels_far_outside_the_usual_range_are_no_learning_rate_of_their_own(name: str) -> None:
     """A set stored with nine times the contrast gives the same logits and so the same gradients."""
     torch.manual_seed(0)

@@ -138,7 +138,10 @@ def test_when_memory_runs_out_the_same_batch_is_split_in_halves(monkeypatch: pyt
     assert trained.micro_batch == 2
 
 
-@pytest.mark.parametrize("name", [n if n == "convnet3d" else pytest.param(n, marks=pytest.mark.long) for n in names("student")])
+GROUPS = {"convnet3d": (), "convnet_lstm": pytest.mark.slow}  # convnet_lstm takes 6 GB
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=GROUPS.get(n, pytest.mark.long)) for n in names("student")])
 def test_every_student_trains_in_both_precisions(name: str) -> None:
     spec = SPEC if name == "convnet3d" else submissions.SPEC  # the smallest clips that it accepts
     clips = ClipSet(clips=torch.zeros(2, *spec.clip_shape, dtype=torch.uint8), labels=torch.tensor([0, 1]))
