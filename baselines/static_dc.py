@@ -21,11 +21,11 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About
-from vddbench.distillation.coresets import disjoint_parts, ipc_of
+from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
 from vddbench.distillation.optimiser import follow_cosine, make_optimiser
-from vddbench.distillation.real_clips import RealFrames, balanced, random_frames, stream
-from vddbench.distillation.synthetic_clips import AFFINE_BYTES, MemoryLearner, Stills, narrow_labels, real_start
+from vddbench.distillation.real_clips import RealFrames, balanced, stream
+from vddbench.distillation.synthetic_clips import AFFINE_BYTES, MemoryLearner, Stills, narrow_labels, still_start
 from vddbench.evaluation.train import to_input
 from vddbench.spec import DatasetSpec, Task
 
@@ -147,13 +147,7 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
     """The start: `count` stills per class. Each is a random frame of a random video, or a mean over clips and time."""
-    rng = np.random.default_rng(seed)
-    if config.start_mean_of == 1:
-        rows = np.concatenate(disjoint_parts(train, count, 1, rng))
-        frames, labels = random_frames(train, rows, rng), torch.from_numpy(train.labels[rows])
-    else:
-        clips, labels = real_start(train, count, rng, config.start_mean_of)
-        frames = clips.mean(1)
+    frames, labels = still_start(train, count, np.random.default_rng(seed), config.start_mean_of)
     return Stills(frames, labels, train.spec, device, config.smooth)
 
 

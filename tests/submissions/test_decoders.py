@@ -15,7 +15,7 @@ from PIL import Image
 from tests.builders.submissions import LABELS, SPEC, clips
 from vddbench import lookup
 from vddbench.spec import ClipSet
-from vddbench.submissions.decoders import jpeg, keyframes, pixels, ragged_keyframes, still, video
+from vddbench.submissions.decoders import jpeg, keyframes, pixels, ragged_keyframes, still, still_and_clip, video
 from vddbench.submissions.tensors import MAX_VALUE
 
 Tensors = dict[str, torch.Tensor]
@@ -33,6 +33,12 @@ def valid(decoder: str) -> Tensors:
             "times": torch.tensor([0, 3, 2, 0, 1, 3], dtype=torch.uint8),
             "counts": torch.tensor([2, 1, 3], dtype=torch.uint8),
         },
+        "still_and_clip": {
+            "stills": frames[:, 0],
+            "clips": frames[:, :2, :8, :8],
+            "weight": torch.linspace(-0.5, 1, 18).view(3, 6),
+            "bias": torch.tensor([0.0, 0.1, -0.2]),
+        },
         "video": video.encode(frames, "av1", crf=30),
     }
     return {**tensors[decoder], "labels": LABELS}
@@ -42,7 +48,8 @@ def decode(decoder: str, tensors: Tensors) -> ClipSet:
     return lookup.load("decoder", decoder).decode(tensors, SPEC)
 
 
-DECODERS = ["pixels", "still", "keyframes", "ragged_keyframes", "jpeg", "video"]  # tests/distillation has static_dynamic's
+# tests/distillation has static_dynamic's
+DECODERS = ["pixels", "still", "keyframes", "ragged_keyframes", "still_and_clip", "jpeg", "video"]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -54,7 +61,9 @@ def test_every_decoder_makes_clips_and_int64_labels(decoder: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("name", ["clips", "frames", "times", "counts", "jpeg", "stream", "offsets", "labels"])
+@pytest.mark.parametrize(
+    "name", ["clips", "frames", "stills", "weight", "bias", "times", "counts", "jpeg", "stream", "offsets", "labels"]
+)
 def test_every_decoder_names_a_misshapen_or_wrongly_typed_tensor(decoder: str, name: str) -> None:
     tensors = valid(decoder)
     if name not in tensors:
@@ -207,6 +216,28 @@ def test_counts_and_times_that_do_not_describe_the_ragged_keyframes_are_refused(
     dtype = torch.float32 if name == "times" else torch.int64
     with pytest.raises(ValueError, match=f"tensor {message}"):
         ragged_keyframes.decode({**tensors, name: torch.tensor(values, dtype=dtype)}, SPEC)
+
+
+def test_a_still_and_a_clip_are_mixed_channel_by_channel_in_normalised_units() -> None:
+    tensors = valid("still_and_clip")
+    tensors["clips"] = clips()  # of full size, so nothing is enlarged
+    found = still_and_clip.decode(tensors, SPEC).clips
+    mean, std = (torch.tensor(values, dtype=torch.float64) * 255 for values in (SPEC.mean, SPEC.std))
+    inputs = torch.cat([tensors["stills"][:, None].expand_as(tensors["clips"]), tensors["clips"]], -1)
+    normalised = (inputs.double() - mean.repeat(2)) / std.repeat(2)
+    expected = (normalised @ tensors["weight"].double().T + tensors["bias"]) * std + mean
+    torch.testing.assert_close(found.double(), expected, atol=1e-2, rtol=1e-4)
+
+
+def test_the_clip_beside_a_still_is_enlarged_in_time_and_space() -> None:
+    tensors = valid("still_and_clip")
+    tensors["clips"] = torch.tensor([0, 80], dtype=torch.uint8)[None, :, None, None, None].expand(3, 2, 8, 8, 3).contiguous()
+    tensors["weight"], tensors["bias"] = torch.cat([torch.zeros(3, 3), torch.eye(3)], 1), torch.zeros(3)
+    found = still_and_clip.decode(tensors, SPEC).clips
+    torch.testing.assert_close(found[1, :, 7, 9, 2], torch.tensor([0.0, 20, 60, 80]), atol=1e-3, rtol=0)
+    for bad in (torch.zeros((3, 5, 8, 8, 3)), torch.zeros((3, 2, 17, 17, 3))):
+        with pytest.raises(ValueError, match=r"'clips' has clips of \d frames .* allowed: at most 4 of 16 x 16"):
+            still_and_clip.decode({**tensors, "clips": bad}, SPEC)
 
 
 def test_jpeg_decodes_to_what_pillow_makes_of_every_frame() -> None:

@@ -18,6 +18,7 @@ from vddbench.data.store import Split
 from vddbench.distillation.contract import Distilled
 from vddbench.distillation.coresets import disjoint_parts
 from vddbench.distillation.optimiser import restore, saved
+from vddbench.distillation.real_clips import random_frames
 from vddbench.evaluation.train import to_input
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec
 from vddbench.submissions.quantise import quantise
@@ -164,3 +165,15 @@ def real_start(train: Split, ipc: int, rng: np.random.Generator, mean_of: int = 
     chosen = disjoint_parts(train, ipc, mean_of, rng)
     means = [train.clips(rows, train.random_starts(rows, rng)).float().mean(0) for rows in chosen]
     return torch.stack(means), torch.from_numpy(train.labels[[rows[0] for rows in chosen]])
+
+
+def still_start(train: Split, count: int, rng: np.random.Generator, mean_of: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """(frames [N, H, W, C], labels [N]): `count` stills per class, each a random frame of another random video.
+
+    With `mean_of` > 1 a still is the mean of that many random clips, over time too. Raises ValueError as `real_start` does.
+    """
+    if mean_of == 1:
+        rows = np.concatenate(disjoint_parts(train, count, 1, rng))
+        return random_frames(train, rows, rng), torch.from_numpy(train.labels[rows])
+    clips, labels = real_start(train, count, rng, mean_of)
+    return clips.mean(1), labels

@@ -1,0 +1,134 @@
+"""One learned frame per clip gets the sum of the gradients of its copies; the layer of sfvd_t is learned after it, alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tests.baselines.test_mtt import smooth_loss
+from tests.builders.submissions import SPEC, TASK
+from vddbench.baselines import mtt, sfvd, sfvd_t
+from vddbench.data.datasets import miniucf
+from vddbench.data.store import Split
+from vddbench.distillation.experts import Experts
+from vddbench.distillation.synthetic_clips import Pixels
+from vddbench.spec import Task
+from vddbench.submissions.decoders import still, still_and_clip
+from vddbench.submissions.payload import num_bytes
+
+CPU = torch.device("cpu")
+PLAIN = replace(sfvd.PRESETS["smoke"], lr=1.0, momentum=0.0, inner_steps=3, student_lr=0.3)
+IN_TURN = replace(
+    sfvd_t.PRESETS["smoke"], frame_iterations=2, inner_steps=3, momentum=0.5, lr=1.0, lr_layer=1.0, student_lr=0.3
+)
+
+
+class ToyExperts:
+    """One expert of the small network of `smooth_loss`."""
+
+    cost, clips_read, waited_seconds = {"expert_seconds": 0.0}, 0, 0.0
+
+    def __init__(self) -> None:
+        rng = torch.Generator().manual_seed(0)
+        self.weights = torch.randn((2, 53), generator=rng)
+        self.project = torch.randn((3 * 4 * 16 * 16, 6), generator=rng) / 50
+
+    def __len__(self) -> int:
+        return 1
+
+    def start_and_target(self, expert: int, epoch: int, span: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weights[0], self.weights[1]
+
+
+@pytest.fixture(autouse=True)
+def toy_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experts and students of a few numbers, in place of MiniC3Ds."""
+    experts = ToyExperts()
+
+    def trajectories(split: Split, settings: Experts, device: torch.device) -> ToyExperts:
+        return experts
+
+    def loss(self: mtt.Matching, theta: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return smooth_loss(theta, x.flatten(1) @ experts.project, labels)
+
+    monkeypatch.setattr(mtt, "trajectories", trajectories)
+    monkeypatch.setattr(mtt, "random_net", lambda spec, seed, device: torch.nn.Identity())
+    monkeypatch.setattr(mtt.Matching, "_loss", loss)
+
+
+def test_the_gradient_of_the_frame_is_the_sum_of_those_of_its_copies(split: Split) -> None:
+    learner = sfvd.learner(split, TASK, PLAIN, 3, CPU)
+    clipset = learner.exact()
+    copies = mtt.Matching(split, Pixels(clipset.clips, clipset.labels, SPEC, CPU), PLAIN, 3, CPU)
+    torch.testing.assert_close(learner.step(0), copies.step(0))
+    frame, each = learner.memory.parameters["clips"].grad, copies.memory.parameters["clips"].grad
+    assert frame is not None and each is not None and frame.shape[2] == 1 and each.shape[2] == 4
+    torch.testing.assert_close(frame, each.sum(2, keepdim=True), rtol=1e-4, atol=1e-6)
+    assert float(frame.abs().max()) > 1e-4
+
+
+def test_sfvd_stores_one_frame_a_clip_and_starts_from_different_videos(split: Split) -> None:
+    tensors = sfvd.learner(split, Task(dataset="made", ipc=1), PLAIN, 3, CPU).distilled().tensors
+    assert num_bytes(tensors) == 3 * (16 * 16 * 3 + 1)
+    decoded = still.decode(tensors, SPEC).clips
+    assert torch.equal(decoded[:, 0], decoded[:, -1])
+    with pytest.raises(ValueError, match="class 'ant' has 4 train videos, 5 are needed; use a smaller ipc"):
+        sfvd.learner(split, Task(dataset="made", ipc=5), PLAIN, 3, CPU)
+
+
+def test_the_frames_are_learned_first_and_then_the_layer_on_frozen_frames(split: Split) -> None:
+    learner = sfvd_t.learner(split, TASK, IN_TURN, 3, CPU)
+    frames, weight = learner.memory.parameters["clips"], learner.memory.parameters["weight"]
+    start = learner.exact().clips
+    assert torch.equal(start[:, 0], start[:, -1])  # the layer starts as the frame alone
+    history = [(frames.detach().clone(), weight.detach().clone())]
+    for iteration in range(4):
+        learner.step(iteration)
+        history.append((frames.detach().clone(), weight.detach().clone()))
+    moved = [(not torch.equal(a[0], b[0]), not torch.equal(a[1], b[1])) for a, b in pairwise(history)]
+    assert moved == [(True, False), (True, False), (False, True), (False, True)]
+    assert not torch.equal(learner.exact().clips[:, 0], learner.exact().clips[:, -1])
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_run_of_sfvd_t_resumed_in_either_stage_is_the_same_run_to_the_bit(done: int, split: Split) -> None:
+    whole, rest = (sfvd_t.learner(split, TASK, IN_TURN, 3, CPU) for _ in range(2))
+    for iteration in range(done):
+        whole.step(iteration)
+    kept = {name: value.clone() for name, value in whole.state().items()}
+    expected = [float(whole.step(i)) for i in range(done, 4)]
+    rest.restore(kept)
+    assert [float(rest.step(i)) for i in range(done, 4)] == expected
+    payload = rest.distilled().tensors
+    assert all(torch.equal(value, payload[name]) for name, value in whole.distilled().tensors.items())
+
+
+def test_the_payload_of_sfvd_t_fits_and_decodes_to_what_was_learned(split: Split) -> None:
+    learner = sfvd_t.learner(split, TASK, IN_TURN, 3, CPU)
+    with torch.no_grad():
+        learner.memory.parameters["weight"].add_(0.2)
+        learner.memory.parameters["bias"].add_(0.1)
+    tensors, budget = learner.distilled().tensors, TASK.budget_bytes(SPEC)
+    side = tensors["clips"].shape[2]
+    assert tensors["clips"].shape == (3, 4, side, side, 3) and tensors["clips"].dtype == torch.uint8
+    larger = 3 * 4 * 3 * (2 * side + 1)  # bytes of clips that are one pixel larger
+    assert budget is not None and num_bytes(tensors) <= budget < num_bytes(tensors) + larger + 24
+    decoded = still_and_clip.decode(tensors, SPEC)
+    assert (decoded.clips - learner.exact().clips).abs().max() < 1.5  # the frames are rounded
+    assert decoded.labels.tolist() == [0, 1, 2]
+
+
+def test_stored_clips_that_do_not_fit_are_refused_with_those_that_do() -> None:
+    task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
+    assert sfvd_t.clip_shape(task, spec, sfvd_t.Config()) == (16, 108)
+    assert sfvd_t.clip_shape(task, spec, sfvd_t.Config(clip_frames=14)) == (14, 112)
+    for config in (sfvd_t.Config(clip_size=112), sfvd_t.Config(clip_size=-1)):
+        with pytest.raises(ValueError, match=r"30,106,000. Clips of 16 frames fit up to 108 x 108 pixels"):
+            sfvd_t.clip_shape(task, spec, config)
+    with pytest.raises(ValueError, match="at most 16 frames"):
+        sfvd_t.clip_shape(task, spec, sfvd_t.Config(clip_frames=17))
+    with pytest.raises(ValueError, match=r"Clips of 1 frames fit up to 0 x 0 pixels.*or use sfvd"):
+        sfvd_t.clip_shape(task, SPEC.model_copy(update={"frames": 1}), sfvd_t.Config())
