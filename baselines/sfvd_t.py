@@ -30,7 +30,8 @@ from vddbench.distillation.real_clips import stream
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Stills, learnable, narrow_labels, to_stored
 from vddbench.evaluation.train import to_input
 from vddbench.spec import ClipSet, DatasetSpec, Task
-from vddbench.submissions.decoders.still_and_clip import enlarged, mixed
+from vddbench.submissions.decoders.factor import enlarged
+from vddbench.submissions.decoders.still_and_clip import mixed
 
 DECODER = "still_and_clip"
 PAPER = sfvd.PAPER
@@ -101,7 +102,7 @@ class StillsAndClips:
     def __init__(self, stills: Stills, real: torch.Tensor, spec: DatasetSpec, device: torch.device) -> None:
         """real: a stored clip for each still, [N, t, h, h, 3] uint8. The layer starts as the still alone."""
         self.stills, self.real, self.spec, self.labels = stills, real, spec, stills.labels
-        self.moving = to_input(enlarged(real, spec), spec, device)
+        self.moving = to_input(enlarged(real.float(), spec.clip_shape[:3]), spec, device)
         self.layer_learns = False
         start = torch.cat([torch.eye(3), torch.zeros(3, 3)], 1)
         layer = {"weight": learnable(start.to(device)), "bias": learnable(torch.zeros(3, device=device))}

@@ -9,9 +9,9 @@
 | labels | [N] or [N, K] | int, or float16, float32 | class indices, or probabilities |
 | scale, offset | [3] each | float32 | optional: value of a still = stills * scale + offset per channel |
 
-Each clip is enlarged to [T, H, W] by trilinear interpolation (pixels are areas, so edges are not aligned). The still, repeated
-at every frame, and the enlarged clip are normalised with the mean and standard deviation of the dataset; so is the output of
-the convolution, which is brought back to the 0-255 scale. The arithmetic is float32.
+Each clip is enlarged to T frames of H x W by the linear interpolation of decoder `factor`. The still, repeated at every frame,
+and the enlarged clip are normalised with the mean and standard deviation of the dataset; so is the output of the convolution,
+which is brought back to the 0-255 scale. The arithmetic is float32.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions.decoders.factor import enlarged
 from vddbench.submissions.tensors import AFFINE, Want, affine, expect, label_want, labels, pixel_want
 
 FLOAT32 = (torch.float32,)
@@ -47,15 +48,10 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     stills = ((affine(tensors, tensors["stills"]).float() - mean) / std).movedim(-1, 1)
     clips = torch.empty((sizes["N"], *spec.clip_shape))
     for n in range(sizes["N"]):  # one clip at a time, to keep temporaries small
-        moving = ((enlarged(tensors["clips"][n : n + 1], spec) - mean) / std).movedim(-1, 1)
+        large = enlarged(tensors["clips"][n : n + 1].float(), spec.clip_shape[:3])
+        moving = ((large - mean) / std).movedim(-1, 1)
         clips[n] = mixed(stills[n : n + 1], moving, tensors["weight"], tensors["bias"])[0].movedim(0, -1) * std + mean
     return ClipSet(clips=clips, labels=targets)
-
-
-def enlarged(clips: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
-    """[N, t, h, h, 3] -> [N, T, H, W, 3] float32."""
-    shape = spec.clip_shape[:-1]
-    return F.interpolate(clips.float().movedim(-1, 1), shape, mode="trilinear", align_corners=False).movedim(1, -1)
 
 
 def mixed(stills: torch.Tensor, moving: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
