@@ -220,7 +220,7 @@ def test_records_of_near_stores_share_a_table_and_the_table_says_so(
         stores = {"store_digest": digest * 64, "store_fingerprint": fingerprint}
         for seed in range(3):
             write_record(tmp_path, a_record(method=f"m{i}", submission_sha256=f"{i}" * 64, seed=seed, **stores), GOOD)
-    show([tmp_path], None, None, "csv")
+    show([tmp_path], None, None, "csv", division="ipc")
     found = capsys.readouterr()
     assert "records of 2 prepared stores (aaaaaaaa, bbbbbbbb) share tables" in " ".join(found.err.split())
     assert found.out.count("toy-ipc1,") == 2

@@ -16,6 +16,7 @@ from tests.builders.records import GOOD, a_record
 from tests.builders.sites import HARM, ParsedPage, write_manifest
 from vddbench.data.store import Store
 from vddbench.leaderboard import evidence
+from vddbench.leaderboard.divisions import nobody, question
 from vddbench.leaderboard.marks import BY_NAME, MARKS
 from vddbench.leaderboard.site import instructions, protocol_page
 from vddbench.leaderboard.site.board import board_of
@@ -25,6 +26,7 @@ from vddbench.leaderboard.site.filters import link
 from vddbench.leaderboard.site.sections import task_section
 from vddbench.protocol import PROTOCOL
 from vddbench.records.files import write_record
+from vddbench.spec import Task
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import read
 
@@ -145,6 +147,17 @@ def test_the_submit_page_prepares_the_stores_of_the_board(tiny: Store, built_sit
     from_hub = spec.model_copy(update={"origin": f"https://huggingface.co/datasets/lab/videos at commit {'a' * 40}"})
     assert instructions.prepare("mine", from_hub).startswith(f"vddbench prepare mine --hub lab/videos@{'a' * 40} --frames")
     assert instructions.prepare("miniucf", from_hub) == f"vddbench prepare miniucf --raw DIR --hub lab/videos@{'a' * 40}"
+
+
+def test_a_division_without_entries_is_a_sentence_and_pages_link_to_the_division(tmp_path: Path, no_charts: None) -> None:
+    write_record(tmp_path / "results", a_record(clips_per_class=4.0), GOOD)
+    page = build([tmp_path / "results"], [], tmp_path / "site").read_text()
+    empty, of_open = page.split('<article class="table"')[1:]
+    task = Task.parse("toy-ipc1")
+    assert 'data-division="ipc"' in empty and "<table" not in empty
+    assert question(task, "ipc") in empty and nobody(task, "ipc") in empty
+    assert 'data-division="open"' in of_open and question(task, "open") in of_open
+    assert 'index.html#toy-ipc1&amp;division=open"' in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
 
 
 def test_transfer_is_method_by_student(tables: Sequence[Table], built_site: Path) -> None:
