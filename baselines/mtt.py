@@ -143,7 +143,7 @@ class Matching(MemoryLearner):
         drawn = self.draw(rng)
         clips, student_lr = drawn.clips, self.student_lr.detach()
         result = matched(self._loss, start, target, clips.detach(), drawn.labels, student_lr, drawn.batches)
-        follow_cosine(self.optimiser, self.rates, iteration, config.iterations, config.final_lr)
+        self.set_rates(iteration)
         self.optimiser.zero_grad(set_to_none=True)
         clips.backward(result.clips_gradient)  # type: ignore[no-untyped-call]
         self.student_lr.grad = result.lr_gradient
@@ -151,6 +151,10 @@ class Matching(MemoryLearner):
         with torch.no_grad():
             self.student_lr.clamp_(min=config.student_lr_min)
         return result.loss
+
+    def set_rates(self, iteration: int) -> None:
+        """Sets the learning rates of an iteration."""
+        follow_cosine(self.optimiser, self.rates, iteration, self.config.iterations, self.config.final_lr)
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """The clips of an iteration, and which of them each inner step takes."""

@@ -26,6 +26,7 @@ from vddbench.baselines import mtt, sfvd
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import disjoint_parts, ipc_of
+from vddbench.distillation.optimiser import follow_cosine
 from vddbench.distillation.real_clips import stream
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Stills, learnable, narrow_labels, to_stored
 from vddbench.evaluation.train import to_input
@@ -43,7 +44,7 @@ LAYER_BYTES = 4 * (3 * 6 + 3)
 class Config(sfvd.Config):
     iterations: int = 10_000  # of both stages; ours: mtt's 8,000 and a quarter as many for the layer
     frame_iterations: int = 8000  # of the first stage; ours
-    lr_layer: float = 1e-3  # ours
+    lr_layer: float = 1e-3  # ours: that of SDD's hallucinator, which the same loss trains
     clip_frames: int = 0  # frames of a stored real clip; 0: T; ours
     clip_size: int = 0  # height and width of a stored real clip in pixels; 0: the largest that fits the budget; ours
 
@@ -54,7 +55,7 @@ class Config(sfvd.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5)}  # as mtt
 PRESETS = {
-    "fast": Config(**{**asdict(sfvd.PRESETS["fast"]), "iterations": 75}, frame_iterations=60, lr_layer=1e-3),
+    "fast": Config(**{**asdict(sfvd.PRESETS["fast"]), "iterations": 75}, frame_iterations=60, lr_layer=0.005),  # not tuned
     "smoke": Config(**asdict(sfvd.PRESETS["smoke"]), frame_iterations=1),
 }
 
@@ -134,3 +135,9 @@ class Matching(mtt.Matching):
     def step(self, iteration: int) -> torch.Tensor:
         self.memory.layer_learns = iteration >= self.config.frame_iterations
         return super().step(iteration)
+
+    def set_rates(self, iteration: int) -> None:
+        """Each stage has a cosine of its own."""
+        first, config = self.config.frame_iterations, self.config
+        done, stage = (iteration, first) if iteration < first else (iteration - first, config.iterations - first)
+        follow_cosine(self.optimiser, self.rates, done, stage, config.final_lr)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vddbench.baselines import dm, prism
 from vddbench.baselines.prism import Config, KeyFrames
 from vddbench.data.datasets import miniucf
 from vddbench.data.store import Split
+from vddbench.distillation.learn import learn
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions.decoders import ragged_keyframes
 
@@ -97,6 +99,30 @@ def test_a_run_resumed_between_two_insertions_is_the_same_run_to_the_bit(split: 
     assert whole.distilled().chosen == rest.distilled().chosen
     payload = rest.distilled().tensors
     assert all(torch.equal(value, payload[name]) for name, value in whole.distilled().tensors.items())
+
+
+@pytest.mark.usefixtures("small_nets")
+def test_an_interrupted_run_reads_its_key_frames_from_the_checkpoint(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: str) -> dict[str, torch.Tensor]:
+        learner = prism.learner(split, Task(dataset="made", ipc=2), QUICK, 0, CPU)
+        return learn(learner, asdict(QUICK), tmp_path / folder, None, "prism").distilled.tensors
+
+    whole, step = run("whole"), prism.Matching.step
+
+    def interrupted(self: prism.Matching, iteration: int) -> torch.Tensor:
+        if iteration == 6:
+            raise KeyboardInterrupt
+        return step(self, iteration)
+
+    monkeypatch.setattr("vddbench.distillation.learn.CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prism.Matching, "step", interrupted)
+        run("parts")
+    resumed = run("parts")
+    assert len(whole["times"]) > 2 * 6
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_the_payload_holds_the_key_frames_alone_and_decodes_to_what_was_learned() -> None:

@@ -21,9 +21,8 @@ from vddbench.submissions.payload import num_bytes
 
 CPU = torch.device("cpu")
 PLAIN = replace(sfvd.PRESETS["smoke"], lr=1.0, momentum=0.0, inner_steps=3, student_lr=0.3)
-IN_TURN = replace(
-    sfvd_t.PRESETS["smoke"], frame_iterations=2, inner_steps=3, momentum=0.5, lr=1.0, lr_layer=1.0, student_lr=0.3
-)
+STAGES = {"iterations": 4, "frame_iterations": 2, "lr": 1.0, "lr_layer": 1.0}
+IN_TURN = replace(sfvd_t.PRESETS["smoke"], **STAGES, inner_steps=3, momentum=0.5, student_lr=0.3)
 
 
 class ToyExperts:
@@ -91,6 +90,16 @@ def test_the_frames_are_learned_first_and_then_the_layer_on_frozen_frames(split:
     moved = [(not torch.equal(a[0], b[0]), not torch.equal(a[1], b[1])) for a, b in pairwise(history)]
     assert moved == [(True, False), (True, False), (False, True), (False, True)]
     assert not torch.equal(learner.exact().clips[:, 0], learner.exact().clips[:, -1])
+
+
+def test_each_stage_has_a_cosine_of_its_own(split: Split) -> None:
+    learner = sfvd_t.learner(split, TASK, replace(IN_TURN, iterations=5, frame_iterations=2, final_lr=0.0), 3, CPU)
+    rates = []
+    for iteration in range(5):
+        learner.set_rates(iteration)
+        rates.append({group["name"]: group["lr"] for group in learner.optimiser.param_groups})
+    assert [one["clips"] for one in rates[:2]] == pytest.approx([1.0, 0.5])
+    assert [one["weight"] for one in rates[2:]] == pytest.approx([1.0, 0.75, 0.25])
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
