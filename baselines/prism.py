@@ -6,9 +6,9 @@ frame has a negative cosine with the gradient at the key-frame on its left and w
 inserted in the same iteration. The first and the last 20 % of the iterations insert none.
 
 A reconstruction; there is no public code. Published: the loss (DM's), the start, the insertion, its schedule and threshold, the
-momentum. Ours: lr, iterations and real clips (DM's, not tuned), and where the gradient at a key-frame is taken: at that frame of
-the decoded clip. The gradient of the key-frame as a parameter sums over the frames between, so it agrees with theirs: no frame
-would have been inserted from iteration 60 to 120 of a run of 300 on 8 classes of 8x44x44 (4 real clips a class), where the
+momentum. Ours: lr, iterations and real clips (DM's, not tuned), and that the gradient at a key-frame is taken in the decoded
+clip. As a parameter, the key-frame's gradient sums over the frames between and so agrees with theirs: it would have
+inserted none from iteration 60 to 120 of a run of 300 on 8 classes of 8x44x44 (4 real clips a class, one run), in which the
 decoded gradient took clips from 2 to 3.25 key-frames.
 
 The budget of a task holds T frames per clip, but not always their times: where the payload would exceed it, the frames with the
