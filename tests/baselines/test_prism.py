@@ -12,9 +12,10 @@ import torch
 from tests.baselines.test_dm import Small
 from tests.builders.submissions import SPEC
 from vddbench.baselines import dm, prism
-from vddbench.baselines.prism import Config, KeyFrames
+from vddbench.baselines.prism import Config
 from vddbench.data.datasets import miniucf
 from vddbench.data.store import Split
+from vddbench.distillation.key_frames import KeyFrames
 from vddbench.distillation.learn import learn
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions.decoders import ragged_keyframes

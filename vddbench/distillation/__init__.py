@@ -5,7 +5,7 @@ run.py               `vddbench distill`: runs a baseline and writes its submissi
 learn.py, resume.py  the loop of an iterative baseline, and its checkpoints
 watch.py, curves.py  scores on validation videos during a run, and plots of it
 real_clips.py        random real clips, read ahead
-synthetic_clips.py, static_dynamic.py, optimiser.py   the learned tensors, and how gradients change them
+synthetic_clips.py, static_dynamic.py, key_frames.py, optimiser.py   the learned tensors, and how gradients change them
 features.py, coresets.py, teacher.py, experts.py      features, choices by class, a trained teacher, expert trajectories
 cached_work.py       work that is done once and shared by runs, and what it cost
 
