@@ -27,16 +27,20 @@ def evaluate(
     device: str | None = None,
     probes: bool = False,
     frames: str | None = None,
+    protocol: str = "v2",
+    epochs: int | None = None,
 ) -> pd.DataFrame:
     """Trains students on submissions and returns their records, one row per submission, student and seed.
 
     submissions: one folder submissions/TASK/METHOD, or several. seeds: N for 0..N-1, or the seeds. results: the folder that
     records are written to; students that have a record there are not trained again, unless `force`. device: "cpu", "cuda" or
-    "cuda:N"; by default the GPU if there is one. Columns are those of `load_records`.
+    "cuda:N"; by default the GPU if there is one. protocol: "sdd" replays the field's released code, in `epochs` passes over the
+    set (500 as released); its records are never ranked. Columns are those of `load_records`.
 
     Raises ValueError or LookupError with every reason for which a submission cannot be scored, before anything is trained.
     """
     from vddbench.evaluation.evaluate import evaluate as run
+    from vddbench.protocol import protocol_named
     from vddbench.system.device import named_device
 
     written = run(
@@ -48,6 +52,7 @@ def evaluate(
         device=None if device is None else named_device(device),
         probes=probes,
         frames=frames,
+        protocol=protocol_named(protocol, epochs),
     )
     return _table(written)
 

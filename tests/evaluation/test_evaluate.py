@@ -23,7 +23,7 @@ from vddbench.data import frames_check
 from vddbench.data.frames_check import check_test_frames
 from vddbench.data.store import Store
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import record_fields, session
+from vddbench.evaluation import record_fields, referee, session
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -140,7 +140,7 @@ def test_test_videos_that_changed_on_the_disk_are_found_before_a_student_is_trai
         frames = file.read(8 * SIZE * SIZE * 3)
         file.seek(int(test["offset"].iloc[0]) * SIZE * SIZE * 3)
         file.write(frames)
-    monkeypatch.setattr(evaluating, "train", lambda *args, **options: pytest.fail("a student was trained"))
+    monkeypatch.setattr(referee, "train", lambda *args, **options: pytest.fail("a student was trained"))
     with pytest.raises(ValueError, match=f"no longer holds the prepared frames of 1 videos: {test['video'].iloc[0]};"):
         seed0(tiny_random, tmp_path / "results")
 
@@ -233,7 +233,7 @@ def test_a_signal_during_the_test_ends_the_call_after_the_record(
     tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    original, sent = evaluating.predict, list[int]()
+    original, sent = referee.predict, list[int]()
 
     def terminated(*args: Any) -> Any:
         if not sent:
@@ -241,7 +241,7 @@ def test_a_signal_during_the_test_ends_the_call_after_the_record(
             signal.raise_signal(signal.SIGTERM)
         return original(*args)
 
-    monkeypatch.setattr(evaluating, "predict", terminated)
+    monkeypatch.setattr(referee, "predict", terminated)
     try:
         with pytest.raises(KeyboardInterrupt):
             evaluate(tiny_random, students="convnet3d", seeds=2, results=tmp_path)

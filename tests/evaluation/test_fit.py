@@ -12,7 +12,7 @@ from tests.builders.stores import COUNTED, VIDEOS
 from tests.builders.students import use_linear_student
 from vddbench.data.build import build_store
 from vddbench.distillation.run import distill
-from vddbench.evaluation import evaluate as evaluating
+from vddbench.evaluation import referee
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.fit import MOST_CLIPS, Fit, measure
 from vddbench.records.files import read_record
@@ -54,7 +54,7 @@ def test_a_student_that_learned_nothing_is_reported_at_once(
 
 def test_measuring_the_fit_changes_no_answer(submission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = record_with(0.01, submission, tmp_path / "measured", monkeypatch)
-    monkeypatch.setattr(evaluating, "measure", lambda *args: Fit(1.0, 0.0))
+    monkeypatch.setattr(referee, "measure", lambda *args: Fit(1.0, 0.0))
     assert record_with(0.01, submission, tmp_path / "not", monkeypatch).predictions_sha256 == measured.predictions_sha256
 
 

@@ -35,13 +35,14 @@ def answers(**arrays: np.ndarray) -> Predictions:
     return Predictions(**{**vars(GOOD), **arrays})
 
 
-def test_predictions_come_back_as_they_were_written() -> None:
+@pytest.mark.parametrize("later", [None, np.array([[[1, 0, 2]], [[2, 1, 0]], [[-1, -1, -1]], [[0, 2, 1]]], np.int32)])
+def test_predictions_come_back_as_they_were_written(later: np.ndarray | None) -> None:
     names = np.array(["", "a b/c.mp4", "\u00e9t\u00e9", "\U0001f3a5" * 512])
-    written = answers(video=names, group=names[[1, 1, 3, 0]])
+    written = answers(video=names, group=names[[1, 1, 3, 0]], later_top5=later)
     back = read_predictions(written.to_safetensors())
     for field, values in vars(written).items():
         assert np.array_equal(getattr(back, field), values)
-        assert getattr(back, field).dtype == (object if field in {"video", "group"} else values.dtype)
+        assert values is None or getattr(back, field).dtype == (object if field in {"video", "group"} else values.dtype)
     assert back.to_safetensors() == written.to_safetensors()
 
 

@@ -19,7 +19,7 @@ from vddbench.commands.options import (
     Students,
     friendly,
 )
-from vddbench.protocol import PROTOCOL
+from vddbench.protocol import PROTOCOL, protocol_named
 
 
 @friendly
@@ -39,6 +39,12 @@ def evaluate(
             help="frozen or shuffled: train on the clips without their motion; recorded as METHOD_frozen, never ranked"
         ),
     ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="v2 is ranked; sdd replays the field's released code, to compare with what papers print")
+    ] = PROTOCOL.name,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set (default: 500, as released)")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="slurm, or local for all GPUs here: plan a run, submit it, follow it, rank")
     ] = None,
@@ -47,6 +53,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
+    chosen_protocol = protocol_named(protocol, epochs)
     if cluster is not None:
         from vddbench.cluster.follow import evaluate as evaluate_there
         from vddbench.commands.batch import cluster_named
@@ -57,6 +64,8 @@ def evaluate(
             raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
         if frames:
             raise LookupError("--frames works without --cluster only")
+        if chosen_protocol is not PROTOCOL:
+            raise LookupError(f"--protocol {chosen_protocol.name} works without --cluster only")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes)
         return
     from vddbench.evaluation.evaluate import evaluate as run
@@ -72,6 +81,7 @@ def evaluate(
         device=chosen,
         probes=probes,
         frames=frames,
+        protocol=chosen_protocol,
     )
 
 

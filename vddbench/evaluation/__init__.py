@@ -1,12 +1,14 @@
 """The referee: trains students on a submission's clips, tests them once, and writes records.
 
     evaluate.py      submissions x students x seeds -> records; the only file that scores on the test split
+    referee.py       how a protocol trains and tests the students of one set
     train.py         the training loop of the protocol
     hardware.py      the device, precision and memory that a student is computed with
     session.py       progress messages, saving and resuming of one training
     resume.py        the checkpoint file of students and distillations
     predict.py       a trained student's answers for the videos of a split
     fit.py           whether a student fits the set it was trained on; probes.py: what it scores without motion
+    sdd.py           replays the protocol of the field's released code in its place; sdd_predict.py: its test
     record_fields.py what a record states besides its scores
     speed.py         how fast this machine trains and tests a student
     students/        one file per network

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,16 @@ import torch
 from vddbench.data.frames_check import check_test_frames
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
-from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Hardware, arithmetic, hardware_for
-from vddbench.evaluation.predict import num_clips, predict
+from vddbench.evaluation.predict import num_clips
 from vddbench.evaluation.probes import Change, changed_clips, checked_change, frame_orders, probe, renamed
 from vddbench.evaluation.record_fields import check_same, environment, identity, measured
+from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.resume import Checkpoint
+from vddbench.evaluation.sdd import Replay, learned_lr, pairs_per_slot
 from vddbench.evaluation.session import Session
-from vddbench.evaluation.train import train
 from vddbench.lookup import load
-from vddbench.protocol import PROTOCOL
+from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.records.files import cell_path, read_record, set_aside, write_record
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
@@ -54,6 +54,7 @@ class ReadySubmission:
     clipset: ClipSet
     is_probed: bool = False  # its students are also tested on test videos without motion
     trained_on: Change | None = None  # how the frames of its clips were changed; None: they are as submitted
+    protocol: Protocol | Sdd = PROTOCOL
 
     @cached_property
     def leaks(self) -> Scan | None:
@@ -63,8 +64,20 @@ class ReadySubmission:
             say(f"warning: {self.submission.path.name}: {line}", style="yellow")
         return compared
 
-    def batch_size(self, student: str) -> int:
-        return self.task.batch_size(self.store.spec, len(self.clipset), load("student", student).RECIPE)
+    def referee(self, student: str) -> Referee:
+        """How its students are trained and tested. Raises ValueError if the protocol cannot use the submission."""
+        spec, module = self.store.spec, load("student", student)
+        if not isinstance(self.protocol, Sdd):
+            return Referee(task=self.task, spec=spec, clipset=self.clipset, student=module)
+        return Replay(
+            task=self.task,
+            spec=spec,
+            clipset=self.clipset,
+            student=module,
+            protocol=self.protocol,
+            pairs=pairs_per_slot(self.submission),
+            learned_lr=learned_lr(self.submission.manifest),
+        )
 
 
 def open_ready(path: Path) -> ReadySubmission:
@@ -83,12 +96,14 @@ def open_with_store(path: Path) -> OpenedSubmission:
     return open_submission(path, store=store)
 
 
-def decoded(opened: OpenedSubmission) -> ReadySubmission:
+def decoded(opened: OpenedSubmission, protocol: Protocol | Sdd = PROTOCOL) -> ReadySubmission:
     """Decodes a submission. Raises ValueError with every reason for which it is refused, OSError if a file cannot be read."""
     clipset = opened.decode()
     accepted = opened.accepted()
     assert clipset is not None and opened.task is not None and opened.store is not None
-    return ReadySubmission(task=opened.task, store=opened.store, submission=accepted, clipset=clipset)
+    if isinstance(protocol, Sdd):
+        learned_lr(accepted.manifest)  # refuses the submission
+    return ReadySubmission(task=opened.task, store=opened.store, submission=accepted, clipset=clipset, protocol=protocol)
 
 
 def without_motion(scored: ReadySubmission, change: Change) -> ReadySubmission:
@@ -116,12 +131,14 @@ def evaluate(
     device: torch.device | None = None,
     probes: bool = False,
     frames: str | None = None,
+    protocol: Protocol | Sdd = PROTOCOL,
 ) -> list[Path]:
     """Records every (submission, student, seed) that is not recorded yet, and returns the paths of all their records.
 
     paths, students: one or several. seeds: N for 0..N-1, or the seeds. force: evaluate again even if a record exists, and write
     the new record beside the old one. probes: also test each student on test videos without motion. frames: "frozen" or
-    "shuffled" trains on clips without motion instead and records that under another name; see probes.py.
+    "shuffled" trains on clips without motion instead and records that under another name; see probes.py. protocol: SDD of
+    vddbench.protocol replays released code; its records are never ranked.
 
     Names, submissions and the results folder are checked before anything is trained. Only the clips of one submission are in
     memory at a time, so several submissions are decoded twice each: 10 s for 500 JPEG clips of miniucf-ipc10 on one core. A
@@ -133,15 +150,17 @@ def evaluate(
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
     change = checked_change(frames)
+    if probes and isinstance(protocol, Sdd):
+        raise LookupError(f"probes work with protocol {PROTOCOL.name} only; leave out --probes")
     check_writable(Path(results))
     submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
         for opened in submissions:
-            decoded(opened)  # refuses the submission; the clips are not kept
+            decoded(opened, protocol)  # refuses the submission; the clips are not kept
     device = chosen_device(device)
     records: list[Path] = []
     for opened in submissions:
-        scored = replace(decoded(opened), is_probed=probes)
+        scored = replace(decoded(opened, protocol), is_probed=probes)
         scored = without_motion(scored, change) if change else scored
         records += [
             evaluate_cell(scored, student, seed, Path(results), force, device) for student in students for seed in seeds
@@ -167,8 +186,8 @@ def evaluate_cell(
     the user who makes it. drawn_from: for a fresh seed, the commit that it follows from.
     """
     manifest = scored.submission.manifest
-    cell = identity(manifest, scored.store.digest, student, seed)
-    path = cell_path(results, manifest.cell, student, seed)
+    cell = identity(manifest, scored.store.digest, student, seed, scored.protocol) | scored.referee(student).record_fields
+    path = cell_path(results, manifest.cell, student, seed, scored.protocol.name)
     if not force and (record := existing(path)):
         check_same(path, record, cell)
         lacks = scored.is_probed and record.still_top1 is None
@@ -202,21 +221,18 @@ def evaluate_seed(
     """
     keep_freed_memory()
     check_test_frames(scored.store)  # before the training, so that no time is lost
-    store, module, device = scored.store, load("student", student), hardware.device
-    steps, batch = scored.task.student_steps(store.spec), scored.batch_size(student)
+    store, referee, device = scored.store, scored.referee(student), hardware.device
     forget_peak_memory(device)
-    with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", steps) as progress:
-        session = Session(checkpoint, on_step=progress.advance, stop=stop)
-        trained = train(
-            scored.clipset, store.spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
-        )  # fmt: skip
+    with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", referee.steps) as progress:
+        trained = referee.train(seed, hardware, Session(checkpoint, on_step=progress.advance, stop=stop))
     compared = scored.leaks
-    fit = measure(trained.model, scored.clipset, store.spec, device)
+    fit = referee.fit(trained.model, device)
     check_test_frames(store)  # hashes them again only if the file has changed during the training
     started = time.monotonic()
-    with bar("  testing", num_clips(store.test) + num_clips(store.validation)) as progress:
-        predictions = predict(trained.model, store.test, device, progress.advance)
-        held_out = predict(trained.model, store.validation, device, progress.advance) if len(store.validation) else None
+    with bar("  testing", referee.num_clips(store.test) + referee.num_clips(store.validation)) as progress:
+        answers = partial(referee.predict, trained.model, seed=seed, device=device, on_clips=progress.advance)
+        predictions = answers(store.test)
+        held_out = answers(store.validation) if len(store.validation) else None
     test_seconds = time.monotonic() - started
     probed: dict[str, Any] = {}
     if scored.is_probed:
@@ -224,7 +240,7 @@ def evaluate_seed(
             probed = probe(trained.model, store.test, device, progress.advance)
     scores = predictions.scores()
     record = Record(
-        **identity(scored.submission.manifest, store.digest, student, seed),
+        **identity(scored.submission.manifest, store.digest, student, seed, scored.protocol),
         **measured(scored, student),
         top1=scores["top1"],
         top5=scores["top5"],
@@ -236,7 +252,7 @@ def evaluate_seed(
         peak_memory_bytes=max(trained.peak_memory_bytes, peak_memory_bytes(device)),
         predictions_sha256="0" * 64,  # write_record measures it
         environment=environment(trained, device),
-        checks={"finite": bool((predictions.top5 >= 0).all()), "finite_loss": trained.finite},
+        checks={"finite": bool((predictions.answers >= 0).all()), "finite_loss": trained.finite},
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         fit_top1=fit.top1,
         fit_loss=fit.loss,

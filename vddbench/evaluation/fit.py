@@ -6,6 +6,7 @@ the student nor its answers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,17 @@ class Fit(NamedTuple):
 
 
 @torch.no_grad()
-def measure(model: torch.nn.Module, clipset: ClipSet, spec: DatasetSpec, device: torch.device) -> Fit:
+def measure(
+    model: torch.nn.Module,
+    clipset: ClipSet,
+    spec: DatasetSpec,
+    device: torch.device,
+    inputs: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Fit:
     """Accuracy and mean loss of a trained student on its own clips, in fp32.
 
-    Uses all clips, or MOST_CLIPS of a larger set, drawn with a fixed seed.
+    Uses all clips, or MOST_CLIPS of a larger set, drawn with a fixed seed. inputs: what the network sees of a batch of clips,
+    if another protocol than v2 trained it.
     """
     rows = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(clipset))[:MOST_CLIPS]))
     num_right, loss = 0, 0.0
@@ -40,7 +48,8 @@ def measure(model: torch.nn.Module, clipset: ClipSet, spec: DatasetSpec, device:
     with exact_fp32():
         for part in torch.split(rows, BATCH):
             labels = clipset.labels[part]
-            logits = model(to_input(clipset.clips[part], spec, device)).float().cpu()
+            clips = clipset.clips[part]
+            logits = model(inputs(clips) if inputs else to_input(clips, spec, device)).float().cpu()
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             num_right += int((_is_right(logits, labels) & logits.isfinite().all(1)).sum())
     mean = loss / len(rows)

@@ -13,7 +13,7 @@ from vddbench import __version__
 from vddbench.data.store import Store
 from vddbench.evaluation.train import Trained
 from vddbench.lookup import load
-from vddbench.protocol import PROTOCOL
+from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.records.record import Environment, Record
 from vddbench.spec import Manifest
 from vddbench.system.device import device_name, git_commit
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from vddbench.evaluation.evaluate import ReadySubmission
 
 
-def identity(manifest: Manifest, store_digest: str, student: str, seed: int) -> dict[str, Any]:
+def identity(
+    manifest: Manifest, store_digest: str, student: str, seed: int, protocol: Protocol | Sdd = PROTOCOL
+) -> dict[str, Any]:
     """The fields that say what was evaluated under which protocol. All records of one cell agree in them."""
     return {
-        "protocol": PROTOCOL.name,
-        "protocol_hash": PROTOCOL.hash(load("student", student).RECIPE),
+        "protocol": protocol.name,
+        "protocol_hash": protocol.hash(load("student", student).RECIPE),
         "task": manifest.task,
         "method": manifest.method,
         "distill_seed": manifest.seed,
@@ -56,17 +58,18 @@ def check_same(path: Path, record: Record, expected: dict[str, Any]) -> None:
 
 def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
     """The fields that follow from the submission and the prepared store alone, before anything is trained."""
-    spec, steps = scored.store.spec, scored.task.student_steps(scored.store.spec)
+    spec, referee = scored.store.spec, scored.referee(student)
     return {
         "title": scored.submission.manifest.title,
         "num_test": len(scored.store.test),
         "num_missing": scored.store.num_missing,
-        "student_steps": steps,
+        "student_steps": referee.steps,
         "num_classes": spec.num_classes,
         "payload_bytes": scored.submission.payload_bytes,
         "budget_bytes": scored.task.budget_bytes(spec),
         "clips_per_class": len(scored.clipset) / spec.num_classes,
-        "clip_steps": steps * scored.batch_size(student),
+        "clip_steps": referee.clip_steps,
+        **referee.record_fields,
     }
 
 

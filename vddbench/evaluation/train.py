@@ -142,10 +142,14 @@ class BatchGradient:
                 self.micro_batch = (self.micro_batch + 1) // 2
                 torch.cuda.empty_cache()
 
+    def inputs(self, clips: torch.Tensor) -> torch.Tensor:
+        """What the network sees of some clips of the batch."""
+        return to_input(clips, self.spec, self.hardware.device)
+
     def _add_gradients(self, clips: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         device, total = self.hardware.device, torch.zeros((), device=self.hardware.device)
         for i in range(0, len(labels), self.micro_batch):
-            x, target = to_input(clips[i : i + self.micro_batch], self.spec, device), labels[i : i + self.micro_batch]
+            x, target = self.inputs(clips[i : i + self.micro_batch]), labels[i : i + self.micro_batch]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.hardware.precision == "bf16"):
                 logits = self.model(x)
             loss = F.cross_entropy(logits.float(), target, reduction="sum") / len(labels)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vddbench.protocol import PROTOCOL, SDD
 from vddbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions, read_predictions
 from vddbench.records.record import Record
 from vddbench.system.files import parse_json, replacing, write_new
@@ -31,14 +32,17 @@ RERUN = re.compile(r"seed[0-9]+\.rerun[0-9]+")
 FIELDS_SHOWN = 5  # invalid fields named in one message
 
 
-def cell_path(root: Path, cell: str, student: str, seed: int) -> Path:
-    """The path of one evaluation's record below a results folder; `cell` is the submission's TASK/METHOD[-sN]@SHA8."""
-    return root / cell / student / f"seed{seed}.json"
+def cell_path(root: Path, cell: str, student: str, seed: int, protocol: str = PROTOCOL.name) -> Path:
+    """The path of one evaluation's record below a results folder; `cell` is the submission's TASK/METHOD[-sN]@SHA8.
+
+    Records of protocol sdd are in `STUDENT-sdd`, beside those that are ranked.
+    """
+    return root / cell / (f"{student}-{SDD.name}" if protocol == SDD.name else student) / f"seed{seed}.json"
 
 
 def path_of(root: Path, record: Record) -> Path:
     """The path of a record below a results folder."""
-    return cell_path(root, record.cell, record.student, record.seed)
+    return cell_path(root, record.cell, record.student, record.seed, record.protocol)
 
 
 def address(data: bytes) -> str:
@@ -154,13 +158,16 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
     classes, width = record.num_classes, predictions.top5.shape[1]
     if width != min(5, classes):
         raise ValueError(f"record {path}: top5 has {width} columns; expected for {classes} classes: {min(5, classes)}")
-    for name in ("label", "top5", "centre_top1"):
-        if (highest := int(getattr(predictions, name).max())) >= classes:
+    for name in ("label", "top5", "centre_top1", "later_top5"):
+        values = getattr(predictions, name)
+        if values is not None and (highest := int(values.max())) >= classes:
             raise ValueError(f"record {path}: {name} holds {highest}; allowed for {classes} classes: up to {classes - 1}")
     for name, value in (*predictions.scores().items(), ("num_test", len(predictions.label))):
         if not abs(getattr(record, name) - value) <= 1e-9:  # NaN is refused, too
             raise ValueError(f"record {path} says {name} = {getattr(record, name)}; its predictions give {value}")
-    if record.checks.get("finite") != bool((predictions.top5 >= 0).all()):
+    if (predictions.later_top5 is None) == (record.protocol == SDD.name):
+        raise ValueError(f"record {path}: records of protocol {SDD.name}, and no others, have answers of several passes")
+    if record.checks.get("finite") != bool((predictions.answers >= 0).all()):
         raise ValueError(f"record {path}: checks.finite disagrees with its predictions")
     budget = record.budget_bytes
     if (budget is None) != record.task.is_full:

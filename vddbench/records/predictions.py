@@ -13,13 +13,14 @@ from safetensors.numpy import load, save
 from vddbench.system.files import parse_json
 
 MAX_PREDICTIONS_BYTES = 64_000_000  # Something-Something V2's 24,777 test videos take about 2 MB
-MAX_HEADER_BYTES = 10_000  # the eight tensors need about 700
+MAX_HEADER_BYTES = 10_000  # the nine tensors need about 800
 MAX_NAME_BYTES = 2048  # of a video or a group, in UTF-8
 TEXTS = ("video", "group")
 DTYPES = {  # of the file's tensors; names are stored as joined UTF-8 text, and as the length of each name in bytes
     "video": "U8", "video_bytes": "I32", "group": "U8", "group_bytes": "I32", "label": "I32", "top5": "I32",
     "true_probability": "F32", "centre_top1": "I32",
 }  # fmt: skip
+LATER = "later_top5"  # a ninth tensor, int32, of protocols that test several times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +33,20 @@ class Predictions:
     top5: np.ndarray  # [V, min(5, K)] int32, best first; -1: the student's output was not finite, which counts as wrong
     true_probability: np.ndarray  # [V] float32: probability of the true class, the mean of softmax over views
     centre_top1: np.ndarray  # [V] int32: the answer from the centre clip alone
+    later_top5: np.ndarray | None = None  # [V, passes - 1, min(5, K)] int32, as top5, of the later passes of protocol sdd
+
+    @property
+    def answers(self) -> np.ndarray:
+        """[V, passes, min(5, K)]: the best answers of every pass over the test videos."""
+        first = self.top5[:, None]
+        return first if self.later_top5 is None else np.concatenate([first, self.later_top5], axis=1)
 
     def scores(self) -> dict[str, float]:
-        """top1, top5 and centre_top1 in [0, 1], computed from the answers."""
-        hits = self.top5 == self.label[:, None]
+        """top1, top5 and centre_top1 in [0, 1], computed from the answers; means over passes."""
+        hits = self.answers == self.label[:, None, None]
         return {
-            "top1": float(hits[:, 0].mean()),
-            "top5": float(hits.any(1).mean()),
+            "top1": float(hits[:, :, 0].mean()),
+            "top5": float(hits.any(2).mean()),
             "centre_top1": float((self.centre_top1 == self.label).mean()),
         }
 
@@ -50,6 +58,8 @@ class Predictions:
         """The bytes of the file; the same predictions give the same bytes."""
         tensors = {name: getattr(self, name).astype(np.int32) for name in ("label", "top5", "centre_top1")}
         tensors["true_probability"] = self.true_probability.astype(np.float32)
+        if self.later_top5 is not None:
+            tensors[LATER] = np.ascontiguousarray(self.later_top5, np.int32)
         for name in TEXTS:
             names = [text.encode() for text in getattr(self, name).tolist()]
             tensors[name] = np.frombuffer(b"".join(names), np.uint8)
@@ -68,12 +78,14 @@ def read_predictions(data: bytes) -> Predictions:
     tensors = _tensors(data)
     rows = tensors["label"].shape[:1]
     for name, tensor in tensors.items():
-        is_table = tensor.ndim == (2 if name == "top5" else 1)
-        if not is_table or (name not in TEXTS and (tensor.shape[:1] != rows or tensor.size == 0)):
+        has_dims = tensor.ndim == {"top5": 2, LATER: 3}.get(name, 1)
+        if not has_dims or (name not in TEXTS and (tensor.shape[:1] != rows or tensor.size == 0)):
             raise ValueError(
                 f"predictions: tensor {name!r} has shape {list(tensor.shape)[:8]}; allowed: [V], for top5 [V, 1 or more], "
-                "with one row for each of V >= 1 test videos"
+                f"for {LATER} [V, 1 or more, as top5], with one row for each of V >= 1 test videos"
             )
+    if LATER in tensors and tensors[LATER].shape[2] != tensors["top5"].shape[1]:
+        raise ValueError(f"predictions: {LATER} has {tensors[LATER].shape[2]} columns, top5 {tensors['top5'].shape[1]}")
     names = {name: _names(name, tensors.pop(name), tensors.pop(f"{name}_bytes")) for name in TEXTS}
     predictions = Predictions(**names, **tensors)
     _check_values(predictions)
@@ -88,13 +100,16 @@ def _tensors(data: bytes) -> dict[str, np.ndarray]:
     if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise ValueError(f"predictions are not a safetensors file: its header claims {header_bytes:,} of {len(data):,} bytes")
     header = parse_json(data[8 : 8 + header_bytes], MAX_HEADER_BYTES)
-    if not isinstance(header, dict) or set(header) != set(DTYPES):
+    if not isinstance(header, dict) or set(header) - {LATER} != set(DTYPES):
         tensor_names = sorted(header) if isinstance(header, dict) else header
-        raise ValueError(f"predictions hold the tensors {ascii(tensor_names)[:300]}; allowed, once each: {sorted(DTYPES)}")
+        raise ValueError(
+            f"predictions hold the tensors {ascii(tensor_names)[:300]}; allowed, once each: {sorted(DTYPES)}, "
+            f"and {LATER!r} under protocol sdd"
+        )
     for name, tensor in header.items():
         dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
-        if dtype != DTYPES[name]:
-            raise ValueError(f"predictions: tensor {name!r} has dtype {ascii(dtype)[:40]}; expected: {DTYPES[name]}")
+        if dtype != (expected := DTYPES.get(name, "I32")):
+            raise ValueError(f"predictions: tensor {name!r} has dtype {ascii(dtype)[:40]}; expected: {expected}")
     try:
         return load(data)
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
@@ -119,12 +134,12 @@ def _names(kind: str, text: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def _check_values(predictions: Predictions) -> None:
     """Checks what must hold for any number of classes. Raises ValueError naming the first wrong row."""
-    top5, probability = predictions.top5, predictions.true_probability
-    ordered = np.sort(top5, axis=1)
+    answers, probability = predictions.answers, predictions.true_probability
+    ordered = np.sort(answers, axis=2)
+    twice = ((np.diff(ordered, axis=2) == 0) & (ordered[:, :, 1:] != -1)).any(2)
     wrong = {
-        "top5 names a class twice or below -1": ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] != -1)).any(1)
-        | (ordered[:, 0] < -1),
-        "top5 is -1 in a part of its row; allowed: all of it": (top5 == -1).any(1) != (top5 == -1).all(1),
+        "top5 names a class twice or below -1": (twice | (ordered[:, :, 0] < -1)).any(1),
+        "top5 is -1 in a part of its row; allowed: all of it": ((answers == -1).any(2) != (answers == -1).all(2)).any(1),
         "true_probability is outside [0, 1]": ~((probability >= 0) & (probability <= 1)),
         "label is negative": predictions.label < 0,
         "centre_top1 is below -1": predictions.centre_top1 < -1,

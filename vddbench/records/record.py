@@ -46,7 +46,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 OPTIONAL = (  # fields that are left out of a record's JSON if they are None
     "by", "title", "drawn_from", "fit_top1", "fit_loss", "suspect_clips", "compared_clips", "shuffled_top1", "reversed_top1",
-    "still_top1", "trained_on",
+    "still_top1", "trained_on", "epochs", "student_lr",
 )  # fmt: skip
 FITTED = 0.95  # share of its own clips that a student that fits its set gets right
 Checks = Annotated[dict[Name, bool], Field(max_length=20)]
@@ -72,7 +72,7 @@ class Record(Frozen):
     """One evaluation of one submission by one student and seed. Its predictions are in the file beside it."""
 
     format: Literal[1] = 1
-    protocol: Annotated[str, StringConstraints(max_length=20)]
+    protocol: Annotated[str, StringConstraints(max_length=20)]  # "v2" ranks; "sdd" replays released code: evaluation/sdd.py
     protocol_hash: Sha256
     task: TaskText
     method: Name
@@ -115,6 +115,8 @@ class Record(Frozen):
     reversed_top1: Share | None = None  # with frames in reverse
     still_top1: Share | None = None  # with the middle frame repeated
     trained_on: Literal["frozen", "shuffled"] | None = None  # None: the clips as they are; else METHOD_frozen, METHOD_shuffled
+    epochs: Count | None = None  # of protocol sdd, which counts passes over the set
+    student_lr: Finite | None = None  # learning rate under protocol sdd: the one that the submission learned, or the student's
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

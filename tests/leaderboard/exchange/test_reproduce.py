@@ -17,7 +17,7 @@ from tests.builders.published import BOARD, as_stranger, claimed, ran, submitted
 from tests.builders.records import GOOD, a_record
 from tests.tools.hubserver import OLD_UPLOAD, Hub
 from vddbench import hub as door
-from vddbench.evaluation import evaluate as evaluating
+from vddbench.evaluation import referee
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.exchange.reproduce import reproduce
@@ -54,7 +54,7 @@ def test_a_record_comes_out_again_to_the_bit_and_nothing_is_trained_twice(
     [[one]] = reruns(load([results, own]))[0].values()
     assert (one.by, one.inside, one.student, one.seed) == ("somebody", True, "convnet3d", 0)
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     assert again(seed0(results), entry.parents[1], own) == first
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -95,7 +95,7 @@ def test_a_collapsed_student_is_reproduced_and_alone_it_has_no_interval(entry: P
 def test_what_cannot_be_compared_is_refused_before_training(
     entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: Any, words: str
 ) -> None:
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     path = seed0(results)
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "store_fingerprint": None, field: value}))
     with pytest.raises(ValueError, match=words):
@@ -195,6 +195,6 @@ def test_text_of_a_record_is_not_markup_in_a_pull_request_of_who_reproduces_it(
 def test_a_re_run_of_a_record_that_is_not_published_is_not_proposed(
     board: Hub, entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     with pytest.raises(ValueError, match="vddbench submit"):
         again(seed0(results), entry.parents[1], tmp_path / "own", push_to=door.Repo(BOARD))

@@ -17,7 +17,7 @@ from tests.builders.published import BOARD, RIGHT, as_stranger, claimed, ran, ra
 from tests.builders.published import ENTRY_SET as SET
 from tests.tools.hubserver import OLD_UPLOAD, Blob, Hub
 from vddbench import hub as door
-from vddbench.evaluation import evaluate as evaluating
+from vddbench.evaluation import referee
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.exchange import mirror, ownership, payload_download, rerun
 from vddbench.leaderboard.exchange import verify as verifying
@@ -143,7 +143,7 @@ def test_a_folder_is_verified_with_its_records(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ran_fresh(entry, next(results.glob("*/*/*/seed?.json")), [9, 10, 11], by="somebody", where="")
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     command = ["verify", entry, "--by", "somebody", "--results", results]
     code, shown = call(*command)
     assert code == 0 and "verified: 3 students trained" in shown
@@ -242,7 +242,7 @@ def test_other_bytes_at_the_pinned_commit_are_refused(board: Hub, entry: Path, r
 def test_another_prepared_store_is_refused_before_training(
     board: Hub, entry: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     for path in results.glob("*/*/*/*.json"):
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "store_digest": "9" * 64}))
     submitted(entry, results)
@@ -345,7 +345,7 @@ def test_claims_that_are_too_high_are_not_verified_and_nothing_is_pushed(
     claimed(results, entry, [32] * 6)
     submitted(entry, results)
     run_before(results, entry, [10] * 6)
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     before = head(board)
     command = ["verify", "1", "--results-repo", BOARD, "--merge"]
     code, shown = call(*command)
@@ -403,7 +403,7 @@ def test_nobody_joins_anothers_method(
     submitted(entry, results)
     on_main(board, entry, "mine", url)  # meanwhile
     run_before(results, entry)
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     if words is None:
         assert "verified: 3" in verified()[-1]
         return
@@ -534,7 +534,7 @@ def test_two_students_with_other_answers_prove_nothing(
     claimed(results, entry, [4, 32])
     submitted(entry, results)
     run_before(results, entry, [5, 4])
-    monkeypatch.setattr(evaluating, "train", None)
+    monkeypatch.setattr(referee, "train", None)
     with pytest.raises(
         ValueError, match=r"no interval: it needs 3 students and 2 groups of test videos; use --seeds 3 or more"
     ):
