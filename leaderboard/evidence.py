@@ -56,6 +56,7 @@ class Loaded:
     evaluated: list[Evaluated]  # the authors' records, and those of maintainers on fresh seeds
     refused: list[str]
     reruns: tuple[Evaluated, ...] = ()  # records of people who ran a claimed cell again (`Record.by`)
+    replayed: tuple[Evaluated, ...] = ()  # records of protocol sdd, which are never ranked; replayed.py shows them
 
 
 def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
@@ -67,12 +68,12 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
     counts. If one folder has several records of a cell (published by several people), the earliest counts. All records of one
     prepared store must have the same test videos: a record that disagrees with most submissions of its store is refused.
     """
-    cells: dict[tuple[str, str, str, int], Evaluated] = {}
+    cells: dict[tuple[Path, str], Evaluated] = {}  # by path and sha256 of the submission
     reruns: list[Evaluated] = []
     trusted = {*maintainers, *local_maintainers(roots)}
     refused = []
     for root in roots:
-        here: dict[tuple[str, str, str, int], list[Evaluated]] = defaultdict(list)
+        here: dict[tuple[Path, str], list[Evaluated]] = defaultdict(list)
         for path in record_files(root):
             try:
                 one = read_evaluated(path)
@@ -84,7 +85,7 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
             if (reason := contradiction(record)) is not None:
                 refused.append(f"record {path}: {reason}")
                 continue
-            cell = record.cell, record.submission_sha256, record.student, record.seed
+            cell = path_of(Path(), record), record.submission_sha256
             if record.by is not None:
                 reruns.append(one)
             elif cell not in cells:
@@ -96,14 +97,26 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
     head_of = equivalent_stores([one.record for one in candidates])
     agreed = agreeing([replace(one, family=head_of[one.store]) for one in candidates])
     again = tuple(one for one in reruns if one.record.drawn_from is None)
-    return Loaded(agreed.evaluated, refused + fresh.refused + agreed.refused, again)
+    ranked = [one for one in agreed.evaluated if not one.record.is_replay]
+    replayed = tuple(one for one in agreed.evaluated if one.record.is_replay)
+    return Loaded(ranked, refused + fresh.refused + agreed.refused, again, replayed)
 
 
 def load_valid(roots: Sequence[Path]) -> list[Evaluated]:
     """The authors' valid records; refused ones are listed on stderr. Raises FileNotFoundError if no record is valid."""
+    return some(load_listed(roots), roots)
+
+
+def load_listed(roots: Sequence[Path]) -> Loaded:
+    """All valid records; refused ones are listed on stderr."""
     loaded = load(roots)
     for reason in loaded.refused:
         say(f"left out: {reason}")
+    return loaded
+
+
+def some(loaded: Loaded, roots: Sequence[Path]) -> list[Evaluated]:
+    """The records that can be ranked. Raises FileNotFoundError if there is none."""
     if not loaded.evaluated:
         folders = ", ".join(map(str, roots))
         raise FileNotFoundError(

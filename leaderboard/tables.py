@@ -12,11 +12,11 @@ import pandas as pd
 from tabulate import tabulate
 
 from vddbench.data.fingerprint import shared_table_notes
-from vddbench.leaderboard import reported
+from vddbench.leaderboard import replayed, reported
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.divisions import DIVISIONS, NONE, chosen, in_divisions, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
-from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load_listed, some, tables_of
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
 from vddbench.leaderboard.power import note
@@ -56,16 +56,17 @@ def show(
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
     divisions = chosen(division)
-    try:
-        evaluated = load_valid(roots)
-    except FileNotFoundError:
-        if not papers or not FORMS[form]:
-            raise
-        known = reported.tasks()
-        if task is not None and task not in known:
-            raise
-        print_reported(known if task is None else [task], FORMS[form])
+    loaded = load_listed(roots)
+    replays = replayed.selected(loaded.replayed, task, student, track) if FORMS[form] else {}
+    if not loaded.evaluated:
+        known = reported.tasks() if papers and FORMS[form] else []
+        tasks = known if task is None else [task] if task in known else []
+        if not replays and not tasks:
+            some(loaded, roots)  # raises
+        print_replayed(replays, [], papers, FORMS[form])
+        print_reported(tasks, FORMS[form])
         return
+    evaluated = loaded.evaluated
     for line in shared_table_notes(one.record for one in evaluated):
         say(line)
     rows, problems = rank_tables(tables_of(evaluated, task, student))
@@ -74,10 +75,19 @@ def show(
         print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {}, divisions)
         if FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
+        print_replayed(replays, evaluated, papers, FORMS[form])
         if papers and FORMS[form]:
-            print_reported(sorted(set(rows["task"])), FORMS[form])
+            print_reported(sorted({*rows["task"], *(table[0] for table in replays)}), FORMS[form])
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def print_replayed(
+    replays: Mapping[replayed.Table, Sequence[Evaluated]], ranked: Sequence[Evaluated], papers: bool, style: str
+) -> None:
+    """Prints the tables of protocol sdd. papers: with what papers print, and with the scores of the ranked records."""
+    for table, records in replays.items():
+        print(f"\n{replayed.draw(table, records, ranked, papers, style)}")
 
 
 def print_reported(tasks: Sequence[str], style: str) -> None:

@@ -63,9 +63,10 @@ def load_records(
     """All valid records in one or several results folders, one row each.
 
     Columns are the fields of `vddbench.Record` (accuracies in [0, 1], sizes in bytes, times in seconds), with those of its
-    environment as environment_*, its checks as checks_*, and `path`. Invalid records are left out and named on stderr.
+    environment as environment_*, its checks as checks_*, and `path`. Invalid records are left out and named on stderr. Those of
+    protocol "sdd", which `rank` leaves out, are among them.
     """
-    tables = _tables(_paths(results), task, student)
+    tables = _tables(_paths(results), task, student, replayed=True)
     paths = dict.fromkeys(row.path for table in tables for row in table if track in {None, row.record.track})
     return _table(list(paths))
 
@@ -100,15 +101,15 @@ def _paths(folders: Folders) -> list[Path]:
     return [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
 
 
-def _tables(roots: list[Path], task: str | None, student: str | None) -> list[list[Evaluated]]:
-    """The valid records of each table, including the records of its reference `full`."""
+def _tables(roots: list[Path], task: str | None, student: str | None, replayed: bool = False) -> list[list[Evaluated]]:
+    """The valid records of each table, including the records of its reference `full`. replayed: and those of protocol sdd."""
     from vddbench.leaderboard.evidence import load, tables_of
     from vddbench.system.progress import say
 
     loaded = load(roots)
     for reason in loaded.refused:
         say(f"left out: {reason}")
-    return tables_of(loaded.evaluated, task, student)
+    return tables_of([*loaded.evaluated, *(loaded.replayed if replayed else ())], task, student)
 
 
 def _table(paths: Sequence[Path]) -> pd.DataFrame:

@@ -112,7 +112,10 @@ def files_of(path: Path, record: Record) -> dict[str, Path]:
 
 
 def publishable(results: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
-    """({path in the repo: file} of all valid records and their predictions, re-runs included; a line for each invalid one)."""
+    """({path in the repo: file} of all valid records and their predictions, re-runs included; a line for each invalid one).
+
+    Records of protocol sdd are left out.
+    """
     files: dict[str, Path] = {}
     refused = []
     for path in (path for root in results for path in all_record_files(root)):
@@ -121,5 +124,5 @@ def publishable(results: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
         except (ValueError, OSError) as error:
             refused.append(str(error))
         else:
-            files |= files_of(path, record)
+            files |= {} if record.is_replay else files_of(path, record)
     return files, refused

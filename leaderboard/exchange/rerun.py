@@ -104,14 +104,17 @@ def read_one(path: Path) -> VerifiedRecord:
 
 
 def records_in(root: Path, cell: str) -> tuple[list[VerifiedRecord], list[str]]:
-    """(valid records of TASK/METHOD@SHA8 below `root` without `--force` repetitions, one line for each invalid record)."""
+    """(valid records of TASK/METHOD@SHA8 below `root`, one line for each invalid record).
+
+    Repetitions by `--force` and records of protocol sdd are left out.
+    """
     records, refused = [], []
     for path in record_files(root, cell):
         try:
             records.append(read_one(path))
         except (ValueError, OSError) as error:
             refused.append(str(error))
-    return records, refused
+    return [one for one in records if not one.record.is_replay], refused
 
 
 def check_comparable(scored: ReadySubmission, claim: VerifiedRecord) -> None:

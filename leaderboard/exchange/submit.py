@@ -202,7 +202,8 @@ def _seeds(records: Iterable[str]) -> dict[str, list[int]]:
 def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
     """{path in the results repo: file} of the author's valid records of this submission, with their predictions.
 
-    Invalid records are named and left out; re-runs are left out. Raises FileNotFoundError if there is no record.
+    Invalid records are named and left out; re-runs and records of protocol sdd are left out. Raises FileNotFoundError if no
+    record remains.
     """
     files: dict[str, hub.Content] = {}
     for path in (path for root in results for path in record_files(root, manifest.cell)):
@@ -211,7 +212,7 @@ def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Con
         except (ValueError, OSError) as error:
             say(f"left out: {error}", style="yellow")
             continue
-        if record.submission_sha256 == manifest.sha256 and record.by is None:
+        if record.submission_sha256 == manifest.sha256 and record.by is None and not record.is_replay:
             files |= mirror.files_of(path, record)
     if not files:
         roots = ", ".join(map(str, results))

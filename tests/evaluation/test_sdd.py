@@ -290,6 +290,8 @@ def test_a_record_lies_beside_those_of_v2_says_its_epochs_and_can_be_repeated(
     assert read_record(again)[0].predictions_sha256 == record.predictions_sha256
     with pytest.raises(ValueError, match="made under other conditions: protocol_hash"):
         evaluate(tiny_random, results=tmp_path, protocol=Sdd(epochs=2), **options)
+    with pytest.raises(LookupError, match="measures mended ones"):
+        evaluate(tiny_random, results=tmp_path, protocol=one.mended("scale"), **options)
     with pytest.raises(LookupError, match="leave out --probes"):
         evaluate(tiny_random, results=tmp_path, protocol=one, probes=True, **options)
 

@@ -150,8 +150,8 @@ def evaluate(
     for student in students:
         load("student", student).build  # noqa: B018 - an unknown name or a broken file fails here
     change = checked_change(frames)
-    if probes and isinstance(protocol, Sdd):
-        raise LookupError(f"probes work with protocol {PROTOCOL.name} only; leave out --probes")
+    if isinstance(protocol, Sdd):
+        check_as_released(protocol, probes)
     check_writable(Path(results))
     submissions = [open_with_store(folder) for folder in folders]
     if len(submissions) > 1:
@@ -167,6 +167,14 @@ def evaluate(
         ]
         del scored  # before the next one is decoded
     return records
+
+
+def check_as_released(protocol: Sdd, probes: bool) -> None:
+    """Raises LookupError for mended faults, of which there are no records, and for probes."""
+    if protocol != Sdd(epochs=protocol.epochs):
+        raise LookupError("records have the faults of protocol sdd; `python leaderboard/studies sdd` measures mended ones")
+    if probes:
+        raise LookupError(f"probes work with protocol {PROTOCOL.name} only; leave out --probes")
 
 
 def evaluate_cell(

@@ -154,7 +154,7 @@ class Replay(Referee):
         """Mean and standard deviation (n - 1) over every number of a batch of normalised clips; 0 and 1 if clips are scaled."""
         if self.protocol.scale == "clip":
             return torch.zeros((), device=device), torch.ones((), device=device)
-        parts = clips.split(STATISTICS_CLIPS)
+        parts = torch.split(clips, STATISTICS_CLIPS)
         statistics = [torch.std_mean(to_input(part, self.spec, device)) for part in parts]
         if len(parts) == 1:
             return statistics[0][1], statistics[0][0]

@@ -165,7 +165,7 @@ def _check_answers(path: Path, record: Record, predictions: Predictions) -> None
     for name, value in (*predictions.scores().items(), ("num_test", len(predictions.label))):
         if not abs(getattr(record, name) - value) <= 1e-9:  # NaN is refused, too
             raise ValueError(f"record {path} says {name} = {getattr(record, name)}; its predictions give {value}")
-    if (predictions.later_top5 is None) == (record.protocol == SDD.name):
+    if (predictions.later_top5 is None) == record.is_replay:
         raise ValueError(f"record {path}: records of protocol {SDD.name}, and no others, have answers of several passes")
     if record.checks.get("finite") != bool((predictions.answers >= 0).all()):
         raise ValueError(f"record {path}: checks.finite disagrees with its predictions")

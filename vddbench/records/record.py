@@ -13,6 +13,7 @@ from pydantic import (
     model_serializer,
 )
 
+from vddbench.protocol import SDD
 from vddbench.spec import (
     MOST,
     Fingerprint,
@@ -122,6 +123,11 @@ class Record(Frozen):
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
         return without_none(serialize(self), *OPTIONAL)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it was made under protocol sdd, which replays released code: never ranked, submitted or published."""
+        return self.protocol == SDD.name
 
     @property
     def fitted(self) -> bool | None:
