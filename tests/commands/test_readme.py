@@ -18,6 +18,7 @@ from vddbench.leaderboard.tables import line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+ROOMS = (ROOT / "CONTRIBUTING.md").read_text()
 DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
 BLOCKS = re.findall(r"(?:<!-- (?P<mark>[^>]*) -->\n)?```bash\n(?P<commands>.*?)```", DOCS, re.S)
 QUICK = [commands for mark, commands in BLOCKS if mark.startswith("run by tests")]
@@ -92,7 +93,7 @@ def test_ci_runs_the_two_commands_exactly_so() -> None:
         assert f"step '{command}'" in script
 
 
-def test_readme_names_every_room_and_a_room_names_its_files() -> None:
+def test_contributing_names_every_room_and_a_room_names_its_files() -> None:
     """The folders whose files are found by their names list none: a new file there needs no other edit."""
     by_name = {"datasets", "decoders", "students", "baselines"}
     packages = [p.parent for top in ("vddbench", "leaderboard") for p in (ROOT / top).rglob("__init__.py")]
@@ -102,7 +103,7 @@ def test_readme_names_every_room_and_a_room_names_its_files() -> None:
         files = {p.name for p in package.glob("[a-z]*.py")}
         assert files == set(re.findall(r"\b([a-z_0-9]+\.py)\b", (package / "__init__.py").read_text())), package
         if package.parent == ROOT / "vddbench":
-            assert f"\nvddbench/{package.name}/ " in README
+            assert f"\nvddbench/{package.name}/ " in ROOMS
 
 
 @pytest.mark.parametrize("task", ["avletters10-ipc1", "avletters10-ipc5", "avletters-ipc1"])
