@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -39,6 +39,7 @@ MEMORY_BYTES = 10**9  # beyond what the child has mapped when it starts; 512x512
 ANSWER_SECONDS = 900  # time on the clock for one stream, in case that the child neither works nor ends
 
 GOOD, BAD = b"+", b"-"  # first byte of an answer
+MAX_REASON_BYTES = 2000
 
 
 class Limits(NamedTuple):
@@ -55,7 +56,7 @@ class Limits(NamedTuple):
         return cls(stream_seconds=SECONDS + pixels, total_seconds=total, memory_bytes=MEMORY_BYTES)
 
 
-def planes_of(streams: Sequence[bytes], frames: int, size: int) -> Iterator[tuple[np.ndarray, ...]]:
+def planes_of(streams: Sequence[bytes], frames: int, size: int) -> Generator[tuple[np.ndarray, ...]]:
     """Decodes each stream to its planes Y, U, V, uint8 [T, h, w] of `plane_shapes`, in order.
 
     Raises BadStream at the first stream that is refused, or on which the child ended.
@@ -100,7 +101,7 @@ def _answer(process: BaseProcess, connection: Connection, num_bytes: int) -> byt
     try:
         if not connection.poll(ANSWER_SECONDS):
             raise BadStream(f"was not decoded within {ANSWER_SECONDS} s")
-        answer = connection.recv_bytes(num_bytes)
+        answer = connection.recv_bytes(max(num_bytes, 1 + MAX_REASON_BYTES))
     except (EOFError, ConnectionResetError):
         process.join()
         raise BadStream(_cause(process.exitcode or 0)) from None
@@ -131,7 +132,7 @@ def _serve(connection: Connection, limits: Limits, frames: int, size: int) -> No
             _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + limits.stream_seconds), soft_only=True)
             answer = GOOD + stream_planes(split(stream, frames), size)
         except BadStream as error:
-            answer = BAD + str(error).encode()
+            answer = BAD + str(error).encode()[:MAX_REASON_BYTES]
         except EOFError:
             return
         except MemoryError:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -61,10 +62,11 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     n = 0
     with bar("decoding video clips", sizes["N"]) as progress:
         try:
-            for planes in planes_of(streams, spec.frames, spec.size):
-                clips[n] = to_rgb(*planes)
-                n += 1
-                progress.advance()
+            with closing(planes_of(streams, spec.frames, spec.size)) as decoded:  # the child ends with the block
+                for planes in decoded:
+                    clips[n] = to_rgb(*planes)
+                    n += 1
+                    progress.advance()
         except BadStream as error:
             raise ValueError(f"clip {n} of tensor 'stream' ({len(streams[n]):,} bytes) {error}") from error
     return ClipSet(clips=torch.from_numpy(clips), labels=targets)
