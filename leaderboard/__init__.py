@@ -7,7 +7,7 @@ videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of dif
 rank.py, aggregate.py                              ranks in one table and over all tables
 winner.py, frontier.py                             the corrected best score; the codec curve and the Pareto front
 marks.py                                           the marks of a row (external, ...), for every format
-tables.py, latex.py, reported.py                   what `vddbench rank` prints
+tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints
 methods.py                                         what `vddbench methods` prints
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again

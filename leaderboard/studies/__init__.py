@@ -5,6 +5,7 @@ bench/                how fast this machine trains, distils and prepares
 protocol_studies.py   studies of precision and learning rate, which the protocol fixes for students
 leaks.py              false alarms and detection of the leak scanner
 coverage.py worlds.py do intervals, tie groups and `power` keep what they promise? in made-up worlds
+sdd.py                how far each fault of the field's released protocol moves a score
 settings.py           an iterative baseline at several settings
 
 Nothing here is in the wheel, and nothing here makes records. Studies may be added or dropped freely: a number in docs/ or in a

@@ -108,6 +108,19 @@ def study_settings(
     settings(method, task, preset, tries, range(seeds), distill_seed, named_device(device) if device else best_device(), out)
 
 
+@studies.command("sdd")
+def study_sdd(
+    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    epochs: Annotated[int, typer.Option(min=1, max=10_000, help="passes over the set; 500 as released")] = 500,
+    seeds: Seeds = 5,
+    out: Out = STUDIES,
+) -> None:
+    """Replay the field's released protocol with one fault mended at a time: how far does each fault move a score?"""
+    from vddbench.leaderboard.studies.sdd import study
+
+    study(paths, epochs, range(seeds), out)
+
+
 @studies.command("leaks")
 def study_leaks(
     datasets: Annotated[list[str], typer.Argument(help="prepared datasets")],

@@ -21,6 +21,8 @@ from vddbench.data.store import Split, Store
 from vddbench.evaluation import sdd_predict, session
 from vddbench.evaluation.evaluate import evaluate, open_ready
 from vddbench.evaluation.hardware import Hardware
+from vddbench.evaluation.predict import predict
+from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.sdd import Replay, ScaledGradient, learned_lr, pairs_per_slot
 from vddbench.evaluation.session import Session
@@ -171,6 +173,13 @@ def test_a_resumed_student_is_the_same_to_the_bit(number: int, tmp_path: Path, m
     assert torch.equal(resumed.model.w, replay().train(0, FP32).model.w)
 
 
+def test_with_every_fault_mended_training_is_that_of_v2_to_the_bit() -> None:
+    mended = replay(FEW.mended(*MENDED), 30)
+    v2 = Referee(task=TASK, spec=SPEC, clipset=mended.clipset, student=WEIGHT)
+    assert torch.equal(mended.train(0, FP32).model.w, v2.train(0, FP32).model.w)
+    assert (mended.steps, mended.clip_steps) == (v2.steps, v2.clip_steps)
+
+
 # --- test ------------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +268,8 @@ def test_a_score_is_the_mean_of_the_accuracies_of_three_passes(unsorted: Split) 
     answers = asked(unsorted)
     of_passes = [(answers.answers[:, i, 0] == answers.label).mean() for i in range(3)]
     assert answers.scores()["top1"] == pytest.approx(np.mean(of_passes)) and len(set(of_passes)) > 1
+    v2 = predict(torch.nn.Sequential(Standardise(), Bright()), unsorted, CPU)
+    assert np.array_equal(asked(unsorted, SDD.mended(*MENDED)).top5[:, 0], v2.top5[:, 0])
     mended = asked(unsorted, SDD.mended("score"))
     assert mended.later_top5 is None
     assert np.allclose(mended.true_probability, answers.true_probability)  # a mean in either case

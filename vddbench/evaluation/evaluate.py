@@ -1,6 +1,6 @@
 """Scores a submission: trains new students on its decoded clips, tests them once on the test videos, writes records.
 
-Besides the precision study this is the only file that scores on the test split.
+Besides the studies `precision` and `sdd` this is the only file that scores on the test split.
 """
 
 from __future__ import annotations
