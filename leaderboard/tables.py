@@ -243,6 +243,8 @@ def draw(rows: pd.DataFrame, style: str) -> str:
 
 def probed(row: Row) -> str:
     """What is lost on test videos without motion, in points."""
+    if all(pd.isna(row[name]) for name in LOST):  # type: ignore[call-overload]
+        return "-"
     return " / ".join(number(row[name], "{:.1f}", 100) for name in LOST)
 
 
