@@ -12,13 +12,14 @@ EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.distillation.augment import Change, changed, draw
 from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import class_means, embed, features, fresh_seed, random_net
@@ -44,6 +45,7 @@ class Config:
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
     smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
+    dsa: bool = False  # real and synthetic clips changed alike, see augment.py; DM has it on images, SDD none on clips
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
@@ -62,7 +64,9 @@ PRESETS = {
         smooth=2.0,
     ),
     "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),
+    "dsa": Config(dsa=True),
 }
+PRESETS["fast_dsa"] = replace(PRESETS["fast"], dsa=True)
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
@@ -72,11 +76,12 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 
 class Target(NamedTuple):
-    """A random network and the class means [K, D] of real clips in it."""
+    """A random network, the class means [K, D] of real clips in it, and the change that the clips went through before."""
 
     number: int
     net: convnet3d.ConvNet3D
     means: torch.Tensor
+    change: Change | None
 
 
 class Matching(MemoryLearner):
@@ -93,7 +98,7 @@ class Matching(MemoryLearner):
     def step(self, iteration: int) -> torch.Tensor:
         target = self.draw(iteration // self.config.updates_per_net)
         clips = self.memory.clips(stream(self.seed, iteration, 3))
-        means = class_means(embed(target.net, clips, self.device), self.spec.num_classes)
+        means = class_means(embed(target.net, changed(clips, target.change), self.device), self.spec.num_classes)
         loss = (target.means - means).square().sum()
         follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.final_lr)
         self.optimiser.zero_grad(set_to_none=True)
@@ -106,6 +111,7 @@ class Matching(MemoryLearner):
         if self.target is None or self.target.number != number:
             net = random_net(self.spec, fresh_seed(stream(self.seed, number, 2)), self.device)
             clips, _ = self.real.get(number)  # class by class, like the clips of the memory
-            means = class_means(features(net, clips, self.spec, self.device), self.spec.num_classes)
-            self.target = Target(number, net, means)
+            change = draw(stream(self.seed, number, 4), self.spec) if self.config.dsa else None
+            means = class_means(features(net, clips, self.spec, self.device, change), self.spec.num_classes)
+            self.target = Target(number, net, means, change)
         return self.target

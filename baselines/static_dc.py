@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
+from vddbench.distillation.augment import Change, changed, draw
 from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
@@ -53,6 +54,7 @@ class Config:
     final_lr: float = 1.0  # share of lr that a cosine ends at; 1: constant, as published
     start_mean_of: int = 1  # real clips averaged, over time too, into each still it starts from; published: one frame
     smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
+    dsa: bool = False  # DSA (2102.08259), see augment.py: each class has a change of its own at each matching step; DC: none
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
@@ -71,7 +73,9 @@ PRESETS = {
         smooth=2.0,
     ),
     "smoke": Config(iterations=1, real_per_class=1),
+    "dsa": Config(dsa=True),
 }
+PRESETS["fast_dsa"] = replace(PRESETS["fast"], dsa=True)
 
 
 # --- the network, its gradients and their distance ------------------------------------------------------------------
@@ -117,6 +121,11 @@ def distance(real: Sequence[torch.Tensor], synthetic: Sequence[torch.Tensor]) ->
         cosine = (rows * others).sum(1) / (rows.norm(dim=1) * others.norm(dim=1) + EPSILON)
         total = total + (1 - cosine).sum()
     return total
+
+
+def changed_images(images: torch.Tensor, change: Change | None) -> torch.Tensor:
+    """`augment.changed` of images [n, C, H, W]."""
+    return images if change is None else changed(images[:, :, None], change)[:, :, 0]
 
 
 def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
@@ -174,22 +183,26 @@ class Matching(MemoryLearner):
         for outer in range(self.outer):
             frames, _ = self.real.get(iteration * self.outer + outer)
             self.optimiser.zero_grad(set_to_none=True)
-            total += self.match(net, frames)
+            total += self.match(net, frames, stream(self.seed, iteration * self.outer + outer, 4))
             self.optimiser.step()
             if outer + 1 < self.outer:  # no step follows the last one
                 self.train_net(net, rng)
         return total / (self.outer * self.spec.num_classes)
 
-    def match(self, net: nn.Module, frames: torch.Tensor) -> torch.Tensor:
-        """The distance summed over classes, whose gradients it adds to the stills. frames: [n*K, H, W, C], class by class."""
+    def match(self, net: nn.Module, frames: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """The distance summed over classes, whose gradients it adds to the stills. frames: [n*K, H, W, C], class by class.
+
+        rng: for the changes of DSA.
+        """
         total = torch.zeros((), device=self.device)
         batches = frames.chunk(self.spec.num_classes)
         images = self.memory.images()
         mine = images.detach().requires_grad_()
         stills = mine.chunk(self.spec.num_classes)
         for label, (batch, still) in enumerate(zip(batches, stills, strict=True)):  # one class at a time, to save memory
-            real = gradients(net, to_images(batch, self.spec, self.device), label)
-            loss = distance(real, gradients(net, still, label, differentiable=True))
+            change = draw(rng, self.spec) if self.config.dsa else None
+            real = gradients(net, changed_images(to_images(batch, self.spec, self.device), change), label)
+            loss = distance(real, gradients(net, changed_images(still, change), label, differentiable=True))
             loss.backward(inputs=[mine])  # type: ignore[no-untyped-call]
             total += loss.detach()
         images.backward(mine.grad)  # type: ignore[no-untyped-call]

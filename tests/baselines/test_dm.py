@@ -47,6 +47,15 @@ def test_the_loss_of_the_real_clips_themselves_is_0(single_start: Split) -> None
     assert float(matching(single_start, clips, labels, STILL).step(0)) < 1e-9
 
 
+@pytest.mark.parametrize("iteration", [0, 1, 2, 3])
+def test_with_dsa_the_loss_of_the_real_clips_themselves_stays_0_because_both_are_changed_alike(
+    iteration: int, single_start: Split
+) -> None:
+    clips, labels = real_start(single_start, 3, np.random.default_rng(0))
+    learner = matching(single_start, clips, labels, replace(STILL, dsa=True))
+    assert float(learner.step(iteration)) < 1e-9 and learner.target is not None and learner.target.change is not None
+
+
 def test_the_loss_of_the_class_means_is_0_for_a_linear_network(single_start: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of features is the feature of the mean where features are linear."""
     monkeypatch.setattr(dm, "random_net", lambda spec, seed, device: Small(spec, seed, torch.nn.Identity()))

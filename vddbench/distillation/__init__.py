@@ -5,7 +5,8 @@ run.py               `vddbench distill`: runs a baseline and writes its submissi
 learn.py, resume.py  the loop of an iterative baseline, and its checkpoints
 watch.py, curves.py  scores on validation videos during a run, and plots of it
 real_clips.py        random real clips, read ahead
-synthetic_clips.py, static_dynamic.py, key_frames.py, optimiser.py   the learned tensors, and how gradients change them
+synthetic_clips.py, static_dynamic.py, key_frames.py, parameterisations.py, soft_frames.py   the learned tensors, and payloads
+optimiser.py, augment.py   how gradients change them; DSA, the same random change of real and synthetic clips
 features.py, coresets.py, teacher.py, experts.py      features, choices by class, a trained teacher, expert trajectories
 cached_work.py       work that is done once and shared by runs, and what it cost
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vddbench.distillation.augment import Change, changed
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input
@@ -37,10 +38,13 @@ def embed(net: convnet3d.ConvNet3D, x: torch.Tensor, device: torch.device) -> to
 
 
 @torch.no_grad()
-def features(net: convnet3d.ConvNet3D, clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
-    """uint8 [N, T, H, W, C] -> float32 features [N, D] without gradients, in batches of BATCH clips."""
+def features(
+    net: convnet3d.ConvNet3D, clips: torch.Tensor, spec: DatasetSpec, device: torch.device, change: Change | None = None
+) -> torch.Tensor:
+    """uint8 [N, T, H, W, C] -> float32 features [N, D] without gradients, in batches of BATCH clips, after the change."""
     size = BATCH[device.type]
-    return torch.cat([embed(net, to_input(clips[i : i + size], spec, device), device) for i in range(0, len(clips), size)])
+    parts = [changed(to_input(clips[i : i + size], spec, device), change) for i in range(0, len(clips), size)]
+    return torch.cat([embed(net, part, device) for part in parts])
 
 
 def class_means(values: torch.Tensor, num_classes: int) -> torch.Tensor:
