@@ -6,7 +6,7 @@ and fast_time to 2 of half as many frames, so the set is in division open. A rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -27,17 +27,8 @@ class Config(Grid, dm.Config):
 
 
 PRESETS = {
-    "fast": Config(  # as dm's
-        iterations=120,
-        real_per_class=16,
-        updates_per_net=2,
-        lr=300.0,
-        momentum=0.9,
-        final_lr=0.0,
-        start_mean_of=16,
-        smooth=1.0,
-    ),
-    "smoke": Config(iterations=2, real_per_class=2, optimiser="adam", lr=0.05),
+    "fast": Config(**{**asdict(dm.PRESETS["fast"]), "smooth": 1.0}),  # smooth: of smaller clips
+    "smoke": Config(**asdict(dm.PRESETS["smoke"])),
     "time": Config(factor_space=1, factor_time=2),
 }
 PRESETS["fast_time"] = replace(PRESETS["fast"], factor_space=1, factor_time=2, smooth=2.0)

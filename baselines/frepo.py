@@ -5,6 +5,10 @@ a pool and predicts a batch of real clips from the synthetic ones, K_ts (K_ss + 
 the pixels follow the gradient of the squared error, then that network takes one step on the synthetic clips. After
 `net_updates` steps a network is replaced by a fresh one; networks start at staggered ages. Labels are fixed, centred one-hot.
 
+With `frozen` (presets frozen, fast_frozen) networks are never trained: each iteration draws `pool` fresh ones and joins their
+features, as RFAD does (arXiv 2210.12067). Left out: RFAD's wide networks without normalisation, its learned whitening, Platt
+scaling, and optimiser.
+
 The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 64 real clips: 0.961 to 0.972 (3
 iterations).
 
@@ -15,8 +19,8 @@ distillations), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 20.3 +- 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +56,7 @@ class Config:
     momentum: float = 0.9  # Adam's beta1; PyTorch's default, as in FRePo's PyTorch code
     final_lr: float = 0.1  # share of lr that the cosine ends at; FRePo
     micro_batch: int = 128  # synthetic clips through a network at a time; ours; only dropout's masks depend on it
+    frozen: bool = False  # a pool of untrained networks, all of them in each iteration: RFAD
     start_mean_of: int = 1  # real clips averaged into each clip it starts from; published: one
     smooth: float = 0.0  # pixels, see synthetic_clips.Pixels; ours: published is 0
 
@@ -74,7 +79,9 @@ PRESETS = {
         smooth=2.0,
     ),
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03),
+    "frozen": Config(frozen=True, pool=8, real_batch=5120, ridge=5e-3, final_lr=1.0),  # RFAD's code, as is lr
 }
+PRESETS["fast_frozen"] = replace(PRESETS["fast"], frozen=True, ridge=5e-3)
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
@@ -106,30 +113,42 @@ class Matching(MemoryLearner):
         stagger = config.net_updates // config.pool
         self.pool = [
             PoolNet(self.spec, fresh_seed(stream(seed, i, 3)), device, config, config.net_updates - stagger * i)
-            for i in range(config.pool)
+            for i in range(0 if config.frozen else config.pool)
         ]
 
     def step(self, iteration: int) -> torch.Tensor:
         rng = stream(self.seed, iteration, 2)
+        if self.config.frozen:
+            nets = [random_net(self.spec, fresh_seed(rng), self.device).eval() for _ in range(self.config.pool)]
+            return self._learn(nets, iteration, rng)
         chosen = int(rng.integers(len(self.pool)))
         pooled = self.pool[chosen]
-        loss = self._loss(pooled.net, iteration, rng)
-        follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.floors())
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        loss = self._learn([pooled.net], iteration, rng)
         with torch.no_grad():
             clips, targets = self.memory.clips(rng), self.targets()
         pooled.update(clips.detach(), targets, rng)  # the clips may be the parameter itself
         if pooled.updates >= pooled.last_update:
             self.pool[chosen] = PoolNet(self.spec, fresh_seed(rng), self.device, self.config, self.config.net_updates)
+        return loss
+
+    def _learn(self, nets: Sequence[ConvNet3D], iteration: int, rng: np.random.Generator) -> torch.Tensor:
+        """One step of the memory. Returns the loss before it, detached."""
+        loss = self._loss(nets, iteration, rng)
+        follow_cosine(self.optimiser, self.config.rates(), iteration, self.config.iterations, self.config.floors())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
         return loss.detach().float()
 
-    def _loss(self, net: ConvNet3D, iteration: int, rng: np.random.Generator) -> torch.Tensor:
-        """The error of predicting the iteration's real clips, plus the margin of the labels if they are learned."""
-        clips, labels = self.real.get(iteration)
-        target = features(net, clips, self.spec, self.device)
-        support = embed_in_parts(net, self.memory.clips(rng), self.config.micro_batch, self.device)
+    def _loss(self, nets: Sequence[ConvNet3D], iteration: int, rng: np.random.Generator) -> torch.Tensor:
+        """The error of predicting the iteration's real clips, plus the margin of the labels if they are learned.
+
+        The features of several networks are joined, so that their kernels add up.
+        """
+        real, labels = self.real.get(iteration)
+        clips = self.memory.clips(rng)
+        target = torch.cat([features(net, real, self.spec, self.device) for net in nets], 1)
+        support = torch.cat([embed_in_parts(net, clips, self.config.micro_batch, self.device) for net in nets], 1)
         targets = self.targets()
         predicted = ridge_prediction(target, support, targets, self.config.ridge)
         loss = squared_error(predicted, centred(one_hot(labels, self.spec.num_classes)))

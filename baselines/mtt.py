@@ -55,6 +55,8 @@ class Config:
     student_lr_momentum: float = 0.5  # MTT
     min_start_epoch: int = 0  # MTT; a later one skips epochs in which experts do not learn yet
     max_start_epoch: int = 10  # students start at an epoch below this; SDD
+    first_max_start_epoch: int = 0  # below this in the first iteration; 0: as in all others (MTT); DATM (2310.05773) grows it
+    window_iterations: int = 0  # in which it grows to max_start_epoch
     expert_span: int = 1  # epochs of the expert that a student's N steps should match; SDD
     num_experts: int = 30  # SDD buffer
     expert_batch: int = 256  # SDD buffer
@@ -68,6 +70,17 @@ class Config:
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
         return {"clips": self.lr}
+
+    def momenta(self) -> dict[str, float]:
+        """The momentum of the parameters that have one of their own."""
+        return {"student_lr": self.student_lr_momentum}
+
+    def start_below(self, iteration: int) -> int:
+        """The bound of the epochs that students start at in an iteration."""
+        if not self.first_max_start_epoch or iteration >= self.window_iterations:
+            return self.max_start_epoch
+        grown = (self.max_start_epoch - self.first_max_start_epoch) * iteration // self.window_iterations
+        return self.first_max_start_epoch + grown
 
     def experts(self) -> Experts:
         return Experts(
@@ -112,7 +125,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 
 
 class Drawn(NamedTuple):
-    """clips [N, C, T, H, W], labels [N], and the rows of them that each inner step takes (None: all)."""
+    """clips [N, C, T, H, W], labels [N] or distributions [N, K], and the rows that each inner step takes (None: all)."""
 
     clips: torch.Tensor
     labels: torch.Tensor
@@ -124,28 +137,39 @@ class Matching(MemoryLearner):
 
     memory_knob = "inner_batch"
 
-    def __init__(self, train: Split, memory: Memory, config: Config, seed: int, device: torch.device) -> None:
-        """Trains the experts that are not cached."""
+    def __init__(
+        self,
+        train: Split,
+        memory: Memory,
+        config: Config,
+        seed: int,
+        device: torch.device,
+        targets: Callable[[], torch.Tensor] | None = None,
+    ) -> None:
+        """Trains the experts that are not cached. targets: function that returns learned labels [N, K]; None: fixed labels."""
         self.memory, self.config, self.seed, self.device = memory, config, seed, device
         self.real = trajectories(train, config.experts(), device)
         self.net = random_net(train.spec, 0, device).eval()  # defines the layers; each inner step has its own weights
         self.student_lr = learnable(torch.tensor(config.student_lr, device=device))
         self.parameters = {**memory.parameters, "student_lr": self.student_lr}
         self.rates = {**config.rates(), "student_lr": config.lr_of_student_lr}
-        own = {"student_lr": config.student_lr_momentum}
-        self.optimiser = make_optimiser(config.optimiser, self.parameters, self.rates, config.momentum, own)
+        self.optimiser = make_optimiser(config.optimiser, self.parameters, self.rates, config.momentum, config.momenta())
+        self.targets = targets or (lambda: memory.labels)
 
     def step(self, iteration: int) -> torch.Tensor:
         rng = stream(self.seed, iteration, 2)
         config = self.config
-        expert, epoch = int(rng.integers(len(self.real))), int(rng.integers(config.min_start_epoch, config.max_start_epoch))
+        expert = int(rng.integers(len(self.real)))
+        epoch = int(rng.integers(config.min_start_epoch, config.start_below(iteration)))
         start, target = self.real.start_and_target(expert, epoch, config.expert_span, self.device)
         drawn = self.draw(rng)
-        clips, student_lr = drawn.clips, self.student_lr.detach()
-        result = matched(self._loss, start, target, clips.detach(), drawn.labels, student_lr, drawn.batches)
+        clips, labels, student_lr = drawn.clips, drawn.labels, self.student_lr.detach()
+        result = matched(self._loss, start, target, clips.detach(), labels.detach(), student_lr, drawn.batches)
         self.set_rates(iteration)
         self.optimiser.zero_grad(set_to_none=True)
         clips.backward(result.clips_gradient)  # type: ignore[no-untyped-call]
+        if labels.requires_grad:
+            labels.backward(result.labels_gradient)  # type: ignore[no-untyped-call]
         self.student_lr.grad = result.lr_gradient
         self.optimiser.step()
         with torch.no_grad():
@@ -158,7 +182,7 @@ class Matching(MemoryLearner):
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """The clips of an iteration, and which of them each inner step takes."""
-        clips, labels = self.memory.clips(rng), self.memory.labels
+        clips, labels = self.memory.clips(rng), self.targets()
         if len(labels) <= self.config.inner_batch:
             return Drawn(clips, labels, [None] * self.config.inner_steps)
         batches = passes(rng, len(labels), self.config.inner_batch, self.config.inner_steps)
@@ -191,7 +215,7 @@ def passes(rng: np.random.Generator, count: int, batch: int, steps: int) -> list
 
 # --- the gradient through N steps of SGD -----------------------------------------------------------------------------
 
-# (weights [P], clips [B, ...], labels [B]) -> scalar
+# (weights [P], clips [B, ...], labels [B] or [B, K]) -> scalar
 LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -202,6 +226,7 @@ class Matched:
     loss: torch.Tensor  # scalar; 1 for a student that doesn't move
     clips_gradient: torch.Tensor  # [N, ...] as the clips
     lr_gradient: torch.Tensor  # scalar
+    labels_gradient: torch.Tensor | None  # [N, K] as the labels; None for class indices
 
 
 def matched(
@@ -215,9 +240,10 @@ def matched(
 ) -> Matched:
     """The loss after one SGD step per batch, and its exact gradient, in the memory of one step.
 
-    start, target: weights [P]. batches: the rows of `clips` that each step takes; None: all. TESLA (2211.10586) saves memory by
-    neglecting how theta_i depends on the clips of earlier steps; here the gradient is exact. The weights of every step are kept
-    (P numbers each; for a GPU in the host's memory), and the backward pass goes through the steps one at a time with
+    start, target: weights [P]. labels: [N] class indices, or [N, K] distributions, which have a gradient too. batches: the rows
+    of `clips` that each step takes; None: all. TESLA (2211.10586) saves memory by neglecting how theta_i depends on the
+    clips of earlier steps; here the gradient is exact. The weights of every step are kept (P numbers each; for a GPU in the
+    host's memory), and the backward pass goes through the steps one at a time with
     lambda_i = dloss/dtheta_i = lambda_{i+1} - lr H_i lambda_{i+1}, building the graph of that step only.
     """
     passed = torch.empty((len(batches), *start.shape), dtype=start.dtype, pin_memory=start.is_cuda)
@@ -229,17 +255,24 @@ def matched(
         theta = theta - lr * gradient
     scale = (start - target).square().sum()
     adjoint = 2 * (theta - target) / scale  # lambda_N
-    clips_gradient, lr_gradient = torch.zeros_like(clips), torch.zeros_like(lr)
+    learned = [clips, labels] if labels.is_floating_point() else [clips]
+    gradients, lr_gradient = [torch.zeros_like(value) for value in learned], torch.zeros_like(lr)
     for i in reversed(range(len(batches))):
         weights = passed[i].to(start.device, non_blocking=True).requires_grad_()
-        x = clips.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(_on(loss_of, weights, x, labels, batches[i]), weights, create_graph=True)
-        curved, mixed = torch.autograd.grad(gradient, (weights, x), adjoint)  # H lambda, (dgradient/dclips)^T lambda
+        inputs = [value.detach().requires_grad_() for value in learned]
+        x, y = inputs if len(inputs) == 2 else (inputs[0], labels)
+        (gradient,) = torch.autograd.grad(_on(loss_of, weights, x, y, batches[i]), weights, create_graph=True)
+        curved, *mixed = torch.autograd.grad(gradient, (weights, *inputs), adjoint)  # H lambda, (dgradient/dclips)^T lambda
         lr_gradient -= gradient.detach() @ adjoint
-        clips_gradient -= lr * mixed
+        gradients = [total - lr * part for total, part in zip(gradients, mixed, strict=True)]
         adjoint = adjoint - lr * curved
         del gradient  # the graph of this step, before the next one is built
-    return Matched(loss=(theta - target).square().sum() / scale, clips_gradient=clips_gradient, lr_gradient=lr_gradient)
+    return Matched(
+        loss=(theta - target).square().sum() / scale,
+        clips_gradient=gradients[0],
+        lr_gradient=lr_gradient,
+        labels_gradient=gradients[1] if len(gradients) == 2 else None,
+    )
 
 
 def _on(

@@ -6,7 +6,7 @@ and fast_time to 2 of half as many frames, so the set is in division open. A rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -27,27 +27,8 @@ class Config(Grid, mtt.Config):
 
 
 PRESETS = {
-    "fast": Config(  # as mtt's, with the same experts
-        iterations=60,
-        inner_steps=5,
-        inner_batch=10,
-        optimiser="adam",
-        lr=0.005,
-        momentum=0.9,
-        final_lr=0.0,
-        start_mean_of=16,
-        smooth=1.0,
-        student_lr=0.03,
-        lr_of_student_lr=3e-4,
-        student_lr_momentum=0.9,
-        min_start_epoch=6,
-        max_start_epoch=16,
-        num_experts=3,
-        expert_batch=32,
-        expert_lr=0.05,
-        expert_momentum=0.9,
-    ),
-    "smoke": Config(iterations=2, inner_steps=1, max_start_epoch=1, num_experts=1, expert_batch=16),
+    "fast": Config(**{**asdict(mtt.PRESETS["fast"]), "inner_batch": 10, "smooth": 1.0}),  # smooth: of smaller clips
+    "smoke": Config(**asdict(mtt.PRESETS["smoke"])),
     "time": Config(factor_space=1, factor_time=2),
 }
 PRESETS["fast_time"] = replace(PRESETS["fast"], factor_space=1, factor_time=2, smooth=2.0)

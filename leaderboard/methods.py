@@ -173,7 +173,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
         devices = " and ".join(sorted({score.device for score in shown}))
         where = f"{first.task}, student {first.student}, protocol {first.protocol}, {devices}"
         parts.append(f"ours: mean top-1 % on {where}; in brackets students on distillations")
-    parts.append("Methods without a baseline:")
+    parts.append("Methods without a baseline of their own:")
     parts.append(tabulate([list(row.values()) for row in without_code()], ("method", "paper", "reason"), style))
     return clean("\n\n".join(parts))
 
@@ -208,7 +208,7 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
     """
     absent = {row["method"]: row for row in without_code()}
     if name in absent:
-        return clean(f"{name} has no baseline: {absent[name]['reason']}\n{absent[name]['paper']}")
+        return clean(f"{name} has no baseline of its own: {absent[name]['reason']}\n{absent[name]['paper']}")
     listed = methods()
     own = [one for one in listed if name in {one.method, *one.names}]
     if not own:

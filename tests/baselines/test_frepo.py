@@ -15,6 +15,8 @@ from vddbench.data.store import Store
 from vddbench.distillation.features import fresh_seed, random_net
 from vddbench.distillation.real_clips import stream
 from vddbench.distillation.run import distill
+from vddbench.distillation.soft_frames import check_budget
+from vddbench.distillation.synthetic_clips import AFFINE_BYTES
 from vddbench.evaluation.train import to_input
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions.decoders import keyframes, pixels
@@ -108,7 +110,7 @@ def test_learning_on_one_batch_and_net_lowers_the_loss_and_leaves_hard_labels(ti
     net, labels = matching.pool[0].net, matching.memory.labels.clone()
     losses = []
     for _ in range(4):
-        loss = matching._loss(net, 0, np.random.default_rng(0))
+        loss = matching._loss([net], 0, np.random.default_rng(0))
         matching.optimiser.zero_grad()
         loss.backward()
         matching.optimiser.step()
@@ -145,6 +147,29 @@ def test_networks_start_staggered_and_are_replaced_after_their_last_update(tiny:
     assert matching.pool[1 - chosen] is kept
     assert (fresh.updates, fresh.last_update) == (0, 4) and not fresh.optimiser.state_dict()["state"]
     assert not torch.equal(fresh.parameters["features.0.weight"], old["net.features.0.weight"])
+
+
+def test_a_frozen_pool_is_never_trained_and_predicts_with_all_its_networks(tiny: Store) -> None:
+    config = replace(QUICK, frozen=True, pool=2)
+    matching = frepo.learner(tiny.train, TASK, config, 0, CPU)
+    start = matching.memory.parameters["clips"].detach().clone()
+    loss = matching.step(1)
+    rng = stream(0, 1, 2)
+    nets = [random_net(tiny.spec, fresh_seed(rng), CPU).eval() for _ in range(2)]
+    clips, labels = matching.real.get(1)
+    real, synthetic = to_input(clips, tiny.spec, CPU), start
+    with torch.no_grad():
+        kernels = [sum(frepo.embed(n, x, CPU) @ frepo.embed(n, synthetic, CPU).T for n in nets) for x in (real, synthetic)]
+    across, within = (kernel.double() for kernel in kernels)
+    ridge = config.ridge * within.trace() / len(within) * torch.eye(len(within), dtype=torch.float64)
+    y = frepo.scaled(frepo.one_hot(matching.memory.labels, 8)).double()
+    predicted = across @ torch.linalg.solve(within + ridge, y)
+    error = frepo.squared_error(predicted, frepo.centred(frepo.one_hot(labels, 8)))
+    assert float(loss) == pytest.approx(float(error), rel=1e-3)
+    assert not matching.pool and not torch.equal(start, matching.memory.parameters["clips"].detach())
+    resumed = frepo.learner(tiny.train, TASK, config, 0, CPU)
+    resumed.restore(as_kept(matching.state()))
+    assert torch.equal(matching.step(2), resumed.step(2))
 
 
 @pytest.mark.parametrize("method", ["frepo", pytest.param("frepo_soft", marks=pytest.mark.long)])
@@ -195,18 +220,18 @@ def test_soft_labels_begin_at_the_confidence(tiny: Store) -> None:
 @pytest.mark.parametrize("num_classes", [10, 50, 400])
 @pytest.mark.parametrize(("frames", "size"), [(16, 112), (8, 64)])
 def test_soft_labels_fit_where_a_frame_is_left_out(frames: int, size: int, num_classes: int, ipc: int) -> None:
-    frepo_soft.check_budget(Task(dataset="tiny", ipc=ipc), spec_of(frames, size, num_classes))
+    check_budget("frepo_soft", Task(dataset="tiny", ipc=ipc), spec_of(frames, size, num_classes), "frepo")
 
 
 def test_the_budget_check_counts_what_is_stored(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = frepo_soft.learner(tiny.train, TASK, SOFT, 0, CPU).memory.tensors()
-    affine = frepo_soft.AFFINE_BYTES if "scale" not in tensors else 0
+    affine = AFFINE_BYTES if "scale" not in tensors else 0
     stored = sum(t.numel() * t.element_size() for t in tensors.values()) + affine
     monkeypatch.setattr(Task, "budget_bytes", lambda self, spec: stored)
-    frepo_soft.check_budget(TASK, tiny.spec)
+    check_budget("frepo_soft", TASK, tiny.spec, "frepo")
     monkeypatch.setattr(Task, "budget_bytes", lambda self, spec: stored - 1)
     with pytest.raises(ValueError, match=f"needs {stored:,} bytes .* labels over 8 classes; tiny-ipc1 allows .*: use frepo"):
-        frepo_soft.check_budget(TASK, tiny.spec)
+        check_budget("frepo_soft", TASK, tiny.spec, "frepo")
 
 
 def test_fresh_networks_differ_by_seed_and_not_by_order(tiny: Store) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from vddbench.baselines import mtt
+from vddbench.baselines import datm, mtt
 from vddbench.baselines.mtt import matched
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
@@ -61,6 +61,44 @@ def test_the_gradient_is_that_of_autograd_through_all_steps(batches: Batches) ->
     for got, want in zip((found.loss, found.clips_gradient, found.lr_gradient), expected, strict=True):
         assert (got - want).norm() <= 1e-10 * want.norm() and want.norm() > 1e-6
         assert not got.requires_grad
+
+
+def test_learned_labels_get_the_gradient_of_autograd_through_all_steps() -> None:
+    start, target, x, hard, lr = case()
+    labels = (F.one_hot(hard, 3) * 1.5).double().softmax(1)
+    rows: Batches = [torch.tensor([0, 2, 3]), torch.tensor([3, 1, 0]), None]
+    found = matched(smooth_loss, start, target, x, labels, lr, rows)
+    learned = labels.clone().requires_grad_()
+    theta = start.clone().requires_grad_()
+    for batch in rows:
+        part = slice(None) if batch is None else batch
+        (gradient,) = torch.autograd.grad(smooth_loss(theta, x[part], learned[part]), theta, create_graph=True)
+        theta = theta - lr * gradient
+    loss = (theta - target).square().sum() / (start - target).square().sum()
+    (expected,) = torch.autograd.grad(loss, learned)
+    assert found.labels_gradient is not None
+    assert (found.labels_gradient - expected).norm() <= 1e-10 * expected.norm() and expected.norm() > 1e-6
+    assert matched(smooth_loss, start, target, x, hard, lr, rows).labels_gradient is None
+
+
+def test_the_window_of_epochs_grows_to_the_end_and_is_constant_without_one() -> None:
+    config = mtt.Config(max_start_epoch=10, first_max_start_epoch=6, window_iterations=100)
+    assert [config.start_below(i) for i in (0, 24, 25, 50, 99, 100, 5000)] == [6, 6, 7, 8, 9, 10, 10]
+    assert {mtt.Config().start_below(i) for i in (0, 7999)} == {10}
+
+
+def test_datm_starts_with_the_expert_s_labels_where_it_is_right_and_learns_them(tiny: Store) -> None:
+    learner = datm.learner(tiny.train, TASK, datm.PRESETS["smoke"], 0, CPU)
+    predicted = datm.predictions(learner, learner.memory.clips(np.random.default_rng(0)).detach()).softmax(1)
+    right = predicted.argmax(1) == learner.memory.labels
+    start = learner.exact().labels
+    torch.testing.assert_close(start[right], predicted[right])
+    torch.testing.assert_close(start[~right].amax(1), torch.full((int((~right).sum()),), 0.9))
+    other = datm.learner(tiny.train, TASK, datm.PRESETS["smoke"], 0, CPU)
+    learner.step(0)
+    other.restore({name: value.clone() for name, value in learner.state().items()})
+    assert torch.equal(learner.step(1), other.step(1)) and torch.equal(learner.exact().labels, other.exact().labels)
+    assert not torch.equal(learner.exact().labels, start) and learner.distilled().tensors["labels"].shape == (8, 8)
 
 
 def test_a_student_that_does_not_move_has_loss_one_and_one_that_arrives_has_loss_zero() -> None:

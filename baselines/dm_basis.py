@@ -1,0 +1,68 @@
+"""DM on combinations of shared clips: each clip is a weighted sum of bases that all classes share (LinBa).
+
+The linear parameterisation of "Remember the Past" (LinBa, arXiv 2206.02916) with the loss of `dm`; LinBa itself learns through
+unrolled training. No other baseline shares content between classes. As in LinBa, bases are smaller than clips, and as many as
+fit the budget; their size is ours. A slot decodes to 2 clips (division open), with the presets single and fast_single to one
+(division ipc). A reconstruction: nothing is published for video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from vddbench.baselines import dm
+from vddbench.data.store import Split
+from vddbench.distillation.contract import About
+from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.parameterisations import Combined, bases_that_fit, reduced
+from vddbench.distillation.synthetic_clips import real_start
+from vddbench.spec import Task
+from vddbench.submissions.decoders.factor import Factor
+
+DECODER = "basis"
+PAPER = "https://arxiv.org/abs/2206.02916"
+ABOUT = About(family="distribution matching")
+
+
+@dataclass(frozen=True)
+class Config(dm.Config):
+    clips_per_slot: int = 2  # combinations; ours
+    shrink: int = 2  # height and width of a clip over those of a basis; LinBa's code has 2 as the default of its budget
+    lr_coefficients: float = 0.01  # ours
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each parameter of the memory."""
+        return {"basis": self.lr, "coefficients": self.lr_coefficients}
+
+
+ADAM = {"optimiser": "adam", "lr": 0.01}  # the gradients of bases and of coefficients differ much in size; ours
+PRESETS = {
+    "fast": Config(**{**asdict(dm.PRESETS["fast"]), **ADAM, "smooth": 1.0}),  # smooth: of smaller clips
+    "smoke": Config(**asdict(dm.PRESETS["smoke"])),
+    "single": Config(clips_per_slot=1),
+}
+PRESETS["fast_single"] = replace(PRESETS["fast"], clips_per_slot=1)
+
+
+def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> dm.Matching:
+    """Bases start as real clips made smaller, as equally many of each class as fit, at most one for each train video.
+
+    Raises ValueError if the budget does not hold one basis for each class.
+    """
+    ipc, spec = ipc_of(task, "dm_basis"), train.spec
+    factor = Factor(config.shrink, 1)
+    factor.check(spec)
+    fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
+    per_class = config.clips_per_slot * ipc
+    count = min(bases_that_fit(task, spec, spec.size // config.shrink, per_class) // spec.num_classes, fewest)
+    if count < 1:
+        raise ValueError(
+            f"the budget of {task} does not hold one basis for each class of {train.dataset}, or a class has no train video; "
+            "use fewer clips_per_slot or a larger shrink in the method's file"
+        )
+    clips, classes = real_start(train, count, np.random.default_rng(seed), config.start_mean_of)
+    memory = Combined(reduced(clips, factor), classes, per_class, spec, device, config.smooth)
+    return dm.Matching(train, memory, config, seed, device)
