@@ -51,6 +51,11 @@ class Entry:
         return self.one.task.dataset
 
     @property
+    def payload_bytes(self) -> int:
+        """Of its largest distillation."""
+        return max(record.payload_bytes for record in self.records)
+
+    @property
     def hits(self) -> Hits:
         return [np.array([one.hits for one in of_set]) for of_set in self.evaluated]
 

@@ -18,6 +18,9 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn, Variance, score_difference, together
+from vddbench.leaderboard.counting import entries
+from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.videos import drawn_videos
 
 CODEC_METHOD, CODEC = "random_video", "AV1"
 NAN = float("nan")
@@ -64,12 +67,22 @@ class Curve:
         return None
 
 
-def curve_of(entries: Sequence[Sized]) -> Curve | None:
+def curve_of(sized: Sequence[Sized]) -> Curve | None:
     """The codec curve of a table's entries; None for fewer than two sizes. Of two points of one size the better one counts."""
     best: dict[int, Sized] = {}
-    for entry in sorted((one for one in entries if is_codec(one.method)), key=lambda one: one.drawn.score):
+    for entry in sorted((one for one in sized if is_codec(one.method)), key=lambda one: one.drawn.score):
         best[entry.payload_bytes] = entry
     return Curve(tuple(best[size] for size in sorted(best))) if len(best) > 1 else None
+
+
+def curve_of_records(evaluated: Sequence[Evaluated]) -> Curve | None:
+    """The codec curve of the records of one table."""
+    of_codec = [entry for entry in entries(one for one in evaluated if is_codec(one.record.method)) if entry.is_ranked]
+    if not of_codec:
+        return None
+    first = of_codec[0].evaluated[0][0]
+    videos = drawn_videos(first.groups, first.labels, of_codec[0].dataset)
+    return curve_of([Sized(entry.one.method, entry.payload_bytes, entry.drawn(videos)) for entry in of_codec])
 
 
 def mixed(first: Drawn, second: Drawn, share: float) -> Drawn:
@@ -105,15 +118,15 @@ def on_front(scores: np.ndarray, payload_bytes: Sequence[int]) -> np.ndarray:
     return front
 
 
-def frontier(entries: Sequence[Sized]) -> list[FrontierColumns]:
+def frontier(ranked: Sequence[Sized]) -> list[FrontierColumns]:
     """The columns of a table's ranked entries, in their order."""
-    if not entries:
+    if not ranked:
         return []
-    curve = curve_of(entries)
-    sizes = [one.payload_bytes for one in entries]
-    front = on_front(np.array([one.drawn.score for one in entries]), sizes)
-    probability = on_front(np.stack([one.drawn.scores for one in entries]), sizes).mean(axis=1)
-    rows = zip(entries, front.tolist(), probability.tolist(), strict=True)
+    curve = curve_of(ranked)
+    sizes = [one.payload_bytes for one in ranked]
+    front = on_front(np.array([one.drawn.score for one in ranked]), sizes)
+    probability = on_front(np.stack([one.drawn.scores for one in ranked]), sizes).mean(axis=1)
+    rows = zip(ranked, front.tolist(), probability.tolist(), strict=True)
     return [FrontierColumns(is_on, share, *over_codec(one, curve)) for one, is_on, share in rows]
 
 
@@ -138,7 +151,7 @@ def sentence(ranked: pd.DataFrame) -> str:
     if (sizes := points["payload_bytes"].nunique()) < 2:
         return (
             f"No codec curve: it needs ranked entries of {CODEC_METHOD} at two sizes or more, e.g. {CODEC_METHOD} and "
-            f"{CODEC_METHOD}_tenth; this table has {sizes}."
+            f"{CODEC_METHOD}_tenth; this table has {sizes or 'none'}."
         )
     compared = methods[methods["over_codec"].notna()]
     above, below = int((compared["over_codec_low"] > 0).sum()), int((compared["over_codec_high"] < 0).sum())

@@ -18,6 +18,7 @@ from scipy.special import chdtri  # quantile of chi-squared, given its upper tai
 from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
+from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
@@ -71,9 +72,17 @@ def note(evaluated: Sequence[Evaluated], student_counts: Sequence[int]) -> str:
 
 def spread_of(evaluated: Sequence[Evaluated]) -> Spread | None:
     """The spread in one table; None for fewer than two distillations of at least two students, or one cluster of videos."""
-    of_sets = [of_set for entry in entries(evaluated) for of_set in entry.evaluated if len(of_set) > 1]
-    videos = drawn_videos(evaluated[0].groups, evaluated[0].labels, "power", draws=0) if evaluated else None
-    if videos is None or len(of_sets) < 2 or videos.clusters < 2:
+    return spread_of_entries(entries(evaluated))
+
+
+def spread_of_entries(table: Sequence[Entry]) -> Spread | None:
+    """As `spread_of`, of the table's entries."""
+    of_sets = [of_set for entry in table for of_set in entry.evaluated if len(of_set) > 1]
+    if len(of_sets) < 2:
+        return None
+    first = of_sets[0][0]
+    videos = drawn_videos(first.groups, first.labels, "power", draws=0)
+    if videos.clusters < 2:
         return None
     return spread_of_hits([np.array([one.hits for one in of_set]) for of_set in of_sets], videos)
 

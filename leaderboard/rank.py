@@ -18,9 +18,12 @@ import pandas as pd
 from vddbench.leaderboard.bootstrap import Drawn, score_difference
 from vddbench.leaderboard.comparisons import Comparisons, compared
 from vddbench.leaderboard.counting import entries
-from vddbench.leaderboard.divisions import in_divisions
+from vddbench.leaderboard.divisions import OPEN, in_divisions
 from vddbench.leaderboard.entry import Entry, TableKey
 from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
+from vddbench.leaderboard.frontier import NOTHING, FrontierColumns, Sized, frontier
+from vddbench.leaderboard.headline import HeadlineColumns
+from vddbench.leaderboard.headline import columns as headline_columns
 from vddbench.leaderboard.marks import marked
 from vddbench.leaderboard.videos import Videos, drawn_videos
 
@@ -29,7 +32,7 @@ LOST = ("lost_still", "lost_shuffled", "lost_reversed")  # what a probe loses; f
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "title", "top1", "low", "high", "gain", "gain_low",
     "gain_high", "gap_closed", "gap_low", "gap_high", "distillations", "seeds", "basis", "std_students", "std_distillations",
-    *LOST,
+    *LOST, *HeadlineColumns._fields, *FrontierColumns._fields,
     "payload_bytes", "budget_share", "clips_per_class", "flags", "date", "sha256", "dataset",
 ]  # fmt: skip
 NAN = float("nan")
@@ -56,6 +59,14 @@ NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN, None), Estimate(NAN, NAN, NAN)
 ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
 
 
+class InTable(NamedTuple):
+    """What a row says that depends on the other entries of its table."""
+
+    place: Place = NOT_RANKED
+    of_headline: HeadlineColumns = HeadlineColumns()
+    of_frontier: FrontierColumns = NOTHING
+
+
 class Contender(NamedTuple):
     """An entry in one of its tables, and the draws of its score, which are the same in all of them."""
 
@@ -76,8 +87,9 @@ def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     from `random` to `full`. Both are NaN if the reference rows are missing. Ranks are competition ranks of tie groups among
     entries with at least 3 students that count (see counting.py). `basis`: whether these are claimed by the authors or verified
     by maintainers. In 95 % of the draws an entry's place is between `rank_low` and `rank_high`. The entries of
-    `may_be_best` are a 95 % confidence set of the best. DATASET-full is a reference and never ranked. Entries without a rank
-    come last in their table. Entries of equal score are sorted by bytes, then by date.
+    `may_be_best` are a 95 % confidence set of the best. `corrected` to `detectable` are explained in headline.py; `pareto` to
+    `over_codec_high`, which are of division `open` only, in frontier.py. DATASET-full is a reference and never ranked. Entries
+    without a rank come last in their table. Entries of equal score are sorted by bytes, then by date.
 
     Raises ValueError for records that cannot share a table.
     """
@@ -151,8 +163,18 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
 def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, object]]:
     """The rows of one table, in order."""
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
-    places = dict(zip([id(contender.entry) for contender in ranked], placed(ranked), strict=True))
-    return [row_of(contender, places.get(id(contender.entry), NOT_RANKED), board) for contender in sorted(table, key=order)]
+    in_table = dict(zip([id(contender.entry) for contender in ranked], compared_in(table, ranked), strict=True))
+    return [row_of(contender, in_table.get(id(contender.entry), InTable()), board) for contender in sorted(table, key=order)]
+
+
+def compared_in(table: Sequence[Contender], ranked: Sequence[Contender]) -> list[InTable]:
+    """What the rows of a table's ranked entries say about each other. ranked: best first."""
+    of_places, drawn = placed(ranked), [contender.drawn for contender in ranked]
+    in_headline = headline_columns([c.entry for c in table], drawn, [bool(place.may_be_best) for place in of_places])
+    of_frontier = [NOTHING] * len(ranked)
+    if ranked and ranked[0].table.division == OPEN:
+        of_frontier = frontier([Sized(c.entry.one.method, c.entry.payload_bytes, c.drawn) for c in ranked])
+    return [InTable(*columns) for columns in zip(of_places, in_headline, of_frontier, strict=True)]
 
 
 def order(contender: Contender) -> tuple[object, ...]:
@@ -184,15 +206,14 @@ def places(scores: Sequence[np.ndarray], comparisons: Comparisons) -> list[Place
     return [Place(first + 1.0, float(min(first + 1, a)), float(max(first + 1, b)), best) for first, a, b, best in rows]
 
 
-def row_of(contender: Contender, place: Place, board: DrawnBoard) -> dict[str, object]:
+def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> dict[str, object]:
     entry, drawn = contender.entry, contender.drawn
     one, records = entry.one, entry.records
     low, high = drawn.interval
     gain, gap = gain_of(contender, board), gap_closed(contender, board)
-    payload_bytes = max(record.payload_bytes for record in records)
     return {
         **contender.table._asdict(),
-        **place._asdict(),
+        **in_table.place._asdict(),
         "method": one.method,
         "title": one.title or "",
         "top1": drawn.score,
@@ -206,8 +227,10 @@ def row_of(contender: Contender, place: Place, board: DrawnBoard) -> dict[str, o
         "std_students": std_students(entry),
         "std_distillations": std_distillations(entry),
         **{name: lost(entry, f"{name.removeprefix('lost_')}_top1") for name in LOST},
-        "payload_bytes": payload_bytes,
-        "budget_share": payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
+        **in_table.of_headline._asdict(),
+        **in_table.of_frontier._asdict(),
+        "payload_bytes": entry.payload_bytes,
+        "budget_share": entry.payload_bytes / one.budget_bytes if one.budget_bytes else NAN,
         "clips_per_class": max(record.clips_per_class for record in records),
         "flags": marked(entry),
         "date": min(record.date for record in records),

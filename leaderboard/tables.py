@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from tabulate import tabulate
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import replayed, reported
 from vddbench.leaderboard.aggregate import aggregate
-from vddbench.leaderboard.divisions import DIVISIONS, NONE, chosen, in_divisions, nobody, question, without_entries
+from vddbench.leaderboard.divisions import DIVISIONS, NONE, OPEN, chosen, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_listed, some, tables_of
+from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
-from vddbench.leaderboard.power import note
 from vddbench.leaderboard.rank import LOST, TABLE, rank_tables
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
@@ -29,7 +29,7 @@ HEADERS = (
     "rank", "method", "top-1 %", "95 %", "over random", "gap closed %", "students", "MB", "of budget %", "clips/class", "marks",
 )  # fmt: skip
 PROBED = "lost if still / shuffled / reversed"  # points of top-1, on changed test videos
-BEST_SHOWN = 8  # methods of a confidence set that are named
+FRONT = "Pareto front"  # whether the entry is on it, and the probability that it is
 Row = Mapping[Hashable, object]  # of `rank`
 
 
@@ -46,12 +46,14 @@ def show(
     track: str | None = None,
     papers: bool = False,
     division: str | None = None,
+    chart: Path | None = None,
 ) -> None:
     """Prints the ranked tables of all records under `roots`. form: one of FORMS. papers: also print what papers report.
 
-    division: `ipc` or `open`; by default both. Invalid records are listed on stderr and left out. Raises FileNotFoundError if
-    there is nothing to print, LookupError for an unknown format, task, student or division, and, after the other tables are
-    printed, ValueError naming the records that cannot share a table.
+    division: `ipc` or `open`; by default both. chart: a file for the chart of accuracy against bytes of one table. Invalid
+    records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print, LookupError for an unknown
+    format, task, student or division, what `write_chart` raises, and, after the other tables are printed, ValueError naming the
+    records that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
@@ -72,7 +74,11 @@ def show(
     rows, problems = rank_tables(tables_of(evaluated, task, student))
     if len(rows):
         of_track = rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
-        print_rows(of_track, form, notes_of(evaluated, of_track) if FORMS[form] else {}, divisions)
+        if chart is not None:
+            from vddbench.leaderboard.site.chart_file import write_chart
+
+            write_chart(of_track, evaluated, divisions, chart)
+        print_rows(of_track, form, notes_of(of_track) if FORMS[form] else {}, divisions)
         if FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
         print_replayed(replays, evaluated, papers, FORMS[form])
@@ -97,29 +103,10 @@ def print_reported(tasks: Sequence[str], style: str) -> None:
             print(f"\n{task} as papers report it: other students, tests and choices; not ranked\n\n{text}")
 
 
-def notes_of(evaluated: Sequence[Evaluated], rows: pd.DataFrame) -> dict[TableKey, str]:
-    """The notes below each table: which entries may be the best, and the difference that its students can detect."""
-    notes = {}
-    of_division = in_divisions(evaluated)
-    for names, part in rows[rows["rank"].notna()].groupby(TABLE):
-        key = TableKey(*map(str, names))
-        contest = (key.task, key.student, key.track)
-        own = [
-            one for one in of_division[key.division] if (str(one.record.task), one.record.student, one.record.track) == contest
-        ]
-        lines = [best_of(part), note(own, part["seeds"].tolist()), failures(part)]
-        notes[key] = "".join(f"\n\n{text}" for text in lines if text)
-    return notes
-
-
-def best_of(ranked: pd.DataFrame) -> str:
-    """A sentence: the confidence set of the best. Empty for a single entry."""
-    methods = [clean(str(method)) for method in ranked.loc[ranked["may_be_best"].astype(bool), "method"]]
-    if len(ranked) < 2:
-        return ""
-    more = f" and {len(methods) - BEST_SHOWN} more" if len(methods) > BEST_SHOWN else ""
-    kind = "set" if (ranked["distillations"] == 1).any() else "method"
-    return f"With 95 % confidence the best {kind} is among: {', '.join(methods[:BEST_SHOWN])}{more}."
+def notes_of(rows: pd.DataFrame) -> dict[TableKey, str]:
+    """The notes below each table: what its intervals cannot contain."""
+    ranked = rows[rows["rank"].notna()]
+    return {TableKey(*map(str, names)): f"\n\n{failures(part)}" for names, part in ranked.groupby(TABLE)}
 
 
 def failures(ranked: pd.DataFrame) -> str:
@@ -193,11 +180,13 @@ def tables(
     style: str,
     notes: Mapping[TableKey, str] = MappingProxyType({}),
     divisions: Sequence[str] = DIVISIONS,
+    top: int | None = None,
 ) -> Iterator[TextTable]:
-    """`style` is a tabulate format: "github" for Markdown, "simple" for a terminal.
+    """`style` is a tabulate format: "github" for Markdown, "simple" for a terminal. top: show only so many entries of a table.
 
-    A division without entries is a sentence instead of a table. The reference `full` of the dataset is repeated at the foot of
-    each of its tables; DATASET-full has a table of its own only if it is the dataset's only task or has other entries.
+    Above a table are the question of its division and its headline. A division without entries is a sentence, not a table. The
+    reference `full` of the dataset is repeated at the foot of each of its tables; DATASET-full has a table of its own only
+    if it is the dataset's only task or has other entries.
     """
     if rows.empty:
         return
@@ -211,13 +200,15 @@ def tables(
             yield TextTable(title, f"{question(task, key.division)}\n\n{nobody(task, key.division)}")
             continue
         foot = rows[is_reference & (rows["dataset"] == task.dataset) & (rows["student"] == key.student)]
-        whole = pd.concat([parts[key], foot])
+        whole = pd.concat([parts[key].head(top), foot]) if top else pd.concat([parts[key], foot])
+        said = headline(parts[key], with_curve=key.division == OPEN)
         text = draw(whole, style) + notes.get(key, "") + single_full(parts[key], foot) + explained(whole)
-        yield TextTable(title, f"{question(task, key.division)}\n\n{text}")
+        yield TextTable(title, "\n\n".join(part for part in (question(task, key.division), said, text) if part))
     for (full_task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
-            yield TextTable(clean(f"{full_task} · student {student}"), draw(part, style) + explained(part))
+            shown = part.head(top) if top else part
+            yield TextTable(clean(f"{full_task} · student {student}"), draw(shown, style) + explained(shown))
 
 
 def single_full(part: pd.DataFrame, foot: pd.DataFrame) -> str:
@@ -234,11 +225,21 @@ def explained(rows: pd.DataFrame) -> str:
 
 
 def draw(rows: pd.DataFrame, style: str) -> str:
-    """The table; with a column of what motion probes lose if an entry was probed."""
-    if rows[list(LOST)].isna().all(axis=None):
-        return tabulate([line(row) for row in rows.to_dict("records")], HEADERS, style, disable_numparse=True)
-    lines = [[*line(row)[:-1], probed(row), line(row)[-1]] for row in rows.to_dict("records")]
-    return tabulate(lines, (*HEADERS[:-1], PROBED, HEADERS[-1]), style, disable_numparse=True)
+    """The table; with a column of what motion probes lose if an entry was probed, and one of the Pareto front in `open`."""
+    more: dict[str, Callable[[Row], str]] = {}
+    if rows["pareto_probability"].notna().any():
+        more[FRONT] = on_front
+    if rows[list(LOST)].notna().any(axis=None):
+        more[PROBED] = probed
+    lines = [[*line(row)[:-1], *(column(row) for column in more.values()), line(row)[-1]] for row in rows.to_dict("records")]
+    return tabulate(lines, (*HEADERS[:-1], *more, HEADERS[-1]), style, disable_numparse=True)
+
+
+def on_front(row: Row) -> str:
+    """Whether no other entry is as accurate with as few bytes, and the probability of it: `yes (93 %)`."""
+    if pd.isna(row["pareto_probability"]):  # type: ignore[call-overload]
+        return "-"
+    return f"{'yes' if row['pareto'] else 'no'} ({number(row['pareto_probability'], '{:.0f}', 100)} %)"
 
 
 def probed(row: Row) -> str:

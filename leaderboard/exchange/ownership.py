@@ -19,6 +19,7 @@ from vddbench import hub, lookup
 from vddbench.leaderboard.exchange import mirror, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, refusal
 from vddbench.leaderboard.exchange.rerun import VerifiedRecord
+from vddbench.leaderboard.frontier import is_codec
 from vddbench.leaderboard.reruns import is_copy, key_of
 from vddbench.lookup import is_bundled
 from vddbench.records.files import MAX_JSON_BYTES
@@ -45,7 +46,7 @@ def name_problems(
     problems = list(_digest_problems(board, main, manifest))
     if by_maintainer:
         return problems
-    if is_bundled(manifest.method):
+    if is_bundled(manifest.method) or is_codec(manifest.method):
         name = f"{manifest.method!r} is the name of a bundled baseline, with which tables compare other methods"
         return [*problems, f"{name}; choose another method name"]
     if alike := [name for name in bundled_names() if look_alike(manifest.method, name)]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import pandas as pd
-
-from vddbench.leaderboard.rank import TABLE
 from vddbench.leaderboard.site.board import Board
 from vddbench.leaderboard.tables import tables
 from vddbench.protocol import PROTOCOL
@@ -77,8 +74,7 @@ else reproduces it. `submissions/` contains the manifests of the distilled sets.
 
 def best(board: Board) -> str:
     """The first rows of each table, as Markdown."""
-    rows = board.rows.groupby(TABLE, sort=False).head(TOP_ROWS)
-    parts = [f"### {title}\n\n{text}" for title, text in tables(pd.DataFrame(rows), "github")]
+    parts = [f"### {title}\n\n{text}" for title, text in tables(board.rows, "github", top=TOP_ROWS)]
     more = [f"... and {len(parts) - MAX_TABLES} more tables in `tables/leaderboard.parquet`"] if len(parts) > MAX_TABLES else []
     return "\n\n".join([*parts[:MAX_TABLES], *more])
 

@@ -77,7 +77,7 @@ def column(name: str) -> tuple[str, pa.DataType]:
         return name, TEXTS
     if name == "date":
         return name, TIMESTAMP
-    if name == "may_be_best":
+    if name in {"may_be_best", "pareto"}:
         return name, BOOLEAN
     return name, TEXT if name in NAMES else INTEGER if name in INTEGERS else REAL
 

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import vl_convert
 from altair import Chart
 
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.frontier import CODEC, Curve, is_codec
 from vddbench.leaderboard.site.entries import Entry, Table
 
 WIDTH, HEIGHT = 350, 230  # pixels of the plot; a page scales it by up to 1.5
 MAX_INTERVALS = 60  # in one chart; more of them would overlap
 MAX_STUDENT_ROWS = 24  # entries in the chart of students
+CURVE_SIZES = 40  # at which the codec curve's band is drawn
 NAME_PIXELS, NAME_HEIGHT, NAME_GAP = 5.6, 12, 7  # pixels: width of a letter, height of a name, from a point to its name
 INK, MUTED, RULE, ACCENT, SECOND = "var(--ink)", "var(--muted)", "var(--rule)", "var(--accent)", "var(--second)"
 SITE_ROOT = "https://here.invalid/"  # vl-convert makes links absolute; `svg` removes this prefix again
@@ -40,16 +43,24 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def svg(layers: Sequence[Chart], width: int, height: int) -> str:
-    """The chart as the text of an `<svg>` element. Vega escapes all text in it."""
+def svg(layers: Sequence[Chart], width: int, height: int, heading: Sequence[str] = ()) -> str:
+    """The chart as the text of an `<svg>` element, with lines above it if it has a heading. Vega escapes all text in it."""
     chart = alt.LayerChart(layer=list(layers), width=width, height=height).configure(**CONFIG)
+    if heading:
+        title = alt.TitleParams(heading[0], subtitle=list(heading[1:]), anchor="start", frame="bounds", offset=14)
+        chart = chart.properties(title=title).configure_title(
+            fontSize=13, color=INK, subtitleFontSize=10.5, subtitleColor=MUTED, subtitleLineHeight=14
+        )
     text = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))  # validating took as long as drawing
     return text.replace(f'xlink:href="{SITE_ROOT}', 'tabindex="-1" href="')  # the table has the same links for the keyboard
 
 
-def bytes_chart(table: Table) -> str:
-    """Accuracy against bytes (log scale) with the Pareto front; baselines are lines across. Links start at the site's root."""
-    baselines = [entry for entry in (*table.entries, *table.full) if entry.is_baseline]
+def bytes_chart(table: Table, curve: Curve | None = None, heading: Sequence[str] = ()) -> str:
+    """Accuracy against bytes (log scale) with the Pareto front and the codec curve; other baselines are lines across.
+
+    Links start at the site's root.
+    """
+    baselines = [entry for entry in (*table.entries, *table.full) if entry.is_baseline and not is_codec(entry.method)]
     data = pd.DataFrame([_point(entry) for entry in table.entries])
     low, high = float(data["mb"].min()) / 1.25, float(data["mb"].max()) * 1.25
     top = _top([*data["high"], *data["top1"], *(entry.top1 for entry in baselines)])
@@ -59,11 +70,11 @@ def bytes_chart(table: Table) -> str:
     x = x.axis(format="~g", tickCount=4, grid=False)
     y = _accuracy_axis("top1:Q", top)
     front = alt.Chart(_front(data)).mark_line(interpolate="step-after", color=RULE, strokeWidth=6, aria=False)
-    layers: list[Chart] = [front.encode(x, y), *_baseline_layers(baselines)]
+    layers: list[Chart] = [front.encode(x, y), *_curve_layers(curve, x, y), *_baseline_layers(baselines)]
     if len(data) <= MAX_INTERVALS:
         intervals = alt.Chart(data.dropna(subset=["low"])).mark_rule(color=MUTED, opacity=0.55, strokeWidth=1, aria=False)
         layers.append(intervals.encode(x, y=alt.Y("low:Q"), y2="high:Q"))
-    kinds = alt.Scale(domain=["ranked", "unranked", "baseline"], range=[ACCENT, MUTED, SECOND])
+    kinds = alt.Scale(domain=["ranked", "unranked", "baseline", "codec"], range=[ACCENT, MUTED, SECOND, SECOND])
     colour = alt.Color("kind:N", scale=kinds, legend=None)
     size, opacity = (48, 1.0) if len(data) <= MAX_INTERVALS else (22, 0.6)
     points = alt.Chart(data).mark_circle(size=size, opacity=opacity)
@@ -72,21 +83,24 @@ def bytes_chart(table: Table) -> str:
     for side, shift in (("left", NAME_GAP), ("right", -NAME_GAP)):
         text = alt.Chart(named[named["side"] == side]).mark_text(align=side, dx=shift, fontSize=10.5, color=INK, aria=False)  # type: ignore[arg-type]
         layers.append(text.encode(x, y, text="method:N"))
-    return svg(layers, WIDTH, HEIGHT)
+    return svg(layers, WIDTH, HEIGHT, heading)
 
 
 def _point(entry: Entry) -> dict[str, object]:
     row = entry.row
     interval = "" if pd.isna(row["low"]) else f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+    probability = row.get("pareto_probability", math.nan)
+    front = "" if pd.isna(probability) else f", on the Pareto front with probability {probability:.2f}"
+    kind = "baseline" if entry.is_baseline else "ranked" if entry.is_ranked else "unranked"
     return {
         "method": entry.method,
         "mb": row["payload_bytes"] / 1e6,
         "top1": entry.top1,
         "low": row["low"],
         "high": row["high"],
-        "kind": "baseline" if entry.is_baseline else "ranked" if entry.is_ranked else "unranked",
+        "kind": "codec" if is_codec(entry.method) else kind,
         "page": f"{SITE_ROOT}{entry.pages[0]}/index.html",
-        "description": f"{entry.method}: {100 * entry.top1:.1f} %{interval}, {row['payload_bytes']:,} bytes",
+        "description": f"{entry.method}: {100 * entry.top1:.1f} %{interval}, {row['payload_bytes']:,} bytes{front}",
     }
 
 
@@ -106,7 +120,7 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
     points = data.assign(on_front=on_front).sort_values(["on_front", "top1"], ascending=False)
     taken = [(x - 4, x + 4, y) for x, y in zip(data["x"], data["y"], strict=True)]
     kept = []
-    for index, point in points[points["kind"] != "baseline"].iterrows():
+    for index, point in points[~points["kind"].isin(["baseline", "codec"])].iterrows():
         width = len(point["method"]) * NAME_PIXELS
         right = (point["x"] + NAME_GAP, point["x"] + NAME_GAP + width, point["y"])
         left = (point["x"] - NAME_GAP - width, point["x"] - NAME_GAP, point["y"])
@@ -117,6 +131,23 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
                 kept.append((index, side))
                 break
     return data.loc[[index for index, _ in kept]].assign(side=[side for _, side in kept])
+
+
+def _curve_layers(curve: Curve | None, x: alt.X, y: alt.Y) -> list[Chart]:
+    """The codec curve with its 95 % band, and its name at the largest size."""
+    if curve is None:
+        return []
+    sizes = np.geomspace(curve.points[0].payload_bytes, curve.points[-1].payload_bytes, CURVE_SIZES).round()
+    rows = []
+    for size in sorted({*sizes.tolist(), *(float(point.payload_bytes) for point in curve.points)}):
+        at = curve.at(size)
+        if at is not None:
+            rows.append({"mb": size / 1e6, "top1": at.score, "low": at.interval[0], "high": at.interval[1]})
+    data = pd.DataFrame(rows)
+    band = alt.Chart(data.dropna()).mark_area(color=SECOND, opacity=0.16, aria=False)
+    line = alt.Chart(data).mark_line(color=SECOND, strokeWidth=1.75, aria=False)
+    name = alt.Chart(data.tail(1).assign(name=CODEC)).mark_text(align="right", dy=-9, fontSize=10.5, color=SECOND, aria=False)
+    return [band.encode(x, y=alt.Y("low:Q"), y2="high:Q"), line.encode(x, y), name.encode(x, y, text="name:N")]
 
 
 def _top(values: Sequence[float]) -> float:

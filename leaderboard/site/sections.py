@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from vddbench.leaderboard import reported
-from vddbench.leaderboard.divisions import without_entries
+from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
-from vddbench.leaderboard.power import note
+from vddbench.leaderboard.frontier import Curve, curve_of_records
+from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
 
 MAX_HEAT_ROWS = 14  # of the map of classes, best first
 MAX_TRANSFER_ROWS = 60
-MAX_PAIRED = 200  # entries of a table whose differences are compared in pairs
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class TableSection:
     bytes_chart: str
     students_chart: str
     classes: HeatMap
-    resolution: str  # a sentence: which difference the table can detect
+    headline: str  # sentences: who may be the best, the corrected best score, what can be detected, the codec curve
+    has_curve: bool  # whether the chart of bytes shows the codec curve
 
     @property
     def num_charted(self) -> int:
@@ -74,8 +75,15 @@ class TaskSection:
 def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskSection:
     task = Task.parse(name)
     sections = tuple(
-        TableSection(table, charts.bytes_chart(table), charts.students_chart(table), class_map(table, spec), resolution(table))
-        for table in tables
+        TableSection(
+            table,
+            charts.bytes_chart(table, curve),
+            charts.students_chart(table),
+            class_map(table, spec),
+            headline(pd.DataFrame([entry.row for entry in table.entries]), with_curve=table.division == OPEN),
+            curve is not None,
+        )
+        for table, curve in ((table, codec_curve(table)) for table in tables)
     )
     empty = tuple(without_entries(TableKey(table.task, table.student, table.track, table.division) for table in tables))
     return TaskSection(task, about(task), sections, empty, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))
@@ -105,11 +113,11 @@ def facts(table: Table, spec: DatasetSpec | None) -> tuple[tuple[str, str], ...]
     )
 
 
-def resolution(table: Table) -> str:
-    """Which differences the students and test videos of a table can detect. Empty for very long tables."""
-    if len(table.entries) > MAX_PAIRED:
-        return ""
-    return note([one for entry in table.entries for one in entry.evaluated], [entry.row["seeds"] for entry in table.ranked])
+def codec_curve(table: Table) -> Curve | None:
+    """The codec curve of a table of division `open`."""
+    if table.division != OPEN:
+        return None
+    return curve_of_records([one for entry in table.ranked for one in entry.evaluated])
 
 
 def class_map(table: Table, spec: DatasetSpec | None) -> HeatMap:

@@ -94,6 +94,9 @@ def rank(
     track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
     reported: Annotated[bool, typer.Option("--reported", help="also print what papers report, never ranked")] = False,
     division: OnlyDivision = None,
+    chart: Annotated[
+        Path | None, typer.Option(help="also draw accuracy against bytes of one table, `open` by default: FILE.png or FILE.svg")
+    ] = None,
 ) -> None:
     """Print the ranked tables of all records: of division `ipc` (at most ipc clips per class), then `open` (any number of
     clips within the bytes)."""
@@ -101,7 +104,7 @@ def rank(
 
     if track not in {None, "hard", "soft"}:
         raise LookupError(f"--track {str(track)[:40]!r} is unknown; allowed: hard, soft")
-    show(results, task, student, form, track, reported, division)
+    show(results, task, student, form, track, reported, division, chart)
 
 
 @friendly

@@ -1,0 +1,83 @@
+"""What a table says in words above its rows, in every format that has words; columns of `rank` hold the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vddbench.leaderboard import frontier
+from vddbench.leaderboard.bootstrap import Drawn
+from vddbench.leaderboard.entry import Entry
+from vddbench.leaderboard.power import detectable, spread_of_entries
+from vddbench.leaderboard.winner import corrected
+from vddbench.system.progress import clean
+
+BEST_SHOWN = 8  # methods of a confidence set that are named
+NAN = float("nan")
+
+
+class HeadlineColumns(NamedTuple):
+    """What `rank` says about a table besides its entries' own scores."""
+
+    corrected: float = NAN  # top-1 of the table's first entry, corrected for having been selected as the best; NaN for others
+    corrected_low: float = NAN  # and its 95 % interval
+    corrected_high: float = NAN
+    detectable: float = NAN  # the smallest difference that students as many as here detect in 4 of 5 cases; equal in all rows
+
+
+def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequence[bool]) -> list[HeadlineColumns]:
+    """The columns of a table's ranked entries, best first. table: all its entries, also those without a rank."""
+    if not ranked:
+        return []
+    spread = spread_of_entries(table)
+    students = int(np.median([len(entry.records) for entry in table if entry.is_ranked]))
+    smallest = NAN if spread is None else detectable(spread.upper(), students)
+    first = HeadlineColumns(*corrected(ranked, may_be_best), smallest)
+    return [first, *[HeadlineColumns(detectable=smallest)] * (len(ranked) - 1)]
+
+
+def headline(rows: pd.DataFrame, *, with_curve: bool) -> str:
+    """The sentences above a table. Empty if nothing in it is ranked.
+
+    rows: of one table of `rank`. with_curve: whether methods are compared with the codec curve, as in division `open`.
+    """
+    ranked = rows[rows["rank"].notna()]
+    if ranked.empty:
+        return ""
+    sentences = [best_of(ranked), corrected_best(ranked), resolution(ranked)]
+    sentences += [frontier.sentence(ranked)] if with_curve else []
+    return " ".join(text for text in sentences if text)
+
+
+def best_of(ranked: pd.DataFrame) -> str:
+    """The confidence set of the best. Empty for a single entry."""
+    if len(ranked) < 2:
+        return ""
+    methods = [clean(str(method)) for method in ranked.loc[ranked["may_be_best"].astype(bool), "method"]]
+    more = f" and {len(methods) - BEST_SHOWN} more" if len(methods) > BEST_SHOWN else ""
+    kind = "set" if (ranked["distillations"] == 1).any() else "method"
+    names = f"{', '.join(methods[:BEST_SHOWN])}{more}"
+    return f"{len(methods)} of {len(ranked)} entries may be the best {kind} with 95 % confidence: {names}."
+
+
+def corrected_best(ranked: pd.DataFrame) -> str:
+    """The best score, corrected. Empty for a single entry, which was not selected, and if it has no interval."""
+    first = ranked.iloc[0]
+    if len(ranked) < 2 or pd.isna(first["corrected"]):
+        return ""
+    raw, value, low, high = (f"{100 * first[name]:.1f}" for name in ("top1", "corrected", "corrected_low", "corrected_high"))
+    return f"The best score, {raw} %, is {value} % ({low} to {high}) once corrected for having been selected as the best."
+
+
+def resolution(ranked: pd.DataFrame) -> str:
+    """Which difference the students of a table can detect. Empty if their spread is not known."""
+    smallest = float(ranked["detectable"].iloc[0])
+    if pd.isna(smallest):
+        return ""
+    return (
+        f"With {int(ranked['seeds'].median())} students of each of two methods, a difference of {100 * smallest:.1f} points is "
+        "detected in 4 of 5 cases, a smaller one less often."
+    )
