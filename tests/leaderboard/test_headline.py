@@ -69,15 +69,19 @@ def test_division_open_compares_methods_with_the_codec_curve_and_division_ipc_do
     assert all("AV1" not in text[title] for title in text if "division ipc" in title)
 
 
-def test_a_chart_is_written_for_one_table(tmp_path: Path) -> None:
+def test_a_chart_needs_one_table_and_a_known_ending(tmp_path: Path) -> None:
+    records = [*seeds("mine", [0.5, 0.52, 0.54]), *seeds("mine", [0.5, 0.5, 0.5], track="soft")]
+    with pytest.raises(LookupError, match=r"must end in .png or .svg"):
+        write_chart(rank(records), records, DIVISIONS, tmp_path / "chart.pdf")
+    with pytest.raises(LookupError, match=r"2 are chosen .*soft labels.*--track"):
+        write_chart(rank(records), records, DIVISIONS, tmp_path / "two.svg")
+
+
+@pytest.mark.long
+def test_a_chart_is_written_as_svg_and_as_png(tmp_path: Path) -> None:
     records = [*codec_records(), *seeds("mine", [0.5, 0.52, 0.54], payload_bytes=50_000, budget_bytes=1_000_000)]
     write_chart(rank(records), records, DIVISIONS, tmp_path / "chart.svg")
     text = (tmp_path / "chart.svg").read_text()
     assert "division open" in text and "AV1" in text and "var(--" not in text and "href" not in text
     write_chart(rank(records), records, ("ipc",), tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(LookupError, match=r"must end in .png or .svg"):
-        write_chart(rank(records), records, DIVISIONS, tmp_path / "chart.pdf")
-    records += seeds("mine", [0.5, 0.5, 0.5], track="soft")
-    with pytest.raises(LookupError, match=r"2 are chosen .*soft labels.*--track"):
-        write_chart(rank(records), records, DIVISIONS, tmp_path / "two.svg")
