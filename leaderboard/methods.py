@@ -77,8 +77,12 @@ def variants(name: str) -> list[Method]:
     about: About | None = getattr(module, "ABOUT", None)
     by_facts: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for preset, config in {"": module.Config(), **getattr(module, "PRESETS", {})}.items():
-        by_facts[tuple(getattr(config, fact, getattr(about, fact, None)) for fact in FACTS)].append(preset)
-    return [_method(name, tuple(presets), module, dict(zip(FACTS, facts, strict=True))) for facts, presets in by_facts.items()]
+        facts = [getattr(config, fact, getattr(about, fact, None)) for fact in FACTS]
+        by_facts[(*facts, getattr(config, "decoder", module.DECODER))].append(preset)
+    return [
+        _method(name, tuple(presets), module, dict(zip((*FACTS, "decoder"), facts, strict=True)))
+        for facts, presets in by_facts.items()
+    ]
 
 
 def _method(name: str, presets: tuple[str, ...], module: Any, facts: dict[str, Any]) -> Method:
@@ -88,7 +92,7 @@ def _method(name: str, presets: tuple[str, ...], module: Any, facts: dict[str, A
         presets=presets,
         about=(module.__doc__ or "").strip().partition("\n")[0],
         family=facts["family"] or "",
-        decoder=module.DECODER,
+        decoder=facts["decoder"],
         division=division,
         labels=facts["labels"] or "",
         reads=("train clips", *(facts["reads"] or ())),

@@ -20,7 +20,7 @@ from vddbench.data.store import open_train
 from vddbench.distillation import resume
 from vddbench.distillation.contract import IterativeBaselineModule
 from vddbench.distillation.learn import learn
-from vddbench.distillation.run import Job, config_for, make_learner
+from vddbench.distillation.run import Job, config_for, decoder_of, make_learner
 from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
@@ -81,7 +81,7 @@ def settings(
         missing = sorted(set(seeds) - set(rows.loc[rows["settings"] == digest, "student_seed"]))
         folder, title = resume.folder_of(str(task), f"study-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
         if missing:
-            watch, fit = watch_for(train, task, baseline.DECODER, 1, device)
+            watch, fit = watch_for(train, task, decoder_of(baseline, job.config), 1, device)
             with resume.locked(folder):
                 checkpointed = {**identity, "precision": best_precision(device, convnet3d)}
                 learned = learn(make_learner(baseline, job, fit), checkpointed, folder, None, title)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
+from tests.builders.stores import SIZE
 from tests.builders.submissions import SPEC
 from vddbench.data.store import Split
+from vddbench.distillation.teacher import Teacher
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,15 @@ def split() -> Split:
     for label, offset, length in zip(index["label"], index["offset"], num_frames, strict=True):
         frames[offset : offset + length, :, :, label] += (12 * np.arange(16)).astype(np.uint8)
     return Split(name="train", dataset="made", digest="0" * 64, spec=SPEC, index=index, frames=frames)
+
+
+@pytest.fixture(scope="session")
+def small_teacher() -> Teacher:
+    """A teacher of the store `tiny` that is no trained MiniC3D, to save time: one convolution with batch norm, untrained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.AvgPool3d((1, 4, 4)), nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(8)]
+        net = nn.Sequential(*layers)
+        net(torch.randn(2, 3, 8, SIZE, SIZE))
+    net.__dict__["embed"] = net[:5]  # no submodule, which the forward pass would run
+    return Teacher(net.eval().requires_grad_(False), "small", {"teacher_seconds": 1.0, "teacher_clips_read": 2})  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from vddbench.data.store import Store
-from vddbench.distillation import teacher
+from vddbench.distillation import batch_norm_teacher, teacher
 from vddbench.evaluation.session import Session
+from vddbench.evaluation.students import convnet3d
 from vddbench.system.interrupt import ask_to_stop
 
 
@@ -29,7 +30,7 @@ def test_a_stopped_teacher_resumes_where_it_stopped(
 
     train = tiny.train
     monkeypatch.setattr(teacher, "BATCH", 2)  # clips, to save time; so does comparing weights instead of features
-    monkeypatch.setattr(teacher, "_embed", lambda split, model: torch.cat([p.detach().flatten() for p in model.parameters()]))
+    monkeypatch.setattr(teacher, "embed", lambda model, *_: torch.cat([p.detach().flatten() for p in model.parameters()]))
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "whole"))
     whole = teacher.features(train)
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "stopped"))
@@ -41,3 +42,45 @@ def test_a_stopped_teacher_resumes_where_it_stopped(
     assert np.array_equal(teacher.features(train).points, whole.points)
     assert steps == [0, 1] and not checkpoint.exists()
     assert "resumes after step 1" in capfd.readouterr().err
+
+
+@pytest.mark.long
+def test_a_teacher_is_trained_once_and_read_back_to_the_bit(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
+    trained: list[torch.nn.Module] = []
+    original = teacher._train
+    monkeypatch.setattr(teacher, "_train", lambda *args: [result := original(*args), trained.append(result.model)][0])
+    first, second = (teacher.teacher(tiny.train, batch_norm_teacher, steps=1, batch=2) for _ in range(2))
+    assert len(trained) == 1 and first.cost == second.cost
+    for name, value in trained[0].state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value) or name.endswith("num_batches_tracked")
+    clips = tiny.train.clips(np.arange(2), np.zeros(2, np.int64))
+    assert torch.equal(teacher.answers(first.model, clips, tiny.train), teacher.answers(second.model, clips, tiny.train))
+    other = teacher.teacher(tiny.train, convnet3d, steps=1, batch=2)
+    assert len(trained) == 2 and other.name != first.name
+
+
+@pytest.mark.long
+def test_a_teacher_copied_from_another_store_is_refused(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
+    name = teacher.teacher(tiny.train, steps=1, batch=2).name
+    file = tmp_path / "teachers" / "weights" / f"{name}.safetensors"
+    half = tiny.train.only(tiny.train.labels >= 0)
+    half.index["video"] = half.index["video"] + "-other"
+    monkeypatch.setattr(teacher, "_train", lambda *args: pytest.fail("trained again"))
+    path = teacher.work_path("teachers/weights", "tiny", [3, half.digest, half.index["video"].tolist(), 2, 0, "convnet3d", 1])
+    file.rename(path)
+    with pytest.raises(
+        ValueError, match=rf"teacher {path} is damaged \(it holds '{name}', made from another store.*delete the file"
+    ):
+        teacher.teacher(half, steps=1, batch=2)
+
+
+def test_a_teacher_whose_loss_is_not_finite_is_not_cached(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
+    monkeypatch.setattr(convnet3d, "RECIPE", convnet3d.RECIPE.model_copy(update={"lr": 1e30}))
+    with pytest.raises(ValueError, match="the loss of the teacher on tiny is not finite"):
+        teacher.teacher(tiny.train, steps=2, batch=2)
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -51,17 +51,23 @@ def work_path(folder: str, dataset: str, depends_on: list[Any]) -> Path:
     return home() / folder / f"{dataset}-{digest}.safetensors"
 
 
-def work_bytes(tensor: torch.Tensor, seconds: float, clips_read: int) -> bytes:
-    """The file's content."""
-    return save({TENSOR: tensor}, {"seconds": str(seconds), "clips_read": str(clips_read)})
+def work_bytes(tensor: torch.Tensor, seconds: float, clips_read: int, name: str | None = None) -> bytes:
+    """The file's content. name: stored in the file, so that `read_work` notices a file that was renamed or copied."""
+    named = {} if name is None else {"name": name}
+    return save({TENSOR: tensor}, {"seconds": str(seconds), "clips_read": str(clips_read), **named})
 
 
-def read_work(path: Path, what: str) -> Work:
-    """Opens a file without reading its tensor. Raises ValueError if it is damaged; the message calls the file `what`."""
+def read_work(path: Path, what: str, name: str | None = None) -> Work:
+    """Opens a file without reading its tensor. The messages call the file `what`.
+
+    Raises ValueError if the file is damaged, or if it was made under another name than `name`.
+    """
     try:
         file = safe_open(path, "pt")
         about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
         tensor = OnDisk(file.get_slice(TENSOR))  # type: ignore[no-untyped-call]
+        if name is not None and about["name"] != name:
+            raise ValueError(f"it holds {about['name'][:80]!r}, made from another store or with other settings")
         return Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{what} {path} is damaged ({str(error)[:200]}); delete the file and run again") from error

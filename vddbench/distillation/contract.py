@@ -49,12 +49,14 @@ class About:
 class Distilled:
     """The payload that a baseline made.
 
-    tensors: what the file's DECODER reads. chosen: values that the method chose or measured itself, for the manifest; those
+    tensors: what the decoder reads. chosen: values that the method chose or measured itself, for the manifest; those
     named `..._seconds` or `..._clips_read` are the cost of earlier work (experts, a teacher) and are added to the set's cost.
+    external_data: data or weights used besides the task's train split, for the manifest; "": none.
     """
 
     tensors: dict[str, torch.Tensor]
     chosen: dict[str, ConfigValue] = field(default_factory=dict)
+    external_data: str = ""
 
 
 @runtime_checkable
@@ -64,7 +66,8 @@ class BaselineModule(Protocol):
     DECODER: name of the decoder that reads the payload. PAPER: https address, or "" for a method without one. Config: a frozen
     dataclass of plain values; `Config()` has the published settings. Optional are `CONFIGS`, the published settings of other
     tasks by task name, `PRESETS`, further settings by name (`--preset NAME`), and `ABOUT`, an About for `vddbench methods`,
-    which bundled files must have.
+    which bundled files must have. A Config whose payload another decoder reads, for example one with soft labels, has a
+    property `decoder`.
     """
 
     DECODER: str

@@ -122,3 +122,10 @@ def random_frames(train: Split, rows: np.ndarray, rng: np.random.Generator) -> t
     """[n, H, W, C] uint8: one frame of each video, all its frames equally likely."""
     frame = rng.integers(0, train.last_starts[rows] + train.spec.frames)
     return torch.from_numpy(train.frames[train.offsets[rows] + frame])
+
+
+class NoRealClips:
+    """The RealData of a learner that reads real clips only before its first step."""
+
+    clips_read = 0
+    waited_seconds = 0.0

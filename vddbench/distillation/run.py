@@ -106,11 +106,12 @@ def distill(
             method=job.name,
             task=task,
             seed=seed,
-            decoder=baseline.DECODER,
+            decoder=decoder_of(baseline, config),
             labels=label_track(made.distilled.tensors),
             sha256=UNMEASURED,
             config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},
             paper=baseline.PAPER,
+            external_data=made.distilled.external_data,
             holdout=watch_every is not None,
             distill_seconds=round(made.seconds, 3),
             distill_hardware=device_name(job.device),
@@ -147,6 +148,11 @@ def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, 
     if iterative and missing_parts(config, IterativeConfig):
         raise ValueError(f"the Config of baseline {method} has no field `iterations`, the number of steps; add it")
     return config
+
+
+def decoder_of(baseline: BaselineModule | IterativeBaselineModule, config: Any) -> str:
+    """The decoder of a payload made with this Config: its property `decoder` if it has one, else the file's DECODER."""
+    return str(getattr(config, "decoder", baseline.DECODER))
 
 
 def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> Learner:
@@ -200,7 +206,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
     watch = None
     identity = {"method": job.method, "preset": job.preset, "seed": job.seed, "store": train.digest}
     if job.watch_every is not None:
-        watch, train = watch_for(train, job.task, baseline.DECODER, job.watch_every, job.device)
+        watch, train = watch_for(train, job.task, decoder_of(baseline, job.config), job.watch_every, job.device)
     machine = {"device": job.device.type, "precision": best_precision(job.device, convnet3d)}
     settings = {**identity, "watch_every": job.watch_every, **machine, **asdict(job.config)}
     with resume.locked(folder), exact_fp32():
@@ -210,7 +216,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
         learner = make_learner(baseline, job, train)
         learned = learn(learner, settings, folder, watch, f"{job.method} on {job.task} seed {job.seed}", forced=force)
         write_curves(learned.progress.losses, learned.progress.watched, folder)
-        rounding = rounding_error(learner, baseline.DECODER, train, watch)
+        rounding = rounding_error(learner, decoder_of(baseline, job.config), train, watch)
     if learned.waited_share is not None:
         say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
     earlier = learned.distilled.chosen

@@ -1,24 +1,27 @@
-"""Features for coreset methods, from a MiniC3D that is trained once on a store's train split. The features are cached.
+"""A teacher: a network that is trained once on a store's train split. Its weights and its features are cached and shared.
 
-They are the features before the pooling head, of the centre clip of each train video. The test videos are not read. While the
-teacher trains, its checkpoint lies beside the cached file, in the format of students, so that an interrupted training resumes.
+Coresets use a MiniC3D's features before the pooling head, of the centre clip of each train video. Other methods use a teacher's
+answers. The test videos are not read. While a teacher trains, its checkpoint lies beside the cached weights, in the format of
+students, so that an interrupted training resumes.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.learn import enough_memory
 from vddbench.evaluation.hardware import Hardware, arithmetic, exact_fp32, hardware_for
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
-from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import Trained, to_input, train
+from vddbench.evaluation.students import StudentModule, convnet3d
+from vddbench.evaluation.train import Trained, build, to_input, train
 from vddbench.spec import FULL, ClipSet, ConfigValue
 from vddbench.system.cache import cached
 from vddbench.system.device import best_device
@@ -28,7 +31,15 @@ from vddbench.system.progress import bar
 BATCH = 64  # clips; a quarter of a student's batch on the full data, so training takes a quarter of the time
 SEED = 0
 UNFINISHED = ".unfinished"  # suffix of the teacher's checkpoint
-FORMAT = 3  # version of the cached file and of the teacher's training; after a change all are made again
+FORMAT = 3  # version of the cached files and of the teacher's training; after a change all are made again
+
+
+class Teacher(NamedTuple):
+    """A trained network in eval mode, whose weights need no gradients."""
+
+    model: convnet3d.ConvNet3D
+    name: str  # of its cached file; two teachers with the same name are the same
+    cost: dict[str, ConfigValue]  # of its training, for the manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,49 +51,109 @@ class TeacherFeatures:
 
 
 def features(split: Split) -> TeacherFeatures:
-    """Features of a train split. The teacher is trained on first use.
+    """Features of a train split in a MiniC3D. The teacher is trained on first use.
 
     Raises ValueError if the cached file is damaged, KeyboardInterrupt if the training was stopped; the next call resumes it.
     """
     path = work_path("teachers", split.dataset, [FORMAT, split.digest, split.index["video"].tolist(), BATCH, SEED])
-    hardware = hardware_for(convnet3d)
-    checkpoint = Checkpoint(path.with_suffix(UNFINISHED), {"teacher": path.stem, **arithmetic(hardware)})
-    work = read_work(cached(path, lambda: _make(split, hardware, checkpoint)), "teacher")
-    checkpoint.remove()
+    work = read_work(cached(path, lambda: _features(split)), "teacher")
     return TeacherFeatures(points=work.tensor[:].numpy().astype(np.float64), cost=cost_of("teacher", work))
 
 
-def _make(split: Split, hardware: Hardware, checkpoint: Checkpoint) -> bytes:
-    started = time.monotonic()
-    rows = np.arange(len(split))
-    starts = split.random_starts(rows, np.random.default_rng(SEED))
-    clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))
-    reading = time.monotonic() - started
-    trained = _train(clips, split, hardware, checkpoint)
-    started = time.monotonic()
-    points = _embed(split, trained.model)
-    seconds = reading + trained.seconds + time.monotonic() - started  # those of training are of all processes
-    return work_bytes(points, seconds, 2 * len(split))  # a training clip and the centre clip of each video
+def teacher(
+    split: Split, network: StudentModule = convnet3d, *, steps: int = 0, batch: int = 0, device: torch.device | None = None
+) -> Teacher:
+    """A network trained on one random clip of each video of a train split. It is trained on first use, then cached.
 
-
-def _train(clips: ClipSet, split: Split, hardware: Hardware, checkpoint: Checkpoint) -> Trained:
-    """A MiniC3D that is trained on one random clip of each video, for as many steps as a student on the full data."""
-    steps, batch = split.spec.student_steps[FULL], min(BATCH, len(clips))
-    with bar(f"teacher on {split.dataset} (cached for later)", steps) as progress, interruptible() as stop:
-        session = Session(checkpoint, on_step=progress.advance, stop=stop)
-        return train(
-            clips, split.spec, convnet3d, steps=steps, batch=batch, seed=SEED, hardware=hardware, session=session
-        )  # fmt: skip
+    steps, batch: SGD steps and clips per step; 0: as many steps as a student on the full data, BATCH clips.
+    Raises ValueError if its loss is not finite, if memory runs out, or if the cached file is damaged or of another teacher;
+    KeyboardInterrupt if the training was stopped; the next call resumes it.
+    """
+    work, hardware, name = _weights(split, network, steps or split.spec.student_steps[FULL], batch or BATCH, device)
+    return _restored(split, network, work, hardware, name)
 
 
 @torch.no_grad()
-def _embed(split: Split, model: torch.nn.Module) -> torch.Tensor:
-    """[V, D] float32 on the CPU."""
-    assert isinstance(model, convnet3d.ConvNet3D)
-    device, rows = best_device(), np.arange(len(split))
-    points = []
-    for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
-        clips = split.clips(batch, split.centre_starts(batch))
+def answers(model: torch.nn.Module, clips: torch.Tensor, split: Split) -> torch.Tensor:
+    """Clips [N, T, H, W, C] on the 0-255 scale -> probabilities [N, K] float32 on the CPU, BATCH clips at a time."""
+    device = next(model.parameters()).device
+    with exact_fp32():
+        parts = [model(to_input(part, split.spec, device)).float().softmax(1).cpu() for part in torch.split(clips, BATCH)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def embed(model: convnet3d.ConvNet3D, split: Split, rows: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+    """Features [n, D] float32 on the CPU of the clips that begin at `starts` of the videos `rows`, BATCH clips at a time."""
+    device, points = next(model.parameters()).device, []
+    for part in np.split(np.arange(len(rows)), range(BATCH, len(rows), BATCH)):
+        clips = split.clips(rows[part], starts[part])
         with exact_fp32():
             points.append(model.embed(to_input(clips, split.spec, device)).float().cpu())
     return torch.cat(points)
+
+
+def _features(split: Split) -> bytes:
+    """The content of a file of features."""
+    work, hardware, name = _weights(split, convnet3d, split.spec.student_steps[FULL], BATCH, best_device())
+    started = time.monotonic()
+    model = _restored(split, convnet3d, work, hardware, name).model
+    rows = np.arange(len(split))
+    points = embed(model, split, rows, split.centre_starts(rows))
+    seconds = work.seconds + time.monotonic() - started
+    return work_bytes(points, seconds, work.clips_read + len(split))
+
+
+def _weights(
+    split: Split, network: StudentModule, steps: int, batch: int, device: torch.device | None
+) -> tuple[Work, Hardware, str]:
+    """(the weights as one vector, the hardware, the name of the cached file). Trains the teacher if it is not cached."""
+    kind = network.build.__module__.rpartition(".")[2]
+    depends_on = [FORMAT, split.digest, split.index["video"].tolist(), batch, SEED, kind, steps]
+    path, hardware = work_path("teachers/weights", split.dataset, depends_on), hardware_for(network, device)
+    checkpoint = Checkpoint(path.with_suffix(UNFINISHED), {"teacher": path.stem, **arithmetic(hardware)})
+
+    def make() -> bytes:
+        started = time.monotonic()
+        rows = np.arange(len(split))
+        starts = split.random_starts(rows, np.random.default_rng(SEED))
+        clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))
+        reading = time.monotonic() - started
+        trained = _train(clips, split, network, steps, min(batch, len(clips)), hardware, checkpoint)
+        if not trained.finite:
+            raise ValueError(f"the loss of the teacher on {split.dataset} is not finite; lower its learning rate in {kind}.py")
+        seconds = reading + trained.seconds  # of all processes
+        return work_bytes(_packed(trained.model), seconds, len(split), name=path.stem)
+
+    work = read_work(cached(path, make), "teacher", name=path.stem)
+    checkpoint.remove()
+    return work, hardware, path.stem
+
+
+def _train(
+    clips: ClipSet, split: Split, network: StudentModule, steps: int, batch: int, hardware: Hardware, checkpoint: Checkpoint
+) -> Trained:
+    title = f"teacher on {split.dataset} (cached for later)"
+    with bar(title, steps) as progress, interruptible() as stop, enough_memory("teacher_batch", "while the teacher trained"):
+        session = Session(checkpoint, on_step=progress.advance, stop=stop)
+        return train(clips, split.spec, network, steps=steps, batch=batch, seed=SEED, hardware=hardware, session=session)
+
+
+def _restored(split: Split, network: StudentModule, work: Work, hardware: Hardware, name: str) -> Teacher:
+    model = build(network, split.spec, SEED, hardware.device).eval().requires_grad_(False)
+    assert isinstance(model, convnet3d.ConvNet3D)
+    vector, values = work.tensor[:], _values(model)
+    if len(vector) != sum(value.numel() for value in values):
+        raise ValueError(f"teacher {name} has {len(vector):,} weights, which is another network; delete the file and run again")
+    for value, part in zip(values, torch.split(vector, [value.numel() for value in values]), strict=True):
+        value.copy_(part.view(value.shape))
+    return Teacher(model, name, cost_of("teacher", work))
+
+
+def _packed(model: torch.nn.Module) -> torch.Tensor:
+    """All weights and running statistics as one vector on the CPU."""
+    return torch.cat([value.detach().cpu().reshape(-1) for value in _values(model)])
+
+
+def _values(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [value for value in model.state_dict().values() if value.is_floating_point()]
