@@ -1,7 +1,7 @@
 """ProtoBlend: for each cluster of a class, the real clip nearest its centre, blended with another member of the cluster.
 
-Cluster-guided prototype blending (arXiv 2608.03269): of each video the clip that the teacher is most confident about; k-means of
-a class's clips in the teacher's features, one cluster per slot; the pixels of the member nearest the centre are blended with
+Cluster-guided prototype blending (arXiv 2608.03269): of each video the clip that the teacher is most confident about; k-means
+of a class's clips in the teacher's features, one cluster per slot; the pixels of the member nearest the centre are blended with
 those of another member, `weight` x prototype + (1 - weight) x partner. Labels are the class; with the presets `soft` and
 `fast_soft` the teacher's answers to both clips, blended alike.
 
@@ -11,7 +11,8 @@ clips per video to choose from, and a random partner. With weight 1 and one clip
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ import torch
 from vddbench.baselines.kmeans import centroids, nearest_clips, squared
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About, Distilled
-from vddbench.distillation.coresets import ipc_of, per_class
-from vddbench.distillation.stored_clips import Labelled, as_shown, check_soft_fits, stored
-from vddbench.distillation.teacher import embed, teacher
+from vddbench.distillation.coresets import ipc_of, rows_of
+from vddbench.distillation.stored_clips import Labelled, check_soft_fits, stored
+from vddbench.distillation.teacher import Teacher, embed, teacher
 from vddbench.distillation.tubes import answers_to, whole_clips
-from vddbench.spec import Task
+from vddbench.spec import ConfigValue, Task
 
 DECODER = "pixels"
 PAPER = "https://arxiv.org/abs/2608.03269"
@@ -48,10 +49,55 @@ PRESETS = {
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
-    """`pixels`, or with soft labels `keyframes`: ipc*K clips, class by class."""
+    """`pixels`, or with soft labels `keyframes`: ipc*K clips, class by class. Raises ValueError for a weight outside 0 to 1."""
     ipc, spec = ipc_of(task, "protoblend"), train.spec
+    if not 0 <= config.weight <= 1:
+        raise ValueError(f"protoblend: weight is {config.weight:g}; allowed: from 0 to 1, where 1 blends nothing")
     if config.soft_labels:
         check_soft_fits(task, spec, "protoblend", "protoblend without a preset, whose labels are hard")
+    by_class = [rows_of(train, label, ipc) for label in range(spec.num_classes)]
     taught = teacher(train, steps=config.teacher_steps)
-    starts = train.even_starts(config.views) if config.views > 1 else train.centre_starts(np.arange(len(train)))[:, None]
-    of_videos = [whole_clips(train, np.array([row]).repeat(starts.shape[1]), starts[row]) for row in range(len(train))]
+    kept = most_confident(train, by_class, taught, config)
+    points = embed(taught.model, train, np.arange(len(train)), kept.starts).numpy().astype(np.float64)
+    centres = [centroids(points[rows], ipc, config.iterations, rng) for rows in by_class]
+    pairs = [pairs_of(points[rows], own, rng) for rows, own in zip(by_class, centres, strict=True)]
+    first, second = np.concatenate([rows[pair] for rows, pair in zip(by_class, pairs, strict=True)]).T
+
+    def blended(values: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        return config.weight * values.float() + (1 - config.weight) * others.float()
+
+    clips = blended(train.clips(first, kept.starts[first]), train.clips(second, kept.starts[second]))
+    soft, hard = blended(kept.answers[first], kept.answers[second]), torch.from_numpy(train.labels[first])
+    return Distilled(tensors=stored(clips, soft if config.soft_labels else hard, spec), chosen={**taught.cost, **kept.cost})
+
+
+class Kept(NamedTuple):
+    """The clip that is kept of each train video: its start [V], the teacher's answers to it [V, K], the cost of these."""
+
+    starts: np.ndarray
+    answers: torch.Tensor
+    cost: dict[str, ConfigValue]
+
+
+def most_confident(train: Split, by_class: list[np.ndarray], taught: Teacher, config: Config) -> Kept:
+    """Of each video the clip whose class the teacher is most confident about. by_class: the rows of each class."""
+    centre = train.centre_starts(np.arange(len(train)))
+    views = train.even_starts(config.views) if config.views > 1 else centre[:, None]
+    tubes = [whole_clips(train, rows.repeat(views.shape[1]), views[rows].ravel()) for rows in by_class]
+    found = answers_to(train, tubes, taught, train.spec.size, config.batch, f"clips of {train.dataset}")
+    starts, answers = centre.copy(), torch.zeros(len(train), train.spec.num_classes)
+    for label, (rows, probabilities) in enumerate(zip(by_class, found.probabilities, strict=True)):
+        of_views = probabilities.reshape(len(rows), -1, train.spec.num_classes)
+        best = of_views[:, :, label].argmax(1)
+        starts[rows] = views[rows, best]
+        answers[rows] = torch.from_numpy(of_views[np.arange(len(rows)), best])
+    return Kept(starts, answers, found.cost)
+
+
+def pairs_of(points: np.ndarray, centres: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[n, 2] indices of points [V, D]: the nearest to each of n centres, and another of its cluster, itself if it is alone."""
+    owner, pairs = squared(points, centres).argmin(1), []
+    for prototype in nearest_clips(points, centres):
+        others = np.flatnonzero((owner == owner[prototype]) & (np.arange(len(points)) != prototype))
+        pairs.append((prototype, rng.choice(others) if len(others) else prototype))
+    return np.array(pairs)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from vddbench.baselines import rded
-from vddbench.data.store import Split, Store
+from vddbench.baselines import kmeans, optdistill, protoblend, rded
+from vddbench.data.store import Store
 from vddbench.distillation import tubes
 from vddbench.distillation.coresets import rows_of
-from vddbench.distillation.teacher import Teacher, answers
+from vddbench.distillation.teacher import Teacher, TeacherFeatures, answers, embed
 from vddbench.spec import Task
-from vddbench.submissions.decoders import keyframes
+from vddbench.submissions.decoders import keyframes, pixels
 
 TASK = Task(dataset="tiny", ipc=1)
 
@@ -20,11 +20,8 @@ TASK = Task(dataset="tiny", ipc=1)
 @pytest.fixture(autouse=True)
 def taught(small_teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods get the small teacher."""
-    monkeypatch.setattr(rded, "teacher", lambda *args, **settings: small_teacher)
-
-
-def two_classes(train: Split) -> Split:
-    return train.only(train.labels < 2)
+    for method in (rded, protoblend, optdistill):
+        monkeypatch.setattr(method, "teacher", lambda *args, **settings: small_teacher)
 
 
 def test_of_each_video_the_crop_with_the_lowest_cross_entropy_and_of_these_the_lowest_are_kept() -> None:
@@ -124,3 +121,77 @@ def test_memory_that_runs_out_names_the_setting_to_lower(tiny: Store, monkeypatc
     monkeypatch.setattr(tubes, "answers", full)
     with pytest.raises(ValueError, match="memory ran out while tubes were compared: lower batch in the method's file"):
         rded.distill(tiny.train, TASK, rded.Config(videos=1, crops=1), np.random.default_rng(11))
+
+
+FIVE = Task(dataset="tiny", ipc=5)
+
+
+def test_protoblend_with_weight_1_and_one_clip_a_video_is_kmeans(
+    tiny: Store, small_teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.arange(len(tiny.train))
+    points = embed(small_teacher.model, tiny.train, rows, tiny.train.centre_starts(rows)).double().numpy()
+    monkeypatch.setattr(kmeans, "features", lambda train: TeacherFeatures(points=points, cost={}))
+    selected = kmeans.distill(tiny.train, FIVE, kmeans.Config(), np.random.default_rng(1)).tensors
+    config = protoblend.Config(weight=1.0, views=1)
+    blended = protoblend.distill(tiny.train, FIVE, config, np.random.default_rng(1)).tensors
+    assert torch.equal(blended["clips"], selected["clips"])
+    assert torch.equal(blended["labels"].long(), selected["labels"])
+
+
+def test_protoblend_blends_pixels_and_soft_labels_alike(tiny: Store, small_teacher: Teacher) -> None:
+    one, other = (
+        keyframes.decode(protoblend.distill(tiny.train, TASK, config, np.random.default_rng(1)).tensors, tiny.spec)
+        for config in (protoblend.Config(weight=weight, soft_labels=True) for weight in (1.0, 0.0))
+    )
+    config = protoblend.Config(weight=0.6, soft_labels=True)
+    mixed = keyframes.decode(protoblend.distill(tiny.train, TASK, config, np.random.default_rng(1)).tensors, tiny.spec)
+    torch.testing.assert_close(mixed.clips.float(), 0.6 * one.clips + 0.4 * other.clips, atol=0.51, rtol=0)
+    torch.testing.assert_close(mixed.labels, 0.6 * one.labels + 0.4 * other.labels, atol=1e-3, rtol=0)
+    assert not torch.equal(one.clips, other.clips)
+    torch.testing.assert_close(
+        one.labels[:1, 0], answers(small_teacher.model, one.clips[:1], tiny.train)[:, 0], atol=0.05, rtol=0
+    )
+
+
+def test_the_partner_is_another_member_of_the_prototypes_cluster_if_there_is_one() -> None:
+    points = np.array([[0.0], [0.1], [9.0], [0.2]])
+    pairs = protoblend.pairs_of(points, np.array([[0.1], [9.0]]), np.random.default_rng(0))
+    assert pairs[0, 0] == 1 and pairs[0, 1] in {0, 3} and pairs[1].tolist() == [2, 2]
+
+
+def test_protoblend_refuses_a_weight_that_is_none(tiny: Store) -> None:
+    with pytest.raises(ValueError, match="weight is 1.5; allowed: from 0 to 1"):
+        protoblend.distill(tiny.train, TASK, protoblend.Config(weight=1.5), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_optdistill_shows_the_tubes_with_the_highest_score_from_the_shortest_video_to_the_longest(
+    preset: str, tiny: Store, small_teacher: Teacher
+) -> None:
+    config = optdistill.PRESETS[preset]
+    made = optdistill.distill(tiny.train, TASK, config, np.random.default_rng(0))
+    decoded = (keyframes if preset == "paper" else pixels).decode(made.tensors, tiny.spec)
+    of_class = optdistill.candidates(tiny.train, config, np.random.default_rng(0))[0]
+    assert len(of_class.rows) == 8 * config.boxes
+    tiles = tubes.cut(tiny.train, of_class, 22)
+    probabilities = answers(small_teacher.model, torch.stack([tubes.resized(tile, 44) for tile in tiles]), tiny.train)
+    score = probabilities[:, 0] if preset == "paper" else probabilities.amax(1)
+    best = score.argsort(descending=True, stable=True)[:4].numpy()
+    best = best[np.argsort(tiny.train.last_starts[of_class.rows[best]], kind="stable")]
+    shown = torch.stack([decoded.clips[0, :7, top : top + 22, left : left + 22] for top in (0, 22) for left in (0, 22)])
+    assert torch.equal(shown, tiles[best][:, :7])
+    if preset == "paper":
+        torch.testing.assert_close(decoded.labels[0], probabilities[best].mean(0), atol=1e-3, rtol=0)
+    assert made.chosen["regions"] == "motion" and made.external_data == ""
+
+
+def test_a_tube_spans_its_whole_video(tiny: Store) -> None:
+    of_class = optdistill.candidates(tiny.train, optdistill.PRESETS["smoke"], np.random.default_rng(0))[3]
+    last = tiny.train.last_starts[of_class.rows] + tiny.spec.frames - 1
+    assert np.array_equal(of_class.frames[:, -1], last) and (of_class.frames[:, 0] == 0).all() and last.max() > 7
+
+
+def test_too_few_tubes_for_the_mosaics_are_refused_with_their_number(tiny: Store) -> None:
+    with pytest.raises(ValueError, match="has 8 tubes in 8 train videos, 20 are needed for 5 mosaics; use a smaller ipc"):
+        optdistill.distill(tiny.train, FIVE, optdistill.Config(boxes=1), np.random.default_rng(0))
