@@ -28,7 +28,8 @@ from vddbench.data.store import Split
 from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.regions import detections, load_detector, motion_boxes, squares, track
-from vddbench.distillation.stored_clips import Labelled, check_soft_fits, stored
+from vddbench.distillation.soft_frames import check_budget
+from vddbench.distillation.stored_clips import Labelled, stored
 from vddbench.distillation.teacher import teacher
 from vddbench.distillation.tubes import Tubes, answers_to, cut, mosaics, tile_size
 from vddbench.spec import Task
@@ -71,7 +72,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     """`keyframes`, or with hard labels `pixels`: ipc*K mosaics, class by class, those of the shortest videos first."""
     ipc, spec = ipc_of(task, "optdistill"), train.spec
     if config.soft_labels:
-        check_soft_fits(task, spec, "optdistill", "--preset released, whose labels are hard")
+        check_budget("optdistill", task, spec, "--preset released")
     tile, needed = tile_size(train, config.mosaic, "optdistill"), ipc * config.mosaic**2
     tubes = candidates(train, config, rng)
     for label, of_class in enumerate(tubes):

@@ -21,7 +21,8 @@ from vddbench.baselines.kmeans import centroids, nearest_clips, squared
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
-from vddbench.distillation.stored_clips import Labelled, check_soft_fits, stored
+from vddbench.distillation.soft_frames import check_budget
+from vddbench.distillation.stored_clips import Labelled, stored
 from vddbench.distillation.teacher import Teacher, embed, teacher
 from vddbench.distillation.tubes import answers_to, whole_clips
 from vddbench.spec import ConfigValue, Task
@@ -54,7 +55,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     if not 0 <= config.weight <= 1:
         raise ValueError(f"protoblend: weight is {config.weight:g}; allowed: from 0 to 1, where 1 blends nothing")
     if config.soft_labels:
-        check_soft_fits(task, spec, "protoblend", "protoblend without a preset, whose labels are hard")
+        check_budget("protoblend", task, spec, "protoblend without a preset")
     by_class = [rows_of(train, label, ipc) for label in range(spec.num_classes)]
     taught = teacher(train, steps=config.teacher_steps)
     kept = most_confident(train, by_class, taught, config)

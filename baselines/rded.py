@@ -19,7 +19,8 @@ import torch
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
-from vddbench.distillation.stored_clips import Labelled, check_soft_fits, stored
+from vddbench.distillation.soft_frames import check_budget
+from vddbench.distillation.stored_clips import Labelled, stored
 from vddbench.distillation.teacher import teacher
 from vddbench.distillation.tubes import Tubes, answers_to, cut, mosaics, tile_size, whole_clips
 from vddbench.spec import Task
@@ -51,7 +52,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     """`pixels`, or with soft labels `keyframes`: ipc*K clips, class by class, the best recognised first."""
     ipc, spec = ipc_of(task, "rded"), train.spec
     if config.soft_labels:
-        check_soft_fits(task, spec, "rded", "rded without a preset, whose labels are hard")
+        check_budget("rded", task, spec, "rded without a preset")
     tile, needed = tile_size(train, config.mosaic, "rded"), ipc * config.mosaic**2
     tubes = [candidates(train, rows_of(train, label, needed), needed, config, rng) for label in range(spec.num_classes)]
     taught = teacher(train, steps=config.teacher_steps)

@@ -27,7 +27,8 @@ from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.optimiser import follow_cosine
 from vddbench.distillation.real_clips import NoRealClips
-from vddbench.distillation.stored_clips import Labelled, as_shown, check_soft_fits, stored
+from vddbench.distillation.soft_frames import check_budget
+from vddbench.distillation.stored_clips import Labelled, as_shown, stored
 from vddbench.distillation.synthetic_clips import MemoryLearner, Pixels, real_start
 from vddbench.distillation.teacher import Teacher, answers, teacher
 from vddbench.evaluation.train import to_input
@@ -83,7 +84,7 @@ class Synthesis(MemoryLearner):
     def __init__(self, train: Split, task: Task, config: Config, seed: int, device: torch.device, name: str = "sre2l") -> None:
         ipc, spec = ipc_of(task, name), train.spec
         if config.soft_labels:
-            check_soft_fits(task, spec, name, f"preset hard of {name}")
+            check_budget(name, task, spec, f"preset hard of {name}")
         clips, labels = real_start(train, ipc, np.random.default_rng(seed), config.start_mean_of)
         self.train, self.config, self.device, self.real = train, config, device, NoRealClips()
         self.memory = Pixels(clips, labels, spec, device)

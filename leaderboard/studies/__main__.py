@@ -101,7 +101,7 @@ def study_settings(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")] = None,
     out: Out = STUDIES,
 ) -> None:
-    """Validation top-1 of an iterative baseline at several settings, on videos that distilling did not see."""
+    """Validation top-1 of a baseline at several settings, on videos that distilling did not see."""
     from vddbench.leaderboard.studies.settings import settings
     from vddbench.system.device import best_device, named_device
 

@@ -1,4 +1,4 @@
-"""`settings`: an iterative baseline at several settings, each scored on validation videos that distilling did not see.
+"""`settings`: a baseline at several settings, each scored on validation videos that distilling did not see.
 
 The CSVs beside this file hold the settings that were tried for the fast presets. Those of `dm` are older than this command.
 The test split is not read.
@@ -7,19 +7,22 @@ The test split is not read.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from vddbench.data.store import open_train
+from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
-from vddbench.distillation.contract import IterativeBaselineModule
+from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule
 from vddbench.distillation.learn import learn
+from vddbench.distillation.resume import Settings
 from vddbench.distillation.run import Job, config_for, decoder_of, make_learner
 from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision
@@ -68,8 +71,6 @@ def settings(
     Writes one row per student to `out/settings-METHOD-TASK.csv` and returns the table. Rows that exist are not computed again.
     """
     baseline, train = load("baseline", method), open_train(task.dataset)
-    if not isinstance(baseline, IterativeBaselineModule):
-        raise LookupError(f"{method} does not iterate, so there are no settings of its learning to compare")
     base = config_for(baseline, method, task, preset)
     file = out / f"settings-{method}-{task}.csv"
     for text in tries:
@@ -83,11 +84,9 @@ def settings(
         if missing:
             watch, fit = watch_for(train, task, decoder_of(baseline, job.config), 1, device)
             with resume.locked(folder):
-                checkpointed = {**identity, "precision": best_precision(device, convnet3d)}
-                learned = learn(make_learner(baseline, job, fit), checkpointed, folder, None, title)
+                distilled, seconds = _distilled(baseline, job, fit, identity, folder, title)
                 for seed in missing:
-                    top1 = round(replace(watch, seeds=(seed,)).top1(learned.distilled), 4)
-                    seconds = round(learned.progress.seconds, 1)
+                    top1 = round(replace(watch, seeds=(seed,)).top1(distilled), 4)
                     _add(file, [preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device)])
                 resume.drop(folder)
         elif folder.is_dir():  # an earlier run was killed between its last row and dropping its checkpoint
@@ -97,6 +96,19 @@ def settings(
         scores = rows.loc[rows["settings"] == digest, "validation_top1"]
         say(f"{title}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
     return _rows(file)
+
+
+def _distilled(
+    baseline: BaselineModule | IterativeBaselineModule, job: Job, fit: Split, identity: Settings, folder: Path, title: str
+) -> tuple[Distilled, float]:
+    """The set that a baseline makes of a train split without validation videos, and the seconds that this took."""
+    if isinstance(baseline, IterativeBaselineModule):
+        checkpointed = {**identity, "precision": best_precision(job.device, convnet3d)}
+        learned = learn(make_learner(baseline, job, fit), checkpointed, folder, None, title)
+        return learned.distilled, round(learned.progress.seconds, 1)
+    started = time.monotonic()
+    distilled = baseline.distill(fit, job.task, job.config, np.random.default_rng(job.seed))
+    return distilled, round(time.monotonic() - started, 1)
 
 
 def _rows(file: Path) -> pd.DataFrame:

@@ -161,7 +161,7 @@ def test_the_partner_is_another_member_of_the_prototypes_cluster_if_there_is_one
 
 
 def test_protoblend_refuses_a_weight_that_is_none(tiny: Store) -> None:
-    with pytest.raises(ValueError, match="weight is 1.5; allowed: from 0 to 1"):
+    with pytest.raises(ValueError, match=r"weight is 1\.5; allowed: from 0 to 1"):
         protoblend.distill(tiny.train, TASK, protoblend.Config(weight=1.5), np.random.default_rng(0))
 
 

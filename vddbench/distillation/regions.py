@@ -50,7 +50,7 @@ def load_detector(file: str) -> torch.nn.Module:
     try:
         model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, TypeError, AttributeError, EOFError) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
             f"{file} does not hold the weights of torchvision's {network.__name__} ({reason}); {NO_DETECTOR}"
         ) from error

@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.stored_clips import with_soft_labels
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Pixels, learnable
 from vddbench.spec import ClipSet, DatasetSpec, Task
-from vddbench.submissions.quantise import quantise
 
 
 def check_budget(method: str, task: Task, spec: DatasetSpec, instead: str) -> None:
@@ -71,8 +71,4 @@ class SoftFrames:
         return ClipSet(clips=torch.cat([frames, frames[:, -1:]], 1), labels=labels)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        frames = self.frames.exact().clips
-        stored = quantise(frames)
-        times = torch.arange(frames.shape[1], dtype=torch.float16).repeat(len(frames), 1)  # exact up to 2,048
-        labels = self.distributions().detach().cpu().to(torch.float16)
-        return {"frames": stored.pop("pixels"), "times": times, **stored, "labels": labels}
+        return with_soft_labels(self.frames.exact().clips, self.distributions().detach().cpu())

@@ -11,9 +11,8 @@ from typing import Literal
 
 import torch
 
-from vddbench.distillation.coresets import ipc_of
-from vddbench.distillation.synthetic_clips import AFFINE_BYTES, narrow_labels
-from vddbench.spec import DatasetSpec, Task
+from vddbench.distillation.synthetic_clips import narrow_labels
+from vddbench.spec import DatasetSpec
 from vddbench.submissions.quantise import quantise
 
 
@@ -53,19 +52,3 @@ def as_shown(clips: torch.Tensor, soft_labels: bool, dim: int) -> torch.Tensor:
         return clips
     frames = clips.narrow(dim, 0, clips.shape[dim] - 1)
     return torch.cat([frames, frames.narrow(dim, frames.shape[dim] - 1, 1)], dim)
-
-
-def check_soft_fits(task: Task, spec: DatasetSpec, method: str, instead: str) -> None:
-    """Raises ValueError if such a payload with soft labels exceeds the budget: too many classes for such small frames.
-
-    instead: what to use then, for the message.
-    """
-    num_clips = ipc_of(task, method) * spec.num_classes
-    kept = spec.frames - 1
-    clip_bytes = spec.clip_bytes // spec.frames * kept + 2 * kept + 2 * spec.num_classes  # pixels, times, label
-    needed, budget = num_clips * clip_bytes + AFFINE_BYTES, task.budget_bytes(spec) or 0
-    if needed > budget:
-        raise ValueError(
-            f"{method} needs {needed:,} bytes for {num_clips:,} clips of {kept} frames with labels over {spec.num_classes:,} "
-            f"classes; {task} allows {budget:,}: use {instead}"
-        )

@@ -83,10 +83,14 @@ def test_a_study_that_was_killed_resumes_and_leaves_nothing(
     assert len(study()) == 1 and not left[0].exists()
 
 
-@pytest.mark.parametrize(("method", "says"), [("random", "random does not iterate"), ("nosuch", "no baseline named")])
-def test_a_method_without_iterations_is_refused(method: str, says: str, tiny: Store, tmp_path: Path) -> None:
-    with pytest.raises(LookupError, match=says):
-        settings(method, TASK, None, [""], [0], 0, CPU, tmp_path)
+def test_an_unknown_method_is_refused(tiny: Store, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="no baseline named"):
+        settings("nosuch", TASK, None, [""], [0], 0, CPU, tmp_path)
+
+
+def test_a_method_that_does_not_iterate_is_scored_too(tiny: Store, scores: None, tmp_path: Path) -> None:
+    table = settings("random", TASK, None, [""], [0], 3, CPU, tmp_path)
+    assert table[["changed", "distill_seed", "student_seed"]].to_numpy().tolist() == [["", 3, 0]]
 
 
 def test_each_setting_is_scored_once_a_seed(tiny: Store, scores: None, tmp_path: Path) -> None:
