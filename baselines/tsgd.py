@@ -5,7 +5,9 @@ the gradient of every frame and pixel by a saliency from smoothed differences be
 
 Reconstruction: the window, the weights and the limits of the saliency are not published. Ours: the sum over j = 1 to 3 of
 (1/j) |x_t - x_(t-j)|, mean over colours, divided by its mean over the clip, kept within 0.1 and 3. Everything else is as in
-`sre2l`. The paper augments the clips when students train on them; the protocol fixes that training, so there is none.
+`sre2l`. Adam divides each step by the running size of its gradient, so a saliency that stays the same over iterations cancels,
+and only its changes act. The paper augments the clips when students train on them; the protocol fixes that training, so there
+is no augmentation.
 """
 
 from __future__ import annotations
