@@ -192,5 +192,6 @@ def test_only_evaluation_and_studies_open_the_test_split() -> None:
         "vddbench/data/build.py",  # counts its videos
         "vddbench/submissions/leaks.py",  # looks for test videos in a submission
         "leaderboard/studies/leaks.py",
+        "leaderboard/studies/sdd.py",
         "vddbench/data/near_copies.py",  # looks for copies between train and test
     }
