@@ -5,7 +5,7 @@ entry.py, counting.py                              entries of a table, and which
 divisions.py                                       `ipc` and `open`: which records each ranks, and its question
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, aggregate.py                              ranks in one table and over all tables
-winner.py, frontier.py                             the corrected best score; the codec curve and the Pareto front
+winner.py, frontier.py, headline.py                the corrected best score; the codec curve and the Pareto front; in words
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints
 methods.py                                         what `vddbench methods` prints

@@ -2,7 +2,8 @@
 
 build.py                writes all pages; page_writer.py renders one page and writes it
 board.py                data of the board, read from records; entries.py: a row of a table with its records
-sections.py             the section of a task; charts.py draws; filters.py: numbers and links as text
+sections.py             the section of a task; charts.py draws; chart_file.py: for `rank --chart`
+filters.py              numbers and links as text
 local_submissions.py    submissions on this machine; payload_views.py: their tensors and previews
 dataset_specs.py        the dataset behind a record: names of classes, size of clips
 instructions.py         commands that reproduce a submission, BibTeX; protocol_page.py: rows of the protocol page

@@ -74,6 +74,7 @@ def test_an_incomplete_store_is_refused(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_full_disk_during_evaluate_leaves_no_half_record(home: Path, tiny_random: Path, tmp_path: Path) -> None:
     """A file-size limit of 0.5 kB stands for the disk: predictions don't fit."""
     code = """import resource, signal

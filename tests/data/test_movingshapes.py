@@ -104,7 +104,9 @@ def test_the_bundled_submissions_are_what_distilling_makes_here(method: str, tmp
     assert read_manifest(made).store_digest == read_manifest(bundled).store_digest
 
 
-@pytest.mark.parametrize("method", ["random", "random_still", "random_jpeg", "random_video"])
+@pytest.mark.parametrize(
+    "method", ["random", "random_still", *[pytest.param(m, marks=pytest.mark.long) for m in ("random_jpeg", "random_video")]]
+)
 def test_the_bundled_submissions_are_accepted(method: str) -> None:
     assert check(ROOT / "submissions" / "movingshapes-ipc1" / method).reasons == ()
 

@@ -205,7 +205,7 @@ def test_a_store_without_validation_videos_cannot_be_watched(tiny: Store) -> Non
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["dm", "--preset", "fst"], 2, "no preset of dm named 'fst'; did you mean fast? (known: fast, smoke)"),
+        (["dm", "--preset", "fst"], 2, "no preset of dm named 'fst'; did you mean fast or fast_dsa?"),
         (["random", "--preset", "fast"], 2, "no preset of random named 'fast' (known: none)"),
         (["dm", "--device", "gpu"], 2, "no device 'gpu' here; allowed: cpu"),
         (["dm", "--device", "cuda:9"], 2, "no device 'cuda:9' here; allowed: cpu"),
