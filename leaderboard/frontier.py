@@ -1,7 +1,8 @@
 """Accuracy against bytes: the curve of a plain video codec, which methods lie above it, and who is on the Pareto front.
 
 The curve joins the baseline `random_video` and its smaller presets (`random_video_tenth`, ...): real clips behind a codec.
-Between two of them it is linear in the logarithm of the bytes; outside of their sizes nothing is extrapolated. A value of the
+Between two of them it is linear in the logarithm of the bytes; beyond the largest it stays there, because a
+smaller set is within a larger budget too; below the smallest there is none. A value of the
 curve is a weighted mean of two scores on the same test videos. So test videos and seeds move it as they move a score, and it is
 compared with an entry as two entries are (bootstrap.py). Its band is this interval at each size, not for all sizes together.
 """
@@ -45,7 +46,7 @@ class FrontierColumns(NamedTuple):
     pareto: bool | None  # whether it is more accurate than every entry that is no larger
     pareto_probability: float  # the share of draws in which it is
     over_codec: float  # score minus the codec curve at the entry's bytes
-    over_codec_low: float  # the 95 % interval of this difference; NaN outside the curve's sizes
+    over_codec_low: float  # the 95 % interval of this difference; NaN below the curve's sizes
     over_codec_high: float
 
 
@@ -59,7 +60,9 @@ class Curve:
     points: tuple[Sized, ...]
 
     def at(self, payload_bytes: float) -> Drawn | None:
-        """The curve at a size; None outside of its points."""
+        """The curve at a size: beyond the largest point that point, which fits into more bytes too; None below the smallest."""
+        if payload_bytes >= self.points[-1].payload_bytes:
+            return self.points[-1].drawn
         for first, second in zip(self.points, self.points[1:], strict=False):
             if first.payload_bytes <= payload_bytes <= second.payload_bytes:
                 share = log(payload_bytes / first.payload_bytes) / log(second.payload_bytes / first.payload_bytes)
@@ -131,7 +134,7 @@ def frontier(ranked: Sequence[Sized]) -> list[FrontierColumns]:
 
 
 def over_codec(entry: Sized, curve: Curve | None) -> tuple[float, float, float]:
-    """An entry's score minus the curve at its bytes, and the 95 % interval; NaN for points of the curve and outside of it."""
+    """An entry's score minus the curve at its bytes, and the 95 % interval; NaN for points of the curve and below it."""
     at = None if curve is None or is_codec(entry.method) else curve.at(entry.payload_bytes)
     if at is None:
         return NAN, NAN, NAN
@@ -159,7 +162,7 @@ def sentence(ranked: pd.DataFrame) -> str:
     parts = [f"{above} of {len(methods)} methods {verb(above, 'lies', 'lie')} above what {CODEC} gives at their bytes"]
     parts += [f"{below} {verb(below, 'lies', 'lie')} below"] if below else []
     parts += [f"for {unclear} the interval of the difference contains 0"] if unclear else []
-    parts += [f"{outside} {verb(outside, 'is', 'are')} outside the curve's sizes and not compared"] if outside else []
+    parts += [f"{outside} {verb(outside, 'is', 'are')} smaller than all sizes of the curve and not compared"] if outside else []
     return "; ".join(parts) + "."
 
 

@@ -70,7 +70,11 @@ def bytes_chart(table: Table, curve: Curve | None = None, heading: Sequence[str]
     x = x.axis(format="~g", tickCount=4, grid=False)
     y = _accuracy_axis("top1:Q", top)
     front = alt.Chart(_front(data)).mark_line(interpolate="step-after", color=RULE, strokeWidth=6, aria=False)
-    layers: list[Chart] = [front.encode(x, y), *_curve_layers(curve, x, y), *_baseline_layers(baselines)]
+    layers: list[Chart] = [
+        front.encode(x, y),
+        *_curve_layers(curve, 1e6 * float(data["mb"].max()), x, y),
+        *_baseline_layers(baselines),
+    ]
     if len(data) <= MAX_INTERVALS:
         intervals = alt.Chart(data.dropna(subset=["low"])).mark_rule(color=MUTED, opacity=0.55, strokeWidth=1, aria=False)
         layers.append(intervals.encode(x, y=alt.Y("low:Q"), y2="high:Q"))
@@ -133,11 +137,12 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
     return data.loc[[index for index, _ in kept]].assign(side=[side for _, side in kept])
 
 
-def _curve_layers(curve: Curve | None, x: alt.X, y: alt.Y) -> list[Chart]:
-    """The codec curve with its 95 % band, and its name at the largest size."""
+def _curve_layers(curve: Curve | None, largest: float, x: alt.X, y: alt.Y) -> list[Chart]:
+    """The codec curve up to `largest` bytes with its 95 % band, and its name at the end."""
     if curve is None:
         return []
-    sizes = np.geomspace(curve.points[0].payload_bytes, curve.points[-1].payload_bytes, CURVE_SIZES).round()
+    end = max(largest, curve.points[-1].payload_bytes)
+    sizes = np.geomspace(curve.points[0].payload_bytes, end, CURVE_SIZES).round()
     rows = []
     for size in sorted({*sizes.tolist(), *(float(point.payload_bytes) for point in curve.points)}):
         at = curve.at(size)
