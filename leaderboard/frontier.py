@@ -1,9 +1,9 @@
 """Accuracy against bytes: the curve of a plain video codec, which methods lie above it, and who is on the Pareto front.
 
 The curve joins the baseline `random_video` and its smaller presets (`random_video_tenth`, ...): real clips behind a codec.
-Between two of them it is linear in the logarithm of the bytes; beyond the largest it stays there, because a smaller set is within
-a larger budget too; below the smallest there is none. A value of the curve is a weighted mean of two scores on the same test
-videos. So test videos and seeds move it as they move a score, and it is compared with an entry as two entries are
+Between two of them it is linear in the logarithm of the bytes; beyond the largest it stays there, because a smaller set is
+within a larger budget too; below the smallest there is none. A value of the curve is a weighted mean of two scores on the same
+test videos. So test videos and seeds move it as they move a score, and it is compared with an entry as two entries are
 (bootstrap.py). Its band is this interval at each size, not for all sizes together.
 """
 
