@@ -51,11 +51,13 @@ class Field(NamedTuple):
 def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     """One row for each student, track, division and method, if student, track and division have at least two tables.
 
-    Methods that are ranked in all these tables come first. A table counts if its task has a budget and the 95 % interval of the
-    gap from `random` to `full` is above 0. All tables of a dataset use the same draws of its test videos. Raises ValueError for
-    records that cannot share a table.
+    Methods that are ranked in all these tables come first. A table counts if its task has a budget, the 95 % interval of the
+    gap from `random` to `full` is above 0, and its protocol is that of the newest record of the student. All tables of a
+    dataset use the same draws of its test videos. Raises ValueError for records that cannot share a table.
     """
-    board = draw_all(evaluated)
+    by_date = sorted(evaluated, key=lambda one: one.record.date)
+    newest = {one.record.student: one.record.protocol_hash for one in by_date}
+    board = draw_all([one for one in evaluated if one.record.protocol_hash == newest[one.record.student]])
     fields: dict[Field, dict[str, Standings]] = defaultdict(dict)
     for key, table in board.tables.items():
         random, full = board.gap(table[0])

@@ -184,7 +184,7 @@ def agreeing(candidates: Sequence[Evaluated]) -> Loaded:
 # For each field: (scope, value) of a record. All records of a table that have the same scope must have the same value.
 CONDITIONS: dict[str, Callable[[Evaluated], tuple[str, str]]] = {
     "store_digest": lambda one: one.store,
-    "protocol_hash": lambda one: (one.record.student, one.record.protocol_hash),
+    "protocol_hash": lambda one: (f"{one.record.student} on {one.record.task.dataset}", one.record.protocol_hash),
 }
 
 
@@ -224,7 +224,8 @@ def majority(evaluated: Sequence[Evaluated]) -> Loaded:
     A record is kept if it meets all of these conditions:
     * its student exists;
     * its prepared store is the one that most submissions of its dataset use (in a tie, the one that was used first);
-    * its protocol and recipe are those that most submissions of its student use (in a tie, those that were used first);
+    * its protocol and recipe are those that most submissions of its student and dataset use (in a tie, those that were used
+      first);
     * if several payloads claim its distillation seed of a reference, its payload was evaluated first.
     """
     students = set(lookup.names("student"))

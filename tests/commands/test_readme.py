@@ -61,7 +61,7 @@ def test_the_quick_commands_run_as_written(clone: Path) -> None:
     assert (clone / "board/index.html").is_file()
     assert (clone / "trees/datasets/ORG/vddbench-results/tables/leaderboard.parquet").is_file()
     assert list((clone / "outbox/records").rglob("seed0.*.json"))
-    assert len(table) == 4 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
+    assert len(table) == 7 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
 
 
 @needs_shared

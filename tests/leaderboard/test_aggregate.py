@@ -11,6 +11,7 @@ import pytest
 from tests.builders.records import FULL, seeds
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.rank import rank
 
 
 def table(task: str, **methods: list[float]) -> list[Evaluated]:
@@ -39,6 +40,17 @@ def test_the_mean_gap_closed_is_the_mean_over_tables() -> None:
     assert rows["rank"].dropna().to_dict() == {"good": 1, "fair": 2, "random": 3}
     assert rows["mean_rank"]["good"] == 1.5  # second to `once` at ipc1
     assert rows.index.tolist() == ["good", "fair", "random", "once"]
+
+
+def test_datasets_of_an_older_protocol_stay_out_of_the_combined_table() -> None:
+    """Each dataset keeps its own tables."""
+    older = [
+        replace(one, record=one.record.model_copy(update={"protocol_hash": "9" * 64, "date": "2020-01-01T00:00:00Z"}))
+        for one in table("old-ipc1", random=[0.1, 0.1, 0.1], good=[0.2, 0.2, 0.2])
+    ]
+    both = field() + older
+    pd.testing.assert_frame_equal(aggregate(both), aggregate(field()))
+    assert set(rank(both)["task"]) >= {"old-ipc1", "toy-ipc1"}
 
 
 def test_a_method_that_lacks_a_table_is_listed_and_not_ranked() -> None:
