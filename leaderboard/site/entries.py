@@ -15,6 +15,7 @@ import pandas as pd
 
 from vddbench import lookup
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.frontier import is_codec
 from vddbench.leaderboard.reruns import Rerun
 from vddbench.records.files import path_of
 from vddbench.records.record import Record
@@ -55,8 +56,8 @@ class Entry:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether charts draw it as a line across: all training data, or a naive baseline."""
-        return self.is_full or (self.row["track"] == "hard" and self.method in naive_baselines())
+        """Whether it is a reference: all training data, a naive baseline or a point of the codec curve."""
+        return self.is_full or (self.row["track"] == "hard" and (self.method in naive_baselines() or is_codec(self.method)))
 
     @cached_property
     def pages(self) -> tuple[str, ...]:
