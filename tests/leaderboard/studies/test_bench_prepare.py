@@ -158,7 +158,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @needs_proc
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_benchmark_prints_its_tables_without_an_ffmpeg_command_too(
     files: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from vddbench.leaderboard.studies import protocol_studies as study
 from vddbench.spec import Task
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_precision_study_pairs_seeds_and_resumes(tiny_random: Path, tmp_path: Path) -> None:
     study.precision(tiny_random, "convnet3d", range(1), tmp_path)
     (file,) = tmp_path.iterdir()
