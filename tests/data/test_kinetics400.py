@@ -135,6 +135,7 @@ def test_shorter_lists_of_later_years_count_what_they_no_longer_name(
     verify("kinetics400")
 
 
+@pytest.mark.long
 def test_every_record_counts_the_missing_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {"1": 2, "5": 2, "10": 2, "full": 2}
     monkeypatch.setattr(kinetics400, "SPEC", kinetics400.SPEC.model_copy(update={"student_steps": steps}))

@@ -239,6 +239,7 @@ def as_nobody_special() -> list[str]:
     return ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
 
 
+@pytest.mark.long
 def test_files_that_may_not_be_read_are_listed_and_folders_are_named(folder: Path, tmp_path: Path) -> None:
     secret = shutil.copyfile(folder / "train" / "left" / "0.avi", folder / "train" / "left" / "secret.avi")
     secret.chmod(0)
