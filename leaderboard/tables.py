@@ -201,9 +201,9 @@ def tables(
             continue
         foot = rows[is_reference & (rows["dataset"] == task.dataset) & (rows["student"] == key.student)]
         whole = pd.concat([parts[key].head(top), foot]) if top else pd.concat([parts[key], foot])
-        said = headline(parts[key], with_curve=key.division == OPEN)
+        sentences = headline(parts[key], with_curve=key.division == OPEN)
         text = draw(whole, style) + notes.get(key, "") + single_full(parts[key], foot) + explained(whole)
-        yield TextTable(title, "\n\n".join(part for part in (question(task, key.division), said, text) if part))
+        yield TextTable(title, "\n\n".join(part for part in (question(task, key.division), sentences, text) if part))
     for (full_task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():

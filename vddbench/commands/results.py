@@ -142,7 +142,7 @@ def power(
 
 @friendly
 def demo(results: Results = Path("results")) -> None:
-    """Run everything once on built-in data: prepare movingshapes, evaluate the bundled submissions, print the ranked table."""
+    """Prepare movingshapes, train one student on a bundled submission, print the ranked tables, compare with its record."""
     from vddbench.commands.demo import run
 
     run(results)

@@ -1,7 +1,7 @@
 """Freed memory stays in the process, where the C library would return every large buffer to the system.
 
 A training step frees and asks again for the same large buffers. glibc maps each of them anew, and the system then fills each
-page with zeros on first use: a fifth of the CPU time of a student's training. Results stay the same to the bit.
+page with zeros on first use. Results stay the same to the bit; docs/speed.md has the gain and the memory it costs.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ SPEC = DatasetSpec(
     hflip_keeps_label=False,  # left and right are classes
     num_videos={"train": 8 * (50 + 12), "test": 8 * 50},
     validation_groups=("validation",),
-    student_steps={"1": 150, "5": 150, "10": 150, "full": 100},  # the fewest that fit 16 real clips a class: docs/fitting.md
+    student_steps={"1": 150, "5": 150, "10": 150, "full": 100},  # fewest tried that fit 16 clips a class: docs/fitting.md
     source="vddbench/datasets/movingshapes.py, generated",  # the file's first place; the text is part of every digest
     licence="Apache-2.0",
 )
