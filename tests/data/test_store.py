@@ -206,7 +206,7 @@ def test_a_split_is_a_dataset_of_centre_clips_and_labels(store: Store) -> None:
         load("counted", "tests")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_dataloader_reads_a_split(store: Store, workers: int) -> None:
     loader = DataLoader(store.test, batch_size=3, num_workers=workers, multiprocessing_context="spawn" if workers else None)
     clips, labels = next(iter(loader))

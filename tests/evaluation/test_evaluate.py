@@ -250,6 +250,7 @@ def test_a_signal_during_the_test_ends_the_call_after_the_record(
     assert [path.name for path in tmp_path.rglob("*.json")] == ["seed0.json"]
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_whole_records_and_the_next_call_resumes(home: Path, tiny_random: Path, results: Path) -> None:
     command = [sys.executable, "-m", "vddbench", "evaluate", str(tiny_random), "--seeds", "40", "--results", str(results)]
     process = subprocess.Popen(command, env={**os.environ, "VDDBENCH_HOME": str(home)}, stderr=subprocess.PIPE, text=True)
