@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -34,14 +36,27 @@ def show(
     task: str | None = None,
     student: str | None = None,
     division: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Prints every table that both methods are in. Raises what `pairs` and `Pair.difference` raise."""
-    for pair in pairs(roots, first, second, task, student, division):
+    found = pairs(roots, first, second, task, student, division)
+    if as_json:
+        print(json.dumps([to_json(pair, submissions) for pair in found], indent=1))
+        return
+    for pair in found:
         print(f"\n{headline(pair, first, second)}\n")
         print(per_class(pair, first, second))
         rows = [[name, *values] for name, values in differing(pair, submissions).items()]
         if rows:
             print("\n" + clean(tabulate(rows, ("what differs", first, second), disable_numparse=True)))
+
+
+def to_json(pair: Pair, submissions: Path) -> dict[str, Any]:
+    """A comparison for programs: all classes, top-1 in [0, 1], null where there is no interval."""
+    classes = json.loads(pair.per_class().to_json(orient="records", double_precision=15))
+    found = vars(pair.difference())
+    overall = found | {name: None for name in ("low", "high") if np.isnan(found[name])}
+    return {**pair.table._asdict(), **overall, "classes": classes, "differs": differing(pair, submissions)}
 
 
 def headline(pair: Pair, first: str, second: str) -> str:

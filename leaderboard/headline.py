@@ -25,7 +25,7 @@ class HeadlineColumns(NamedTuple):
     corrected: float = NAN  # top-1 of the table's first entry, corrected for having been selected as the best; NaN for others
     corrected_low: float = NAN  # and its 95 % interval
     corrected_high: float = NAN
-    detectable: float = NAN  # the smallest difference that students as many as here detect in 4 of 5 cases; equal in all rows
+    detectable: float = NAN  # the smallest difference that students as many as here detect with 80 % power; equal in all rows
 
 
 def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequence[bool]) -> list[HeadlineColumns]:
@@ -78,6 +78,6 @@ def resolution(ranked: pd.DataFrame) -> str:
     if pd.isna(smallest):
         return ""
     return (
-        f"With {int(ranked['seeds'].median())} students of each of two methods, a difference of {100 * smallest:.1f} points is "
-        "detected in 4 of 5 cases, a smaller one less often."
+        f"With {int(ranked['seeds'].median())} students of each method, differences of {100 * smallest:.1f} points or more "
+        "between two methods are detected with 80 % power."
     )

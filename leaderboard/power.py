@@ -8,6 +8,7 @@ often students fail in a way that none of them did yet.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from scipy.special import chdtri  # quantile of chi-squared, given its upper tai
 from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
-from vddbench.leaderboard.entry import Entry
+from vddbench.leaderboard.entry import Entry, TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
 from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
@@ -60,18 +61,6 @@ def detectable(spread: Spread, students: int) -> float:
     return float(half + missed)
 
 
-def note(evaluated: Sequence[Evaluated], student_counts: Sequence[int]) -> str:
-    """A sentence to print below a table: the difference that its students can detect. Empty if their spread is unknown."""
-    spread = spread_of(evaluated)
-    if spread is None or not student_counts:
-        return ""
-    students = int(np.median(student_counts))
-    return (
-        f"With {students} students of each of two methods, a difference of {100 * detectable(spread.upper(), students):.1f} "
-        "points is detected in 4 of 5 cases, a smaller one less often."
-    )
-
-
 def spread_of(evaluated: Sequence[Evaluated]) -> Spread | None:
     """The spread in one table; None for fewer than two distillations of at least two students, or one cluster of videos."""
     return spread_of_entries(entries(evaluated))
@@ -103,8 +92,25 @@ def spread_of_hits(sets: Sequence[np.ndarray], videos: Videos) -> Spread:
     return Spread(Variance(student, freedom), Variance(float(of_pairs.mean()), videos.freedom), len(sets))
 
 
-def show(roots: Sequence[Path], delta: float, task: str | None, student: str | None, division: str | None = None) -> None:
+def show(
+    roots: Sequence[Path], delta: float, task: str | None, student: str | None, division: str | None = None,
+    as_json: bool = False,
+) -> None:  # fmt: skip
     """Prints, for each table, how many students detect `delta`, in points. Raises LookupError, FileNotFoundError."""
+    spreads = spreads_of(roots, task, student, division)
+    if as_json:
+        print(json.dumps([{**key._asdict(), **in_points(spread, delta)} for key, spread in spreads], indent=1))
+        return
+    for key, spread in spreads:
+        of_division = f", division {key.division}" if key.division else ""
+        print(clean(f"{key.task} {key.student} {key.track} labels{of_division}: {answer(spread, delta)}"))
+
+
+def spreads_of(
+    roots: Sequence[Path], task: str | None, student: str | None, division: str | None
+) -> list[tuple[TableKey, Spread]]:
+    """The spread in each table that has one. Raises LookupError, FileNotFoundError."""
+    found = []
     divisions = chosen(division)
     for table in tables_of(load_valid(roots), task, student):
         first = table[0].record
@@ -113,8 +119,22 @@ def show(roots: Sequence[Path], delta: float, task: str | None, student: str | N
             parts = {name: part for name, part in in_divisions(own).items() if name in {*divisions, NONE}}
             for name, part in once(parts).items():
                 if (spread := spread_of(part)) is not None:
-                    of_division = f", division {name}" if name else ""
-                    print(clean(f"{first.task} {first.student} {track} labels{of_division}: {answer(spread, delta)}"))
+                    found.append((TableKey(str(first.task), first.student, track, name), spread))
+    return found
+
+
+def in_points(spread: Spread, delta: float) -> dict[str, float | int | None]:
+    """What `answer` says, in points of top-1. students: per method; None if no number of them is enough."""
+    limits = spread.upper()
+    return {
+        "delta": delta,
+        "students": students_needed(limits, delta / 100),
+        "sets": spread.methods,
+        "std_students": 100 * float(spread.student.value) ** 0.5,
+        "std_students_limit": 100 * float(limits.student.value) ** 0.5,
+        "std_videos": 100 * float(spread.video.value) ** 0.5,
+        "std_videos_limit": 100 * float(limits.video.value) ** 0.5,
+    }
 
 
 def answer(spread: Spread, delta: float) -> str:
@@ -130,4 +150,4 @@ def answer(spread: Spread, delta: float) -> str:
     )
     if needed is None:
         return f"no number of students detects a difference of {delta:g} points: there are too few test videos ({spreads})"
-    return f"{needed} students of each method detect a difference of {delta:g} points in 4 of 5 cases ({spreads})"
+    return f"{needed} students of each method detect a difference of {delta:g} points with 80 % power ({spreads})"

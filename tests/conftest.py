@@ -33,6 +33,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def forgetful(home: Path) -> None:
+    """Each test starts without remembered repositories."""
+    (home / "settings.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def tiny(home: Path) -> Store:
     """movingshapes cut down to SIZE pixels, 6 train, 2 validation and 4 test videos a class, and to 2 steps of training."""

@@ -130,7 +130,7 @@ def test_a_run_goes_from_plan_to_collected_records(cluster: Cluster, tiny_random
     until(cluster, run, done=4)
     assert outcomes(run) == {"done": 4}
     assert [slurm.queue([job])[job.name, task].state for task in (0, 1)] == ["COMPLETED", "COMPLETED"]
-    shown = CliRunner().invoke(batch, ["status", str(run.path), "--format", "json"])
+    shown = CliRunner().invoke(batch, ["status", str(run.path), "--json"])
     assert json.loads(shown.stdout)["counts"]["done"] == 4
     assert len(collect(run, tmp_path / "results", tmp_path).copied) == 4
     logged = CliRunner().invoke(batch, ["logs", str(run.path), "3"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.builders.commands import call
+from vddbench.commands.main import app
 from vddbench.commands.options import friendly
+from vddbench.commands.settings import remembered
 from vddbench.data.store import Store, store_path
 
 
@@ -58,6 +62,37 @@ def test_check_exits_0_for_a_good_submission_and_1_for_a_spoilt_one(tiny_random:
     (spoilt / "data.safetensors").write_bytes((spoilt / "data.safetensors").read_bytes()[:-1])
     code, output = call("check", spoilt)
     assert code == 1 and "refused" in output.lower()
+
+    refused = json.loads(CliRunner().invoke(app, ["check", str(spoilt), "--json"]).stdout)
+    assert not refused["accepted"] and refused["reasons"]
+
+
+def test_lists_of_tasks_and_students_are_tables_and_json(tiny: Store) -> None:
+    tasks = {row["task"]: row for row in json.loads(call("tasks", "--json")[1])}
+    assert tasks["tiny-ipc1"]["data"] == "prepared" and tasks["tiny-full"]["budget_bytes"] is None
+    assert tasks["miniucf-ipc1"]["budget_bytes"] == 50 * (16 * 112 * 112 * 3 + 8)
+    students = json.loads(call("students", "--json")[1])
+    assert [row["student"] for row in students if row["role"] != "transfer"] == ["convnet3d"]
+    for command, name in (("tasks", "tiny-ipc5"), ("students", "swin3d_t")):
+        assert name in call(command)[1]
+
+
+def test_help_names_types_as_people_do() -> None:
+    text = call("evaluate", "--help")[1]
+    assert "SUBMISSION <path>" in text and "--seeds <int>" in text and "list[" not in text
+
+
+def test_a_repository_that_was_given_once_is_remembered(home: Path) -> None:
+    with pytest.raises(LookupError, match=r"--results-repo is missing: give it once, e\.g\. --results-repo ORG/"):
+        remembered("results_repo", None)
+    with pytest.raises(LookupError, match="OWNER/NAME"):
+        remembered("results_repo", "no/such/name")
+    assert remembered("results_repo", "lab/results") == remembered("results_repo", None) == "lab/results"
+    assert remembered("space", "lab/board") == "lab/board"
+    assert json.loads((home / "settings.json").read_text()) == {"results_repo": "lab/results", "space": "lab/board"}
+    (home / "settings.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"settings\.json must be like"):
+        remembered("space", None)
 
 
 def test_an_incomplete_store_is_refused(

@@ -81,7 +81,7 @@ def main(cells: int) -> None:
             out = str(folder / f"run{i}")
             plan = timed(["batch", "plan", *given, "--students", STUDENTS, "--seeds", seeds, "--out", out], env)
             stand_in(folder / "bin", half_done(Run.open(Path(out))))
-            look = timed(["batch", "status", out, "--format", "json"], env)
+            look = timed(["batch", "status", out, "--json"], env)
             number = len(Run.open(Path(out)).cells)
             for what, (seconds, size) in (("plan", plan), ("status", look)):
                 print(f"{number:,} cells: {what} {seconds:.2f} s, {size / 1e6:.0f} MB")

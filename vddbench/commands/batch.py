@@ -13,7 +13,7 @@ import typer
 
 from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.plan import Run
-from vddbench.commands.options import Results, Students, friendly, parse_task
+from vddbench.commands.options import Command, Json, Results, Students, friendly, parse_task
 from vddbench.protocol import PROTOCOL
 from vddbench.system.progress import clean, say
 
@@ -68,7 +68,7 @@ def with_resources(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 def plan(
     submissions: Annotated[
@@ -102,7 +102,7 @@ def plan(
         show_plan(distill_plan(distill.split(","), parse_task(task), range(seeds), preset, out))
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 @with_resources
 def submit(
@@ -129,21 +129,19 @@ def submit(
     work(run, cluster_named(cluster), give, _bundle(bundle), wanted.max_parallel, per_gpu)
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 def status(
     path: RunFolder,
     watch: Annotated[bool, typer.Option("--watch", help="refresh until nothing runs or waits")] = False,
-    form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
+    as_json: Json = False,
 ) -> None:
     """Show which cells are done, running, pending or failed, the speed and the time left."""
     from vddbench.cluster import screen
     from vddbench.cluster.status import status as status_of
 
-    if form not in {"table", "json"}:
-        raise LookupError(f"--format {form[:40]!r}: table or json")
     run = Run.open(path)
-    if form == "json":
+    if as_json:
         typer.echo(json.dumps(status_of(run).to_json(), indent=1))
     elif watch:
         screen.watch(run)
@@ -151,7 +149,7 @@ def status(
         screen.show(status_of(run))
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, from batch status")]) -> None:
     """Print the output of a cell."""
@@ -167,7 +165,7 @@ def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="numbe
             typer.echo(clean(line.rstrip("\n")))
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 @with_resources
 def retry(
@@ -192,7 +190,7 @@ def retry(
     work(run, cluster_named(cluster), give, _bundle(bundle), asked.get("max_parallel"), per_gpu)
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 def cancel(path: RunFolder) -> None:
     """Cancel all jobs of a run. Students in training are saved; `retry` resumes them."""
@@ -201,7 +199,7 @@ def cancel(path: RunFolder) -> None:
     run_cancel(Run.open(path))
 
 
-@batch.command()
+@batch.command(cls=Command)
 @friendly
 def collect(
     path: RunFolder,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vddbench.commands.options import Force, friendly
+from vddbench.commands.options import Command, Force, Json, friendly
 from vddbench.spec import DatasetSpec
 from vddbench.system.progress import clean, say
 
@@ -84,21 +84,17 @@ def warn_of_unranked_clips(spec: DatasetSpec) -> None:
 
 @datasets.callback()
 @friendly
-def list_datasets(
-    context: typer.Context, form: Annotated[str, typer.Option("--format", help="table, or json with all digits")] = "table"
-) -> None:
+def list_datasets(context: typer.Context, as_json: Json = False) -> None:
     """Print a table: name, state, size on disk, counts, digest and folder of each dataset."""
     if context.invoked_subcommand is not None:
         return
     from vddbench.data.inventory import as_dicts, as_table, inventory
 
-    if form not in {"table", "json"}:
-        raise LookupError(f"--format {form[:40]!r}: allowed are table and json")
     entries = inventory()
-    typer.echo(json.dumps(as_dicts(entries), indent=1) if form == "json" else as_table(entries))
+    typer.echo(json.dumps(as_dicts(entries), indent=1) if as_json else as_table(entries))
 
 
-@datasets.command("verify")
+@datasets.command("verify", cls=Command)
 @friendly
 def verify_dataset(
     name: Annotated[str, typer.Argument(help="a prepared dataset")],
@@ -120,7 +116,7 @@ def verify_dataset(
         typer.echo(clean(against(name, store.id, other)))
 
 
-@datasets.command("show")
+@datasets.command("show", cls=Command)
 @friendly
 def show_dataset(
     name: Annotated[str, typer.Argument(help="a prepared dataset")],

@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from vddbench.commands.options import Device, Roots, friendly, parse_task
+from vddbench.commands.settings import remembered
 from vddbench.system.progress import clean, say
 
-ResultsRepo = Annotated[str, typer.Option(help="the results repo on the Hub, ORG/vddbench-results")]
+ResultsRepo = Annotated[
+    str | None, typer.Option(help="the results repo on the Hub, ORG/vddbench-results (default: the one given last)")
+]
 Submissions = Annotated[Path, typer.Option(help="folder of the submissions")]
 Reruns = Annotated[Path | None, typer.Option(help="results folder to copy your records to (default reruns/NAME)")]
 By = Annotated[str | None, typer.Option(help="your name (default: your user name on the Hub)")]
@@ -24,7 +27,7 @@ def echo(line: str) -> None:
 @friendly
 def submit(
     path: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD")],
-    results_repo: ResultsRepo,
+    results_repo: ResultsRepo = None,
     repo: Annotated[
         str | None, typer.Option(help="OWNER/NAME for the distilled set (default YOU/vddbench-TASK-METHOD)")
     ] = None,
@@ -37,7 +40,7 @@ def submit(
     """Publish a distilled set as a dataset of yours and propose its records for the board in a pull request."""
     from vddbench.leaderboard.exchange.submit import submit as run
 
-    run(path, results_repo, repo=repo, results=results, licence=licence, dry_run=dry_run, echo=echo)
+    run(path, remembered("results_repo", results_repo), repo=repo, results=results, licence=licence, dry_run=dry_run, echo=echo)
 
 
 @friendly
@@ -45,7 +48,7 @@ def verify(
     target: Annotated[
         str, typer.Argument(metavar="PR|SUBMISSION", help="number of a pull request, or submissions/TASK/METHOD")
     ],
-    results_repo: Annotated[str | None, typer.Option(help="with a pull request: ORG/vddbench-results")] = None,
+    results_repo: ResultsRepo = None,
     seeds: Annotated[int, typer.Option(min=3, max=1000, help="how many students of each network to train, on fresh seeds")] = 3,
     results: Annotated[Path, typer.Option(help="with a folder: folder of its records")] = Path("results"),
     submissions: Submissions = Path("submissions"),
@@ -73,19 +76,17 @@ def verify(
         own = reruns or RERUNS / me
         verify_folder(Path(target), by=me, count=seeds, results=results, reruns=own, echo=echo, device=place)
         return
-    if results_repo is None:
-        raise LookupError(f"pull request {target} needs --results-repo ORG/vddbench-results")
     if by is not None or reruns is not None:
         raise LookupError("--by and --reruns go with a folder; a pull request is verified under your user name on the Hub")
     verify_pull_request(
-        int(target), hub.Repo(results_repo), count=seeds, submissions=submissions, into=into,
+        int(target), hub.Repo(remembered("results_repo", results_repo)), count=seeds, submissions=submissions, into=into,
         then="merge" if merge else "push" if push else "nothing", echo=echo, device=place,
     )  # fmt: skip
 
 
 @friendly
 def pull(
-    results_repo: ResultsRepo,
+    results_repo: ResultsRepo = None,
     task: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="only this task; may be repeated")] = None,
     into: Annotated[Path, typer.Option(help="folder of the copy")] = PUBLISHED,
     submissions: Annotated[bool, typer.Option("--submissions", help="also fetch the distilled sets")] = False,
@@ -95,7 +96,7 @@ def pull(
     from vddbench.leaderboard.exchange import mirror
 
     tasks = [str(parse_task(name)) for name in task or ()]
-    repo = hub.Repo(results_repo)
+    repo = hub.Repo(remembered("results_repo", results_repo))
     pulled = mirror.pull(repo, into, tasks)
     kinds = (mirror.RECORDS, mirror.SUBMISSIONS)
     counts = {kind: sum(path.startswith(f"{kind}/") and path.endswith(".json") for path in pulled.paths) for kind in kinds}
@@ -116,7 +117,7 @@ def reproduce(
     reruns: Reruns = None,
     by: By = None,
     push: Annotated[bool, typer.Option("--push", help="propose your record in a pull request")] = False,
-    results_repo: Annotated[str | None, typer.Option(help="with --push: ORG/vddbench-results")] = None,
+    results_repo: ResultsRepo = None,
     device: Device = None,
 ) -> None:
     """Train the student of a record again, with the same seed, and compare both scores. Can be interrupted and repeated."""
@@ -124,12 +125,10 @@ def reproduce(
     from vddbench.leaderboard.exchange.reproduce import reproduce as run
     from vddbench.system.device import named_device
 
-    if push and results_repo is None:
-        raise LookupError("--push needs --results-repo ORG/vddbench-results")
     me = _name(by)
     if push and by is not None and me != hub.whoami():
         raise LookupError(f"--by {me} with --push: the pull request is opened by {hub.whoami()}; leave --by out")
-    push_to = hub.Repo(results_repo) if push and results_repo is not None else None
+    push_to = hub.Repo(remembered("results_repo", results_repo)) if push else None
     place = named_device(device) if device else None
     run(record, by=me, reruns=reruns or RERUNS / me, submissions=submissions, push_to=push_to, echo=echo, device=place)
 

@@ -17,8 +17,9 @@ from vddbench import __version__
 from vddbench.commands.batch import batch, doctor
 from vddbench.commands.datasets import datasets, prepare
 from vddbench.commands.exchange import pull, reproduce, submit, verify
+from vddbench.commands.lists import students, tasks
 from vddbench.commands.methods import methods
-from vddbench.commands.options import friendly
+from vddbench.commands.options import Command, friendly
 from vddbench.commands.publish import publish
 from vddbench.commands.results import demo, diff, evaluate, power, rank
 from vddbench.commands.site import site
@@ -34,9 +35,9 @@ app = typer.Typer(
 )
 for command in (
     prepare, distill, pack, check, evaluate, rank, diff, power, publish, submit, verify, pull, reproduce,
-    methods, demo, schema, doctor,
+    tasks, methods, students, demo, schema, doctor,
 ):  # fmt: skip
-    app.command()(command)
+    app.command(cls=Command)(command)
 for name, group in (("datasets", datasets), ("batch", batch), ("site", site)):
     app.add_typer(group, name=name)
 

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import OnlyTask, friendly
+from vddbench.commands.options import Json, OnlyTask, friendly
 
 
 @friendly
 def methods(
     name: Annotated[str | None, typer.Argument(help="a method, or METHOD_PRESET: its settings and all its results")] = None,
     form: Annotated[str, typer.Option("--format", help="table, md or json")] = "table",
+    as_json: Json = False,
     task: OnlyTask = None,
     results: Annotated[
         list[Path] | None,
@@ -25,6 +26,7 @@ def methods(
     from vddbench.leaderboard import methods as listing
     from vddbench.leaderboard.evidence import load, load_valid
 
+    form = "json" if as_json else form
     if form not in listing.FORMS:
         raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(listing.FORMS)}")
     evaluated = load_valid(results) if results else load([RECORDS]).evaluated

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from vddbench.spec import Task
 from vddbench.system.progress import say
@@ -28,6 +30,24 @@ OnlyDivision = Annotated[
     str | None, typer.Option("--division", help="ipc: at most ipc clips per class; open: however many clips (default: both)")
 ]
 TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
+
+
+class Command(TyperCommand):
+    """A command whose help shows <path> and <int> where Typer shows <list[Path]> and <int range>."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write = formatter.write_dl
+
+        def write_plainly(rows: list[tuple[str, str]], *args: Any, **options: Any) -> None:
+            plain = [(re.sub(r"<list\[(\w+)\]>|<(\w+) range>", _type_name, first), text) for first, text in rows]
+            write(plain, *args, **options)
+
+        formatter.write_dl = write_plainly
+        super().format_options(ctx, formatter)
+
+
+def _type_name(found: re.Match[str]) -> str:
+    return f"<{(found[1] or found[2]).lower()}>"
 
 
 def friendly(command: Callable[P, R]) -> Callable[P, R]:
@@ -52,6 +72,9 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON, with all digits")]
 
 
 def parse_task(text: str) -> Task:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vddbench.commands.options import friendly
+from vddbench.commands.settings import remembered
 from vddbench.system.progress import clean, say
 
 if TYPE_CHECKING:
@@ -18,8 +19,12 @@ RESULTS, SUBMISSIONS = Path("results"), Path("submissions")
 
 @friendly
 def publish(
-    results_repo: Annotated[str | None, typer.Option(help="dataset repo of the records, e.g. ORG/vddbench-results")] = None,
-    space: Annotated[str | None, typer.Option(help="static Space of the board, e.g. ORG/vddbench")] = None,
+    results_repo: Annotated[
+        str | None, typer.Option(help="dataset repo of the records, e.g. ORG/vddbench-results (default: the one given last)")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="static Space of the board, e.g. ORG/vddbench (default: the one given last)")
+    ] = None,
     results: Annotated[
         list[Path] | None, typer.Option(metavar="FOLDER", help="folder of records; may be repeated (default: results)")
     ] = None,
@@ -56,13 +61,13 @@ def publish(
     if outbox is not None:
         _to_outbox(outbox, results, submissions)
         return
-    if results_repo is None or space is None:
-        raise LookupError("publish needs --results-repo ORG/vddbench-results and --space ORG/vddbench")
     from vddbench import hub
     from vddbench.leaderboard.publish import publish as publishing
     from vddbench.leaderboard.publish.destination import Destination
 
-    destination = Destination(hub.Repo(results_repo), hub.Repo(space, "space"), with_eval=eval_yaml, with_sets=previews)
+    records_in = hub.Repo(remembered("results_repo", results_repo))
+    board_in = hub.Repo(remembered("space", space), "space")
+    destination = Destination(records_in, board_in, with_eval=eval_yaml, with_sets=previews)
     if local is not None:
         for folder in publishing.write_trees(destination, results, submissions, local):
             typer.echo(f"wrote {folder}")

@@ -10,6 +10,7 @@ import typer
 from vddbench.commands.options import (
     Device,
     Force,
+    Json,
     OnlyDivision,
     OnlyStudent,
     OnlyTask,
@@ -20,6 +21,7 @@ from vddbench.commands.options import (
     friendly,
 )
 from vddbench.protocol import PROTOCOL, protocol_named
+from vddbench.system.progress import say
 
 
 @friendly
@@ -83,6 +85,7 @@ def evaluate(
         frames=frames,
         protocol=chosen_protocol,
     )
+    say(f"next: vddbench rank --results {results}")
 
 
 @friendly
@@ -91,6 +94,7 @@ def rank(
     task: OnlyTask = None,
     student: OnlyStudent = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
+    as_json: Json = False,
     track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
     reported: Annotated[bool, typer.Option("--reported", help="also print what papers report, never ranked")] = False,
     division: OnlyDivision = None,
@@ -104,7 +108,7 @@ def rank(
 
     if track not in {None, "hard", "soft"}:
         raise LookupError(f"--track {str(track)[:40]!r} is unknown; allowed: hard, soft")
-    show(results, task, student, form, track, reported, division, chart)
+    show(results, task, student, "json" if as_json else form, track, reported, division, chart)
 
 
 @friendly
@@ -118,12 +122,13 @@ def diff(
         "submissions"
     ),
     division: OnlyDivision = None,
+    as_json: Json = False,
 ) -> None:
     """Compare two methods: the paired difference of their top-1 with its 95 % interval, overall and by class, and other
     values that differ (bytes, clips, config, environment)."""
     from vddbench.leaderboard.differences import show
 
-    show(results, submissions, first, second, task, student, division)
+    show(results, submissions, first, second, task, student, division, as_json)
 
 
 @friendly
@@ -133,11 +138,12 @@ def power(
     student: OnlyStudent = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     division: OnlyDivision = None,
+    as_json: Json = False,
 ) -> None:
     """Estimate how many students per method are needed to detect a difference of --delta points."""
     from vddbench.leaderboard.power import show
 
-    show(results, delta, task, student, division)
+    show(results, delta, task, student, division, as_json)
 
 
 @friendly

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Roots, friendly
+from vddbench.commands.options import Command, Roots, friendly
 
 site = typer.Typer(no_args_is_help=True, help="The board as static web pages.")
 Submissions = Annotated[
@@ -19,7 +19,7 @@ Submissions = Annotated[
 ]
 
 
-@site.command()
+@site.command(cls=Command)
 @friendly
 def build(
     out: Annotated[Path, typer.Option(help="folder to write; files that no build wrote are left alone")],

@@ -11,12 +11,13 @@ import typer
 from vddbench.commands.options import (
     Device,
     Force,
+    Json,
     Out,
     TaskName,
     friendly,
     parse_task,
 )
-from vddbench.system.progress import clean
+from vddbench.system.progress import clean, say
 
 
 @friendly
@@ -40,7 +41,8 @@ def distill(
     from vddbench.system.device import named_device
 
     chosen = named_device(device) if device else None
-    run(method, parse_task(task), seed, out, force, device=chosen, preset=preset, watch_every=watch_val)
+    path = run(method, parse_task(task), seed, out, force, device=chosen, preset=preset, watch_every=watch_val)
+    say(f"next: vddbench evaluate {path}")
 
 
 @friendly
@@ -118,7 +120,9 @@ def pack(
 
 
 @friendly
-def check(path: Annotated[Path, typer.Argument(help="folder of a submission, submissions/TASK/METHOD")]) -> None:
+def check(
+    path: Annotated[Path, typer.Argument(help="folder of a submission, submissions/TASK/METHOD")], as_json: Json = False
+) -> None:
     """Report what a submission holds and costs, and every reason for refusal. Exit code 0: accepted, 1: refused."""
     from rich.console import Console
 
@@ -126,7 +130,10 @@ def check(path: Annotated[Path, typer.Argument(help="folder of a submission, sub
     from vddbench.submissions.report import render
 
     report = run(path)
-    render(report, Console())
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        render(report, Console())
     raise typer.Exit(0 if report.accepted else 1)
 
 

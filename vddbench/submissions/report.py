@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -68,6 +69,25 @@ class Report:
     def fp32_mib(self) -> float:
         """The convention of the literature: the MiB that the tensors would have if every value were a float32."""
         return sum(entry.num_values for entry in self.entries) * 4 / 2**20
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that the text says, for programs."""
+        tensors = [
+            {"name": one.name, "shape": list(one.shape), "dtype": payload.dtype_name(one.dtype), "bytes": one.num_bytes}
+            for one in self.entries
+        ]
+        return {
+            "path": str(self.path),
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+            "warnings": list(self.warnings),
+            "manifest": self.manifest.model_dump(mode="json") if self.manifest else None,
+            "payload_bytes": self.payload_bytes,
+            "budget_bytes": self.budget_bytes,
+            "zstd_bytes": self.zstd_bytes,
+            "tensors": tensors,
+            "contents": asdict(self.contents) if self.contents else None,
+        }
 
     def __str__(self) -> str:
         text = io.StringIO()

@@ -136,7 +136,7 @@ def test_names_that_no_record_can_have_and_pushing_for_others(entry: Path, resul
     command = ["reproduce", seed0(results), "--submissions", entry.parents[1]]
     for options, words in (
         (["--by", "two words"], "a user name of the Hub"),
-        (["--push"], "--push needs --results-repo"),
+        (["--push"], "--results-repo is missing"),
         (["--push", "--results-repo", BOARD, "--by", "other"], "opened by owner; leave --by out"),
     ):
         code, shown = call(*command, *options)

@@ -1,0 +1,52 @@
+"""The settings file, $VDDBENCH_HOME/settings.json: names of repositories that were given once and are used from then on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from vddbench.system.files import replacing
+from vddbench.system.home import home
+from vddbench.system.progress import say
+
+Setting = Literal["results_repo", "space"]
+EXAMPLES: dict[Setting, str] = {"results_repo": "ORG/vddbench-results", "space": "ORG/vddbench"}
+
+
+def settings_file() -> Path:
+    return home() / "settings.json"
+
+
+def remembered(name: Setting, given: str | None) -> str:
+    """What was given, which is remembered, or else what was given to an earlier command.
+
+    Raises LookupError if neither exists, what `hub.Repo` raises for a wrong name, and ValueError for a damaged settings file.
+    """
+    from vddbench import hub
+
+    settings = _read()
+    if given is not None:
+        hub.Repo(given)  # a wrong name is not remembered
+        if settings.get(name) != given:
+            settings_file().parent.mkdir(parents=True, exist_ok=True)
+            with replacing(settings_file()) as target:
+                target.write(json.dumps({**settings, name: given}, indent=1).encode())
+        return given
+    option = f"--{name.replace('_', '-')}"
+    if name not in settings:
+        raise LookupError(f"{option} is missing: give it once, e.g. {option} {EXAMPLES[name]}; later commands remember it")
+    say(f"{option} {settings[name]}, from {settings_file()}")
+    return settings[name]
+
+
+def _read() -> dict[str, str]:
+    try:
+        settings = json.loads(settings_file().read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{settings_file()} is not JSON ({error}): mend or delete it") from None
+    if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
+        raise ValueError(f'{settings_file()} must be like {{"results_repo": "ORG/vddbench-results"}}: mend or delete it')
+    return settings
