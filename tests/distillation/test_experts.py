@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,10 +106,23 @@ def test_a_run_that_stops_between_experts_keeps_those_it_finished(
     assert made == [1, 1]  # the first one was never made again
 
 
-def test_an_expert_that_diverges_is_refused_and_not_cached(few: Split, fresh: Path) -> None:
-    with pytest.raises(ValueError, match="expert 0 on tiny diverged at lr 1e"):
+def test_an_expert_that_diverges_is_trained_again_at_half_the_lr_or_refused_and_not_cached(
+    few: Split, fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"expert 0 on tiny diverged at lr 1\.25e\+29, too; lower expert_lr \(1e\+30\)"):
         trajectories(few, Experts(num=1, epochs=2, batch=3, lr=1e30), CPU)
     assert not list(fresh.glob("*.safetensors"))
+    assert "diverged in epoch 1 at lr 1e+30" in capsys.readouterr().err
+    tried, real = [], experts._weights_by_epoch
+
+    def diverging_at_first(split: Split, settings: Experts, *rest: Any) -> Iterator[torch.Tensor]:
+        tried.append(settings.lr)
+        for weights in real(split, settings, *rest):
+            yield weights * (1 if settings.lr < 0.02 else float("nan"))
+
+    monkeypatch.setattr(experts, "_weights_by_epoch", diverging_at_first)
+    made = trajectories(few, Experts(num=1, epochs=1, batch=3, lr=0.02), CPU)
+    assert tried == [0.02, 0.01] and made.experts[0].tensor.isfinite().all()
 
 
 def test_a_damaged_expert_is_named(tmp_path: Path) -> None:

@@ -78,4 +78,4 @@ def test_it_is_printed(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show([two / "results"], two / "submissions", "sharp", "plain", as_json=True)
     [same] = json.loads(capsys.readouterr().out)
     assert f"{100 * same['top1']:+.1f} points, 95 % from {100 * same['low']:+.1f} to" in printed
-    assert same["differs"]["config lr"] == ["0.1", "-"] and [row["label"] for row in same["classes"]][0] == 2
+    assert same["differs"]["config lr"] == ["0.1", "-"] and same["classes"][0]["label"] == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,9 +23,10 @@ from vddbench.evaluation.hardware import best_precision, default_micro_batch, ex
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import BatchGradient, build
 from vddbench.system.cache import cached
-from vddbench.system.progress import Bar, bar
+from vddbench.system.progress import Bar, bar, say
 
 FORMAT = 2  # version of the cached file and of the training of experts; after a change all experts are trained again
+HALVINGS = 3  # of the lr of an expert that diverges; ours: a lr that suits one dataset is too high for another
 ORDER = 2  # number of the random stream that orders the videos; RealClips uses another one for the starts of clips
 
 
@@ -88,7 +89,7 @@ class Trajectories:
 
 
 def trajectories(split: Split, settings: Experts, device: torch.device) -> Trajectories:
-    """The experts of a train split. Trains those that are not cached. Raises ValueError if one diverges."""
+    """The experts of a train split. Trains those that are not cached. Raises ValueError if one diverges at each lr."""
     paths = [_path(split, settings, number, device) for number in range(settings.num)]
     missing = sum(not path.exists() for path in paths)
     if missing:
@@ -109,11 +110,24 @@ def _path(split: Split, settings: Experts, number: int, device: torch.device) ->
 
 
 def _make(split: Split, settings: Experts, number: int, device: torch.device, progress: Bar) -> bytes:
+    """An expert's file. One that diverges is trained again at half the lr, at most HALVINGS times."""
     started = time.monotonic()
-    weights = torch.stack(list(_weights_by_epoch(split, settings, number, device, progress)))
-    if not weights.isfinite().all():
-        raise ValueError(f"expert {number} on {split.dataset} diverged at lr {settings.lr}; lower it, or use --preset fast")
-    return work_bytes(weights, time.monotonic() - started, settings.epochs * len(split))
+    epochs = 0  # of all tries: the cost
+    for halvings in range(HALVINGS + 1):
+        lr = settings.lr / 2**halvings
+        kept: list[torch.Tensor] = []
+        for weights in _weights_by_epoch(split, replace(settings, lr=lr), number, device, progress):
+            kept.append(weights)
+            if not weights.isfinite().all():
+                break
+        else:
+            epochs += settings.epochs
+            return work_bytes(torch.stack(kept), time.monotonic() - started, epochs * len(split))
+        failed = len(kept) - 1
+        epochs += failed
+        progress.advance(-failed)
+        say(f"expert {number} on {split.dataset} diverged in epoch {failed} at lr {lr:g}", style="yellow")
+    raise ValueError(f"expert {number} on {split.dataset} diverged at lr {lr:g}, too; lower expert_lr ({settings.lr:g})")
 
 
 def _weights_by_epoch(
