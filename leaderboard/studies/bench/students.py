@@ -6,13 +6,17 @@ batch, so that drift of the machine affects both.
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+
 import torch
 from tabulate import tabulate
 
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.speed import ROUNDS, Speed, measure
-from vddbench.evaluation.students import StudentModule, convnet3d
+from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import DatasetSpec, Task
@@ -22,7 +26,7 @@ from vddbench.system.progress import bar
 SHAPES = (movingshapes.SPEC, miniucf.SPEC)  # 8x64x64 and 16x112x112: every registered clip shape
 HEADERS = (
     "student", "clip", "training in", "train clips/s", "TFLOP/s", "referee adds",
-    "test clips/s", "referee adds", "MiniUCF ipc1",
+    "test clips/s", "referee adds", "memory", "MiniUCF ipc1",
 )  # fmt: skip
 
 
@@ -35,8 +39,9 @@ def miniucf_seconds(speed: Speed) -> float:
     return train_clips * speed.train + (spec.num_videos["test"] + num_validation) * PROTOCOL.test_views * speed.test
 
 
-def row(name: str, student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> list[str]:
-    """One student's row of HEADERS at one clip shape."""
+def row(name: str, spec: DatasetSpec, batch: int) -> list[str]:
+    """One student's row of HEADERS at one clip shape. Its memory is that of the process so far: run it in a process of its own."""
+    student, device = load("student", name), best_device()
     speed = measure(student, spec, batch, device)
     return [
         name,
@@ -47,19 +52,28 @@ def row(name: str, student: StudentModule, spec: DatasetSpec, batch: int, device
         f"{speed.train / speed.bare_train - 1:+.1%}",
         f"{1 / speed.test:.1f}",
         f"{speed.test / speed.bare_test - 1:+.1%}",
+        f"{peak_bytes(device) / 1e9:.1f} GB",
         f"{miniucf_seconds(speed) / 60:.0f} min" if spec is miniucf.SPEC else "-",
     ]
 
 
+def peak_bytes(device: torch.device) -> int:
+    """The largest memory that this process held: on the GPU, or in all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def run(students: list[str], batch: int) -> None:
     """Prints one row per student and shape, as Markdown. Testing is always in fp32."""
-    device = best_device()
+    for name in students:
+        load("student", name)  # unknown names are refused before anything is measured
     rows = []
-    modules = {name: load("student", name) for name in students}
-    with bar("bench", len(modules) * len(SHAPES)) as progress:
-        for name, module in modules.items():
+    own_process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with own_process, bar("bench", len(students) * len(SHAPES)) as progress:
+        for name in students:
             for spec in SHAPES:
-                rows.append(row(name, module, spec, batch, device))
+                rows.append(own_process.submit(row, name, spec, batch).result())
                 progress.advance()
-    print(f"{device_name(device)}, {torch.get_num_threads()} threads, batch {batch}; medians of {ROUNDS} rounds\n")
+    print(f"{device_name(best_device())}, {torch.get_num_threads()} threads, batch {batch}; medians of {ROUNDS} rounds\n")
     print(tabulate(rows, HEADERS, "github", disable_numparse=True))
