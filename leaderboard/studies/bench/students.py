@@ -40,7 +40,7 @@ def miniucf_seconds(speed: Speed) -> float:
 
 
 def row(name: str, spec: DatasetSpec, batch: int) -> list[str]:
-    """One student's row of HEADERS at one clip shape. Its memory is that of the process so far: run it in a process of its own."""
+    """One student's row of HEADERS at one clip shape. The memory is that of this process, which should do nothing else."""
     student, device = load("student", name), best_device()
     speed = measure(student, spec, batch, device)
     return [
