@@ -30,7 +30,7 @@ def prepare(
 ) -> Prepared:
     """Prepares a built-in dataset from `raw`, `frames_dir` or `hub`, or your own videos from `folder` or `hub`.
 
-    raw: the distributor's files. folder: DIR/{train,test}/<class>/<clip>. hub: OWNER/REPO[@revision]. frames, size, stride,
+    raw: the distributor's files. folder: `DIR/{train,test}/<class>/<clip>`. hub: `OWNER/REPO[@revision]`. frames, size, stride,
     classes, student_steps: of your own videos, None for the defaults of `read_folder`. workers: processes, None for all cores.
     force: replace an existing store. Raises LookupError, ValueError, FileNotFoundError, OSError.
     """

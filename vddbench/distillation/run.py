@@ -72,7 +72,7 @@ def distill(
     preset: str | None = None,
     watch_every: int | None = None,
 ) -> Path:
-    """Distils `task` with a baseline and returns the submission's folder, OUT/TASK/METHOD[_PRESET][-sSEED].
+    """Distils `task` with a baseline and returns the submission's folder, `OUT/TASK/METHOD[_PRESET][-sSEED]`.
 
     The method receives the train split and a seed and no other data. On the CPU, the same seed gives the same bytes. With
     `watch_every`, distilling does not use the validation videos, and the iteration that scores best on them is submitted.
