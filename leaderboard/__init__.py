@@ -8,6 +8,7 @@ rank.py, aggregate.py                              ranks in one table and over a
 winner.py, frontier.py, headline.py                the corrected best score; the codec curve and the Pareto front; in words
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints
+paper_numbers.py, paper_table.py                   what `vddbench table` prints
 methods.py                                         what `vddbench methods` prints
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again

@@ -102,7 +102,7 @@ def _method(name: str, presets: tuple[str, ...], module: Any, facts: dict[str, A
 
 def published(method: str) -> list[dict[str, Any]]:
     """What papers report for a method: rows of `published.csv` without missing values."""
-    rows = pd.read_csv(reported.FILE)
+    rows = reported.read()
     own = rows[rows["method"] == method].to_dict("records")
     return [{str(name): value for name, value in row.items() if name != "method" and not pd.isna(value)} for row in own]
 
@@ -236,7 +236,9 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
 def _reported(row: dict[str, Any]) -> str:
     where = f"{row['dataset']}-ipc{row['ipc']:g}" if "ipc" in row else f"all of {row['dataset']}"
     number = f"{_with_spread(row)} % on {where}" if "top1_mean" in row else f"no number for {row['dataset']}"
-    return f"published: {number} ({row['source']}){'; ' + row['caveat'] if 'caveat' in row else ''}"
+    year, student, selection = (row.get(name, reported.NOT_STATED) for name in ("year", "student", "selection"))
+    facts = [f"year {year}", f"student {student}", f"selection: {selection}", *([row["caveat"]] if "caveat" in row else [])]
+    return f"published: {number} ({row['source']}, {row['url']}); {'; '.join(facts)}"
 
 
 def _with_spread(row: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ SEPARATORS = {"flags": ", ", "sha256": " ", "missing": " "}  # of the columns th
 INTEGERS = {"rank", "rank_low", "rank_high", "distillations", "seeds", "payload_bytes", "tables", "of_tables"}
 NAMES = {"task", "dataset", "student", "track", "division", "method", "title", "basis"}
 RERUN_COLUMNS = (("verified_by", TEXTS), ("reproductions", INTEGER))
-REPORTED_TYPES = {"ipc": INTEGER, "top1": REAL, "top1_std": REAL, "storage_mb": REAL}
+REPORTED_TYPES = {"ipc": INTEGER, "year": INTEGER, "top1": REAL, "top1_std": REAL, "storage_mb": REAL}
 RECORD_FILE_COLUMNS = (("path", TEXT), ("sha256", TEXT), ("counts", BOOLEAN))
 
 
@@ -136,11 +136,9 @@ def arrow_type(annotation: Any) -> pa.DataType:
 
 def reported_table() -> pa.Table:
     """What papers report, with accuracies in [0, 1] as everywhere else."""
-    rows = pd.read_csv(reported.FILE).rename(columns={"top1_mean": "top1"})
+    rows = reported.read().rename(columns={"top1_mean": "top1"})
     rows[["top1", "top1_std"]] = (rows[["top1", "top1_std"]] / 100).round(6)
     values = [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")]
-    for row in values:
-        row["ipc"] = None if row["ipc"] is None else int(row["ipc"])
     return pa.Table.from_pylist(
         values, schema=pa.schema([(str(name), REPORTED_TYPES.get(str(name), TEXT)) for name in rows.columns])
     )

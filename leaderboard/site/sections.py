@@ -159,7 +159,7 @@ def paper_rows(task: Task) -> tuple[dict[str, object], ...]:
 
 def only_reported(measured: Sequence[str]) -> list[tuple[str, tuple[dict[str, object], ...]]]:
     """(task, rows) of tasks that papers report but that have no records here."""
-    rows = pd.read_csv(reported.FILE)
+    rows = reported.read()
     rows = rows[rows["top1_mean"].notna() & rows["ipc"].notna()]
     tasks = sorted({(str(row["dataset"]), int(row["ipc"])) for row in rows.to_dict("records")})
     named = [Task(dataset=dataset, ipc=ipc) for dataset, ipc in tasks]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard import evidence
-from vddbench.leaderboard.reported import FILE, reported
+from vddbench.leaderboard.reported import read, reported
 from vddbench.leaderboard.tables import show
+from vddbench.lookup import names
 from vddbench.records.files import write_record
 from vddbench.spec import Task
 
 
 def test_every_reported_number_has_a_source_and_is_a_percentage() -> None:
-    rows = pd.read_csv(FILE)
+    rows = read()
     assert rows["source"].notna().all() and len(rows) > 40
+    assert rows["url"].str.fullmatch(r"https://[\w./?=%+]+").all()
+    assert rows["year"].dropna().between(2023, 2030).all() and rows["student"].dropna().isin(names("student")).all()
     assert rows["top1_mean"].dropna().between(1, 100).all()
 
 

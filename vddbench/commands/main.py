@@ -24,6 +24,7 @@ from vddbench.commands.publish import publish
 from vddbench.commands.results import demo, diff, evaluate, power, rank
 from vddbench.commands.site import site
 from vddbench.commands.submissions import check, distill, pack, schema
+from vddbench.commands.table import table
 from vddbench.lookup import PLUGINS, check_plugins
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="The referee for video dataset distillation: prepare, distill or pack, check, evaluate, rank.",
 )
 for command in (
-    prepare, distill, pack, check, evaluate, rank, diff, power, publish, submit, verify, pull, reproduce,
+    prepare, distill, pack, check, evaluate, rank, table, diff, power, publish, submit, verify, pull, reproduce,
     tasks, methods, students, demo, schema, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(command)

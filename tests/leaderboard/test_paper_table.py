@@ -1,0 +1,96 @@
+"""The table of papers: every reported number with its origin, measured ones of one protocol beside them, nothing ranked."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.builders.records import FULL, seeds
+from tests.leaderboard.test_replayed import TASK, root, written  # noqa: F401 - a fixture
+from vddbench.leaderboard.evidence import Loaded
+from vddbench.leaderboard.paper_numbers import MEASURED, measured_on, numbers
+from vddbench.leaderboard.paper_table import FORMS, TASKS, drawn, show
+from vddbench.leaderboard.reported import read
+from vddbench.protocol import PROTOCOL, SDD, Sdd
+
+NOTHING = Loaded([], [])
+
+
+def test_without_records_every_number_of_the_papers_has_a_link_and_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    show([Path("none")], "md")
+    text = capsys.readouterr().out
+    rows = read()
+    shown = rows[rows["dataset"].isin(["miniucf", "hmdb51"]) & rows["ipc"].isin([1, 5]) & rows["top1_mean"].notna()]
+    cells = re.findall(r"\d\.\d(?: ± \d\.\d)? \[(\d+)\]", text)
+    assert len(cells) == len(shown) + 4  # `full` of both datasets at both ipc
+    assert all(f"\n* [{k}] " in text and f"\n[{k}]: https://" in text for k in cells)
+    assert "student: not stated" in text and "selection: best mean test accuracy of 11 checkpoints" in text
+    assert "measured:" not in text
+    methods = re.findall(r"^\| (\w+)", text, re.M)[1:]
+    assert methods == [method for method in dict.fromkeys(rows["method"]) if method in set(shown["method"]) | {"full"}]
+
+
+@pytest.mark.parametrize(("protocol", "mean"), [(PROTOCOL, "50.0"), (SDD, "58.3"), (Sdd(epochs=20), "")])
+def test_measured_numbers_are_of_one_protocol(root: Path, protocol: Sdd, mean: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    for name in ("v2", "sdd"):
+        written(root, "dm", name)
+    written(root, "mine", "sdd", student="convnet_gru")
+    show([root], "md", protocol=protocol)
+    output = capsys.readouterr()
+    (line,) = (line for line in output.out.splitlines() if line.startswith("| dm "))
+    assert re.findall(r"\d+\.\d ± 0\.0 \(3\)", line) == ([f"{mean} ± 0.0 (3)"] if mean else []) and "15.3 ± 1.1 [" in line
+    assert ("measured" in output.out.splitlines()[0]) == bool(mean)
+    assert "no record of these tasks" in output.err or mean
+
+
+def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None:
+    v2 = {"protocol": "v2", "task": TASK}
+    first, second = (
+        seeds("mine", scores, str(i), distill_seed=i, **v2) for i, scores in enumerate([[0.1, 0.2, 0.3], [0.4] * 3])
+    )
+    other = seeds("soft", [0.6] * 3, track="soft", clips_per_class=4, **v2)
+    loaded = Loaded([*first, *second, *other], [])
+    assert not [number for number in numbers(loaded, TASKS, "convnet3d", PROTOCOL, ()) if number.kind == MEASURED]
+    shown = numbers(loaded, TASKS, "convnet3d", PROTOCOL, ["mine", "soft"])
+    text = drawn(shown, TASKS, "table")
+    assert "30.0 ± 7.1 (6 on 2)" in text  # 20 % and 40 %; within sets 0.1 and 0, pooled
+    assert "60.0 ± 0.0 (3, soft labels)" in text and "(measured): 4 clips per class, one set" in text
+    for name, tasks, says in (("min", TASKS, "did you mean mine"), ("mine", ["toy-ipc1"], "no method with records")):
+        with pytest.raises(LookupError, match=says):
+            numbers(loaded, tasks, "convnet3d", PROTOCOL, [name])
+    with pytest.raises(LookupError, match="neither reported numbers nor records"):
+        numbers(loaded, ["toy-ipc1"], "convnet3d", PROTOCOL, ())
+    with pytest.raises(ValueError, match="store_digest"):
+        numbers(Loaded([*first, *seeds("dm", [0.5], store_digest="3" * 64, **v2)], []), TASKS, "convnet3d", PROTOCOL, ())
+
+
+def test_full_of_a_dataset_is_in_each_of_its_columns() -> None:
+    full = seeds("full", [0.9] * 3, **{**FULL, "task": "toy-full"})
+    assert [[one.top1 for one in measured_on(task, full)] for task in ("toy-ipc1", "toy-ipc5")] == [[0.9], [0.9]]
+
+
+def test_every_format_has_the_same_numbers() -> None:
+    records = seeds("my_method", [0.1, 0.2, 0.3], protocol="v2", task=TASK)
+    shown = numbers(Loaded(records, []), TASKS, "convnet3d", PROTOCOL, ["my_method"])
+    for form in FORMS:
+        text = drawn(shown, TASKS, form)
+        if form in {"csv", "json"}:
+            rows = pd.read_csv(io.StringIO(text)) if form == "csv" else pd.read_json(io.StringIO(text))
+            assert len(rows) == len(shown) and rows[rows["kind"] == "reported"][["source", "url"]].notna().all(axis=None)
+            assert rows.iloc[-1][["method", "top1", "students", "protocol"]].tolist() == [
+                "my_method",
+                pytest.approx(0.2),
+                3,
+                "v2",
+            ]
+        elif form == "latex":
+            assert r"my\_method & -- & 20.0 $\pm$ 10.0 (3) & --" in text
+            assert re.search(r"\ndm & 15\.3 \$\\pm\$ 1\.1\$\^\{\d\}\$ & --", text)
+            assert r"\href{https://arxiv.org/abs/2505.22564}" in text and r"q=\%22Video" in text and text.isascii()
+            assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+        else:
+            assert "20.0 ± 10.0 (3)" in text and "15.3 ± 1.1 [" in text

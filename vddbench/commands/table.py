@@ -1,0 +1,43 @@
+"""`vddbench table`: the table that papers print, reported beside measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vddbench.commands.options import Json, Roots, friendly
+from vddbench.protocol import PROTOCOL, protocol_named
+
+
+@friendly
+def table(
+    results: Roots = [Path("results")],  # noqa: B006 - typer reads it
+    add: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD", help="also show this measured method, such as your own; may be repeated"),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex")] = "table",
+    as_json: Json = False,
+    student: Annotated[str, typer.Option(help="student network of the measured numbers")] = "convnet3d",
+    protocol: Annotated[
+        str, typer.Option(help="of the measured numbers: v2, or sdd for records that replay the field's released code")
+    ] = PROTOCOL.name,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: only records of so many epochs (default: 500)")
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", help="column of the table; may be repeated (default: MiniUCF and HMDB51 at 1 and 5 clips per class)"
+        ),
+    ] = None,
+) -> None:
+    """Print the table of papers: what they report for each method and task, with its origin, beside what is measured here.
+
+    Works without records. Numbers are never ranked or sorted by score.
+    """
+    from vddbench.leaderboard.paper_table import TASKS, show
+
+    show(results, "json" if as_json else form, add or (), tasks or TASKS, student, protocol_named(protocol, epochs))
