@@ -5,12 +5,15 @@ options.py      options that several commands share, and how a user's mistake en
 datasets.py     prepare, datasets
 submissions.py  distill, pack, check, schema
 methods.py      methods
+lists.py        tasks, students
 results.py      evaluate, rank, diff, power, demo
+table.py        table
 demo.py         what `vddbench demo` runs
 batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
 exchange.py     submit, verify, pull, reproduce
 publish.py      publish
 site.py         site build
+settings.py     repositories that were given once and are remembered
 
 A command only parses its options, calls one function of another room and prints the result. The work belongs in that room.
 """
