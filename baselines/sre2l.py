@@ -60,7 +60,7 @@ class Config(Labelled):
         return {"clips": self.lr}
 
 
-# Ours: 5 % of the iterations and a teacher of few steps. On validation of movingshapes-ipc1 (96 videos, 1 student, hard labels):
+# Ours: 5 % of the iterations and a teacher of few steps. Validation of movingshapes-ipc1 (96 videos, 1 student, hard labels):
 # 27.1 % from one real clip, 25.0 with lr 0.02, 16.7 from means of 16 clips; chance is 12.5.
 FAST: dict[str, Any] = {"iterations": 50, "teacher_steps": 60, "teacher_batch": 32}
 SMOKE: dict[str, Any] = {"iterations": 2, "teacher_steps": 1, "teacher_batch": 4, "soft_labels": False}
