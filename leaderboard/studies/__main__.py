@@ -62,17 +62,23 @@ def study_lr(
     student: str,
     task: TaskName,
     rates: Annotated[str, typer.Option(help="comma-separated")] = "0.001,0.003,0.01,0.03,0.1",
+    steps: Annotated[
+        list[int] | None, typer.Option(min=1, help="training steps; may be repeated (default: the task's)")
+    ] = None,
+    clips_of: Annotated[
+        Task | None, typer.Option(parser=Task.parse, help="a task whose clips per class are drawn in place of --task's")
+    ] = None,
     seeds: Seeds = 3,
     out: Out = STUDIES,
 ) -> None:
-    """Validation top-1 of a student at several learning rates, on random clips."""
+    """Validation top-1 of a student at several learning rates and numbers of steps, on random clips."""
     from vddbench.leaderboard.studies.protocol_studies import lr
 
     try:
         numbers = [float(rate) for rate in rates.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--rates {rates[:80]!r}: numbers with commas between, e.g. 0.001,0.01,0.1") from None
-    lr(student, task, numbers, range(seeds), out)
+    lr(student, task, numbers, range(seeds), out, steps or (), clips_of)
 
 
 @studies.command("fit")

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ import pandas as pd
 from vddbench.baselines import random
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import open_ready
+from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Precision, hardware_for
 from vddbench.evaluation.predict import predict
 from vddbench.evaluation.session import Session
@@ -70,33 +72,47 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     return table
 
 
-def lr(student: str, task: Task, rates: Sequence[float], seeds: Sequence[int], out: Path) -> pd.DataFrame:
+def lr(
+    student: str,
+    task: Task,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    out: Path,
+    steps: Sequence[int] = (),
+    clips_of: Task | None = None,
+) -> pd.DataFrame:
     """Validation top-1 of a student at each learning rate, trained on random clips of the other train videos.
 
-    Each seed draws its own clips. Prints mean and 95 % interval over seeds. Writes a row per student to `out`, and returns
-    the rows.
+    steps: numbers of training steps (default: the task's). clips_of: a task with more clips per class, which are drawn in place
+    of those of `task`; the batch stays that of `task`. Each seed draws its own clips. Prints mean and 95 % interval over seeds.
+    Writes a row per student to `out`, and returns the rows.
     """
     module, store = load("student", student), Store.open(task.dataset)
-    spec, steps = store.spec, task.student_steps(store.spec)
+    spec = store.spec
     file = out / f"lr-{student}-{task}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    for rate, seed in product(rates, seeds):
-        if any(row["lr"] == rate and row["seed"] == seed for row in rows):
+    for rate, count, seed in product(rates, steps or [task.student_steps(spec)], seeds):
+        cell: dict[Hashable, Any] = {"task": str(task), "student": student, "clips_of": str(clips_of or task)}
+        cell |= {"lr": rate, "steps": count, "seed": seed}
+        if any(all(row.get(name) == value for name, value in cell.items()) for row in rows):
             continue
         variant = SimpleNamespace(RECIPE=module.RECIPE.model_copy(update={"lr": rate}), build=module.build)
-        distilled = random.distill(store.holdout_train, task, random.Config(), np.random.default_rng(seed))
+        distilled = random.distill(store.holdout_train, clips_of or task, random.Config(), np.random.default_rng(seed))
         clips = pixels.decode(distilled.tensors, spec)
         batch = task.batch_size(spec, len(clips), variant.RECIPE)
-        with bar(f"{task} {student} lr {rate} seed {seed}", steps) as progress:
+        with bar(f"{task} {student} lr {rate} seed {seed}", count) as progress:
             session = Session(on_step=progress.advance)
-            trained = train(clips, spec, variant, steps=steps, batch=batch, seed=seed, session=session)
+            trained = train(clips, spec, variant, steps=count, batch=batch, seed=seed, session=session)
         top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
-        rows.append({"task": str(task), "student": student, "lr": rate, "seed": seed, "validation_top1": top1})
+        rows.append({**cell, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
         _write(file, rows)
     table = pd.DataFrame(rows)
-    for rate in rates:
-        scores = table.loc[table["lr"] == rate, "validation_top1"].to_numpy(np.float64)
-        say(f"{student} lr {rate}: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} ({len(scores)} seeds)")
+    for (tried, number), of_setting in table.groupby(["lr", "steps"]):
+        scores = of_setting["validation_top1"].to_numpy(np.float64)
+        say(
+            f"{student} lr {tried}, {number} steps: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} "
+            f"({len(scores)} seeds), {of_setting['fit_top1'].mean():.0%} of its own clips right"
+        )
     return table
 
 
