@@ -71,7 +71,7 @@ def headline(pair: Pair, first: str, second: str) -> str:
     runs = " and ".join(f"{counted(runs, 'student')} of {counted(sets, 'distillation')}" for runs, sets in counts)
     division = f" · division {table.division}" if table.division else ""
     return (
-        f"{table.task} · student {table.student} · {table.track} labels{division}: {first} {result.first:.1%}, {second} "
+        f"{table.task} · network {table.student} · {table.track} labels{division}: {first} {result.first:.1%}, {second} "
         f"{result.second:.1%}: {100 * result.top1:+.1f} points, {interval} ({runs})"
     )
 

@@ -229,7 +229,7 @@ def majority(evaluated: Sequence[Evaluated]) -> Loaded:
     * if several payloads claim its distillation seed of a reference, its payload was evaluated first.
     """
     students = set(lookup.names("student"))
-    lines = [f"record {name(one.record)}: there is no student {one.record.student}" for one in evaluated
+    lines = [f"record {name(one.record)}: there is no network {one.record.student}" for one in evaluated
              if one.record.student not in students]  # fmt: skip
     kept = sorted((one for one in evaluated if one.record.student in students), key=lambda one: one.record.date)
     for field_, condition in CONDITIONS.items():

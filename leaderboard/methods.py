@@ -175,7 +175,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
     if shown:
         first = shown[0]
         devices = " and ".join(sorted({score.device for score in shown}))
-        where = f"{first.task}, student {first.student}, protocol {first.protocol}, {devices}"
+        where = f"{first.task}, network {first.student}, protocol {first.protocol}, {devices}"
         parts.append(f"ours: mean top-1 % on {where}; in brackets students on distillations")
     parts.append("Methods without a baseline of their own:")
     parts.append(tabulate([list(row.values()) for row in without_code()], ("method", "paper", "reason"), style))
@@ -225,7 +225,7 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
     lines += settings_of(method, [preset for preset in presets if name in {method, named_in_tables(method, preset)}])
     lines += [_reported(row) for row in published(method)]
     lines += [
-        f"ours: {100 * score.top1:.1f} % by {score.method} on {score.task}, student {score.student} "
+        f"ours: {100 * score.top1:.1f} % by {score.method} on {score.task}, network {score.student} "
         f"(students: {score.students}, distillations: {score.distillations}), protocol {score.protocol}, {score.device}"
         for score in scores
         if score.method in {known for one in own for known in one.names}
@@ -237,7 +237,7 @@ def _reported(row: dict[str, Any]) -> str:
     where = f"{row['dataset']}-ipc{row['ipc']:g}" if "ipc" in row else f"all of {row['dataset']}"
     number = f"{_with_spread(row)} % on {where}" if "top1_mean" in row else f"no number for {row['dataset']}"
     year, student, selection = (row.get(name, reported.NOT_STATED) for name in ("year", "student", "selection"))
-    facts = [f"year {year}", f"student {student}", f"selection: {selection}", *([row["caveat"]] if "caveat" in row else [])]
+    facts = [f"year {year}", f"network {student}", f"selection: {selection}", *([row["caveat"]] if "caveat" in row else [])]
     return f"published: {number} ({row['source']}, {row['url']}); {'; '.join(facts)}"
 
 

@@ -61,12 +61,12 @@ def numbers(loaded: Loaded, tasks: Sequence[str], student: str, protocol: Protoc
     known = {one.record.method for one in records}
     for name in add:
         if name not in known:
-            kind = f"method with records of student {student} under protocol {protocol.name} on these tasks"
+            kind = f"method with records of network {student} under protocol {protocol.name} on these tasks"
             raise LookupError(lookup.unknown(kind, name, sorted(known)))
     both = [number for task in tasks for number in (*reported_on(task), *measured_on(task, records))]
     for task in tasks:
         if not any(number.task == task for number in both):
-            raise LookupError(f"task {task} has neither reported numbers nor records of student {student}, {protocol.name}")
+            raise LookupError(f"task {task} has neither reported numbers nor records of network {student}, {protocol.name}")
     shown = [number for number in both if number.method in order]
     return sorted(shown, key=lambda number: order.index(number.method))
 

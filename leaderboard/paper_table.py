@@ -55,7 +55,7 @@ def show(
     if others := sorted(own - {number.method for number in shown}):
         say(f"measured, but reported by no paper: {', '.join(others)}; show them with --add METHOD")
     if not own:
-        say(f"no record of these tasks, student {student}, protocol {protocol.name} in {', '.join(map(str, roots))}")
+        say(f"no record of these tasks, network {student}, protocol {protocol.name} in {', '.join(map(str, roots))}")
 
 
 def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:
@@ -100,7 +100,7 @@ def general_notes(shown: Sequence[Number]) -> list[str]:
     lines = [ABOUT_REPORTED] if any(number.kind == REPORTED for number in shown) else []
     for protocol, student in dict.fromkeys((number.protocol, number.student) for number in shown if number.kind == MEASURED):
         lines.append(
-            f"measured: top-1 in % under protocol {protocol}, student network {student}: mean, and standard deviation over "
+            f"measured: top-1 in % under protocol {protocol}, network {student}: mean, and standard deviation over "
             "students of one distilled set. In brackets the number of students, and of distilled sets if there are several: "
             "then the mean over sets of means over students, and the standard deviation within sets, pooled."
         )

@@ -113,7 +113,7 @@ def rank_tables(tables: Iterable[Sequence[Evaluated]]) -> Ranking:
             parts.append(rank(table))
         except ValueError as error:
             first = table[0].record
-            problems.append(f"no table of {first.task}, student {first.student}: {error}")
+            problems.append(f"no table of {first.task}, network {first.student}: {error}")
     parts = [part for part in parts if len(part)] or parts[:1]
     return Ranking(pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), problems)
 

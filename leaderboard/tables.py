@@ -167,7 +167,7 @@ def print_aggregate(
             ]
             for row in part.to_dict("records")
         ]
-        print(f"\nall tables · student {of_student} · {of_track} labels · division {division}\n")
+        print(f"\nall tables · network {of_student} · {of_track} labels · division {division}\n")
         print(
             tabulate(
                 lines, ("rank", "method", "mean gap closed %", "mean rank", "tables", "", "marks"), style, disable_numparse=True
@@ -195,7 +195,7 @@ def tables(
     parts = {TableKey(*map(str, names)): part for names, part in rows[~on_full].groupby(TABLE)}
     for key in sorted([*(key for key in parts if key.division in divisions), *empty(rows, divisions)]):
         task = Task.parse(key.task)
-        title = clean(f"{key.task} · student {key.student} · {key.track} labels · division {key.division}")
+        title = clean(f"{key.task} · network {key.student} · {key.track} labels · division {key.division}")
         if key not in parts:
             yield TextTable(title, f"{question(task, key.division)}\n\n{nobody(task, key.division)}")
             continue
@@ -208,7 +208,7 @@ def tables(
         budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
         if not budgeted.any() or not is_reference[part.index].all():
             shown = part.head(top) if top else part
-            yield TextTable(clean(f"{full_task} · student {student}"), draw(shown, style) + explained(shown))
+            yield TextTable(clean(f"{full_task} · network {student}"), draw(shown, style) + explained(shown))
 
 
 def single_full(part: pd.DataFrame, foot: pd.DataFrame) -> str:

@@ -100,7 +100,7 @@ def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]
         try:
             parts.append(aggregate([one for one in evaluated if one.record.student == student]))
         except ValueError as error:  # two payloads of one reference
-            problems.append(f"no table over all tasks of student {student}: {error}")
+            problems.append(f"no table over all tasks of network {student}: {error}")
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS), problems
 

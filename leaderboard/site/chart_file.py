@@ -59,7 +59,7 @@ def picture(table: Table, ending: str) -> bytes:
 
 def heading(table: Table) -> list[str]:
     """The lines above the chart: which table it shows, and how to read it."""
-    title = f"{table.task} · student {table.student} · {table.track} labels · division {table.division}"
+    title = f"{table.task} · network {table.student} · {table.track} labels · division {table.division}"
     about = "Top-1 accuracy against bytes, with 95 % intervals. The grey steps are the Pareto front."
     if table.division == OPEN and table.ranked:
         about += f" {sentence(pd.DataFrame([entry.row for entry in table.ranked]))}"

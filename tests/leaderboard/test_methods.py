@@ -61,7 +61,7 @@ SCORES = [score("dm_fast", "a-ipc1", 0.28), score("random", "a-ipc1", 0.11), sco
 
 def test_the_table_compares_on_the_task_that_most_methods_have_or_on_another() -> None:
     most = methods.as_table(methods.methods(), SCORES, None, "simple")
-    assert "fast 28.0 (10 on 2)" in most and "50.0" not in most and "on a-ipc1, student convnet3d, protocol v2, a CPU" in most
+    assert "fast 28.0 (10 on 2)" in most and "50.0" not in most and "on a-ipc1, network convnet3d, protocol v2, a CPU" in most
     other = methods.as_table(methods.methods(), SCORES, "b-ipc1", "simple")
     assert "fast 50.0 (10 on 2)" in other and "28.0" not in other and "image generator" in other
 

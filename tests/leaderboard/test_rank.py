@@ -205,9 +205,9 @@ def test_entries_of_the_unbudgeted_task_have_a_table_of_their_own_and_no_rank() 
     rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
     assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
     shown = dict(tables(rows, "simple"))
-    assert "full" in shown["toy-ipc1 · student convnet3d · hard labels · division open"]
-    assert "best" not in shown["toy-ipc1 · student convnet3d · hard labels · division open"]
-    assert "best" in shown["toy-full · student convnet3d"]
+    assert "full" in shown["toy-ipc1 · network convnet3d · hard labels · division open"]
+    assert "best" not in shown["toy-ipc1 · network convnet3d · hard labels · division open"]
+    assert "best" in shown["toy-full · network convnet3d"]
 
 
 def test_one_seed_with_external_data_marks_its_row() -> None:
@@ -366,7 +366,7 @@ def test_a_board_leaves_out_the_later_payload_of_a_reference_and_unknown_student
     loaded = majority([*late, *strange, *field])
     kept, lines = loaded.evaluated, loaded.refused
     assert rank(kept)["method"].tolist() == ["one", "random"] and len(lines) == 6
-    assert any("there is no student nobody" in line for line in lines)
+    assert any("there is no network nobody" in line for line in lines)
     assert any("another payload is the reference" in line for line in lines)
 
 

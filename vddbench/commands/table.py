@@ -20,7 +20,7 @@ def table(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex")] = "table",
     as_json: Json = False,
-    student: Annotated[str, typer.Option(help="student network of the measured numbers")] = "convnet3d",
+    student: Annotated[str, typer.Option(help="network of the measured numbers")] = "convnet3d",
     protocol: Annotated[
         str, typer.Option(help="of the measured numbers: v2, or sdd for records that replay the field's released code")
     ] = PROTOCOL.name,

@@ -34,7 +34,7 @@ def test_two_payloads_of_one_reference_cost_only_their_student_its_combined_tabl
         ]
     again, problems = aggregated(evaluated)
     pd.testing.assert_frame_equal(again, rows)
-    assert len(problems) == 1 and "no table over all tasks of student convnet_gru" in problems[0]
+    assert len(problems) == 1 and "no table over all tasks of network convnet_gru" in problems[0]
 
 
 def test_the_mean_accuracy_over_classes_is_the_score(tables: Sequence[Table]) -> None:
