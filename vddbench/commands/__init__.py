@@ -8,7 +8,7 @@ methods.py      methods
 lists.py        tasks, students
 results.py      evaluate, rank, diff, power, demo
 table.py        table
-demo.py         what `vddbench demo` runs
+demo.py         what `vddbench demo` runs; demo_picture.py draws its table with playing clips
 batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
 exchange.py     submit, verify, pull, reproduce
 publish.py      publish

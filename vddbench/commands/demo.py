@@ -1,36 +1,136 @@
-"""`vddbench demo`: from data to a ranked table within minutes, using only the files of the package."""
+"""`vddbench demo`: why the benchmark exists, using only the files of the package.
+
+The package has the records of every row of the table. One student is trained here and compared with its record.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from vddbench.commands.demo_picture import Row, write_picture
 from vddbench.data.prepare import prepare
-from vddbench.evaluation.evaluate import evaluate
+from vddbench.data.store import Store
 from vddbench.leaderboard.bootstrap import half_width
+from vddbench.leaderboard.divisions import OPEN
+from vddbench.leaderboard.evidence import load
+from vddbench.leaderboard.paired import Difference, pairs
+from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.tables import show
 from vddbench.records.files import read_record
+from vddbench.spec import Task
 from vddbench.system.progress import say
 
 PACKAGE = Path(__file__).parents[1]
 REPOSITORY = PACKAGE.parent  # of a clone
-RECORDS = PACKAGE / "leaderboard" / "results"  # in a wheel those of movingshapes alone
+RECORDS = PACKAGE / "leaderboard" / "results"  # in a wheel those of the generated datasets alone
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
 NORMAL = 1.96  # 95 % of a normal distribution is within so many standard deviations
-LIVE, SEED = "random_jpeg", 0  # the student that is trained here; the other rows come from the package's records
+LIVE, SEED = (
+    "random_video_hundredth",
+    0,
+)  # trained here: all sets cost 150 steps of 8 clips; few clips are fitted and searched soon
+PICTURE = "vddbench-demo.gif"
+
+
+class Question(NamedTuple):
+    """A comparison of two methods that answers a question."""
+
+    text: str
+    first: str
+    second: str
+
+
+QUESTIONS = (
+    Question("Does motion count? Real clips against single frames of them, at equal bytes", "random_jpeg", "random_still"),
+    Question("Does a codec beat raw frames? AV1 in a tenth of the bytes against raw clips", "random_video_tenth", "random"),
+    Question("Does a learned set beat random clips? DM's quick preset against raw clips", "dm_fast", "random"),
+)
 
 
 def run(results: Path) -> None:
-    """Prepares movingshapes, trains one student, prints the table with it, and compares the student with its record.
+    """Prepares the dataset, prints and draws its table, trains one student, and compares it with its record.
 
     An interrupted demo resumes.
     """
-    prepare("movingshapes")
+    stages = Stages()
+    prepare(Task.parse(TASK).dataset)
+    stages.end("preparing the dataset")
+    show([RECORDS], TASK, STUDENT, "table", division=OPEN)
+    print("\n" + "\n".join(answer(question) for question in QUESTIONS) + "\n", flush=True)
+    stages.end("the table")
+    rows = picture_rows()  # imports PyTorch, after the table is on the screen
+    say(f"the same table as a picture, its clips playing: {draw(rows)}")
+    stages.end("the picture")
+    from vddbench.evaluation.evaluate import evaluate
+
+    say(f"\nThese are the package's records. One of their students is trained again here, on {LIVE}:")
     [path] = evaluate(submission(LIVE), students=STUDENT, seeds=[SEED], results=results)
-    show([RECORDS, results], TASK, STUDENT, "table")
-    say(f"\n{compared(path, RECORDS / path.relative_to(results))}")
+    print(f"\n{compared(path, RECORDS / path.relative_to(results))}\n", flush=True)
+    draw([row._replace(here=read_record(path)[0].top1) if row.method == LIVE else row for row in rows])
+    stages.end("one student")
+    say(f"{stages.summary()}\nnext: vddbench tasks, and vddbench distill random --task {TASK}")
+
+
+class Stages:
+    """The seconds of each part of the demo."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def end(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name], self.last = now - self.last, now
+
+    def summary(self) -> str:
+        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        return f"{self.last - self.began:.0f} s: {parts}"
+
+
+def answer(question: Question) -> str:
+    """The answer of the package's records to a question, in one line."""
+    [pair] = pairs([RECORDS], question.first, question.second, TASK, STUDENT, OPEN)
+    return f"{question.text}: {verdict(question, pair.difference())}"
+
+
+def verdict(question: Question, result: Difference) -> str:
+    """What a difference with its interval says, never more."""
+    word = "yes" if result.low > 0 else "no, it is worse" if result.high < 0 else "not shown, the interval contains 0"
+    return (
+        f"{word}. {question.first} {result.first:.1%}, {question.second} {result.second:.1%}: {100 * result.top1:+.1f} points "
+        f"(95 %: {100 * result.low:+.1f} to {100 * result.high:+.1f})"
+    )
+
+
+def picture_rows() -> list[Row]:
+    """The rows of the picture, best first: division open of the package's records, with the clips of bundled sets."""
+    from vddbench.submissions.submission import decode, read
+
+    spec = Store.open(Task.parse(TASK).dataset).spec
+    evaluated = [one for one in load([RECORDS]).evaluated if (str(one.record.task), one.record.student) == (TASK, STUDENT)]
+    table = rank(evaluated)
+    rows = []
+    for row in table[table["division"] == OPEN].to_dict("records"):
+        try:
+            clips = decode(read(submission(row["method"]), spec), spec)
+        except FileNotFoundError:  # its payload is not in the package
+            clips = None
+        sizes = (row["payload_bytes"], row["clips_per_class"])
+        rows.append(Row(row["method"], row["top1"], row["low"], row["high"], *sizes, clips, None))
+    return rows
+
+
+def draw(rows: Sequence[Row]) -> Path:
+    """Writes the picture and returns its path."""
+    title = f"{TASK}: one network, one training, {len(rows)} sets within the same budget of bytes"
+    write_picture(title, Store.open(Task.parse(TASK).dataset).spec, rows, Path(PICTURE))
+    return Path(PICTURE)
 
 
 def submission(name: str) -> Path:
@@ -51,13 +151,17 @@ def compared(here: Path, there: Path) -> str:
     own, other = (one.top5[:, 0] == one.label for one in (answers, known))
     difference = own.astype(np.float64) - other
     equal = int(np.sum(answers.top5[:, 0] == known.top5[:, 0]))
-    students = [read_record(path)[0].top1 for path in sorted(there.parent.glob("seed*.json"))]
-    of_students = NORMAL * float(np.std(students, ddof=1)) * 2**0.5  # two students differ by that
-    width = float(np.hypot(half_width(difference), of_students))
-    verdict = "reproduced" if abs(difference.mean()) <= width else "not reproduced"
+    of_students = NORMAL * spread([read_record(path)[0].top1 for path in sorted(there.parent.glob("seed*.json"))]) * 2**0.5
+    width = float(np.hypot(half_width(difference), of_students))  # two students differ by `of_students`
+    inside = abs(difference.mean()) <= width
     seconds = record.train_seconds + record.test_seconds
     return (
         f"{LIVE}, seed {record.seed}, trained here in {seconds:.0f} s: top-1 {record.top1:.1%}; "
         f"recorded {recorded.top1:.1%} on {recorded.environment.device}; {equal} of {len(known.label)} answers are equal\n"
-        f"{verdict}: the difference is {100 * difference.mean():+.1f} points, 95 % interval +-{100 * width:.1f}"
+        f"{'reproduced: inside' if inside else 'not reproduced: outside'} the 95 % interval; the difference is "
+        f"{100 * difference.mean():+.1f} points, the interval +-{100 * width:.1f}"
     )
+
+
+def spread(scores: Sequence[float]) -> float:
+    return float(np.std(scores, ddof=1))

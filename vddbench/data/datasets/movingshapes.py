@@ -58,20 +58,25 @@ def videos(raw: Path) -> Iterator[Video]:
 def render(video: Video) -> np.ndarray:
     """The frames of a clip, uint8 [8, 64, 64, 3]; they depend on the video's id and label only."""
     shape, way = SPEC.class_names[video.label].split("_")
-    bits = hashlib.shake_256(f"movingshapes v1 {video.id}".encode()).digest(DRAW_BYTES + FRAMES * SIZE * SIZE)
-    draw = Draw(bits[:DRAW_BYTES])
-    radius = draw.between(12 * SUB, 14 * SUB)
-    speed = draw.between(4 * SUB, 5 * SUB)  # a frame
-    y, x = draw.between(0, SIZE * SUB - 1), draw.between(0, SIZE * SUB - 1)
+    return moving(shape, way, f"movingshapes v1 {video.id}", SIZE)
+
+
+def moving(shape: str, way: str, key: str, size: int) -> np.ndarray:
+    """A clip of one moving shape, uint8 [8, size, size, 3], drawn from the bits of `key`. size: pixels, a multiple of 16."""
+    bits = hashlib.shake_256(key.encode()).digest(DRAW_BYTES + FRAMES * size * size)
+    draw, side = Draw(bits[:DRAW_BYTES]), size * SUB
+    radius = draw.between(side * 3 // 16, side * 7 // 32)  # 12 to 14 pixels of 64
+    speed = draw.between(side // 16, side * 5 // 64)  # 4 to 5 pixels of 64 a frame
+    y, x = draw.between(0, side - 1), draw.between(0, side - 1)
     grey, contrast = draw.between(85, 110), draw.between(105, 135)  # brightness of the background, and the shape's over it
     background = np.array([grey + draw.between(-6, 6) for _ in range(3)])
     colour = background + np.array([contrast + draw.between(-20, 20) for _ in range(3)])
-    noise = np.frombuffer(bits[DRAW_BYTES:], np.uint8).reshape(FRAMES, SIZE, SIZE, 1).astype(np.int64)
+    noise = np.frombuffer(bits[DRAW_BYTES:], np.uint8).reshape(FRAMES, size, size, 1).astype(np.int64)
     noise = noise * (2 * NOISE + 1) // 256 - NOISE
     dy, dx = STEPS[way]
-    frames = np.empty((FRAMES, SIZE, SIZE, 3), np.int64)
+    frames = np.empty((FRAMES, size, size, 3), np.int64)
     for t in range(FRAMES):
-        cover = coverage(shape, y + dy * speed * t, x + dx * speed * t, radius)[:, :, None]
+        cover = coverage(shape, y + dy * speed * t, x + dx * speed * t, radius, size)[:, :, None]
         frames[t] = background + (colour - background) * cover // (SUB * SUB)
     clip: np.ndarray = np.clip(frames + noise, 0, 255).astype(np.uint8)
     return clip
@@ -89,17 +94,19 @@ class Draw:
         return low + value * (high - low + 1) // 65536
 
 
-def coverage(shape: str, y: int, x: int, radius: int) -> np.ndarray:
-    """How many of each pixel's 4x4 subpixels the shape at (y, x) covers on the torus: int64 [64, 64] in 0..16.
+def coverage(shape: str, y: int, x: int, radius: int, size: int) -> np.ndarray:
+    """How many of each pixel's 4x4 subpixels the shape at (y, x) covers on the torus: int64 [size, size] in 0..16.
 
     y, x and radius are in subpixels; the bars of a cross are a third of its radius wide.
     """
-    side = SIZE * SUB
-    away = (np.arange(side) - y + side // 2) % side - side // 2
-    across = (np.arange(side) - x + side // 2) % side - side // 2
-    dy, dx = np.abs(away)[:, None], np.abs(across)[None, :]
-    if shape == "disc":
-        inside = dy * dy + dx * dx <= radius * radius
-    else:
-        inside = (np.maximum(dy, dx) <= radius) & (np.minimum(dy, dx) * 6 <= radius)
-    return np.asarray(inside.reshape(SIZE, SUB, SIZE, SUB).sum((1, 3)))
+    side = size * SUB
+    dy = np.abs((np.arange(side) - y + side // 2) % side - side // 2)
+    dx = np.abs((np.arange(side) - x + side // 2) % side - side // 2)
+    rows, columns = np.flatnonzero(dy <= radius), np.flatnonzero(dx <= radius)  # of the square that holds the shape
+    dy, dx = dy[rows, None], dx[None, columns]
+    inside = np.zeros((side, side), np.uint8)
+    inside[np.ix_(rows, columns)] = (
+        (dy * dy + dx * dx <= radius * radius) if shape == "disc" else np.minimum(dy, dx) * 6 <= radius
+    )
+    by_row = inside.reshape(size, SUB, side).sum(1, dtype=np.uint8)
+    return np.asarray(by_row.reshape(size, size, SUB).sum(2, dtype=np.int64))
