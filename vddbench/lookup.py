@@ -6,11 +6,13 @@ sets it): DIR/datasets/NAME.py, DIR/decoders/NAME.py, DIR/students/NAME.py, DIR/
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import inspect
 import os
 import pkgutil
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -66,9 +68,7 @@ def load(kind: Kind, name: str) -> Any:
     Raises LookupError for an unknown name, with the nearest ones, and ValueError for a file that lacks a part of its contract.
     Other errors come from importing the file itself.
     """
-    known = names(kind)
-    if name not in known:
-        raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
+    check_known(kind, name)
     module = importlib.import_module(f"{PACKAGES[kind]}.{name}")
     contracts = [getattr(importlib.import_module(path), contract) for path, contract in CONTRACTS[kind]]
     lacking = [missing_parts(module, contract) for contract in contracts]
@@ -76,6 +76,57 @@ def load(kind: Kind, name: str) -> Any:
         parts = [f"{', '.join(names)} of {contract.__name__}" for names, contract in zip(lacking, contracts, strict=True)]
         raise ValueError(f"{module.__file__} cannot be a {kind}: it lacks {', or '.join(parts)} (see {CONTRACTS[kind][0][0]})")
     return module
+
+
+def check_known(kind: Kind, name: str) -> None:
+    """Raises LookupError for an unknown name, with the nearest ones."""
+    known = names(kind)
+    if name not in known:
+        raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
+
+
+def file_of(kind: Kind, name: str) -> Path:
+    """The file of a name; nothing of it runs. Raises LookupError for an unknown name."""
+    check_known(kind, name)
+    [path] = [file for folder in _package(kind).__path__ if (file := Path(folder) / f"{name}.py").is_file()]
+    return path
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the source of a file says: of its values only plain ones, such as `PAPER = ""` or `RECIPE = Recipe(lr=0.01)`."""
+
+    doc: str  # its docstring, "" without one
+    values: dict[str, Any]  # plain values by name; of a call such as Recipe(lr=0.01) the keyword arguments, as a dict
+    functions: frozenset[str]
+
+
+def source_of(kind: Kind, name: str) -> Source:
+    """Reads the file of `name` without running it, because most files import PyTorch.
+
+    Raises LookupError for an unknown name, ValueError for broken Python.
+    """
+    path = file_of(kind, name)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise ValueError(f"{path} is not Python: {error}") from None
+    values = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                values[node.targets[0].id] = _plain(node.value)
+            except ValueError:
+                continue
+    functions = frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    return Source((ast.get_docstring(tree) or "").strip(), values, functions)
+
+
+def _plain(value: ast.expr) -> Any:
+    """The value of an expression. Raises ValueError unless it is a constant, or a call with constant keyword arguments."""
+    if isinstance(value, ast.Call) and not value.args and all(keyword.arg for keyword in value.keywords):
+        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in value.keywords}
+    return ast.literal_eval(value)
 
 
 def missing_parts(value: object, contract: type) -> list[str]:

@@ -25,8 +25,8 @@ from vddbench.spec import Task
 @functools.cache
 def naive_baselines() -> frozenset[str]:
     """Bundled one-shot baselines that follow no paper, such as `random`: which other methods must beat at equal bytes."""
-    baselines = {name: lookup.load("baseline", name) for name in lookup.names("baseline")}
-    return frozenset(name for name, module in baselines.items() if not module.PAPER and hasattr(module, "distill"))
+    sources = {name: lookup.source_of("baseline", name) for name in lookup.names("baseline")}
+    return frozenset(name for name, file in sources.items() if file.values.get("PAPER") == "" and "distill" in file.functions)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from vddbench.leaderboard.site.inventory import PayloadView, PreviewFile, Previews, TensorSize
@@ -17,6 +18,7 @@ from vddbench.system.progress import say
 
 NO_MANIFEST = "The manifest of this submission was not available when this page was built."
 NO_PAYLOAD = "The distilled clips were not available when this page was built, so there are no previews."
+NO_TORCH = "There are no previews: PyTorch, which decodes clips, was not installed where this page was built."
 NO_STORE = "There are no previews: the dataset was not prepared on the machine that built this page."
 
 
@@ -57,8 +59,8 @@ def _local_view(
 ) -> PayloadView:
     if submission is None:
         return PayloadView(missing=NO_MANIFEST)
-    if not submission.has_payload:
-        return PayloadView(missing=NO_PAYLOAD)
+    if not submission.has_payload or find_spec("torch") is None:
+        return PayloadView(missing=NO_TORCH if submission.has_payload else NO_PAYLOAD)
     from vddbench.submissions import payload
     from vddbench.submissions.manifest import data_file
     from vddbench.submissions.rules import check_sha256

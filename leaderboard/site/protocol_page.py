@@ -90,11 +90,11 @@ class StudentRow:
 
 
 def students() -> list[StudentRow]:
-    """Every student that has a file here. Imports torch."""
+    """Every student that has a file here."""
     rows = []
     for name in lookup.names("student"):
-        module = lookup.load("student", name)
-        recipe: Recipe = module.RECIPE
-        network = (module.__doc__ or "").strip().partition("\n")[0]
-        rows.append(StudentRow(name, network, recipe, PROTOCOL.hash(recipe), bool(getattr(module, "BF16", False))))
+        file = lookup.source_of("student", name)
+        recipe = Recipe(**file.values["RECIPE"]) if "RECIPE" in file.values else lookup.load("student", name).RECIPE
+        network = file.doc.partition("\n")[0]
+        rows.append(StudentRow(name, network, recipe, PROTOCOL.hash(recipe), bool(file.values.get("BF16", False))))
     return rows

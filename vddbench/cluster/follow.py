@@ -74,7 +74,7 @@ def work(
             raise ValueError("every GPU is used by another run: try again when it has ended")
         for job in give(Where(cluster, bundle, holding)):
             say(f"{len(job.tasks)} cells on {', '.join(slot.name for slot in free)}")
-            with Live(console=console, auto_refresh=False) as live:
+            with Live(console=console(), auto_refresh=False) as live:
                 Pool(run, job, free, holding.jobs[job.number]).work(lambda: live.update(screen(status(run)), refresh=True))
     counts = status(run).counts
     say(f"{counts['done']:,} of {len(run.cells):,} cells done, {counts['failed']:,} failed")

@@ -56,7 +56,7 @@ def show(status: Status) -> None:
 def watch(run: Run) -> Status:
     """Shows the status until nothing runs or waits."""
     now = status(run)
-    with Live(screen(now), console=console, auto_refresh=False) as live:
+    with Live(screen(now), console=console(), auto_refresh=False) as live:
         while now.counts["running"] + now.counts["pending"]:
             time.sleep(WATCH_SECONDS)
             now = status(run)

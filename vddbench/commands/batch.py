@@ -7,17 +7,16 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from vddbench.cluster.jobs import Cluster, Job
-from vddbench.cluster.plan import Run
-from vddbench.commands.options import Command, Json, Results, Students, friendly, parse_task
-from vddbench.protocol import PROTOCOL
+from vddbench.commands.options import DEFAULT_SEEDS, Command, Json, Results, Students, friendly, parse_task
 from vddbench.system.progress import clean, say
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # help needs no pydantic
+    from vddbench.cluster.jobs import Cluster, Job
+    from vddbench.cluster.plan import Run
     from vddbench.cluster.submit import Where
 
 batch = typer.Typer(
@@ -78,7 +77,7 @@ def plan(
     students: Students = "convnet3d",
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="seeds 0..N-1 of the students or of the distillations")
-    ] = PROTOCOL.default_seeds,
+    ] = DEFAULT_SEEDS,
     results: Results = Path("results"),
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
     task: Annotated[str | None, typer.Option(help="with --distill: the task")] = None,
@@ -118,7 +117,7 @@ def submit(
     from vddbench.cluster.resources import resources
     from vddbench.cluster.submit import submit as run_submit
 
-    run, wanted = Run.open(path), resources(asked)
+    run, wanted = _opened(path), resources(asked)
 
     def give(where: Where) -> list[Job]:
         jobs = run_submit(run, wanted, where)
@@ -140,7 +139,7 @@ def status(
     from vddbench.cluster import screen
     from vddbench.cluster.status import status as status_of
 
-    run = Run.open(path)
+    run = _opened(path)
     if as_json:
         typer.echo(json.dumps(status_of(run).to_json(), indent=1))
     elif watch:
@@ -153,7 +152,7 @@ def status(
 @friendly
 def logs(path: RunFolder, cell: Annotated[int, typer.Argument(min=0, help="number of a cell, from batch status")]) -> None:
     """Print the output of a cell."""
-    run = Run.open(path)
+    run = _opened(path)
     if cell >= len(run.cells):
         raise LookupError(f"cell {cell}: {path} has cells 0 to {len(run.cells) - 1}")
     log = run.log(run.cells[cell])
@@ -182,7 +181,7 @@ def retry(
     from vddbench.cluster.follow import work
     from vddbench.cluster.submit import retry as run_retry
 
-    run = Run.open(path)
+    run = _opened(path)
 
     def give(where: Where) -> list[Job]:
         return run_retry(run, where, asked, kind, failed)
@@ -196,7 +195,7 @@ def cancel(path: RunFolder) -> None:
     """Cancel all jobs of a run. Students in training are saved; `retry` resumes them."""
     from vddbench.cluster.submit import cancel as run_cancel
 
-    run_cancel(Run.open(path))
+    run_cancel(_opened(path))
 
 
 @batch.command(cls=Command)
@@ -209,7 +208,7 @@ def collect(
     """Check the files that cells made and copy them to where they are ranked. Exit code 3 if cells are missing or damaged."""
     from vddbench.cluster.collect import collect as run_collect
 
-    collected = run_collect(Run.open(path), results, submissions)
+    collected = run_collect(_opened(path), results, submissions)
     say(f"{len(collected.copied):,} copied, {len(collected.there):,} were there, {len(collected.missing):,} missing")
     problems = {**collected.damaged, **collected.other}
     for index, problem in problems.items():
@@ -233,10 +232,16 @@ def doctor(
     raise typer.Exit(0 if examine(resources(asked), folder.resolve(), home()) else 1)
 
 
+def _opened(path: Path) -> Run:
+    from vddbench.cluster.plan import Run
+
+    return Run.open(path)
+
+
 def cluster_named(name: str) -> Cluster:
-    if name not in get_args(Cluster):
+    if name not in {"slurm", "local"}:
         raise LookupError(f"--cluster {name[:40]!r}: slurm or local")
-    return cast(Cluster, name)
+    return cast("Cluster", name)
 
 
 def _bundle(text: str) -> int | None:

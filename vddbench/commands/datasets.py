@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vddbench.commands.options import Command, Force, Json, friendly
-from vddbench.spec import DatasetSpec
 from vddbench.system.progress import clean, say
+
+if TYPE_CHECKING:
+    from vddbench.spec import DatasetSpec
 
 RANKED_STUDENT = "convnet3d"
 datasets = typer.Typer(invoke_without_command=True, help="List, verify and show datasets.")

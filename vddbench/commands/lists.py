@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import typer
-from tabulate import tabulate
 
 from vddbench import lookup
 from vddbench.commands.options import Json, friendly
@@ -54,13 +53,14 @@ def students(as_json: Json = False) -> None:
     """List the networks that `evaluate --students` trains, with their settings and the source of each."""
     rows = []
     for name in lookup.names("student"):
-        student = lookup.load("student", name)
-        about = (student.__doc__ or "").strip().partition("\n\n")[0]
+        file = lookup.source_of("student", name)
+        recipe = file.values["RECIPE"] if "RECIPE" in file.values else dict(lookup.load("student", name).RECIPE)
+        about = file.doc.partition("\n\n")[0]
         rows.append(
             {
                 "student": name,
                 "role": "ranked, the default" if name == DEFAULT else "transfer",
-                "lr": student.RECIPE.lr,
+                "lr": recipe["lr"],
                 "about": " ".join(about.split()),
             }
         )
@@ -69,6 +69,8 @@ def students(as_json: Json = False) -> None:
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
     """rows: equal keys, which are the headings."""
+    from tabulate import tabulate
+
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return

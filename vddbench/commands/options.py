@@ -6,16 +6,28 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
-from vddbench.spec import Task
 from vddbench.system.progress import say
+
+if TYPE_CHECKING:  # help needs no pydantic
+    from vddbench.spec import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PROTOCOL_NAME, DEFAULT_SEEDS = "v2", 5  # of vddbench.protocol, which imports pydantic; a test compares them
+
+INSTALL = {  # packages that only some commands need -> what to install
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "altair": '"vddbench[site]"',
+    "vl_convert": '"vddbench[site]"',
+    "submitit": '"vddbench[slurm]"',
+}
 
 Results = Annotated[Path, typer.Option(help="folder of records")]
 Out = Annotated[Path, typer.Option(help="folder of submissions")]
@@ -65,6 +77,15 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             say(f"error: {error}", style="red")
             raise typer.Exit(2) from None
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in INSTALL:  # a bug of this program
+                raise
+            say(
+                f"error: {command.__name__} needs {package}, which is not installed: pip install {INSTALL[package]}",
+                style="red",
+            )
+            raise typer.Exit(1) from None
         except BrokenPipeError:  # `vddbench rank | head`: click ends without a message
             raise
         except (ValueError, OSError) as error:  # OSError: the disk is full, a folder is not writable, a file is missing
@@ -78,6 +99,8 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON, with all digits"
 
 
 def parse_task(text: str) -> Task:
+    from vddbench.spec import Task
+
     try:
         return Task.parse(text)
     except ValueError as error:

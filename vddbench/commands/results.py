@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from vddbench.commands.options import (
+    DEFAULT_SEEDS,
+    PROTOCOL_NAME,
     Device,
     Force,
     Json,
@@ -20,7 +22,6 @@ from vddbench.commands.options import (
     Students,
     friendly,
 )
-from vddbench.protocol import PROTOCOL, protocol_named
 from vddbench.system.progress import say
 
 
@@ -28,7 +29,7 @@ from vddbench.system.progress import say
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
     students: Students = "convnet3d",
-    seeds: Seeds = PROTOCOL.default_seeds,
+    seeds: Seeds = DEFAULT_SEEDS,
     results: Results = Path("results"),
     force: Force = False,
     device: Device = None,
@@ -43,7 +44,7 @@ def evaluate(
     ] = None,
     protocol: Annotated[
         str, typer.Option(help="v2 is ranked; sdd replays the field's released code, to compare with what papers print")
-    ] = PROTOCOL.name,
+    ] = PROTOCOL_NAME,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set (default: 500, as released)")
     ] = None,
@@ -55,6 +56,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
+    from vddbench.protocol import PROTOCOL, protocol_named
+
     chosen_protocol = protocol_named(protocol, epochs)
     if cluster is not None:
         from vddbench.cluster.follow import evaluate as evaluate_there
@@ -148,7 +151,10 @@ def power(
 
 @friendly
 def demo(results: Results = Path("results")) -> None:
-    """Prepare movingshapes, train one student on a bundled submission, print the ranked tables, compare with its record."""
+    """Prepare movingshapes, print and draw the ranked table of the package's records, train one of their students again.
+
+    Writes vddbench-demo.gif, which shows the clips of each row, and one record.
+    """
     from vddbench.commands.demo import run
 
     run(results)

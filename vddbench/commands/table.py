@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Json, Roots, friendly
-from vddbench.protocol import PROTOCOL, protocol_named
+from vddbench.commands.options import PROTOCOL_NAME, Json, Roots, friendly
 
 
 @friendly
@@ -23,7 +22,7 @@ def table(
     student: Annotated[str, typer.Option(help="network of the measured numbers")] = "convnet3d",
     protocol: Annotated[
         str, typer.Option(help="of the measured numbers: v2, or sdd for records that replay the field's released code")
-    ] = PROTOCOL.name,
+    ] = PROTOCOL_NAME,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: only records of so many epochs (default: 500)")
     ] = None,
@@ -39,5 +38,6 @@ def table(
     Works without records. Numbers are never ranked or sorted by score.
     """
     from vddbench.leaderboard.paper_table import TASKS, show
+    from vddbench.protocol import protocol_named
 
     show(results, "json" if as_json else form, add or (), tasks or TASKS, student, protocol_named(protocol, epochs))

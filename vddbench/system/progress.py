@@ -6,12 +6,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:  # rich is imported when something is printed: `vddbench --help` needs none of it
+    from rich.console import Console
+    from rich.progress import Progress
 
-console = Console(stderr=True)
 LOG_EVERY_SECONDS = 15.0
+
+
+@cache
+def console() -> Console:
+    """The console of messages and progress: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def clean(text: str) -> str:
@@ -21,7 +31,7 @@ def clean(text: str) -> str:
 
 def say(message: str, style: str = "") -> None:
     """Prints one message on stderr, literally: no markup, no wrapping, no escape codes."""
-    console.print(clean(message), style=style, markup=False, highlight=False, soft_wrap=True)
+    console().print(clean(message), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
@@ -48,9 +58,11 @@ class Bar:
 @contextmanager
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """A progress bar on stderr, so that stdout holds nothing but a command's result."""
-    if not console.is_terminal:
+    if not console().is_terminal:
         yield Bar(None, title, total, done)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -59,5 +71,5 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console()) as progress:
         yield Bar(progress, title, total, done)
