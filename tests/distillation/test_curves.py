@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from vddbench.distillation.curves import write_curves
 
@@ -31,3 +33,9 @@ def test_without_looks_there_is_a_loss_and_no_picture(tmp_path: Path) -> None:
 def test_looks_before_the_first_iteration_can_be_drawn(tmp_path: Path) -> None:
     write_curves([], [(0, 0.125)], tmp_path)
     assert (tmp_path / "watch.png").stat().st_size > 5_000
+
+
+def test_without_altair_the_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "altair", None)
+    write_curves([2.0, 1.0], [(0, 0.125)], tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["loss.csv", "watch.csv"]

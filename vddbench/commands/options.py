@@ -24,9 +24,9 @@ PROTOCOL_NAME, DEFAULT_SEEDS = "v2", 5  # of vddbench.protocol, which imports py
 INSTALL = {  # packages that only some commands need -> what to install
     "torch": "torch",
     "torchvision": "torchvision",
-    "altair": '"vddbench[site]"',
-    "vl_convert": '"vddbench[site]"',
-    "submitit": '"vddbench[slurm]"',
+    "altair": "altair vl-convert-python",
+    "vl_convert": "altair vl-convert-python",
+    "submitit": "submitit",
 }
 
 Results = Annotated[Path, typer.Option(help="folder of records")]
