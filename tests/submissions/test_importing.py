@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from PIL import Image
 from tests.builders.submissions import SPEC, TASK, clips
 from vddbench.data.decode import encode
 from vddbench.data.store import Store
-from vddbench.spec import ClipSet, Task
+from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.submissions import ranges, submission
 from vddbench.submissions.check import check, contents_of, warnings_of
 from vddbench.submissions.pack import Conversion, pack
@@ -26,9 +25,17 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 FIVE = Task.parse("tiny-ipc5")
 
 
-def packed(value: object, root: Path, *, task: Task = TASK, preview: Path | None = None, **options: Any) -> tuple[ClipSet, str]:
+def packed(
+    value: object,
+    root: Path,
+    *,
+    task: Task = TASK,
+    spec: DatasetSpec | None = None,
+    preview: Path | None = None,
+    **options: Any,
+) -> tuple[ClipSet, str]:
     """The decoded submission and the report of a .pt file, or of a path."""
-    spec = SPEC8 if task is FIVE else SPEC
+    spec = spec or (SPEC8 if task is FIVE else SPEC)
     source = value if isinstance(value, Path) else root / "syn.pt"
     if not isinstance(value, Path):
         torch.save(value, source)
@@ -192,44 +199,10 @@ def test_labels_that_begin_at_1_are_refused(tmp_path: Path) -> None:
         packed({"clips": clips(), "labels": [1, 2, 3]}, tmp_path)
 
 
-def test_of_a_file_of_repetitions_one_is_named_with_its_labels(tmp_path: Path) -> None:
-    def results(count: int) -> dict[str, object]:
-        data = [[clips(seed=n).float() / 127.5 - 1, torch.tensor([2, 1, 0]).roll(n)] for n in range(count)]
-        return {"data": data, "accs_all_exps": {"ConvNet3D": [np.float64(0.5)] * 3}}
-
-    assert packed(results(1), tmp_path)[0].labels.tolist() == [2, 1, 0]
-    with pytest.raises(ValueError, match=r"--clips-key; found: 'data.0.0'"):
-        packed(results(8), tmp_path)  # 32 times the budget: what is not chosen does not count
-    clip_set, _ = packed(results(8), tmp_path, clips_key="data.1.0")
-    assert clip_set.labels.tolist() == [0, 2, 1] and torch.equal(clip_set.clips, clips(seed=1))
-
-
 def test_a_class_axis_that_could_be_the_clips_of_a_class_is_not_taken_for_labels(tmp_path: Path) -> None:
     square = clips(9).reshape(3, 3, *SPEC.clip_shape)
     with pytest.raises(ValueError, match="--labels-by-class"):
         packed(square, tmp_path, task=Task.parse("tiny-ipc5"))
-
-
-def test_a_static_dynamic_set_decodes_to_what_its_network_gives(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    still, motion = (
-        torch.randn((16, 3, 16, 16), generator=generator),
-        torch.randn((16, 4, 1, 16, 16), generator=generator) * 0.3,
-    )
-    weight, bias = torch.randn((3, 4, 3, 3, 3), generator=generator) * 0.1, torch.randn(3, generator=generator) * 0.1
-    statics, dynamics, network = (tmp_path / name for name in ("sta.pt", "dynamic_best.pt", "weights_best.pt"))
-    torch.save({"image": still}, statics)
-    torch.save(motion, dynamics)
-    torch.save(OrderedDict([("0.encoder.weight", weight), ("0.encoder.bias", bias)]), network)
-    clip_set, report = packed(dynamics, tmp_path, task=FIVE, statics=statics, hallucinator=network)
-    assert clip_set.labels.tolist() == [label for label in range(8) for _ in range(4)] and "by class" in report
-    x = torch.cat([still[1][:, None].expand(-1, 4, -1, -1), motion[0].movedim(1, 0)])[None]  # the third pair of class 0
-    due = torch.nn.functional.conv3d(x, weight, bias, padding=1)[0].movedim(0, -1)
-    assert float((clip_set.clips[2] - ranges.READINGS["imagenet"].to_255(due)).abs().mean()) < 1
-    with pytest.raises(ValueError, match="needs three files: pack DYNAMICS --statics FILE --hallucinator FILE"):
-        packed(dynamics, tmp_path, task=FIVE, decoder="static_dynamic")
-    with pytest.raises(ValueError, match=r"sta.pt: tensor 'image' is \[16, 3, 16, 16\] .*allowed: floats \[n\*8, 4, 1, 16"):
-        packed(statics, tmp_path, task=FIVE, statics=dynamics, hallucinator=network)
 
 
 def folder_of_clips(root: Path, kind: str) -> Path:
@@ -263,8 +236,9 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
     for name, frames in (("ant", grey[:4]), ("cat", grey)):
         (tmp_path / "set" / name).mkdir(parents=True)
         encode(tmp_path / "set" / name / "0.avi", frames, "mpeg4", rate=5, bit_rate=1_000_000)
-    clip_set, _ = packed(tmp_path / "set", tmp_path)
-    assert clip_set.labels.tolist() == [0, 2]
+    (tmp_path / "set" / "split.csv").write_text("folder_name,label,split\n")  # as OptDistill saves it
+    clip_set, report = packed(tmp_path / "set", tmp_path)
+    assert clip_set.labels.tolist() == [0, 2] and "not read: split.csv beside the class folders" in report
     shown = clip_set.clips.float().mean((2, 3, 4))
     torch.testing.assert_close(shown, torch.tensor([[20.0, 40, 60, 80], [80, 100, 120, 140]]), atol=4, rtol=0)
     encode(tmp_path / "set" / "ant" / "1.avi", grey[:3], "mpeg4", rate=5)
@@ -275,7 +249,7 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
 def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
     root = folder_of_clips(tmp_path, "in a folder")
     (root / "ant" / "clip7" / "frame_9.png").unlink()
-    with pytest.raises(ValueError, match=r"the clip has 3 pictures; allowed: 4 or more"):
+    with pytest.raises(ValueError, match=r"the clip has 3 pictures; allowed: 4 or more.*Shorter clips are not stretched"):
         packed(root, tmp_path)
     (root / "ant" / "class00000_id00003.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"id00003.jpg is no clip; .*stills are packed from a tensor"):

@@ -81,6 +81,10 @@ def pack(
         str, typer.Option(help="data or models used besides the task's train split, e.g. a pretrained teacher")
     ] = "",
     holdout: Annotated[bool, typer.Option("--holdout", help="the validation videos were not used for distilling")] = False,
+    learned_lr: Annotated[
+        float | None,
+        typer.Option(min=1e-8, max=1, help="learning rate that the method learned for the student; only protocol sdd uses it"),
+    ] = None,
     out: Out = Path("submissions"),
     force: Force = False,
 ) -> None:
@@ -102,7 +106,14 @@ def pack(
         hallucinator=hallucinator,
     )
     declaration = Declaration(
-        seed=seed, title=title, authors=tuple(author or ()), paper=paper, code=code, external_data=external, holdout=holdout
+        seed=seed,
+        title=title,
+        authors=tuple(author or ()),
+        paper=paper,
+        code=code,
+        external_data=external,
+        holdout=holdout,
+        learned_lr=learned_lr,
     )
     path, report = run(
         source,

@@ -64,18 +64,19 @@ def differs(clips: Appearance, train: Appearance) -> str | None:
     ratio = clips.contrast / max(train.contrast, 1e-6)
     is_far = not 1 / FACTOR <= ratio <= FACTOR or abs(clips.mean - train.mean) > SHIFT * train.contrast
     if not is_far:
-        return _noise(clips, train)
+        return noise(clips, train)
     return (
         f"THE CLIPS LOOK UNLIKE THE DATA: {clips}; the train split: {train}. A wrong value range looks like this; the student "
         "sees the clips as they are. Look at them with `vddbench pack --preview`, state the range with --range"
     )
 
 
-def _noise(clips: Appearance, train: Appearance) -> str | None:
-    if clips.likeness > MAX_NOISE or train.likeness < MIN_VIDEO:
+def noise(clips: Appearance, train: Appearance | None) -> str | None:
+    """A warning if pixels side by side hardly correlate although they do in the train split, or in video if that is None."""
+    if clips.likeness > MAX_NOISE or (train is not None and train.likeness < MIN_VIDEO):
         return None
+    of_video = "video by 0.9 or more" if train is None else f"the train split by {train.likeness:.2f}"
     return (
-        f"the clips are noise: pixels side by side correlate by {clips.likeness:.2f}, in the train split by "
-        f"{train.likeness:.2f}. A wrong --layout looks like this, and so do clips of whitened (ZCA) data, "
-        "which must be turned back into pixels first"
+        f"the clips are noise: pixels side by side correlate by {clips.likeness:.2f}, in {of_video}. A wrong --layout looks "
+        "like this, and so do clips of whitened (ZCA) data, which must be turned back into pixels first"
     )

@@ -86,6 +86,9 @@ def _classes(folder: Path, spec: DatasetSpec, notes: list[str]) -> list[tuple[Pa
             f"{folder} is a folder with {holds}; a folder of clips has one folder for each class. For a file of tensors, give "
             "the file itself (three files: --decoder static_dynamic)"
         )
+    if files := [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]:
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        notes.append(f"not read: {', '.join(files[:3])}{more} beside the class folders; labels are the folders' names")
     names = [path.name for path in folders]
     if all(name.isdecimal() and int(name) < spec.num_classes for name in names) and not set(names) & set(spec.class_names):
         labels = [int(name) for name in names]
@@ -153,7 +156,10 @@ def _frames(files: Sequence[Path], spec: DatasetSpec) -> np.ndarray:
 def _chosen(number: int, read: Callable[[int], np.ndarray], spec: DatasetSpec) -> np.ndarray:
     """The frames that a clip of `number` pictures is read by, uint8 [T, H, W, 3]."""
     if not spec.frames <= number <= MAX_FRAMES:
-        raise UnreadableVideo(f"the clip has {number:,} pictures; allowed: {spec.frames} or more, up to {MAX_FRAMES:,}")
+        raise UnreadableVideo(
+            f"the clip has {number:,} pictures; allowed: {spec.frames} or more, up to {MAX_FRAMES:,}. Shorter clips are not "
+            "stretched: repeat or interpolate frames in your code"
+        )
     planned = planned_frames(plan(number, spec.frames, spec.stride), number)
     begin = (len(planned) - spec.frames) // 2
     scaler, geometry = Scaler(), Geometry.of(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -19,8 +20,9 @@ from vddbench.system.progress import clean
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 CLIP_NAMES = {"clips", "clip", "images", "image", "image_syn", "images_syn", "syn_images", "videos", "video", "data", "syn"}
 LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target", "y", "y_syn"}
+FORMAT = "format"  # the name under which Lite-VD says what a file holds
 CLASS_NAMES = {"class_names", "classes", "classnames"}
-MAX_DEPTH = 4  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
+MAX_DEPTH = 6  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 MAPPED_FACTOR = 16  # files that are mapped, not unpacked, may hold this many times the limit: repetitions, other states
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
     pickle.UnpicklingError,
@@ -36,6 +38,9 @@ BROKEN = (  # what torch and numpy raise on damaged files and on files of anothe
     OverflowError,
     NotImplementedError,
 )
+
+
+NEEDED = re.compile(r"GLOBAL (\S+)")  # in torch's message about a pickle that is more than tensors
 
 
 class Source(NamedTuple):
@@ -62,16 +67,26 @@ def read_source(path: Path, limit_bytes: int) -> Source:
         source = Source({}, {})
         _collect(_torch(path) if path.suffix in {".pt", ".pth"} else _numpy(path), source)
     except BROKEN as error:
-        reason = clean((str(error) or type(error).__name__).splitlines()[0][:200])
         raise ValueError(
-            f"{path} could not be read as plain tensors ({reason}). Python objects in it are never loaded. Load the file "
-            "with the code that wrote it and save plain tensors: torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
+            f"{path} could not be read as plain tensors ({_reason(error)}). Python objects in it are never loaded. In your own "
+            f"code, if you trust the file, two lines turn it into plain tensors: syn = torch.load({path.name!r}, "
+            "weights_only=False); torch.save({'clips': ..., 'labels': ...}, 'syn.pt'), with tensors of `syn` in place of ..."
         ) from error
     if not source.tensors:
-        raise ValueError(f"{path} holds no tensor; save e.g. torch.save({{'clips': clips, 'labels': labels}}, 'syn.pt')")
+        raise ValueError(
+            f"{path} holds no tensor in {MAX_DEPTH} levels of dicts and lists; save e.g. "
+            "torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
+        )
     for name, tensor in source.tensors.items():  # a stored stride of 0 makes a tensor of any size from one value
         _check_limit(f"{path}: tensor {name!r}", tensor.numel() * tensor.element_size(), limit_bytes)
     return source
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read: the class that its pickle needs, or the first line of the error."""
+    if needed := NEEDED.search(str(error)):
+        return f"it needs the Python object {clean(needed[1][:100])}"
+    return clean((str(error) or type(error).__name__).splitlines()[0][:200])
 
 
 def _check_size(path: Path, limit_bytes: int) -> None:
@@ -133,6 +148,8 @@ def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> N
     if isinstance(value, torch.Tensor):
         if value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized:
             source.tensors[name] = value.detach()
+    elif isinstance(value, str) and name.rpartition(".")[2] == FORMAT:
+        source.texts[name] = [value]
     elif isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
         source.texts[name] = list(value)
     elif isinstance(value, list | tuple) and (joined := _joined(value)) is not None:
@@ -166,15 +183,25 @@ def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
     """
     if key is not None:
         return _named(tensors, key, "--clips-key")
-    large = [name for name, tensor in tensors.items() if 4 <= tensor.ndim <= 6]
+    large = names_of_clips(tensors)
     named = [name for name in large if name.split(".")[-1] in CLIP_NAMES]
     for candidates in (large, named):
         if len(candidates) == 1:
             return candidates[0]
+    if large and all(name.endswith(".0") for name in large):
+        raise ValueError(
+            f"the file holds {len(large)} repetitions of [clips, labels]: which one? Name it with --clips-key; found: "
+            f"{listing({name: tensors[name] for name in large})}"
+        )
     raise ValueError(
-        f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}. Latents or factors must be "
-        "decoded to pixels first"
+        f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}"
+        + (". If each of them holds the clips of one class, join them first: torch.cat" if len(large) > 1 else "")
     )
+
+
+def names_of_clips(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of the tensors that can be clips or frames."""
+    return [name for name, tensor in tensors.items() if 4 <= tensor.ndim <= 6]
 
 
 def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_key: str = "") -> str | None:

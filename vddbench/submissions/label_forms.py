@@ -59,6 +59,7 @@ def labels_for(given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str
     if rows.ndim == 1:
         return _indices(rows, spec, None, notes)
     checked_labels({"labels": rows}, spec)
+    notes.append("labels: probabilities (soft track)")
     return rows.contiguous()
 
 
@@ -139,7 +140,7 @@ def by_class(num_clips: int, spec: DatasetSpec, notes: list[str]) -> torch.Tenso
             f"--labels-by-class: {num_clips} clips are not equally many for each of {spec.num_classes} classes; give a file of "
             "labels with --labels"
         )
-    notes.append(f"labels: by class (as stated), {per_class} clips of class 0 ({spec.class_names[0]}) first, then class 1, ...")
+    notes.append(f"labels: by class (as stated), {per_class} of class 0 ({spec.class_names[0]}) first, then class 1, ...")
     return torch.arange(spec.num_classes).repeat_interleave(per_class)
 
 

@@ -22,6 +22,7 @@ class Arranged:
 
     values: torch.Tensor
     decoder: str
+    layout: str  # the order as it was read
     has_class_axis: bool  # the first of the stored dimensions was K: the clips are sorted by class
 
 
@@ -49,13 +50,12 @@ def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder
         if why := _misfit(layout, tensor, spec):
             raise ValueError(f"--layout {layout} does not fit {list(tensor.shape)}: {why}")
         fitting, how = [layout], "as stated"
-    if len(fitting) != 1:
-        readings = f"could be {' or '.join(fitting)}" if fitting else "fits no layout"
+    if not fitting:
+        raise ValueError(f"shape {list(tensor.shape)} fits no layout; {_next_step(tensor, spec)}")
+    if len(fitting) > 1:
         raise ValueError(
-            f"shape {list(tensor.shape)} {readings}; clips here have T={spec.frames}, H=W={spec.size}, C=3, "
-            f"K={spec.num_classes} classes: say which with {_choices(fitting or allowed)}"
-            + ("" if fitting else ", or resize the clips; latents must be decoded to pixels first")
-            + ("; motions of a static-dynamic set: add --statics and --hallucinator" if 1 in tensor.shape[1:] else "")
+            f"shape {list(tensor.shape)} could be {' or '.join(fitting)}; clips here have {_sizes(spec)}: say which with "
+            + " or ".join(f"--layout {name}" for name in fitting)
         )
     return _permuted(tensor, fitting[0], how, notes)
 
@@ -65,11 +65,26 @@ def _permuted(tensor: torch.Tensor, layout: str, how: str, notes: list[str]) -> 
     has_class_axis = "K" in layout
     ordered = tensor.permute([layout.index(letter) for letter in ("K" if has_class_axis else "") + STORED[kind]])
     notes.append(f"layout: {layout} ({how}), stored as {STORED[kind]} for the decoder {kind}")
-    return Arranged(values=ordered.flatten(0, 1) if has_class_axis else ordered, decoder=kind, has_class_axis=has_class_axis)
+    return Arranged(
+        values=ordered.flatten(0, 1) if has_class_axis else ordered, decoder=kind, layout=layout, has_class_axis=has_class_axis
+    )
 
 
-def _choices(layouts: list[str]) -> str:
-    return " or ".join(f"--layout {name}" for name in layouts)
+def _sizes(spec: DatasetSpec) -> str:
+    return f"T={spec.frames}, H=W={spec.size}, C=3, K={spec.num_classes} classes"
+
+
+def _next_step(tensor: torch.Tensor, spec: DatasetSpec) -> str:
+    """What to do with a tensor that fits no layout."""
+    if tuple(tensor.shape) == (3, 4, 3, 3, 3):
+        return "it is the network of a static-dynamic set: pack the motions, with --statics FILE --hallucinator FILE"
+    if 1 in tensor.shape[1:] and spec.frames in tensor.shape and spec.size in tensor.shape:
+        return "these are the motions of a static-dynamic set: add --statics FILE --hallucinator FILE"
+    return (
+        f"clips here have {_sizes(spec)}. Clips of another size or length are not resized, because the way of resizing is a "
+        "part of the method: resize them in your code, e.g. with torch.nn.functional.interpolate, and save them again. Latents "
+        "must be decoded to pixels first"
+    )
 
 
 def _misfit(layout: str, tensor: torch.Tensor, spec: DatasetSpec) -> str:

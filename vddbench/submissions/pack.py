@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from vddbench.lookup import is_bundled
 from vddbench.spec import DatasetSpec, Manifest, Task
-from vddbench.submissions import appearance, payload, ranges
+from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.clip_folder import read_clip_folder
 from vddbench.submissions.importers import LABEL_NAMES, Source, choose_clips, choose_labels, listing, read_source
@@ -18,7 +18,7 @@ from vddbench.submissions.label_forms import FORMS, by_class, from_names, in_ord
 from vddbench.submissions.layouts import LAYOUTS, arrange, described
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
 from vddbench.submissions.previews import write_sheet
-from vddbench.submissions.quantise import quantisation_error, quantise
+from vddbench.submissions.quantise import quantise, storage_note
 from vddbench.submissions.static_dynamic_files import static_dynamic_tensors
 from vddbench.submissions.submission import spec_of
 from vddbench.submissions.tensors import label_track
@@ -50,7 +50,7 @@ class Conversion:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What only the author of a distilled set knows about it: the fields of the manifest with the same names."""
+    """What only the author of a distilled set knows about it: fields of the manifest, and a setting of its `config`."""
 
     seed: int = 0  # the distillation's random seed
     title: str | None = None  # the method's name in tables, beside the identifier
@@ -59,6 +59,7 @@ class Declaration:
     code: str = ""
     external_data: str = ""  # data used besides the task's train split, e.g. a pretrained teacher
     holdout: bool = False  # whether the validation videos were kept out of distilling
+    learned_lr: float | None = None  # of the student, if the method learned it; only `evaluate --protocol sdd` uses it
 
 
 class Packed(NamedTuple):
@@ -99,7 +100,7 @@ def pack(
             decoder=decoder,
             labels=label_track(tensors),
             sha256=UNMEASURED,
-            **vars(declaration),
+            **_fields(declaration),
         )
     draft = checked(tensors, manifest, spec)
     if preview is not None:
@@ -110,10 +111,20 @@ def pack(
     notes.append(f"payload: {size:,} bytes" + (f", {size / budget:.2%} of the budget" if budget else ""))
     contents = contents_of(draft.clip_set, spec, train)
     notes.append(f"clips: {contents.appearance}; train split: {contents.train or 'not prepared here'}")
-    notes += [f"warning: {warning}" for warning in warnings_of(contents, spec)]
+    warnings = warnings_of(contents, spec)
+    if train is None and (warning := appearance.noise(contents.appearance, None)):
+        warnings.append(warning)
+    notes += [f"warning: {warning}" for warning in warnings]
     if same := same_bytes(Path(out), draft.manifest):
         notes.append(f"warning: {same}")
     return Packed(path, notes)
+
+
+def _fields(declaration: Declaration) -> dict[str, Any]:
+    """The fields of the manifest. A learned rate is a setting, under the name that `distill mtt` writes and sdd reads."""
+    fields = dict(vars(declaration))
+    rate = fields.pop("learned_lr")
+    return fields if rate is None else {**fields, "config": {"learned_lr": rate}}
 
 
 def _check_names(conversion: Conversion, method: str) -> None:
@@ -140,13 +151,16 @@ def _converted(
     limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
     dtype = DTYPES[conversion.dtype]
     if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
+        where = conversion.labels
         tensors = static_dynamic_tensors(
             source,
             conversion.statics,
             conversion.hallucinator,
             spec,
+            labels=None if where is None else _given_labels(Source({}, {}), "", conversion, spec, limit, notes),
             limit_bytes=limit,
             value_range=conversion.value_range,
+            labels_as=conversion.labels_as,
             dtype=dtype,
             notes=notes,
         )
@@ -156,23 +170,36 @@ def _converted(
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
         return {"clips": clip_set.clips, "labels": labels}, "pixels"
     file = read_source(source, limit)
-    key = choose_clips(file.tensors, conversion.clips_key)
-    notes.append(f"source: {source} {described(key, file.tensors[key])}")
-    arranged = arrange(file.tensors.pop(key), spec, conversion.layout, conversion.decoder, notes)
+    try:
+        key = choose_clips(file.tensors, conversion.clips_key)
+        notes.append(f"source: {source} {described(key, file.tensors[key])}")
+        notes.append(known_formats.recognised(source, file, key, conversion.labels))
+        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, notes)
+    except ValueError as error:
+        raise ValueError(known_formats.no_clips(source, file) or str(error)) from None
+    if conversion.value_range is None and (why := known_formats.whitened(source, key)):
+        raise ValueError(why)
+    del file.tensors[key]
     clips = ranges.to_255(arranged.values, conversion.value_range, notes)
     by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else nothing shows which axis has the classes
     given = _given_labels(file, key, conversion, spec, limit, notes)
     if given is None:
         if not (conversion.labels_by_class or by_axis):
-            raise ValueError(missing(len(clips), source, task, spec) + f". In the file: {listing(file.tensors)}")
+            rest = f". Also in the file: {listing(file.tensors)}" if file.tensors else ""
+            stills = ". Stills of a static-dynamic set: pack its motions, with --statics and --hallucinator"
+            raise ValueError(missing(len(clips), source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
         given = by_class(len(clips), spec, notes)
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
+    if len(given) != len(clips) and arranged.has_class_axis:
+        raise ValueError(
+            f"{list(given.shape)} labels for {len(clips)} {'stills' if arranged.decoder == 'still' else 'clips'}: the shape "
+            f"was read with an axis of classes ({arranged.layout}). Clips of another length than T={spec.frames} look like "
+            "this; otherwise state the order of the dimensions with --layout"
+        )
     labels = in_order_of(file.texts, labels_for(given, len(clips), spec, conversion.labels_as, notes), spec, notes)
     stored = quantise(clips, dtype)
-    worst, mean = quantisation_error(clips, stored)
-    how = ", with a scale and offset per channel because values leave 0-255" if "scale" in stored else ""
-    notes.append(f"stored: {conversion.dtype}{how}; quantisation error at most {worst:.3g}, mean {mean:.3g} of 255 grey levels")
+    notes.append(storage_note(clips, stored))
     return {TENSOR[arranged.decoder]: stored.pop("pixels"), **stored, "labels": labels}, arranged.decoder
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from vddbench.submissions.payload import dtype_name
 from vddbench.submissions.tensors import value_range
 
 CHUNK = 64  # clips compared at a time
@@ -39,3 +40,14 @@ def quantisation_error(values: torch.Tensor, stored: Mapping[str, torch.Tensor])
         error = (decoded - values[begin : begin + CHUNK].float()).abs()
         worst, total = max(worst, float(error.max())), total + float(error.sum(dtype=torch.float64))
     return worst, total / values.numel()
+
+
+def storage_note(values: torch.Tensor, stored: Mapping[str, torch.Tensor]) -> str:
+    """One line of a report: how `quantise` stored the values, how many leave 0-255, and the error. No value is clipped."""
+    outside = sum(int(((part < -0.5) | (part > 255.5)).sum()) for part in values)
+    how = ", with a scale and offset per channel" if "scale" in stored else ""
+    worst, mean = quantisation_error(values, stored)
+    return (
+        f"stored: {dtype_name(stored['pixels'].dtype)}{how}; outside 0-255: {outside / values.numel():.2%} of the values, none "
+        f"is clipped; quantisation error at most {worst:.3g}, mean {mean:.3g} of 255 grey levels"
+    )

@@ -6,8 +6,11 @@
 | `sta.pt` | `--statics` | [K*P, 3, H, W], normalised |
 | `weights_best.pt`, `hal_100.pt` | `--hallucinator` | state dict of the convolution: [3, 4, 3, 3, 3] and [3] |
 
-Both are sorted by class: the format has no labels. Class k is slot k of the decoder `static_dynamic`, which
-makes all P x Q pairs.
+Stills and motions are sorted by class: the format has no labels. Slots are those of the released code:
+
+* DM and MTT: 2 stills and 2 motions that follow each other are a slot, which decodes to 4 pairs.
+* FRePo saves [K, Q, T, 1, H, W] and a file of labels: still i, motion i and label i are a slot of one clip.
+* Other numbers of stills than of motions: a class is one slot, with all pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import torch
 
 from vddbench.spec import DatasetSpec
 from vddbench.submissions.importers import choose_clips, listing, read_source
-from vddbench.submissions.quantise import quantise
+from vddbench.submissions.label_forms import labels_for
+from vddbench.submissions.layouts import described
+from vddbench.submissions.quantise import quantise, storage_note
 from vddbench.submissions.ranges import to_255, value_range_of
 
 WEIGHT, BIAS = (3, 4, 3, 3, 3), (3,)
@@ -31,54 +36,86 @@ def static_dynamic_tensors(
     hallucinator: Path | None,
     spec: DatasetSpec,
     *,
+    labels: torch.Tensor | None,
     limit_bytes: int,
     value_range: str | None,
+    labels_as: str | None,
     dtype: torch.dtype,
     notes: list[str],
 ) -> dict[str, torch.Tensor]:
     """The tensors of the decoder `static_dynamic` from three files. value_range: of the stills.
 
+    labels: one for each still and motion, as FRePo has them; None: sorted by class.
+
     Raises ValueError if a file is missing or its shapes do not fit the dataset, FileNotFoundError.
     """
     if statics is None or hallucinator is None:
         raise ValueError(
-            "the decoder static_dynamic needs three files: pack DYNAMICS --statics FILE --hallucinator FILE --decoder "
+            "a static-dynamic set needs three files: pack DYNAMICS --statics FILE --hallucinator FILE --decoder "
             "static_dynamic, e.g. dynamic_best.pt, sta.pt and weights_best.pt"
         )
     size, frames, classes = spec.size, spec.frames, spec.num_classes
-    motions = _by_class(dynamics, (frames, 1, size, size), classes, limit_bytes, notes)
+    motions = _by_class(dynamics, (frames, 1, size, size), classes, limit_bytes, notes, has_labels=labels is not None)
     stills = _by_class(statics, (3, size, size), classes, limit_bytes, notes)
     weight, bias = _convolution(hallucinator, limit_bytes)
     value_range_of(motions)
-    stored_stills = quantise(to_255(stills.movedim(2, -1), value_range, notes), dtype)
-    stored_motions = _eight_bits(motions.movedim(3, -1).float(), dtype)
-    pairs = stills.shape[1] * motions.shape[1]
+    stills_per_slot, motions_per_slot = _per_slot(stills.shape[1], motions.shape[1], labels is not None)
+    pairs, per_class = stills_per_slot * motions_per_slot, stills.shape[1] // stills_per_slot
     notes.append(
-        f"labels: by class, as the format has it: {stills.shape[1]} stills x {motions.shape[1]} motions = {pairs} clips of "
-        f"class 0 ({spec.class_names[0]}) first, then class 1 ({spec.class_names[1]}), ..."
+        f"recognised: static-dynamic set, kept as stills, motions and hallucinator; slots per class: {per_class}, each of "
+        f"{stills_per_slot} stills x {motions_per_slot} motions = {pairs} clips"
     )
-    labels = torch.arange(classes).repeat_interleave(pairs)
+    if labels is None:
+        notes.append(f"labels: by class, as the format has it: class 0 ({spec.class_names[0]}) first, then class 1, ...")
+        labels = torch.arange(classes).repeat_interleave(per_class * pairs)
+    stored_labels = labels_for(labels, classes * per_class * pairs, spec, labels_as, notes)
+    pixels = to_255(_slots(stills, stills_per_slot).movedim(2, -1), value_range, notes)
+    stored_stills = quantise(pixels, dtype)
+    notes.append(f"stills {storage_note(pixels, stored_stills)}")
+    stored_motions = _eight_bits(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype)
     return {
         "statics": stored_stills.pop("pixels"),
         **{f"static_{name}": value for name, value in stored_stills.items()},
         **stored_motions,
         "hallucinator_weight": weight,
         "hallucinator_bias": bias,
-        "labels": labels.to(torch.uint8 if classes <= 256 else torch.int16),
+        "labels": stored_labels,
     }
 
 
-def _by_class(path: Path, shape: tuple[int, ...], classes: int, limit_bytes: int, notes: list[str]) -> torch.Tensor:
-    """The clips' tensor of a file, [K*n, ...] as [K, n, ...]."""
+def _per_slot(stills: int, motions: int, has_labels: bool) -> tuple[int, int]:
+    """The stills and the motions of a slot, from their numbers per class."""
+    if has_labels and stills != motions:
+        raise ValueError(
+            f"{stills} stills and {motions} motions per class, with labels: allowed are equally many, of which still i, motion "
+            "i and label i make one clip (FRePo); without --labels the set is taken as sorted by class"
+        )
+    if has_labels or stills == motions == 1:
+        return 1, 1
+    return (2, 2) if stills == motions and stills % 2 == 0 else (stills, motions)
+
+
+def _slots(by_class: torch.Tensor, per_slot: int) -> torch.Tensor:
+    """[K, n, ...] as [S, per_slot, ...]."""
+    return by_class.reshape(-1, per_slot, *by_class.shape[2:])
+
+
+def _by_class(
+    path: Path, shape: tuple[int, ...], classes: int, limit_bytes: int, notes: list[str], has_labels: bool = False
+) -> torch.Tensor:
+    """The clips' tensor of a file, [K*n, ...] as [K, n, ...]. FRePo, which saves labels, has the axis of classes."""
     tensors = read_source(path, limit_bytes).tensors
     name = choose_clips(tensors, None)
     tensor = tensors[name]
+    notes.append(f"source: {path} {described(name, tensor)}")
+    if has_labels and tensor.ndim == len(shape) + 2:
+        tensor = tensor.flatten(0, 1)
     if tuple(tensor.shape[1:]) != shape or len(tensor) % classes or not len(tensor) or not tensor.is_floating_point():
+        also = "; [K, n, ...], as FRePo saves motions, needs --labels y_syn_N.pt" if tensor.ndim == len(shape) + 2 else ""
         raise ValueError(
             f"{path}: tensor {name!r} is {list(tensor.shape)} {tensor.dtype}; allowed: floats [n*{classes}, "
-            f"{', '.join(map(str, shape))}], sorted by class"
+            f"{', '.join(map(str, shape))}], sorted by class{also}"
         )
-    notes.append(f"source: {path} tensor {name!r} {list(tensor.shape)}")
     return tensor.reshape(classes, -1, *shape)
 
 
@@ -87,8 +124,8 @@ def _convolution(path: Path, limit_bytes: int) -> tuple[torch.Tensor, torch.Tens
     weights, biases = _of_shape(tensors, WEIGHT), _of_shape(tensors, BIAS)
     if len(weights) != 1 or len(biases) != 1:
         raise ValueError(
-            f"{path} holds no single convolution {list(WEIGHT)} with a bias {list(BIAS)}: {listing(tensors)}; one hallucinator "
-            "for all classes is read"
+            f"{path} holds no single convolution {list(WEIGHT)} with a bias {list(BIAS)}: {listing(tensors)}; the decoder has "
+            "one hallucinator for all classes"
         )
     return weights[0].float().contiguous(), biases[0].float().contiguous()
 

@@ -1,0 +1,178 @@
+"""`pack` reads what other code bases save: one file of each, written here in their form (docs/packing.md)."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders.submissions import clips
+from tests.submissions.test_importing import FIVE, SPEC8, packed
+from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, Task
+from vddbench.submissions import ranges
+
+REAL = clips(8)
+LABELS = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+BY_CLASS = torch.arange(8)
+CENTRED = (torch.eye(8)[LABELS] - 1 / 8) / math.sqrt(8 / 10)
+SOFT = torch.full((8, 8), 0.05).scatter_(1, LABELS[:, None], 0.65)
+Source = tuple[Path, dict[str, Any]]  # the file, and the options of `pack`
+
+
+def normalised(values: torch.Tensor = REAL) -> torch.Tensor:
+    """[N, T, H, W, 3] on the 0-255 scale -> [N, T, 3, H, W] after ImageNet's mean and standard deviation."""
+    return ((values.float() / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)).movedim(-1, 2).contiguous()
+
+
+def saved(value: object, path: Path) -> Path:
+    torch.save(value, path)
+    return path
+
+
+def sdd_pixels(root: Path) -> Source:
+    return saved(normalised(), root / "images_best.pt"), {"labels_by_class": True}
+
+
+def mtt(root: Path) -> Source:
+    return saved(normalised(), root / "images_best.pt"), {"labels": saved(LABELS, root / "labels_best.pt")}
+
+
+def dc(root: Path) -> Source:
+    """Accuracies are NumPy numbers, and repetitions that are not chosen do not count against the limit of bytes."""
+    data = [[normalised().roll(n, 0), LABELS.roll(n)] for n in range(8)]
+    file = {"data": data, "accs_all_exps": {"ConvNet3D": [np.float64(0.5)] * 3}}
+    return saved(file, root / "res_DM_tiny_ConvNet3D_1ipc.pt"), {"clips_key": "data.0.0"}
+
+
+def idc(root: Path) -> Source:
+    return saved((REAL.movedim(-1, 2) / 255, LABELS), root / "data.pt"), {}
+
+
+def frepo(root: Path) -> Source:
+    np.savez(root / "frepo.npz", image=normalised().movedim(2, -1).numpy(), label=CENTRED.numpy())
+    return root / "frepo.npz", {}
+
+
+def lite_vd(root: Path) -> Source:
+    names = list(reversed(SPEC8.class_names))
+    file = {"format": "pixelspace_distill_artifact_v1", "images": normalised(), "labels": 7 - LABELS, "class_names": names}
+    return saved(file, root / "synthetic_data.pt"), {}
+
+
+def dd_ranking(root: Path) -> Source:
+    saved(torch.tensor(0.02), root / "lr.pt")
+    return saved(normalised(), root / "images.pt"), {"labels": saved(SOFT, root / "labels.pt")}
+
+
+def nested(root: Path) -> Source:
+    return saved({"syn": {"best": [{"data": [normalised(), LABELS]}]}}, root / "nested.pt"), {}
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "labels"),
+    [
+        (sdd_pixels, "one tensor, as SDD saves clips of DM and MTT", BY_CLASS),
+        (mtt, "clips and labels in two files, as MTT, TESLA, DATM and DD-Ranking", LABELS),
+        (dc, "as DC, DSA, DM and CAFE save it; repetitions in the file: 8", LABELS),
+        (idc, "pair (clips, labels), as IDC saves it", LABELS),
+        (frepo, "as FRePo saves them", LABELS),
+        (lite_vd, "'pixelspace_distill_artifact_v1', as Lite-VD saves it", LABELS),
+        (dd_ranking, "clips and labels in two files", SOFT),
+        (nested, "no known code base; the clips are the tensor 'syn.best.0.data.0'", LABELS),
+    ],
+)
+def test_clips_and_labels_of_each_code_base_come_back(
+    write: Callable[[Path], Source], name: str, labels: torch.Tensor, tmp_path: Path
+) -> None:
+    source, options = write(tmp_path)
+    clip_set, report = packed(source, tmp_path, task=FIVE, **options)
+    assert torch.equal(clip_set.clips, REAL) and torch.equal(clip_set.labels, labels)
+    lines = report.splitlines()
+    assert any(line.startswith("recognised: ") and name in line for line in lines)
+    scale = "0-1" if write is idc else "imagenet"
+    assert any(line.startswith("values: ") and line.endswith(f"taken as {scale} (detected)") for line in lines)
+    assert "\nlabels: " in report and "outside 0-255: 0.00% of the values, none is clipped" in report
+    if options:
+        with pytest.raises(
+            ValueError, match=r"holds no labels .*--labels|holds 8 repetitions .*--clips-key; found: 'data.0.0'"
+        ):
+            packed(source, tmp_path, task=FIVE)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "message"),
+    [
+        ({"cores": torch.ones(8, 4, 2, 2, 2), "factors": [torch.ones(4, 4)] * 3}, "lvdd.pt", "LVDD does not save labels"),
+        ({"format": "latentspace_v1", "data": torch.ones(8, 16, 1, 2, 2)}, "x.pt", "holds latents .*--external"),
+        (torch.ones(8, 16, 1, 2, 2), "x.pt", "fits no layout; .*Latents must be decoded to pixels first"),
+        (normalised(), "images_zca.pt", "holds ZCA-whitened clips.*the matrix that undoes it is not in the file"),
+        (torch.ones(3, 4, 3, 3, 3), "hal_100.pt", "the network of a static-dynamic set: pack the motions"),
+        (torch.ones(16, 4, 1, 16, 16), "dynamic_best.pt", "motions of a static-dynamic set: add --statics FILE --hallucinator"),
+        ({"image": normalised()[:, 0]}, "sta.pt", "Stills of a static-dynamic set: pack its motions"),
+        ({c: normalised()[:1] for c in "abcdefgh"}, "x.pt", "If each of them holds the clips of one class, join them"),
+        ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like this"),
+        ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "Clips of another size or length are not resized"),
+        ({"images": clips(10), "labels": torch.arange(10)}, "x.pt", "clip 8 has label 8; allowed: 0 to 7"),
+    ],
+)  # fmt: skip
+def test_what_holds_no_clips_is_refused_with_the_reason(file: object, name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        packed(saved(file, tmp_path / name), tmp_path, task=FIVE)
+
+
+def test_clips_of_a_file_named_zca_are_read_in_a_stated_range(tmp_path: Path) -> None:
+    source = saved({"images": normalised(), "labels": LABELS}, tmp_path / "no_zca.pt")
+    assert torch.equal(packed(source, tmp_path, task=FIVE)[0].clips, REAL)
+    source = source.rename(tmp_path / "zca.pt")
+    assert torch.equal(packed(source, tmp_path, task=FIVE, value_range="imagenet")[0].clips, REAL)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "has_labels", "per_slot"),
+    [(2, False, 2), (6, False, 2), (2, True, 1), (3, True, 1)],  # SDD at ipc 1 and 3; its FRePo version at ipc 2 and 3
+)
+def test_a_static_dynamic_set_decodes_to_what_its_network_gives(
+    per_class: int, has_labels: bool, per_slot: int, tmp_path: Path
+) -> None:
+    generator, count = torch.Generator().manual_seed(0), 8 * per_class
+    still = torch.randn((count, 3, 16, 16), generator=generator)
+    motion = torch.randn((count, 4, 1, 16, 16), generator=generator) * 0.3
+    weight, bias = torch.randn((3, 4, 3, 3, 3), generator=generator) * 0.1, torch.randn(3, generator=generator) * 0.1
+    dynamics = saved(motion.unflatten(0, (8, per_class)) if has_labels else motion, tmp_path / "dynamic_best.pt")
+    options = {
+        "statics": saved({"image": still}, tmp_path / "sta.pt"),
+        "hallucinator": saved(OrderedDict({"0.encoder.weight": weight, "0.encoder.bias": bias}), tmp_path / "weights_best.pt"),
+    }
+    labels = BY_CLASS.repeat_interleave(per_class)
+    if has_labels:
+        with pytest.raises(ValueError, match=r"as FRePo saves motions, needs --labels y_syn_N.pt"):
+            packed(dynamics, tmp_path, task=FIVE, **options)
+        labels = labels.flip(0)
+        options["labels"] = saved((torch.eye(8)[labels] - 1 / 8) / math.sqrt(8 / 10), tmp_path / "y_syn_400.pt")
+    clip_set, report = packed(dynamics, tmp_path, task=Task.parse("tiny-ipc10"), spec=SPEC8, **options)
+    assert clip_set.labels.tolist() == labels.repeat_interleave(per_slot).tolist() and f"= {per_slot**2} clips" in report
+    assert "recognised: static-dynamic set, kept as stills, motions and hallucinator" in report
+    # the pair of the second still and the first motion of the last slot
+    last, chosen = count - per_slot, count - 1
+    x = torch.cat([still[chosen][:, None].expand(-1, 4, -1, -1), motion[last].movedim(1, 0)])[None]
+    due = torch.nn.functional.conv3d(x, weight, bias, padding=1)[0].movedim(0, -1)
+    decoded = clip_set.clips[len(clip_set) - per_slot]
+    assert float((decoded - ranges.READINGS["imagenet"].to_255(due)).abs().mean()) < 1
+
+
+def test_static_dynamic_files_in_the_wrong_place_are_refused(tmp_path: Path) -> None:
+    dynamics = saved(torch.ones(16, 4, 1, 16, 16), tmp_path / "dynamic_best.pt")
+    statics = saved({"image": torch.ones(16, 3, 16, 16)}, tmp_path / "sta.pt")
+    two = saved({f"{i}.encoder.weight": torch.ones(3, 4, 3, 3, 3) for i in range(2)}, tmp_path / "hal.pt")
+    with pytest.raises(ValueError, match="needs three files: pack DYNAMICS --statics FILE --hallucinator FILE"):
+        packed(dynamics, tmp_path, task=FIVE, decoder="static_dynamic")
+    with pytest.raises(ValueError, match=r"sta.pt: tensor 'image' is \[16, 3, 16, 16\] .*allowed: floats \[n\*8, 4, 1, 16"):
+        packed(statics, tmp_path, task=FIVE, statics=dynamics, hallucinator=two)
+    with pytest.raises(ValueError, match=r"holds no single convolution .*one hallucinator for all classes"):
+        packed(dynamics, tmp_path, task=FIVE, statics=statics, hallucinator=two)

@@ -1,0 +1,56 @@
+"""What other code bases save: names for the report of `pack`, and reasons why some files hold no clips (docs/packing.md)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vddbench.submissions.importers import Source, listing, names_of_clips
+
+LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors
+REPETITION = re.compile(r"(?:.*\.)?\d+\.0")  # [images, labels] in a list: data.3.0
+WHITENED = re.compile(r"(?<!no)(?<!no[_-])(?<![a-z])zca|whiten", re.IGNORECASE)
+
+
+def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str:
+    """One line of the report: which code base saves clips under this name. key: of the clips; labels: their own file."""
+    repetitions = sum(bool(REPETITION.fullmatch(name)) for name in names_of_clips(file.tensors))
+    if (artifact := file.texts.get("format")) is not None:
+        known = f"file of the format {artifact[0][:60]!r}, as Lite-VD saves it"
+    elif repetitions:
+        known = f"list of [clips, labels], as DC, DSA, DM and CAFE save it; repetitions in the file: {repetitions}"
+    elif key == "0" and set(file.tensors) == {"0", "1"}:
+        known = "pair (clips, labels), as IDC saves it"
+    elif source.suffix == ".npz" and {"image", "label"} <= set(file.tensors):
+        known = "arrays `image` and `label`, as FRePo saves them"
+    elif labels is not None:
+        known = "clips and labels in two files, as MTT, TESLA, DATM and DD-Ranking save them"
+    elif key == "":
+        known = "one tensor, as SDD saves clips of DM and MTT"
+    else:
+        known = f"no known code base; the clips are the tensor {key[:60]!r}"
+    return f"recognised: {known}"
+
+
+def no_clips(source: Path, file: Source) -> str | None:
+    """The reason why a file holds latents and no clips, or None if it does not look so."""
+    parts = {part.lower() for name in file.tensors for part in name.split(".")}
+    is_latent = "latent" in " ".join(file.texts.get("format", [])).lower()
+    if not (parts & LATENTS or is_latent):
+        return None
+    return (
+        f"{source} holds latents or their factors, not pixels: {listing(file.tensors)}. Only the network that encoded them "
+        "turns them into clips, and the file does not hold it. Decode them with your code, save torch.save({'clips': clips, "
+        "'labels': labels}, 'syn.pt'), and name the network with --external. LVDD does not save labels: save them, too"
+    )
+
+
+def whitened(source: Path, key: str) -> str | None:
+    """The reason why whitened clips are refused, or None if no name in the source says that they are whitened."""
+    if not (WHITENED.search(source.name) or WHITENED.search(key)):
+        return None
+    return (
+        f"{source} holds ZCA-whitened clips, as its name says: whitening mixes all pixels, and the matrix that undoes it is "
+        "not in the file. Undo it with your code before saving, or distil without ZCA. If the values are not whitened, "
+        "state their range with --range"
+    )
