@@ -5,7 +5,8 @@ manifest.py     reads manifest.json; payload.py reads and writes data.safetensor
 tensors.py      what a decoder accepts; decoders/NAME.py are the decoders
 check.py        `vddbench check`; report.py is the report it returns
 pack.py         `vddbench pack`; importers.py opens research files, layouts.py, ranges.py and label_forms.py understand them
-                clip_folder.py reads folders of clips, static_dynamic_files.py the three files of static-dynamic methods
+                clip_folder.py reads folders of clips, static_dynamic_files.py the three files of static-dynamic methods;
+                known_formats.py names what other code bases save
 leaks.py        looks for test videos among the clips
 appearance.py   mean and contrast of clips and of the train split
 write.py        checks and writes submissions; quantise.py stores pixels in 8 bits; previews.py makes animated pictures
