@@ -40,16 +40,21 @@ def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequen
 
 
 def headline(rows: pd.DataFrame, *, with_curve: bool) -> str:
-    """The sentences above a table. Empty if nothing in it is ranked.
+    """The sentences above a table. Empty if nothing in it is ranked. Arguments: of `sentences`."""
+    return " ".join(sentences(rows, with_curve=with_curve))
+
+
+def sentences(rows: pd.DataFrame, *, with_curve: bool) -> list[str]:
+    """The sentences above a table: who may be the best, then how sure that is. Empty if nothing in it is ranked.
 
     rows: of one table of `rank`. with_curve: whether methods are compared with the codec curve, as in division `open`.
     """
     ranked = rows[rows["rank"].notna()]
     if ranked.empty:
-        return ""
-    sentences = [best_of(ranked), corrected_best(ranked), resolution(ranked)]
-    sentences += [frontier.sentence(ranked)] if with_curve else []
-    return " ".join(text for text in sentences if text)
+        return []
+    texts = [best_of(ranked), corrected_best(ranked), resolution(ranked)]
+    texts += [frontier.sentence(ranked)] if with_curve else []
+    return [text for text in texts if text]
 
 
 def best_of(ranked: pd.DataFrame) -> str:

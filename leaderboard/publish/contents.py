@@ -113,9 +113,9 @@ def site_files(
 
     inventory = build_published(board, tree, payloads, out, published, destination.results.id)
     unchanged = {
-        f"{page}/{preview.file}"
+        f"{page}/{name}"
         for page, view in inventory.pages.items()
         if view.previews is not None and page in published.pages and view.previews == published.pages[page].previews
-        for preview in view.previews.files
+        for name in view.previews.names
     }
     return {path: out / path for path in inventory.files if path not in unchanged}, inventory

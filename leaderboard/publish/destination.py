@@ -67,7 +67,7 @@ def without_deleted_previews(inventory: Inventory, listing: hub.Listing) -> Inve
     pages = {
         page: view
         for page, view in inventory.pages.items()
-        if view.previews is None or all(f"{page}/{preview.file}" in listing.files for preview in view.previews.files)
+        if view.previews is None or all(f"{page}/{name}" in listing.files for name in view.previews.names)
     }
     return inventory.model_copy(update={"pages": pages})
 

@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.marks import MARKS
-from vddbench.leaderboard.site import instructions, protocol_page
+from vddbench.leaderboard.site import instructions, kept, protocol_page
 from vddbench.leaderboard.site.board import Board, board_of
+from vddbench.leaderboard.site.downloads import write_downloads
 from vddbench.leaderboard.site.inventory import Inventory, PayloadView
 from vddbench.leaderboard.site.local_submissions import (
     Identity,
@@ -25,24 +26,29 @@ from vddbench.leaderboard.site.local_submissions import (
 )
 from vddbench.leaderboard.site.page_writer import PageWriter
 from vddbench.leaderboard.site.payload_views import payload_view
-from vddbench.leaderboard.site.sections import TaskSection, only_reported, task_section
+from vddbench.leaderboard.site.sections import TaskSection, in_order, task_section
+from vddbench.leaderboard.site.unmeasured import sections_without_records
 from vddbench.system.files import sha256_file
 from vddbench.system.progress import bar
 
 MAX_LEFT_OUT, MAX_LEFT_OUT_CHARS = 20, 500  # on the front page; `vddbench rank` and `publish` print all of them
 
 
-def build(results: Sequence[Path], submissions: Sequence[Path], out: Path, maintainers: Collection[str] = ()) -> Path:
-    """Writes the site into `out` and returns its `index.html`.
+def build(
+    results: Sequence[Path], submissions: Sequence[Path], out: Path, maintainers: Collection[str] = (), keep: bool = False
+) -> Path:
+    """Writes the site into `out` and returns its `index.html`. keep: also writes previews beside the records, see kept.py.
 
     Removes pages of an earlier build that no longer exist; leaves other files in `out` alone. Raises FileNotFoundError if no
     record is valid, OSError if `out` cannot be written.
     """
     board = board_of(results, maintainers)
-    local, refused = find_submissions(submissions)
-    writer = PageWriter(out, newest_of(board), hidden=(*results, *submissions))
+    local, refused = find_submissions([*submissions, *results])
+    writer = PageWriter(out, newest_of(board), hidden=(*results, *submissions), kept=kept.kept_in(results))
     index = write_pages(writer, board, local, refused)
-    writer.finish()
+    inventory = writer.finish()
+    if keep:
+        kept.keep(results, out, inventory, local)
     return index
 
 
@@ -90,19 +96,22 @@ def write_pages(
         commands = [instructions.prepare(dataset, writer.specs.of(one)) for dataset, one in reversed(examples.items())]
         repo = writer.results_repo or instructions.EXAMPLE_REPO
         writer.page("submit.html", "submit", task=sections[0].name, prepare="\n".join(commands), repo=repo)
-        index = write_index(writer, board, sections, left_out)
+        index = write_index(writer, board, in_order([*sections, *sections_without_records(tables)]), left_out)
         progress.advance()
     return index
 
 
 def write_index(writer: PageWriter, board: Board, sections: Sequence[TaskSection], left_out: Sequence[str]) -> Path:
-    """Writes the front page: all tables."""
+    """Writes the front page, with all tables, and each table as files to download."""
+    for section in sections:
+        for part in section.tables:
+            write_downloads(writer, part.table)
     return writer.page(
         "index.html",
         "index",
         sections=sections,
         aggregates=board.aggregates,
-        papers=only_reported([section.name for section in sections]),
+        views=writer.views,
         num_records=len(board.evaluated),
         num_submissions=len(board.submissions()),
         all_marks=MARKS,
@@ -122,16 +131,19 @@ def write_submission(
     view = view.model_copy(
         update={"missing": writer.without_folders(view.missing, *([submission.folder] if submission else ()))}
     )
+    if view.previews is None and writer.published is None:
+        beside_records = (one.view(page, writer.out / page) for one in writer.kept)
+        view = next((one for one in beside_records if one is not None), view)
     if view.tensors:
         writer.views[page] = view
     if view.previews is not None:
-        writer.written |= {f"{page}/{preview.file}" for preview in view.previews.files}
+        writer.written |= {f"{page}/{name}" for name in view.previews.names}
     manifest = None if submission is None else submission.manifest
     writer.page(
         f"{page}/index.html",
         "submission",
         records=[
-            (one.record, sha256_file(one.path))
+            (one.record, sha256_file(one.path), writer.record_url(one))
             for one in sorted(evaluated, key=lambda one: (one.record.student, one.record.seed))
         ],
         one=records[0],

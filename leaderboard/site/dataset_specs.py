@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vddbench import lookup
 from vddbench.data.fingerprint import same_data
 from vddbench.leaderboard.evidence import Evaluated
@@ -35,8 +37,9 @@ def bundled_spec(evaluated: Evaluated) -> DatasetSpec | None:
 class DatasetSpecs:
     """Specs by dataset and store digest, each read once."""
 
-    def __init__(self, published: Inventory | None) -> None:
-        self.published = {} if published is None else published.specs  # of stores that this machine may not have
+    def __init__(self, inventories: Sequence[Inventory]) -> None:
+        """inventories: of earlier builds, with specs of stores that this machine may not have."""
+        self.known = {digest: spec for inventory in reversed(inventories) for digest, spec in inventory.specs.items()}
         self.exact: dict[str, DatasetSpec] = {}  # by the store's digest; the inventory lists them
         self._known: dict[tuple[str, str], DatasetSpec | None] = {}
 
@@ -44,7 +47,7 @@ class DatasetSpecs:
         digest = evaluated.record.store_digest
         key = evaluated.record.task.dataset, digest
         if key not in self._known:
-            exact = prepared_spec(evaluated) or self.published.get(digest)
+            exact = prepared_spec(evaluated) or self.known.get(digest)
             if exact is not None and exact.num_classes == evaluated.record.num_classes:
                 self.exact[digest] = exact
             self._known[key] = self.exact.get(digest) or bundled_spec(evaluated)

@@ -101,10 +101,34 @@ class Table:
         return [entry for entry in self.entries if not entry.is_ranked]
 
     @cached_property
-    def scale(self) -> float:
-        """The upper end of the small bars beside scores: the next tenth above every interval."""
-        ends = [e.top1 if pd.isna(e.row["high"]) else e.row["high"] for e in (*self.entries, *self.full)]
-        return min(1.0, float(np.ceil(max(ends) * 10 + 1e-9)) / 10)
+    def random(self) -> float:
+        """The score of the reference `random`; NaN if it has no record."""
+        return next((e.top1 - e.row["gain"] for e in self.entries if not pd.isna(e.row["gain"])), np.nan)
+
+    @cached_property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the small bars beside scores: multiples of 10 % outside all intervals and references."""
+        known = [self.random, *(value for e in (*self.entries, *self.full) for value in (e.row["low"], e.top1, e.row["high"]))]
+        low, high = np.nanmin(known), np.nanmax(known)
+        return max(0.0, float(np.floor(10 * low)) / 10), min(1.0, float(np.floor(10 * high) + 1) / 10)
+
+    @cached_property
+    def hidden(self) -> tuple[str, ...]:
+        """Columns (`data-key` in the templates) that say nothing in this table, and dates, for which there is little room."""
+        rows = [entry.row for entry in (*self.entries, *self.full)]
+        used = {
+            "gap": any(not pd.isna(row["gap_closed"]) and row["method"] != "random" for row in rows),
+            "gain": any(not pd.isna(row["gain"]) and row["method"] != "random" for row in rows),
+            "students": any(len(entry.students) > 1 for entry in self.entries),
+            "flags": any(row["flags"] for row in rows),
+            "verified": any(entry.verified_by or entry.reproductions for entry in (*self.entries, *self.full)),
+        }
+        return (*(name for name, is_used in used.items() if not is_used), "date")
+
+    @property
+    def name(self) -> str:
+        """Names its files: task, student and track, and the division if it has one."""
+        return "-".join(filter(None, (self.task, self.student, self.track, self.division)))
 
 
 def page_of(record: Record) -> str:

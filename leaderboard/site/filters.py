@@ -11,8 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from vddbench.leaderboard.divisions import nobody, question
-from vddbench.leaderboard.marks import marks_in
-from vddbench.leaderboard.site.entries import Entry
+from vddbench.leaderboard.marks import legend, marks_in
+from vddbench.leaderboard.site.entries import Entry, Table
 from vddbench.spec import Task
 from vddbench.system.progress import clean
 
@@ -55,13 +55,37 @@ def heat(value: float) -> str:
     return "" if pd.isna(value) else f"h{min(10, int(np.floor(10 * value + 0.5)))}"
 
 
-def interval_svg(entry: Entry, scale: float) -> Markup:
-    """The score as a dot on its interval as a bar. `scale` is the accuracy at the right end."""
-    x = [100 * min(1.0, max(0.0, value / scale)) for value in (entry.row["low"], entry.top1, entry.row["high"])]
-    has_interval = not pd.isna(entry.row["low"])
-    bar = Markup('<path d="M{} 5H{}"/>').format(f"{x[0]:.0f}", f"{x[2]:.0f}") if has_interval else ""
-    svg = Markup('<svg class="iv" viewBox="-3 0 106 10" aria-hidden="true">{}<circle cx="{}" cy="5" r="3"/></svg>')
-    return svg.format(bar, f"{x[1]:.0f}")
+def position(value: float, scale: tuple[float, float]) -> str:
+    """Where a score is on a bar of 100 units. scale: the accuracies at its ends."""
+    low, high = scale
+    return f"{100 * min(1.0, max(0.0, (value - low) / (high - low))):.0f}"
+
+
+def interval_svg(entry: Entry, table: Table, number: int) -> Markup:
+    """The score as a dot on its interval as a bar, before the ticks of the references. number: of the table on the page."""
+    low, score, high = (position(value, table.scale) for value in (entry.row["low"], entry.top1, entry.row["high"]))
+    bar = Markup("") if pd.isna(entry.row["low"]) else Markup('<path d="M{} 6H{}"/>').format(low, high)
+    svg = Markup(
+        '<svg class="iv" viewBox="-3 0 106 12" aria-hidden="true"><use href="#r{}"/>{}<circle cx="{}" cy="6" r="3"/></svg>'
+    )
+    return svg.format(number, bar, score)
+
+
+def references_svg(table: Table, number: int) -> Markup:
+    """The ticks that every bar of a table repeats: `random` and `full`."""
+    values = {"low": table.random, "full": table.full[0].top1 if table.full else np.nan}
+    ticks = [
+        Markup('<path class="{}" d="M{} 0V12"/>').format(name, position(value, table.scale))
+        for name, value in values.items()
+        if not pd.isna(value)
+    ]
+    svg = Markup('<svg class="refs" aria-hidden="true" width="0" height="0"><g id="r{}">{}</g></svg>')
+    return svg.format(number, Markup("").join(ticks))
+
+
+def named_svg(chart: str, name: str) -> Markup:
+    """A chart that this package drew, with a name for screen readers."""
+    return Markup(chart.replace("<svg ", f'<svg role="group" aria-label="{name}" ', 1))  # noqa: S704 - Vega escapes its text
 
 
 FILTERS: dict[str, Callable[..., object]] = {  # by their names in the templates
@@ -76,5 +100,6 @@ FILTERS: dict[str, Callable[..., object]] = {  # by their names in the templates
     "missing": pd.isna,
     "question": lambda task, division: question(Task.parse(task), division),
     "nobody": lambda task, division: nobody(Task.parse(task), division),
-    "svg": Markup,  # for charts that this package drew
+    "legend": lambda table: legend(entry.row["flags"] for entry in (*table.entries, *table.full)),
+    "svg": named_svg,
 }

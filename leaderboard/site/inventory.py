@@ -19,15 +19,18 @@ from vddbench.system.files import parse_json, read_json, replacing
 INVENTORY = "built.json"
 MAX_INVENTORY_BYTES = 50_000_000
 PAGE_FOLDER = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
-BUILT_FILE = re.compile(rf"(?:{PAGE_FOLDER}/)?[a-z0-9]{{1,40}}\.(?:html|webp)")  # what a build writes, and may remove
+BUILT_FILE = re.compile(  # what a build writes, and may remove
+    rf"(?:{PAGE_FOLDER}/)?[a-z0-9]{{1,40}}\.(?:html|webp)|tables/[a-z0-9_-]{{1,150}}\.(?:csv|tex)"
+)
 
 
 class PreviewFile(Frozen):
     """One preview beside a submission's page."""
 
     file: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
-    label: int
+    label: Annotated[int, Field(ge=0)]
     class_name: str
+    still: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]{1,40}\.webp)?$")] = ""  # its first frame; "" in older builds
 
 
 class Previews(Frozen):
@@ -35,6 +38,11 @@ class Previews(Frozen):
 
     source_digest: str  # hash of payload, decoder, dataset spec and preview format: equal digests mean equal previews
     files: tuple[PreviewFile, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All files beside the page."""
+        return [name for preview in self.files for name in (preview.file, preview.still) if name]
 
 
 class TensorSize(Frozen):

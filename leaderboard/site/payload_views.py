@@ -51,7 +51,7 @@ def payload_view(
 
 
 def _all_exist(folder: Path, previews: Previews) -> bool:
-    return all((folder / preview.file).is_file() for preview in previews.files)
+    return all((folder / name).is_file() for name in previews.names)
 
 
 def _local_view(
@@ -95,5 +95,5 @@ def _previews(submission: LocalSubmission, spec: DatasetSpec, folder: Path, reus
         if known.source_digest == digest:
             return known
     written = previews.write(read(submission.folder, spec), spec, folder)
-    files = (PreviewFile(file=p.file, label=p.label, class_name=p.class_name) for p in written)
+    files = (PreviewFile(file=p.file, label=p.label, class_name=p.class_name, still=p.still) for p in written)
     return Previews(source_digest=digest, files=tuple(files))

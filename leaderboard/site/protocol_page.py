@@ -80,7 +80,7 @@ def _as_text(value: object) -> str:
 
 @dataclass(frozen=True)
 class StudentRow:
-    """A student network and its training recipe."""
+    """A network and its training recipe."""
 
     name: str
     what: str  # first line of its file

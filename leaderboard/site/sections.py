@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from vddbench import lookup
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.frontier import Curve, curve_of_records
-from vddbench.leaderboard.headline import headline
+from vddbench.leaderboard.headline import sentences
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
 
 MAX_HEAT_ROWS = 14  # of the map of classes, best first
 MAX_TRANSFER_ROWS = 60
+FIRST = "miniucf"  # the dataset that every paper of the field reports
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class TableSection:
     bytes_chart: str
     students_chart: str
     classes: HeatMap
-    headline: str  # sentences: who may be the best, the corrected best score, what can be detected, the codec curve
+    headline: tuple[str, ...]  # sentences: who may be the best, the corrected best score, what can be detected, the codec curve
     has_curve: bool  # whether the chart of bytes shows the codec curve
 
     @property
@@ -65,11 +68,17 @@ class TaskSection:
     empty: tuple[TableKey, ...]  # tables without entries
     facts: tuple[tuple[str, str], ...]
     transfer: Mapping[tuple[str, str], HeatMap]  # by track and division
-    reported: tuple[dict[str, object], ...]
+    reported: tuple[Mapping[str, object], ...]
+    commands: str = ""  # that would fill a task without records
 
     @property
     def name(self) -> str:
         return str(self.task)
+
+    @property
+    def num_entries(self) -> int:
+        """Methods with a record."""
+        return len({entry.method for part in self.tables for entry in part.table.entries})
 
 
 def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskSection:
@@ -80,13 +89,14 @@ def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -
             charts.bytes_chart(table, curve),
             charts.students_chart(table),
             class_map(table, spec),
-            headline(pd.DataFrame([entry.row for entry in table.entries]), with_curve=table.division == OPEN),
+            tuple(sentences(pd.DataFrame([entry.row for entry in table.entries]), with_curve=table.division == OPEN)),
             curve is not None,
         )
         for table, curve in ((table, codec_curve(table)) for table in tables)
     )
     empty = tuple(without_entries(TableKey(table.task, table.student, table.track, table.division) for table in tables))
-    return TaskSection(task, about(task), sections, empty, facts(tables[0], spec), transfer_maps(tables), paper_rows(task))
+    papers = paper_rows(task, tables)
+    return TaskSection(task, about(task), sections, empty, facts(tables[0], spec), transfer_maps(tables), papers)
 
 
 def about(task: Task) -> str:
@@ -151,16 +161,38 @@ def transfer_maps(tables: Sequence[Table]) -> dict[tuple[str, str], HeatMap]:
     return maps
 
 
-def paper_rows(task: Task) -> tuple[dict[str, object], ...]:
-    """What papers report for the task, best first; None for values that a paper does not give."""
-    rows = reported.reported(task).to_dict("records")
-    return tuple({str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows)
+def paper_rows(task: Task, tables: Sequence[Table] = ()) -> tuple[Mapping[str, object], ...]:
+    """What papers report for the task, best first; None for values that a paper does not give.
+
+    `measured` has the entries of the task's tables that are the paper's method, also with other settings.
+    """
+    entries = {entry.pages[0]: entry for table in tables for entry in (*table.entries, *table.full)}
+    rows = []
+    for row in reported.reported(task).to_dict("records"):
+        names = names_in_tables(str(row["method"]))
+        measured = tuple(entry for entry in entries.values() if entry.method in names)
+        rows.append({**{str(name): None if pd.isna(value) else value for name, value in row.items()}, "measured": measured})
+    return tuple(rows)
 
 
-def only_reported(measured: Sequence[str]) -> list[tuple[str, tuple[dict[str, object], ...]]]:
-    """(task, rows) of tasks that papers report but that have no records here."""
-    rows = reported.read()
-    rows = rows[rows["top1_mean"].notna() & rows["ipc"].notna()]
-    tasks = sorted({(str(row["dataset"]), int(row["ipc"])) for row in rows.to_dict("records")})
-    named = [Task(dataset=dataset, ipc=ipc) for dataset, ipc in tasks]
-    return [(str(task), paper_rows(task)) for task in named if str(task) not in measured]
+def names_in_tables(method: str) -> set[str]:
+    """The name of a method, and those with its presets if it is a bundled baseline."""
+    presets = getattr(lookup.load("baseline", method), "PRESETS", {}) if method in lookup.names("baseline") else {}
+    return {lookup.named_in_tables(method, preset) for preset in (None, *presets)}
+
+
+def in_order(sections: Sequence[TaskSection]) -> list[TaskSection]:
+    """MiniUCF first, the field's usual dataset; then datasets with most entries; tasks of a dataset by budget, `full` last."""
+    most: dict[str, int] = defaultdict(int)
+    for section in sections:
+        most[section.task.dataset] = max(most[section.task.dataset], section.num_entries)
+    return sorted(
+        sections,
+        key=lambda section: (
+            section.task.dataset != FIRST,
+            -most[section.task.dataset],
+            section.task.dataset,
+            section.task.is_full,
+            section.task,
+        ),
+    )

@@ -93,7 +93,7 @@ def write_harmful_entry(root: Path, store: Store) -> str:
     return f"s/{store.name}-ipc1/harm@ffffffff/index.html"
 
 
-VOID_TAGS = {"meta", "link", "br", "img", "input", "wbr", "hr"}
+VOID_TAGS = {"meta", "link", "br", "img", "input", "wbr", "hr", "source"}
 
 
 class ParsedPage(HTMLParser):

@@ -20,6 +20,8 @@ def test_one_looping_picture_a_class(tmp_path: Path) -> None:
     for preview in previews:
         with Image.open(tmp_path / "previews" / preview.file) as picture:
             assert (picture.format, picture.n_frames, picture.info["loop"], picture.size) == ("WEBP", 4, 0, (16, 16))
+        with Image.open(tmp_path / "previews" / preview.still) as picture:
+            assert (picture.format, picture.n_frames, picture.size) == ("WEBP", 1, (16, 16))
 
 
 def test_it_shows_the_first_clip_of_the_class(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ def build(
             help="user name whose re-runs verify entries, besides those in MAINTAINERS next to --results; may be repeated",
         ),
     ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="also write descriptions and previews beside the records, for builds on other machines"),
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="open the board in the browser")] = False,
 ) -> None:
     """Write the board as web pages: ranked tables, a page for each distilled set, the protocol, how to submit.
@@ -40,7 +44,7 @@ def build(
     """
     from vddbench.leaderboard.site.build import build as run
 
-    index = run(results, submissions, out, maintainer or ())
+    index = run(results, submissions, out, maintainer or (), keep)
     typer.echo(f"wrote {index}")
     if show:
         webbrowser.open(index.resolve().as_uri())

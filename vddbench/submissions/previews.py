@@ -20,7 +20,7 @@ from vddbench.spec import ClipSet, DatasetSpec, Submission
 from vddbench.submissions.submission import decode
 from vddbench.system.files import replacing
 
-VERSION = 1  # increase it when the same payload gives different pictures, so that pages replace the old ones
+VERSION = 2  # increase it when the same payload gives different pictures, so that pages replace the old ones
 MAX_BYTES = 50_000  # per preview; a page with fifty of them has 2.5 MB
 MAX_FRAMES = 32  # for longer clips, only every n-th frame is shown
 MAX_SIDE = 128  # pixels; larger clips are shrunk, smaller ones are left to the browser to enlarge
@@ -36,10 +36,11 @@ class Preview:
     file: str  # name inside the folder
     label: int
     class_name: str
+    still: str  # name of the file of its first frame, for visitors who do not want motion
 
 
 def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: int = 64) -> list[Preview]:
-    """Writes `class0003.webp` and so on for the first `max_classes` classes that have a clip.
+    """Writes `class0003.webp` and `still0003.webp` and so on for the first `max_classes` classes that have a clip.
 
     Shows the first clip of each class; if labels are probabilities, the clip with the highest probability of the class.
     Raises ValueError or LookupError if the payload cannot be decoded, OSError if the folder cannot be written.
@@ -49,11 +50,12 @@ def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: 
     for label, index in _shown_clips(clip_set, spec.num_classes):
         if len(previews) == max_classes:
             break
-        name = f"class{label:04}.webp"
-        data = animated(frames_of(clip_set.clips[index]))
-        with replacing(folder / name) as file:
-            file.write(data)
-        previews.append(Preview(name, label, spec.class_names[label]))
+        name, still = f"class{label:04}.webp", f"still{label:04}.webp"
+        frames = frames_of(clip_set.clips[index])
+        for path, shown in ((name, frames), (still, frames[:1])):
+            with replacing(folder / path) as file:
+                file.write(animated(shown))
+        previews.append(Preview(name, label, spec.class_names[label], still))
     return previews
 
 

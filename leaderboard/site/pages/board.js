@@ -1,57 +1,33 @@
 "use strict";
-/* Sorts and filters the tables of the page. The part of the address after # determines what is shown:
-   #TASK&division=open&q=...&student=...&track=...&only=...&sort=KEY, or sort=-KEY (descending). Without it, division ipc of the
-   first task, by rank. */
+/* Shows one table at a time, sorts and filters it. The part of the address after # determines what is shown:
+   #TASK&division=open&q=...&student=...&track=...&only=...&compare=A,B&sort=KEY, or sort=-KEY (descending). Without it,
+   division ipc of the first task, by rank. TASK is also a dataset (its first budget), "overall" or "all". */
 (() => {
-  const root = document.documentElement;
-  const all = (selector, where = document) => [...where.querySelectorAll(selector)];
-
-  const toggle = document.getElementById("theme");
-  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const name = () => { toggle.textContent = isDark() ? "Light" : "Dark"; toggle.setAttribute("aria-label", `${toggle.textContent} colours`); };
-  toggle.hidden = false;
-  name();
-  toggle.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* no storage: the choice holds for this page only */ }
-    name();
-  });
-
-  const tip = document.createElement("div");
-  tip.className = "tip";
-  tip.hidden = true;
-  document.body.append(tip);
-  const hide = () => { tip.hidden = true; };
-  const show = (mark) => {
-    tip.textContent = mark.getAttribute("aria-label");
-    tip.hidden = false;
-    const box = mark.getBoundingClientRect();
-    const left = Math.min(Math.max(4, box.left + box.width / 2 - tip.offsetWidth / 2), innerWidth - tip.offsetWidth - 4);
-    tip.style.left = `${left + scrollX}px`;
-    tip.style.top = `${box.top + scrollY - tip.offsetHeight - 8}px`;
-  };
-  for (const chart of all("figure svg")) {
-    chart.addEventListener("pointerover", (event) => {
-      const mark = event.target.closest("[aria-roledescription='circle']");
-      if (mark) show(mark);
-      else hide();
-    });
-    chart.addEventListener("pointerleave", hide);
-  }
-
+  const HUB = "https://huggingface.co";
   const AT_FIRST = 100; /* rows of a long table */
+  const all = (selector, where = document) => [...where.querySelectorAll(selector)];
   const form = document.getElementById("filters");
   if (!form) return;
   const field = form.elements;
   const sections = all("section.task");
-  const links = all("nav.tasks a");
   const tables = all("table.ranks");
+  const unknown = document.getElementById("unknown");
   const fields = ["division", "q", "student", "track", "only", "sort"];
   const heads = new Map(all("th", tables[0]?.tHead).map((head) => [head.dataset.key, head]));
+  const keys = [...heads.keys()];
   const option = (select, value, text) => select.add(new Option(text, value));
   for (const student of new Set(tables.map((table) => table.dataset.student))) option(field.student, student, student);
   for (const [key, head] of heads) option(field.sort, (head.hasAttribute("data-down") ? "-" : "") + key, head.textContent);
   for (const [key, head] of heads) option(field.sort, (head.hasAttribute("data-down") ? "" : "-") + key, `${head.textContent}, reversed`);
+
+  /* Datasets, in the order of their sections, and what is not of one dataset. */
+  const tasks = sections.filter((section) => section.dataset.dataset);
+  for (const dataset of new Set(tasks.map((section) => section.dataset.dataset))) {
+    const most = Math.max(...tasks.filter((section) => section.dataset.dataset === dataset).map((section) => +section.dataset.entries));
+    option(field.dataset, dataset, most ? `${dataset} (${most} ${most === 1 ? "method" : "methods"})` : `${dataset} (no record yet)`);
+  }
+  if (document.getElementById("overall")) option(field.dataset, "overall", "all tasks combined");
+  option(field.dataset, "all", "every table on one page");
 
   /* Turns every column's head into a button, and reads the texts that rows are sorted and searched by. */
   const bodies = tables.map((table) => {
@@ -74,6 +50,22 @@
       })),
     }));
   });
+
+  /* Columns that say nothing in a table are hidden at first (`no-KEY`); a box shows or hides a column of all tables. */
+  const columns = document.getElementById("columns");
+  for (const key of keys.filter((key) => !["rank", "method", "top1"].includes(key))) {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = tables.some((table) => !table.classList.contains(`no-${key}`));
+    box.addEventListener("input", (event) => {
+      event.stopPropagation();
+      for (const table of tables) table.classList.toggle(`no-${key}`, !box.checked);
+    });
+    label.append(box, ` ${heads.get(key).textContent}`);
+    columns.append(label);
+  }
+
   /* A long table shows its first rows until all are asked for, because hidden rows cost no time for layout. */
   const whole = new Set();
   const more = tables.map((table) => {
@@ -84,16 +76,18 @@
     table.parentNode.after(button);
     return button;
   });
-  const keys = [...heads.keys()];
   const textColumns = new Set(["method", "flags", "verified", "date"]);
   const number = (text) => { const value = parseFloat(text.replace("−", "-").replace(",", "")); return Number.isNaN(value) ? null : value; };
 
   const parse = () => {
     const [task, ...rest] = location.hash.slice(1).split("&");
     const given = new URLSearchParams(rest.join("&"));
-    const state = { task: "" };
+    const state = { task: null, compare: given.get("compare") || "" };
     try { state.task = decodeURIComponent(task); } catch { /* not an address of this page */ }
-    if (!sections.some((section) => section.id === state.task)) state.task = state.task === "all" ? "all" : sections[0]?.id;
+    if (state.task === "" || state.task === "main") state.task = sections[0].id;
+    const ofDataset = tasks.find((section) => section.dataset.dataset === state.task);
+    if (ofDataset) state.task = ofDataset.id;
+    state.isKnown = state.task === "all" || sections.some((section) => section.id === state.task);
     for (const key of fields) state[key] = given.get(key) || "";
     if (state.division !== "open") state.division = "ipc";
     for (const key of ["student", "track", "only", "sort"]) if (![...field[key].options].some((option) => option.value === state[key])) state[key] = key === "sort" ? "rank" : "";
@@ -101,10 +95,10 @@
   };
   const usual = { division: "ipc", sort: "rank" }; /* left out of addresses */
   const written = (state) => {
-    const given = new URLSearchParams(fields.filter((key) => state[key] && state[key] !== usual[key]).map((key) => [key, state[key]]));
-    return `#${state.task}${given.size ? `&${given}` : ""}`;
+    const given = new URLSearchParams([...fields, "compare"].filter((key) => state[key] && state[key] !== usual[key]).map((key) => [key, state[key]]));
+    return `#${encodeURIComponent(state.task ?? "")}${given.size ? `&${given}` : ""}`;
   };
-  const current = () => ({ task: parse().task, ...Object.fromEntries(fields.map((key) => [key, field[key].value])) });
+  const current = () => ({ ...parse(), ...Object.fromEntries(fields.map((key) => [key, field[key].value])) });
   const set = (change) => {
     history.replaceState(null, "", written({ ...current(), ...change }));
     apply();
@@ -137,6 +131,27 @@
     });
   };
 
+  /* Hides the rows of a table that do not match; returns how many match, and of how many. The reference is not counted. */
+  const filter = (table, i, state, words) => {
+    const count = { shown: 0, total: 0 };
+    more[i].hidden = true;
+    for (const { body, rows } of bodies[i]) {
+      let shown = 0;
+      for (const { row, text } of rows) {
+        const matches = words.every((word) => text.includes(word)) && (!state.only || row.hasAttribute(`data-${state.only}`));
+        shown += matches;
+        row.hidden = !matches || (shown > AT_FIRST && !whole.has(table));
+      }
+      if (shown > AT_FIRST && !whole.has(table)) {
+        more[i].hidden = false;
+        more[i].textContent = `Show all ${shown} entries`;
+      }
+      body.hidden = shown === 0;
+      if (!body.classList.contains("reference")) { count.shown += shown; count.total += rows.length; }
+    }
+    return count;
+  };
+
   const apply = () => {
     const state = parse();
     for (const key of fields) if (field[key].value !== state[key]) field[key].value = state[key];
@@ -147,40 +162,47 @@
     let total = 0;
     sort(state.sort);
     tables.forEach((table, i) => {
-      more[i].hidden = true;
-      const inTask = state.task === "all" || table.closest("section").id === state.task;
-      for (const { body, rows } of bodies[i]) {
-        let shown = 0;
-        for (const { row, text } of rows) {
-          const matches = words.every((word) => text.includes(word)) && (!state.only || row.hasAttribute(`data-${state.only}`));
-          shown += matches;
-          row.hidden = !matches || (shown > AT_FIRST && !whole.has(table));
-        }
-        if (shown > AT_FIRST && !whole.has(table)) {
-          more[i].hidden = false;
-          more[i].textContent = `Show all ${shown} entries`;
-        }
-        body.hidden = shown === 0;
-        if (inTask && inDivision(table) && !body.classList.contains("reference")) { total += rows.length; if (fits(table)) seen += shown; }
-      }
+      const count = filter(table, i, state, words);
+      if (!inDivision(table) || (state.task !== "all" && table.closest("section").id !== state.task)) return;
+      total += count.total;
+      if (fits(table)) seen += count.shown;
     });
     for (const part of all("article.table, article.transfer")) part.hidden = !fits(part);
     for (const section of sections) section.classList.toggle("on", state.task === "all" || section.id === state.task);
-    form.hidden = !sections.some((section) => section.classList.contains("on") && section.querySelector("table.ranks"));
-    for (const link of links) link.toggleAttribute("aria-current", link.hash.slice(1) === state.task);
-    document.getElementById("count").textContent = `${seen} of ${total} ${total === 1 ? "entry" : "entries"}`;
+    document.getElementById("count").textContent = total ? `${seen} of ${total} ${total === 1 ? "entry" : "entries"}` : "";
     document.getElementById("permalink").href = written(state);
-    for (const link of links) link.href = written({ ...state, task: decodeURIComponent(link.hash.slice(1).split("&")[0]) });
+    choose(state);
+    dispatchEvent(new CustomEvent("shown", { detail: state }));
+    if (window.parent !== window) window.parent.postMessage({ hash: written(state) }, HUB); /* a Space is shown in a frame of the Hub */
   };
 
-  const allTasks = document.createElement("a");
-  allTasks.href = "#all";
-  allTasks.textContent = "all";
-  if (links.length > 1) { links[0].parentNode.append(allTasks); links.push(allTasks); }
+  /* The selectors of dataset and budget; a sentence for an address that leads nowhere. */
+  const choose = (state) => {
+    unknown.hidden = state.isKnown;
+    if (!state.isKnown) unknown.textContent = `This board has nothing under the address “${location.hash.slice(1, 80)}”. Choose a dataset and a budget above.`;
+    const section = tasks.find((section) => section.id === state.task);
+    field.dataset.value = section ? section.dataset.dataset : state.task;
+    field.budget.replaceChildren();
+    for (const one of section ? tasks.filter((other) => other.dataset.dataset === section.dataset.dataset) : []) option(field.budget, one.id, one.dataset.budget);
+    if (section) field.budget.value = section.id;
+    field.budget.closest("label").hidden = !section;
+    form.querySelector("details").hidden = !sections.some((one) => one.classList.contains("on") && one.querySelector("article"));
+  };
+
+  form.hidden = false;
+  if (matchMedia("(min-width: 48rem)").matches || location.hash.includes("&q=")) form.querySelector("details").open = true;
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", (event) => set({ [event.target.name]: event.target.value }));
+  form.addEventListener("input", (event) => {
+    const { name, value } = event.target;
+    const ofDataset = tasks.filter((section) => section.dataset.dataset === value);
+    const budget = field.budget.selectedOptions[0]?.textContent;
+    if (name === "budget") set({ task: value, compare: "" });
+    else if (name === "dataset") set({ task: (ofDataset.find((section) => section.dataset.budget === budget) || ofDataset[0])?.id ?? value, compare: "" });
+    else set({ [name]: value });
+  });
   form.addEventListener("reset", (event) => { event.preventDefault(); set({ q: "", student: "", track: "", only: "", sort: "rank" }); });
   addEventListener("hashchange", apply);
+  addEventListener("compare", (event) => set({ compare: event.detail }));
   for (const table of tables) table.tHead.rows[0].cells[0].setAttribute("aria-sort", "ascending");
   apply();
 })();

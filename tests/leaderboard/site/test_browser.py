@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 CHROMIUM = shutil.which("chromium")
+AXE = "axe-core@4.10.3"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 ROWS = "section.on article:not([hidden]) table.ranks tbody.ranked tr:not([hidden]) th a:first-child"
 
@@ -46,12 +48,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site of a dataset whose first class has a harmful name, with `random` that has its payload, and a harmful entry."""
+    """A site of a dataset whose first class has a harmful name: two methods with their payloads, and a harmful entry."""
     root = tmp_path_factory.mktemp("browsed")
     store = harmful_store()
-    path = distill("random", Task(dataset=store.name, ipc=1), 0, root / "submissions")
-    sha = read(path).manifest.sha256
-    write_records(root / "results", store, "random", [0.2, 0.2, 0.3], submission_sha256=sha)
+    for method, shares in (("random", [0.2, 0.2, 0.3]), ("mean", [0.4, 0.4, 0.4])):
+        path = distill(method, Task(dataset=store.name, ipc=1), 0, root / "submissions")
+        write_records(root / "results", store, method, shares, submission_sha256=read(path).manifest.sha256)
     write_records(root / "results", store, "good", [0.9, 0.9, 0.95], payload_bytes=90_000)
     write_records(root / "results", store, "small", [0.6, 0.7, 0.65], payload_bytes=1000)
     write_records(root / "results", store, "outside", [0.5, 0.5, 0.55], payload_bytes=50_000, external=True)
@@ -132,23 +134,28 @@ def test_the_keyboard_is_enough(browser: Browser, index: Path) -> None:
 
 def test_every_view_has_an_address_that_shows_it_again(browser: Browser, index: Path) -> None:
     opened = Opened(browser, index)
-    opened.page.locator("nav.tasks a", has_text="harmful-ipc1").click()
+    opened.page.select_option("select[name=dataset]", "harmful")
     opened.page.select_option("select[name=student]", "convnet3d")
     opened.page.select_option("select[name=track]", "hard")
     opened.page.select_option("select[name=only]", "own")
     opened.page.select_option("select[name=sort]", "-mb")
     opened.page.fill("input[name=q]", "o")
     seen, address = opened.methods(), opened.anchor()
-    assert seen == ["random", "good", "small"]  # `outside` says that it used other data
+    assert seen == ["mean", "random", "good", "small"]  # `outside` says that it used other data
     assert opened.page.locator("#permalink").get_attribute("href") == address
+    opened.page.reload()
+    assert opened.methods() == seen
+    assert opened.page.input_value("input[name=q]") == "o" and opened.page.input_value("select[name=only]") == "own"
+    assert opened.page.locator("#count").inner_text() == "4 of 8 entries"
+    opened.page.locator("button[type=reset]").click()
+    assert opened.anchor() == "#harmful-ipc1"
+    for only, expected in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "mean", "soft_one"})):
+        opened.page.select_option("select[name=only]", only)
+        assert set(opened.methods()) == expected
+        assert opened.page.locator("section.on tbody.unranked tr:visible").count() == 0
+    opened.page.fill("input[name=q]", "maintainer 2026")
+    assert opened.methods() == ["small"]
     opened.close()
-    again = Opened(browser, index, address)
-    assert again.methods() == seen
-    assert again.page.input_value("input[name=q]") == "o" and again.page.input_value("select[name=only]") == "own"
-    assert again.page.locator("#count").inner_text() == "3 of 7 entries"
-    again.page.locator("button[type=reset]").click()
-    assert again.anchor() == "#harmful-ipc1"
-    again.close()
 
 
 def test_the_switch_between_the_divisions_has_an_address_and_survives_a_reload(browser: Browser, index: Path) -> None:
@@ -164,35 +171,54 @@ def test_the_switch_between_the_divisions_has_an_address_and_survives_a_reload(b
     opened.close()
 
 
-def test_only_what_is_asked_for_is_shown(browser: Browser, index: Path) -> None:
+def test_an_address_shows_its_task_or_says_that_there_is_none(browser: Browser, index: Path) -> None:
     opened = Opened(browser, index)
-    for only, expected in (("verified", {"small"}), ("ranked", {"good", "small", "outside", "random", "soft_one"})):
-        opened.page.select_option("select[name=only]", only)
-        assert set(opened.methods()) == expected
-        assert opened.page.locator("section.on tbody.unranked tr:visible").count() == 0
-    opened.page.fill("input[name=q]", "maintainer 2026")
-    assert opened.methods() == ["small"]
+    shown = opened.page.locator("section.on > h2")
+    assert shown.first.inner_text().startswith("miniucf-ipc1") and shown.count() == 1
+    assert "No verified record yet" in opened.page.locator("section.on .answer").inner_text()
+    go = "anchor => { location.hash = anchor; return new Promise(done => setTimeout(done, 50)); }"
+    for anchor in ("#nosuch-ipc1", "#miniucf-ipc2", "#%E0%A4%A", f"#{HARM}", "#constructor&sort=__proto__"):
+        opened.page.evaluate(go, anchor)
+        assert shown.count() == 0 and "This board has nothing under" in opened.page.locator("#unknown").inner_text()
+        assert opened.page.input_value("select[name=dataset]") == ""
+    for anchor in ("#harmful-ipc1&sort=nosuch&student=<b>&only=x", "#harmful"):
+        opened.page.evaluate(go, anchor)
+        assert shown.all_inner_texts()[0].startswith("harmful-ipc1") and "good" in opened.methods()
+        assert not opened.page.locator("#unknown").is_visible()
+    opened.page.select_option("select[name=budget]", "harmful-ipc5")
+    assert opened.anchor() == "#harmful-ipc5" and shown.count() == 1
+    opened.page.select_option("select[name=dataset]", "miniucf")
+    assert opened.anchor() == "#miniucf-ipc5"  # the same budget
+    opened.page.select_option("select[name=dataset]", "all")
+    assert shown.count() > 5
     opened.close()
 
 
-@pytest.mark.parametrize(
-    "anchor",
-    ["#nosuch", "#%E0%A4%A", "#harmful-ipc1&sort=nosuch&student=<b>&only=x", f"#{HARM}", "#constructor&sort=__proto__"],
-)
-def test_an_address_that_is_wrong_shows_the_first_task(browser: Browser, index: Path, anchor: str) -> None:
-    opened = Opened(browser, index, anchor)
-    assert opened.page.locator("section.on").count() == 1 and "good" in opened.methods()
+def test_columns_without_values_are_hidden_until_asked_for(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, "#harmful-ipc1&student=convnet3d&track=hard")
+    heads = opened.page.locator("section.on article:not([hidden]) table.ranks thead th:visible")
+    assert "Gap closed %" not in heads.all_inner_texts() and "Date" not in heads.all_inner_texts()
+    opened.page.locator(".columns summary").click()
+    opened.page.get_by_label("Date").check()
+    opened.page.get_by_label("MB, of budget").uncheck()
+    assert "Date" in heads.all_inner_texts() and "MB, of budget" not in heads.all_inner_texts()
     opened.close()
 
 
-def test_tasks_are_shown_one_at_a_time_or_all(browser: Browser, index: Path) -> None:
-    opened = Opened(browser, index)
-    assert opened.page.locator("section.task:visible h2").all_inner_texts() == ["harmful-ipc1"]
-    opened.page.locator("nav.tasks a", has_text="harmful-ipc5").click()
-    assert opened.page.locator("section.task:visible h2").all_inner_texts() == ["harmful-ipc5"]
-    opened.page.locator("nav.tasks a", has_text=re.compile("^all$")).click()
-    assert opened.page.locator("section.task:visible").count() >= 2
-    opened.close()
+def test_a_frame_tells_its_address_to_the_hub_and_to_nobody_else(browser: Browser, index: Path) -> None:
+    for parent, told in (("https://huggingface.co", True), ("https://evil.example", False)):
+        page = browser.new_context().new_page()
+        frame = "<iframe src='https://lab.static.hf.space/index.html#harmful-ipc1'></iframe>"
+        listen = "<script>got = []; addEventListener('message', event => got.push(event.data.hash))</script>"
+        page.route("**/*", lambda route: route.abort())
+        page.route(f"{parent}/*", lambda route, text=listen + frame: route.fulfill(body=text, content_type="text/html"))
+        page.route("https://lab.static.hf.space/*", lambda route: route.fulfill(path=index, content_type="text/html"))
+        page.goto(f"{parent}/spaces")
+        inner = page.frames[1]
+        inner.check("input[name=division][value=open]")
+        page.wait_for_timeout(100)
+        assert page.evaluate("got") == (["#harmful-ipc1", "#harmful-ipc1&division=open"] if told else [])
+        page.context.close()
 
 
 def test_without_javascript_every_table_is_there(browser: Browser, index: Path) -> None:
@@ -201,22 +227,45 @@ def test_without_javascript_every_table_is_there(browser: Browser, index: Path) 
         opened.page.locator("table.ranks:visible").count() == 2 * 4
     )  # in each division two students, soft labels, another task
     assert not opened.page.locator("#filters").is_visible() and opened.page.locator("figure svg").first.is_visible()
+    assert opened.page.locator("nav.tasks a", has_text="harmful-ipc1").is_visible()
+    assert opened.page.locator("section.task", has_text="No verified record yet").first.is_visible()
     opened.close()
 
 
-def test_previews_play_and_are_loaded_when_they_come_into_view(browser: Browser, index: Path) -> None:
+def test_previews_play_and_can_be_paused(browser: Browser, index: Path) -> None:
     path = next(index.parent.glob("s/harmful-ipc1/random@*/index.html"))
     opened = Opened(browser, path)
     images = opened.page.locator(".previews img")
     images.last.scroll_into_view_if_needed()
     loaded = f"[...document.querySelectorAll('.previews img')].every(image => image.naturalWidth === {SIZE})"
     opened.page.wait_for_function(loaded)
-    shots = set()
-    for _ in range(12):
-        shots.add(images.first.screenshot())
-        opened.page.wait_for_timeout(100)
-    assert len(shots) > 1 and images.first.get_attribute("loading") == "lazy"
+    assert num_pictures(opened.page) > 1 and images.first.get_attribute("loading") == "lazy"
+    opened.page.locator("button.pause").click()
+    opened.page.wait_for_timeout(200)
+    assert num_pictures(opened.page) == 1
     assert HARM in (images.first.get_attribute("alt") or "")  # the class's name, as text
+    opened.close()
+
+
+def num_pictures(page: Page) -> int:
+    """How many different pictures the first clip shows within about a second."""
+    shots = set()
+    for _ in range(10):
+        shots.add(page.locator("picture img").first.screenshot())
+        page.wait_for_timeout(100)
+    return len(shots)
+
+
+def test_two_methods_side_by_side_have_an_address_and_stand_still_for_reduced_motion(browser: Browser, index: Path) -> None:
+    opened = Opened(browser, index, "#harmful-ipc1", reduced_motion="reduce")
+    pairs = opened.page.locator("article:not([hidden]) .pairs")
+    assert pairs.locator("li").count() == 8 and HARM in pairs.locator("b").first.inner_text()
+    assert "mean" in pairs.locator("li").first.inner_text() and "random" in pairs.locator("li").first.inner_text()
+    opened.page.locator("article:not([hidden]) .compare select").first.select_option(label="random")
+    assert re.fullmatch(r"#harmful-ipc1&compare=random%40\w{8}%2Crandom%40\w{8}", opened.anchor())
+    assert opened.page.locator(".pause").first.inner_text() == "Play clips"
+    current = "[...document.querySelectorAll('.pairs img')].every(image => /still/.test(image.currentSrc) || !image.currentSrc)"
+    assert opened.page.evaluate(current)
     opened.close()
 
 
@@ -225,7 +274,7 @@ def test_nothing_that_a_stranger_wrote_runs(browser: Browser, index: Path) -> No
         opened = Opened(browser, path)
         opened.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
         opened.page.wait_for_timeout(100)
-        assert opened.page.evaluate("[...document.querySelectorAll('img')].every(image => image.closest('.previews'))")
+        assert opened.page.evaluate("[...document.querySelectorAll('img')].every(image => image.closest('picture'))")
         assert opened.page.evaluate("[...document.links].every(link => /^(https|file):/.test(link.href))")
         opened.close()
     assert HARM in index.read_text().replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace("&#39;", "'")
@@ -254,6 +303,9 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, index: Pa
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
         opened.close()
     opened = Opened(browser, index, "#harmful-ipc1&student=convnet3d&track=hard", **PHONE)
+    first = opened.page.locator("section.on article:not([hidden]) tbody.ranked tr").first.bounding_box()
+    assert first is not None and first["y"] + first["height"] < 844  # above the fold
+    opened.page.locator(".narrow > summary").click()
     opened.page.select_option("select[name=sort]", "mb")  # there are no heads to tap
     assert opened.methods()[0] == "small"
     opened.close()
@@ -274,7 +326,7 @@ def test_dark_follows_the_system_and_can_be_chosen(browser: Browser, index: Path
 
 
 def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Browser, index: Path) -> None:
-    opened = Opened(browser, index)
+    opened = Opened(browser, index, "#harmful-ipc1")
     point = opened.page.locator("figure svg a[href*='/small@']").first
     point.locator("path").hover()
     assert "small: " in opened.page.locator(".tip").inner_text() and "1,000 bytes" in opened.page.locator(".tip").inner_text()
@@ -296,3 +348,23 @@ def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path
     opened.page.fill("input[name=q]", "method_99")
     assert len(opened.methods()) == 11
     opened.close()
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_to_complain_about(browser: Browser, index: Path, tmp_path: Path) -> None:
+    """Rules of WCAG 2.2 AA, contrast among them. Needs npm and a registry."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    done = subprocess.run(["npm", "pack", "--silent", AXE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"npm cannot download {AXE}")
+    subprocess.run(["tar", "xzf", done.stdout.split()[-1]], cwd=tmp_path, check=True)
+    random = next(index.parent.glob("s/*/random@*/index.html"))
+    for options in ({}, {"color_scheme": "dark"}, PHONE):
+        for path in (index, random, index.with_name("protocol.html"), index.with_name("submit.html")):
+            opened = Opened(browser, path, "#harmful-ipc1" if path == index else "", bypass_csp=True, **options)
+            opened.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+            opened.page.add_script_tag(path=tmp_path / "package/axe.min.js")
+            violations = opened.page.evaluate("axe.run().then(result => result.violations)")
+            assert not [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in violations]
+            opened.page.context.close()

@@ -16,6 +16,7 @@ from vddbench.data.store import Store
 from vddbench.leaderboard.site.board import board_of
 from vddbench.leaderboard.site.build import MAX_LEFT_OUT, build, build_published
 from vddbench.leaderboard.site.inventory import INVENTORY, Inventory, PayloadView, read_inventory
+from vddbench.leaderboard.site.kept import MAX_PREVIEW_BYTES
 from vddbench.leaderboard.site.local_submissions import LocalSubmission, find_submissions
 from vddbench.leaderboard.site.page_writer import without_folders
 from vddbench.leaderboard.site.payload_views import NO_PAYLOAD, payload_view
@@ -130,7 +131,7 @@ def test_a_publisher_without_payloads_or_data_makes_the_same_pages(
     )
     page = f"s/{tiny.name}-ipc1/random@"
     clips = [path for path in first.files if path.startswith(page) and path.endswith(".webp")]
-    assert len(clips) == tiny.spec.num_classes
+    assert len(clips) == 2 * tiny.spec.num_classes  # each with its first frame
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "nothing prepared"))
     second = build_published(board, tmp_path, [], tmp_path / "b", first, "lab/results")
     assert second == first
@@ -143,7 +144,7 @@ def test_previews_that_are_published_already_are_not_made_again(
 ) -> None:
     submission, unseen = LocalSubmission(tiny_random, read(tiny_random).manifest), PayloadView()
     first = payload_view(submission, tiny.spec, tmp_path / "a", None, unseen)
-    assert first.previews is not None and len(list((tmp_path / "a").iterdir())) == tiny.spec.num_classes
+    assert first.previews is not None and len(list((tmp_path / "a").iterdir())) == 2 * tiny.spec.num_classes
     monkeypatch.setattr(previews, "write", None)  # would raise: another encoder's bytes differ
     assert payload_view(submission, tiny.spec, tmp_path / "b", None, first) == first and not (tmp_path / "b").exists()
     monkeypatch.undo()
@@ -169,3 +170,24 @@ def test_what_cannot_be_shown_here_stays_as_it_is_published(
     for published in (whole, half):
         assert payload_view(submission, None, tmp_path / "out", None, published) == published
     assert payload_view(None, None, tmp_path / "out", None, whole).tensors == ()  # nobody's manifest: nothing of it is shown
+
+
+def test_what_is_kept_beside_the_records_is_shown_where_payload_and_data_are_missing(
+    folders: Path, tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_charts: None
+) -> None:
+    shutil.copytree(folders / "results", tmp_path / "results")
+    first = build([tmp_path / "results"], [folders / "submissions"], tmp_path / "a", keep=True)
+    cell = next((tmp_path / "results").glob("*/random@*"))
+    assert (cell / "manifest.json").is_file() and len(list(cell.glob("*.webp"))) == 2 * tiny.spec.num_classes
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "nothing prepared"))
+    second = build([tmp_path / "results"], [], tmp_path / "b")
+    page = Path("s", cell.parent.name, cell.name)
+    for path in [*(first.parent / page).iterdir(), first]:  # also the names of classes on the front page
+        own = second.parent / path.relative_to(first.parent)
+        if path != first:
+            assert own.read_bytes() == path.read_bytes()
+    assert all(name in second.read_text() for name in tiny.spec.class_names)
+    for forged in (b"<svg onload='alert(1)'/>", b"RIFF....WEBP" + bytes(MAX_PREVIEW_BYTES)):
+        (cell / "class0000.webp").write_bytes(forged)
+        third = build([tmp_path / "results"], [], tmp_path / "c")
+        assert not list((third.parent / page).glob("*.webp"))

@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders.records import GOOD, a_record
 from tests.builders.sites import HARM, ParsedPage, write_manifest
+from vddbench import lookup
 from vddbench.data.store import Store
 from vddbench.leaderboard import evidence
 from vddbench.leaderboard.divisions import nobody, question
@@ -22,11 +23,11 @@ from vddbench.leaderboard.site import instructions, protocol_page
 from vddbench.leaderboard.site.board import board_of
 from vddbench.leaderboard.site.build import build
 from vddbench.leaderboard.site.entries import Table
-from vddbench.leaderboard.site.filters import link
+from vddbench.leaderboard.site.filters import link, position
 from vddbench.leaderboard.site.sections import task_section
 from vddbench.protocol import PROTOCOL
 from vddbench.records.files import write_record
-from vddbench.spec import Task
+from vddbench.spec import IPCS, Task
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import read
 
@@ -39,7 +40,7 @@ def test_rows_are_in_the_order_of_ranks_and_link_to_their_pages(folders: Path, b
     rows = board_of([folders / "results"]).rows
     expected = rows[(rows["student"] == "convnet3d") & (rows["division"] == "ipc") & rows["rank"].notna()]["method"].tolist()
     text = built_site.read_text()
-    table = text[text.index('<table class="ranks by-rank"') : text.index("</table>")]
+    table = text[text.index('<table class="ranks by-rank') :].partition("</table>")[0]
     ranked_part, unranked_part = table.split('<tbody class="unranked">')
     links = re.findall(r'href="(s/[^"]+)">([a-z_]+)<', ranked_part)
     assert [name for _, name in links] == expected and expected[-1] == "random"
@@ -64,6 +65,8 @@ def test_every_page_is_whole_html_with_no_script_but_ours_and_loads_nothing(buil
             for name in ("src", "href"):
                 assert not re.match(r"\s*(?:javascript|data:text|vbscript)", attributes.get(name, ""), re.IGNORECASE)
             assert tag != "link" or attributes["href"] == "data:,"
+            if attributes.get("href", "").startswith("https:"):  # a Space is in a frame, which other pages refuse
+                assert (attributes["target"], attributes["rel"]) == ("_blank", "noopener nofollow")
             assert not attributes.get("src", "").startswith(("http", "//"))
         assert "url(" not in page.read_text() and "@import" not in page.read_text()
 
@@ -74,11 +77,6 @@ def test_what_strangers_write_is_text(folders: Path, built_site: Path, tiny: Sto
     assert parsed.text.count(HARM) >= 6  # as it was written, nothing of it obeyed
     assert not [tag for tag, _ in parsed.tags if tag == "img"]
     assert "A. \ufffdName\ufffd" in parsed.text  # which would turn the text around it
-    assert all(
-        attributes.get("rel") == "noopener nofollow"
-        for tag, attributes in parsed.tags
-        if "https:" in attributes.get("href", "")
-    )
 
 
 @pytest.mark.parametrize(
@@ -95,6 +93,9 @@ def test_a_page_shows_one_looping_preview_a_class_and_every_tensors_bytes(
     page = built_site.parent / f"s/{tiny.name}-ipc1/random@{submission.manifest.sha256[:8]}/index.html"
     parsed = ParsedPage(page.read_text())
     images = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    stills = [attributes for tag, attributes in parsed.tags if tag == "source"]
+    assert {still["media"] for still in stills} == {"(prefers-reduced-motion: reduce)"}
+    assert all((page.parent / still["srcset"]).is_file() for still in stills) and len(stills) == len(images)
     assert len(images) == tiny.spec.num_classes and {image["loading"] for image in images} == {"lazy"}
     assert all((page.parent / image["src"]).stat().st_size < 50_000 for image in images)
     for tensor in submission.tensors.values():
@@ -119,7 +120,8 @@ def test_every_mark_is_explained_and_a_collapsed_student_has_one_and_no_value_is
     text = ParsedPage(page).text
     for mark in MARKS:
         assert f"<li><em>{mark.name}</em>: {mark.sentence}</li>" in unescape(page)
-    assert f'<span title="{BY_NAME["collapsed"].sentence}">collapsed (1 of 1 student)</span>' in page
+    assert f"<dt>collapsed</dt><dd>{BY_NAME['collapsed'].sentence}</dd>" in unescape(page)  # below the table
+    assert "repeated payload" not in page.partition("<h3>What all entries share")[0]  # which no row has
     assert "data-own" not in page.split("<tbody", 1)[1].split("</tbody>")[0]  # the filter "no external data"
     assert "external, collapsed (1 of 1 student), under 3 students" in text and "NaN" not in text and "nan" not in text
     assert ">finite</td>" in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
@@ -130,14 +132,46 @@ def test_what_papers_report_is_below_the_ranked_table_and_has_no_rank(
 ) -> None:
     monkeypatch.setattr(evidence, "contradiction", lambda _: None)  # four videos represent those of miniucf
     for seed in range(3):
-        write_record(tmp_path / "results", a_record(task="miniucf-ipc1", seed=seed), GOOD)
+        write_record(tmp_path / "results", a_record(task="miniucf-ipc1", seed=seed, method="dm_fast"), GOOD)
     text = build([tmp_path / "results"], [], tmp_path / "site").read_text()
-    section = text[text.index('<section class="task" id="miniucf-ipc1"') : text.index("</section>")]
-    ranked_part, papers = section.split("What papers report")
+    section = section_of(text, "miniucf-ipc1")
+    ranked_part, papers = section.split("<h3>What papers report")
     assert (
         "never ranked" in papers and "2312.00362" in papers and "2312.00362" not in ranked_part and 'class="rank"' not in papers
     )
-    assert '<section class="task" id="reported"' in text  # tasks of papers without records
+    assert re.search(r'href="s/miniucf-ipc1/dm_fast@\w+/index.html">dm_fast 50.0 %</a>', papers)  # measured here
+
+
+def section_of(text: str, task: str) -> str:
+    return text[text.index(f'<section class="task" id="{task}"') :].partition("</section>")[0]
+
+
+def test_every_bundled_task_has_a_section_miniucf_first_and_without_records_it_says_so(built_site: Path) -> None:
+    text = built_site.read_text()
+    sections = re.findall(r'<section class="task" id="([^"]+)"', text)
+    assert sections[:3] == ["miniucf-ipc1", "miniucf-ipc5", "miniucf-ipc10"] and "tiny-ipc1" in sections
+    assert set(sections) >= {f"{dataset}-ipc{ipc}" for dataset in lookup.names("dataset") for ipc in IPCS}
+    for task, reports in (("miniucf-ipc5", True), ("ssv2-ipc1", False)):
+        section = ParsedPage(section_of(text, task)).text
+        assert "No verified record yet." in section and f"vddbench distill random --task {task}" in section
+        assert ("Papers report up to 31.2" in section) == reports and "tiny-ipc1 (" in section
+
+
+def test_each_table_is_there_as_csv_and_latex(folders: Path, built_site: Path, tables: Sequence[Table]) -> None:
+    for table in tables:
+        rows = pd.read_csv(built_site.parent / f"tables/{table.name}.csv")
+        assert rows["method"].tolist() == [entry.method for entry in table.entries]
+        assert rows["top1"].tolist() == pytest.approx([entry.top1 for entry in table.entries])
+        assert (built_site.parent / f"tables/{table.name}.tex").read_text().count(r" \\  %") == len(rows)
+
+
+def test_bars_have_a_scale_of_the_table_and_columns_without_values_are_hidden(tables: Sequence[Table]) -> None:
+    table = next(table for table in tables if table.division == "ipc" and table.student == "convnet3d")
+    low, high = table.scale
+    for entry in table.entries:
+        assert low <= entry.top1 <= high <= 1 and int(position(entry.top1, table.scale)) in range(101)
+    random = next(entry for entry in table.entries if entry.method == "random")
+    assert table.random == pytest.approx(random.top1) and table.hidden == ("gap", "date")  # no record of `full`
 
 
 def test_the_submit_page_prepares_the_stores_of_the_board(tiny: Store, built_site: Path) -> None:
