@@ -31,7 +31,7 @@ def section_without_records(task: Task, spec: DatasetSpec | None) -> TaskSection
 def facts_of(task: Task, spec: DatasetSpec) -> tuple[tuple[str, str], ...]:
     """What entries of a budgeted task would share."""
     counts = spec.num_videos or {}
-    videos = [(f"{part} videos", f"{counts[part]:,}") for part in ("train", "test") if part in counts]  # type: ignore[index]
+    videos = [(f"{part} videos", f"{counts[part]:,}") for part in ("train", "test") if part in counts]
     return (
         ("classes", f"{spec.num_classes}"),
         *videos,
