@@ -19,7 +19,7 @@ from vddbench.leaderboard.site.entries import Table
 from vddbench.system.files import replacing
 from vddbench.system.progress import clean
 
-COLOURS = {"ink": "#1d1b18", "muted": "#6c665c", "rule": "#e3ded3", "accent": "#1b5e7a", "second": "#a2561f"}  # of board.css
+COLOURS = {"ink": "#1d1b18", "muted": "#6c665c", "rule": "#e3ded3", "accent": "#1b5e7a", "second": "#a2561f"}  # of page.css
 FORMATS = (".png", ".svg")
 MAX_NAMED = 10  # tables in an error
 LINE = 76  # letters of a line above the chart
