@@ -26,7 +26,7 @@ def test_a_table_says_who_may_be_the_best_its_corrected_score_and_what_can_be_de
     rows = open_table([*seeds("a", [0.50, 0.52, 0.54]), *seeds("b", [0.49, 0.52, 0.54]), *seeds("low", [0.1, 0.12, 0.11])])
     text = headline(rows, with_curve=True)
     assert text.startswith("2 of 3 entries may be the best set with 95 % confidence: a, b. The best score, 52.0 %, is 5")
-    assert "once corrected for having been selected as the best. With 3 students of each of two methods" in text
+    assert "once corrected for having been selected as the best. With 3 students of each method" in text
     assert text.count("No codec curve") == 1 and "No codec curve" not in headline(rows, with_curve=False)
     first, *others = rows.to_dict("records")
     assert first["corrected_low"] <= first["corrected"] < first["top1"] <= first["corrected_high"]
