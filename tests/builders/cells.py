@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from vddbench.cluster import worker
+from vddbench.cluster.cells import evaluations
 from vddbench.cluster.jobs import Attempts, Cluster, Job, Outcome, add_job, new_job, write_attempts
-from vddbench.cluster.plan import Cell, Run, evaluations, write_plan
+from vddbench.cluster.plan import Cell, Run, write_plan
 from vddbench.cluster.resources import Resources
 
 

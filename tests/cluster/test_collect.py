@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.builders.submissions import all_files, edit_manifest
+from vddbench.cluster.cells import distillations, evaluations
 from vddbench.cluster.collect import collect
-from vddbench.cluster.plan import SUBMISSIONS, Run, distillations, evaluations, write_plan
+from vddbench.cluster.plan import SUBMISSIONS, Run, write_plan
 from vddbench.commands.batch import batch
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill

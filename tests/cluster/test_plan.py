@@ -12,8 +12,9 @@ from tests.builders.cells import give, planned
 from tests.builders.submissions import written
 from vddbench.cluster import slurm
 from vddbench.cluster.access import private_folder
+from vddbench.cluster.cells import distillations, evaluations
 from vddbench.cluster.jobs import Attempts, add_job, job_file, new_job, read_attempts, read_jobs, write_attempts
-from vddbench.cluster.plan import MAX_CELLS, Planned, Run, distillations, evaluations, wait_for, write_plan
+from vddbench.cluster.plan import MAX_CELLS, Planned, Run, wait_for, write_plan
 from vddbench.cluster.planning import evaluate_plan
 from vddbench.cluster.resources import Resources
 from vddbench.cluster.screen import show_plan

@@ -20,10 +20,13 @@ from typer.testing import CliRunner
 from tests.builders.cells import give
 from tests.tools.slurm import Cluster, available
 from vddbench.cluster import slurm
+from vddbench.cluster.cells import evaluations
 from vddbench.cluster.collect import collect
 from vddbench.cluster.doctor import doctor
+from vddbench.cluster.grid import Grid
+from vddbench.cluster.grid import plan as plan_grid
 from vddbench.cluster.jobs import Job, read_attempts, read_jobs
-from vddbench.cluster.plan import Run, evaluations, write_plan
+from vddbench.cluster.plan import Run, write_plan
 from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, cancel, retry, submit
@@ -33,6 +36,7 @@ from vddbench.data.datasets import movingshapes
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
 from vddbench.evaluation.evaluate import evaluate
+from vddbench.protocol import PROTOCOL, Sdd
 from vddbench.records.files import read_record
 from vddbench.spec import Task
 
@@ -135,6 +139,32 @@ def test_a_run_goes_from_plan_to_collected_records(cluster: Cluster, tiny_random
     assert len(collect(run, tmp_path / "results", tmp_path).copied) == 4
     logged = CliRunner().invoke(batch, ["logs", str(run.path), "3"])
     assert "top-1" in logged.stdout
+
+
+def test_a_cancelled_grid_distills_and_evaluates_everything_once(
+    cluster: Cluster, tiny: Store, home: Path, tmp_path: Path
+) -> None:
+    """Two sets on two nodes at once, each followed by evaluations under both protocols in the same task."""
+    grid = Grid(
+        datasets=("tiny",),
+        ipcs=(1,),
+        methods=("random", "dm"),
+        preset="smoke",
+        distill_seeds=1,
+        seeds=1,
+        protocols=(PROTOCOL, Sdd(epochs=1)),
+    )
+    run = plan_grid(grid, tmp_path / "results", tmp_path / "submissions", tmp_path / "run").run
+    (job,) = submit(run, ASKED, SLURM)
+    assert job.tasks == ((0, 1, 2), (3, 4, 5))
+    cluster.wait_for(lambda: status(run).counts["done"] >= 1, 600, "a set")
+    cancel(run)
+    until(cluster, run, 120, running=0, pending=0)
+    assert len(retry(run, SLURM)) == 1
+    until(cluster, run, 1200, done=6)
+    assert outcomes(run)["done"] == 6 and outcomes(run).keys() <= {"done", "interrupted"}
+    assert len(collect(run, tmp_path / "results", tmp_path / "submissions").copied) == 6
+    assert [read_record(run.made(run.cells[i]))[0].protocol for i in (1, 2, 4, 5)] == ["v2", "sdd"] * 2
 
 
 def preempted(cluster: Cluster, job_id: str) -> None:

@@ -17,9 +17,10 @@ import torch
 
 from tests.builders.cells import StandIn, give, planned
 from vddbench.cluster import child
+from vddbench.cluster.cells import evaluations
 from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, exit_code_of
 from vddbench.cluster.jobs import Attempts, Outcome, read_attempts, write_attempts
-from vddbench.cluster.plan import Run, evaluations, write_plan
+from vddbench.cluster.plan import Run, write_plan
 from vddbench.cluster.worker import GIVE_UP, Stop, Worker, command
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import evaluate

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from tests.tools.slurm import Cluster, available, processes
 from vddbench.cluster import slurm
+from vddbench.cluster.cells import evaluations
 from vddbench.cluster.collect import collect
 from vddbench.cluster.jobs import read_jobs
-from vddbench.cluster.plan import Run, evaluations, write_plan
+from vddbench.cluster.plan import Run, write_plan
 from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, retry, submit

@@ -84,17 +84,19 @@ def run_cell(run: Run, cell: Cell, halvings: int) -> None:
 
 def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     from vddbench.cluster.plan import RESULTS, wait_for
-    from vddbench.evaluation.evaluate import evaluate_cell, open_ready
+    from vddbench.evaluation.evaluate import decoded, evaluate_cell, open_with_store
+    from vddbench.protocol import PROTOCOL, protocol_named
     from vddbench.records.files import cell_path
     from vddbench.submissions.manifest import MANIFEST
     from vddbench.system.device import chosen_device
 
     assert cell.student is not None
-    folder, results = Path(cell.submission), run.path / RESULTS
+    folder, results = run.path / cell.submission, run.path / RESULTS
     wait_for(folder / MANIFEST)
-    scored = replace(open_ready(folder), is_probed=bool(cell.probes))
+    protocol = protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
+    scored = replace(decoded(open_with_store(folder), protocol), is_probed=bool(cell.probes))
     manifest = scored.submission.manifest
-    expected = cell_path(results, manifest.cell, cell.student, cell.seed)
+    expected = cell_path(results, manifest.cell, cell.student, cell.seed, protocol.name)
     if expected != run.made(cell):
         raise ValueError(
             f"{folder} was changed since it was planned: it would make {expected}, planned is {run.made(cell)}; plan again"

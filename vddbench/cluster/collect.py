@@ -30,7 +30,7 @@ def collect(run: Run, results: Path, submissions: Path) -> Collected:
     with bar("collecting", len(run.cells)) as shown:
         for cell in run.cells:
             if cell.kind == "evaluate":
-                _collect(run, cell, results / Path(cell.makes).relative_to(RESULTS), collected)
+                _collect(run, cell, results / Path(run.makes(cell)).relative_to(RESULTS), collected)
             else:
                 _collect(run, cell, submissions / Path(cell.makes).relative_to(SUBMISSIONS), collected)
             shown.advance()

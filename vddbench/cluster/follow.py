@@ -1,4 +1,7 @@
-"""Runs work on this machine with a live status, and `vddbench evaluate --cluster`: plan, submit, follow, collect and rank."""
+"""Runs work on this machine with a live status.
+
+`vddbench evaluate --cluster` and `vddbench grid`: plan, submit, follow, collect and print tables.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,17 @@ from pathlib import Path
 from rich.live import Live
 
 from vddbench.cluster.collect import collect
+from vddbench.cluster.grid import refused
 from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.local import Holding, Pool, slots, visible_gpus
 from vddbench.cluster.plan import Run
 from vddbench.cluster.planning import evaluate_plan
-from vddbench.cluster.resources import resources
+from vddbench.cluster.resources import Resources, resources
 from vddbench.cluster.screen import screen, show_plan, watch
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, retry, submit
 from vddbench.leaderboard.tables import show as show_tables
+from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.system.progress import console, say
 
 
@@ -30,30 +35,48 @@ def evaluate(
     cluster: Cluster,
     out: Path | None,
     probes: bool = False,
+    protocol: Protocol | Sdd = PROTOCOL,
 ) -> None:
     """Plans, submits, follows and collects. Ctrl-C stops following and, with "local", the work; the same command resumes."""
-    request = json.dumps(
-        [sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds), *(["probes"] if probes else [])]
-    )
-    out = out or Path("runs") / f"evaluate-{hashlib.sha256(request.encode()).hexdigest()[:8]}"  # same command, same run
-    planned = evaluate_plan(paths, students, seeds, results, out, probes=probes)
-    run, settings = planned.run, resources()
+    options = [*(["probes"] if probes else []), *([] if protocol == PROTOCOL else [protocol.model_dump_json()])]
+    out = out or run_folder("evaluate", [sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds), *options])
+    planned = evaluate_plan(paths, students, seeds, results, out, probes=probes, protocol=protocol)
     show_plan(planned)
+    failed = finish(planned.run, resources(), cluster, results, out)
+    for task in sorted({cell.task for cell in planned.run.cells}):
+        show_tables([results], str(task), None, "table")
+    if failed:
+        raise ValueError(f"{failed:,} cells failed: vddbench batch status {out}; vddbench batch retry {out}")
+
+
+def run_folder(command: str, request: object) -> Path:
+    """The folder of the run of a command: the same request, the same run."""
+    return Path("runs") / f"{command}-{hashlib.sha256(json.dumps(request).encode()).hexdigest()[:8]}"
+
+
+def finish(run: Run, settings: Resources, cluster: Cluster, results: Path, submissions: Path) -> int:
+    """Submits what is not done, follows the run until nothing runs or waits, and collects.
+
+    Says which sets a method refused to distill, because it cannot serve the task. Returns the number of other failed cells.
+    """
 
     def give(where: Where) -> list[Job]:
         jobs = submit(run, settings, where)
-        if {"lost", "interrupted"} & status(run).failed.keys():  # in an earlier call
+        if {"lost", "interrupted", "no_set"} & status(run).failed.keys():  # in an earlier call
             jobs += retry(run, where)
         return jobs
 
     work(run, cluster, give, most=settings.max_parallel)
-    say(f"following {run.path}; after Ctrl-C: vddbench batch status {out}, and vddbench batch collect {out} when it is done")
-    failed = watch(run).counts["failed"]
-    collect(run, results, out)
-    for task in sorted({cell.task for cell in run.cells}):
-        show_tables([results], str(task), None, "table")
-    if failed:
-        raise ValueError(f"{failed:,} cells failed: vddbench batch status {out}; vddbench batch retry {out}")
+    say(
+        f"following {run.path}; after Ctrl-C: vddbench batch status {run.path}, and vddbench batch collect {run.path} when it "
+        "is done"
+    )
+    now = watch(run)
+    collect(run, results, submissions)
+    without = refused(run, now.failures)
+    for line in without.values():
+        say(line, style="yellow")
+    return sum(run.cells[row["cell"]].set_folder not in without for row in now.failures)
 
 
 def work(
@@ -73,7 +96,7 @@ def work(
         if not free:
             raise ValueError("every GPU is used by another run: try again when it has ended")
         for job in give(Where(cluster, bundle, holding)):
-            say(f"{len(job.tasks)} cells on {', '.join(slot.name for slot in free)}")
+            say(f"{sum(map(len, job.tasks)):,} cells on {', '.join(slot.name for slot in free)}")
             with Live(console=console(), auto_refresh=False) as live:
                 Pool(run, job, free, holding.jobs[job.number]).work(lambda: live.update(screen(status(run)), refresh=True))
     counts = status(run).counts

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import Field, StringConstraints
 
-from vddbench.records.files import cell_path
-from vddbench.spec import Frozen, Name, Task, TaskText, folder_of
-from vddbench.submissions.manifest import MANIFEST, read_manifest
+from vddbench.spec import Frozen, Name, TaskText
+from vddbench.submissions.manifest import read_manifest
 from vddbench.system.files import parse_json, read_json, replacing
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
@@ -33,6 +32,7 @@ from vddbench.system.progress import say
 MAX_CELLS = 100_000
 MAX_LINE_BYTES = 20_000
 RESULTS, SUBMISSIONS = "results", "submissions"  # folders of a run
+UNKNOWN = "*"  # in `makes`, in place of the SHA8 of a set that the run will distill
 LATE_SECONDS = 120.0  # a shared file system may show a new file with this delay
 
 Short = Annotated[str, StringConstraints(max_length=4000)]
@@ -47,19 +47,34 @@ class Cell(Frozen):
     kind: Literal["evaluate", "distill"]
     task: TaskText
     method: Short  # evaluate: name of the submission's folder, METHOD or METHOD-sN; distill: the baseline
-    submission: Short = ""  # evaluate: absolute path of the submission's folder
+    submission: Short = ""  # evaluate: the submission's folder, absolute, or below the run's folder if the run distills it
     student: Name | None = None
     seed: Count
     preset: Name | None = None
     probes: bool | None = None  # evaluate: also test without motion; None: no
-    makes: Short  # path below the run's folder; the cell is done when this file exists
+    protocol: Name | None = None  # evaluate; None: the ranked one
+    epochs: Annotated[int, Field(ge=1)] | None = None  # evaluate: of a protocol that counts them; None: its own number
+    makes: Short  # path below the run's folder; the cell is done when this file exists; see `Run.makes`
     seconds: float | None = None  # expected duration
 
     @property
     def title(self) -> str:
-        return " ".join(
-            [str(self.task), self.method, self.student or f"distill {self.preset or ''}".strip(), f"seed {self.seed}"]
-        )
+        return " ".join([str(self.task), self.method, self.work, f"seed {self.seed}"])
+
+    @property
+    def work(self) -> str:
+        """STUDENT, STUDENT-sdd or `distill PRESET`."""
+        return PurePosixPath(self.makes).parent.name if self.kind == "evaluate" else f"distill {self.preset or ''}".strip()
+
+    @property
+    def set_folder(self) -> str:
+        """The folder of the set that it makes or evaluates, below the run's folder if the run makes it."""
+        return str(PurePosixPath(self.makes).parent) if self.kind == "distill" else self.submission
+
+    @property
+    def needs_a_cell(self) -> bool:
+        """Whether it evaluates a set that another cell of its run makes."""
+        return self.kind == "evaluate" and not self.submission.startswith("/")
 
 
 class Plan(Frozen):
@@ -89,7 +104,26 @@ class Run:
         return tuple(_read_cells(self.path / "cells.jsonl"))
 
     def made(self, cell: Cell) -> Path:
-        return self.path / cell.makes
+        return self.path / self.makes(cell)
+
+    def makes(self, cell: Cell) -> str:
+        """The path, below the run's folder, of the file that the cell makes.
+
+        The path of a record contains a hash of the evaluated set. UNKNOWN is in its place until the run has made the set.
+        """
+        if f"@{UNKNOWN}/" not in cell.makes:
+            return cell.makes
+        if cell.submission not in self._addresses:
+            try:
+                self._addresses[cell.submission] = read_manifest(self.path / cell.submission).cell
+            except (OSError, ValueError):
+                return cell.makes
+        return f"{RESULTS}/{self._addresses[cell.submission]}/{'/'.join(PurePosixPath(cell.makes).parts[-2:])}"
+
+    @cached_property
+    def _addresses(self) -> dict[str, str]:
+        """Addresses of the sets that the run has made, by folder."""
+        return {}
 
     def log(self, cell: Cell) -> Path:
         return self.path / "logs" / f"{cell.index}.log"
@@ -108,6 +142,7 @@ class Planned:
     run: Run
     new: int  # cells that the run did not have
     recorded: int = 0  # cells left out because their record exists
+    basis: tuple[str, ...] = ()  # lines about what the expected durations rest on
 
 
 def read_model(model: type[Model], path: Path | str, max_bytes: int) -> Model:
@@ -129,39 +164,6 @@ def _read_cells(file: Path) -> Iterator[Cell]:
                 where = f"{file}, line {number + 1}"
                 raise ValueError(f"{where}: cell {cell.index} makes {cell.makes[:100]!r}: not written by vddbench")
             yield cell
-
-
-def evaluations(paths: Sequence[Path], students: Sequence[str], seeds: Iterable[int], probes: bool = False) -> Iterator[Cell]:
-    """Returns a cell for each submission, student and seed. Reads only the manifests. Raises ValueError."""
-    seeds = list(seeds)
-    for path in paths:
-        folder = (path.parent if path.name == MANIFEST else path).resolve()
-        manifest = read_manifest(folder)
-        if (folder.parent.name, folder.name) != (str(manifest.task), manifest.folder):
-            raise ValueError(f"{path}: its manifest says {manifest.task}/{manifest.folder}; vddbench check {path}")
-        for student in students:
-            first = cell_path(Path(RESULTS), manifest.cell, student, 0)
-            for seed in seeds:
-                yield Cell(
-                    index=0,
-                    kind="evaluate",
-                    task=manifest.task,
-                    method=manifest.folder,
-                    submission=str(folder),
-                    student=student,
-                    seed=seed,
-                    probes=probes or None,
-                    makes=f"{first.parent.as_posix()}/seed{seed}.json",
-                )
-
-
-def distillations(methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None) -> Iterator[Cell]:
-    """Returns a cell for each baseline and seed."""
-    for method in methods:
-        name = method if preset is None else f"{method}_{preset}"
-        for seed in seeds:
-            makes = f"{SUBMISSIONS}/{task}/{folder_of(name, seed)}/{MANIFEST}"
-            yield Cell(index=0, kind="distill", task=task, method=method, seed=seed, preset=preset, makes=makes)
 
 
 def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -18,7 +19,7 @@ from vddbench.system.progress import clean, console, say
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "yellow", "failed": "red", "planned": "dim"}
 BAR_WIDTH = 60
-GROUPS_SHOWN, FAILURES_SHOWN, TAIL_LINES = 30, 8, 2
+GROUPS_SHOWN, FAILURES_SHOWN, TAIL_LINES = 40, 8, 2
 WATCH_SECONDS = 10.0
 
 
@@ -30,13 +31,12 @@ def duration(seconds: float) -> str:
 def show_plan(planned: Planned) -> None:
     """Prints the cells by task, method and student, and their expected durations, on stdout."""
     run = planned.run
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in run.cells:
-        groups.setdefault((str(cell.task), cell.method, cell.student or "distill"), []).append(cell)
+    groups = _grouped(run.cells)
     table = Table("task", "method", "student", "cells", "a cell", "hours", box=None)
     for names, cells in list(groups.items())[:GROUPS_SHOWN]:
         known = [cell.seconds for cell in cells if cell.seconds is not None]
-        of_a_cell, hours = (duration(known[0]), f"{sum(known) / 3600:,.2f}") if known else ("?", "?")
+        of_a_cell, hours = (duration(sum(known) / len(known)), f"{sum(known) / 3600:,.2f}") if known else ("?", "?")
+        hours += " and more" if known and len(known) < len(cells) else ""
         table.add_row(*[Text(clean(text)) for text in (*names, f"{len(cells):,}", of_a_cell, hours)])
     Console().print(table)
     if len(groups) > GROUPS_SHOWN:
@@ -46,7 +46,23 @@ def show_plan(planned: Planned) -> None:
     total = f"{sum(known) / 3600:,.2f} hours of one GPU or slot" if known else "no record says how long a cell takes"
     total += f" ({len(run.cells) - len(known):,} cells unknown)" if known and len(known) < len(run.cells) else ""
     say(f"{len(run.cells):,} cells, {planned.new:,} of them new, {planned.recorded:,} recorded already; {total}")
+    for line in planned.basis:
+        say(line)
     say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks; next: vddbench batch submit {run.path}")
+
+
+def _grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:
+    """The cells by task, method and work; all tasks and sets of a method together if the groups are too many to read."""
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((str(cell.task), cell.method, cell.work), []).append(cell)
+    if len(groups) <= GROUPS_SHOWN:
+        return groups
+    tasks, together = len({cell.task for cell in cells}), dict[tuple[str, str, str], list[Cell]]()
+    for cell in cells:
+        method = cell.method.partition("-")[0]  # without the seed of its distillation
+        together.setdefault((f"{tasks} tasks" if tasks > 1 else str(cell.task), method, cell.work), []).append(cell)
+    return together
 
 
 def show(status: Status) -> None:

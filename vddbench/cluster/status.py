@@ -128,7 +128,7 @@ def _in_job(run: Run, last: Try, task: Queued | None, now: float) -> CellStatus:
 def _is_whole(run: Run, cell: Cell, attempts: list[Attempts]) -> bool:
     """Whether the cell's file exists and has the size that its task checked. Reads the file if no task of this run made it."""
     try:
-        size = os.stat(f"{run.path}/{cell.makes}").st_size  # noqa: PTH116 - for thousands, twice as fast as Path
+        size = os.stat(f"{run.path}/{run.makes(cell)}").st_size  # noqa: PTH116 - for thousands, twice as fast as Path
     except FileNotFoundError:
         return False
     sizes = [a.num_bytes for a in attempts if a.num_bytes is not None]
@@ -152,7 +152,6 @@ def _last_words(run: Run, last: Try, task: Queued | None) -> str:
 
 def _summary(run: Run, cells: list[CellStatus], ends: list[Attempts], now: float, scheduler: str) -> Status:
     counts = dict.fromkeys(STATES, 0) | Counter(cell.state for cell in cells)
-    planned = [cell.seconds for cell in run.cells if cell.seconds is not None]
     waiting = Counter(cell.why for cell in cells if cell.state == "pending" and cell.why)
     left = counts["running"] + counts["pending"]
     rate = _per_hour(ends, now if left else None)
@@ -166,12 +165,24 @@ def _summary(run: Run, cells: list[CellStatus], ends: list[Attempts], now: float
         cells_per_hour=rate,
         eta_seconds=left / rate * 3600 if rate and left else (0.0 if not left else None),
         hours_spent=sum(cell.seconds for cell in cells) / 3600,
-        hours_planned=sum(planned) / len(planned) * len(run.cells) / 3600 if planned else None,
+        hours_planned=_hours_planned(run.cells),
         slowest=sorted((row for row in rows if row["seconds"]), key=lambda row: -row["seconds"])[:SLOWEST],
         failures=[row for row, cell in zip(rows, cells, strict=True) if cell.state == "failed"],
         scheduler=scheduler,
         cells=cells,
     )
+
+
+def _hours_planned(cells: Sequence[Cell]) -> float | None:
+    """Cells without an expected duration count as the mean of their kind. None if a kind has no expected duration."""
+    total = 0.0
+    for kind in {cell.kind for cell in cells}:
+        of_kind = [cell.seconds for cell in cells if cell.kind == kind]
+        known = [seconds for seconds in of_kind if seconds is not None]
+        if not known:
+            return None
+        total += sum(known) / len(known) * len(of_kind)
+    return total / 3600
 
 
 def _per_hour(ends: list[Attempts], now: float | None) -> float | None:

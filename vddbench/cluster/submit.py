@@ -15,11 +15,12 @@ from vddbench.cluster.plan import Cell, Run
 from vddbench.cluster.resources import Resources, overridden, resources, validated
 from vddbench.cluster.status import Status, status
 from vddbench.cluster.worker import is_made
+from vddbench.submissions.manifest import MANIFEST
 from vddbench.system.progress import say
 
 BUNDLE_SECONDS = 600.0  # expected duration of a task, long enough to outweigh the cost of scheduling it
 NO_START = 3  # after this many jobs in which a cell was lost before its start, another try cannot help
-RETRIED = {"lost", "interrupted", "gave_up", "disk", "node", "oom", "crash"}  # failures that another try can help
+RETRIED = {"lost", "interrupted", "gave_up", "no_set", "disk", "node", "oom", "crash"}  # failures that another try can help
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,20 @@ def retry(
         last = {index: job.resources for job in read_jobs(run) for task in job.tasks for index in task}
         fixed = {"setup": resources().setup, **(changes or {})}
         groups: dict[Resources, list[Cell]] = defaultdict(list)
+        distilled: dict[str, Resources] = {}  # of the distillations that are repeated, by the folder of the set
         for index in retryable(now, {kind} if kind is not None else set(now.failed) if failed else None):
-            doubled = now.cells[index].why == "oom" and where.cluster == "slurm"
-            if not is_made(run, run.cells[index]):
-                before = last[index].with_twice_the_memory() if doubled else last[index]
-                groups[validated(overridden(before.model_dump(), fixed))].append(run.cells[index])
+            cell, doubled = run.cells[index], now.cells[index].why == "oom" and where.cluster == "slurm"
+            if is_made(run, cell):
+                continue
+            before = last[index].with_twice_the_memory() if doubled else last[index]
+            needed = validated(overridden(before.model_dump(), fixed))
+            if cell.kind == "distill":
+                distilled[cell.set_folder] = needed
+            elif cell.needs_a_cell and not (run.path / cell.set_folder / MANIFEST).exists():
+                if cell.set_folder not in distilled:
+                    continue  # another try cannot help until its set is distilled
+                needed = distilled[cell.set_folder]  # in the same task
+            groups[needed].append(cell)
         jobs = [job for asked, cells in groups.items() for job in _submit(run, cells, asked, where)]
         say(f"{sum(map(len, groups.values())):,} cells submitted again of {sum(now.failed.values()):,} that failed")
         return jobs
@@ -114,11 +124,22 @@ def _send(run: Run, job: Job) -> None:
 
 
 def bundles(cells: Sequence[Cell], size: int | None) -> list[list[int]]:
-    """Numbers of cells, task by task; cells of different submissions or students never share a task."""
+    """Numbers of cells, task by task; cells of different submissions or students never share a task.
+
+    A distillation and the evaluations that need it are one task, in this order, whatever its size: a task runs its cells in
+    turn, so no evaluation starts before its set exists, on any scheduler.
+    """
+    chains: dict[str, list[Cell]] = {cell.set_folder: [cell] for cell in cells if cell.kind == "distill"}
+    for cell in cells:
+        if cell.needs_a_cell and cell.set_folder in chains:
+            chains[cell.set_folder].append(cell)
+    chained = [chain for chain in chains.values() if len(chain) > 1]
+    in_chains = {cell.index for chain in chained for cell in chain}
+    others = [cell for cell in cells if cell.index not in in_chains]
     tasks: list[list[int]] = []
-    for _, same in groupby(cells, key=lambda cell: (cell.kind, cell.task, cell.method, cell.student)):
+    for _, same in groupby(others, key=lambda cell: (cell.kind, cell.task, cell.method, cell.work)):
         tasks += _filled(list(same), size)
-    return tasks
+    return tasks + [[cell.index for cell in chain] for chain in chained]
 
 
 def _filled(cells: Sequence[Cell], size: int | None) -> Iterable[list[int]]:

@@ -9,6 +9,7 @@
 | disk, node | the disk is full or missing, the GPU is unusable | left to `retry` |
 | bad, bug | a refused submission; a traceback | not repeated automatically; the end of the log is shown |
 | gave_up | was started GIVE_UP times and never ended | left to `retry` |
+| no_set | the cell before it, which should have distilled its set, failed | not started; left to `retry` |
 
 A student that collapses (NaN) is a valid result. A failed cell does not stop the next one, and stays failed when Slurm runs the
 task again.
@@ -64,13 +65,22 @@ class Worker:
     def work(self, cells: Sequence[Cell]) -> list[Outcome]:
         """Returns the cells' outcomes, fewer if the task was asked to stop. Skips cells that a later job has."""
         outcomes: list[Outcome] = []
+        not_made: set[str] = set()  # folders of the sets that cells of this task failed to distill
         for cell in cells:
             if self.stop.asked:
                 break
             later = (job for job in read_jobs(self.run) if job.number > self.job_number)
             is_left = any(cell.index in task for job in later for task in job.tasks)
-            outcomes.append("done" if is_left else self.work_on(cell))
+            outcome = "done" if is_left else self._without_set(cell) if cell.set_folder in not_made else self.work_on(cell)
+            if cell.kind == "distill" and outcome != "done":
+                not_made.add(cell.set_folder)
+            outcomes.append(outcome)
         return outcomes
+
+    def _without_set(self, cell: Cell) -> Outcome:
+        attempts = read_attempts_at(self.run, self.job_number, cell.index) or Attempts()
+        self._write(cell, attempts.end("no_set", tail=f"{cell.set_folder} was not distilled; see the cell that should make it"))
+        return "no_set"
 
     def work_on(self, cell: Cell) -> Outcome:
         """Runs one cell until it is done or another try cannot help."""

@@ -10,6 +10,7 @@ results.py      evaluate, rank, diff, power, demo
 table.py        table
 demo.py         what `vddbench demo` runs; demo_picture.py draws its table with playing clips
 batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
+grid.py         grid
 exchange.py     submit, verify, pull, reproduce
 publish.py      publish
 site.py         site build

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from vddbench.commands.options import DEFAULT_SEEDS, Command, Json, Results, Students, friendly, parse_task
+from vddbench.commands.options import (
+    DEFAULT_SEEDS,
+    PROTOCOL_NAME,
+    Command,
+    Json,
+    Results,
+    Students,
+    friendly,
+    parse_task,
+)
 from vddbench.system.progress import clean, say
 
 if TYPE_CHECKING:  # help needs no pydantic
@@ -86,6 +95,8 @@ def plan(
         bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
     ] = False,
     probes: Annotated[bool, typer.Option("--probes", help="also test each student on test videos without motion")] = False,
+    protocol: Annotated[str, typer.Option(help="v2 or sdd, as in vddbench evaluate")] = PROTOCOL_NAME,
+    epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set")] = None,
 ) -> None:
     """List the cells of a run in its folder. Submits nothing; planning again adds new cells."""
     from vddbench.cluster.planning import distill_plan, evaluate_plan
@@ -94,7 +105,10 @@ def plan(
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
     if distill is None:
-        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure, probes))
+        from vddbench.protocol import protocol_named
+
+        chosen = protocol_named(protocol, epochs)
+        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure, probes, chosen))
     elif task is None:
         raise LookupError("--distill needs --task")
     else:

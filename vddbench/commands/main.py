@@ -17,6 +17,7 @@ from vddbench import __version__
 from vddbench.commands.batch import batch, doctor
 from vddbench.commands.datasets import datasets, prepare
 from vddbench.commands.exchange import pull, reproduce, submit, verify
+from vddbench.commands.grid import grid
 from vddbench.commands.lists import students, tasks
 from vddbench.commands.methods import methods
 from vddbench.commands.options import Command, friendly
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for command in (
     prepare, distill, pack, check, evaluate, rank, table, diff, power, publish, submit, verify, pull, reproduce,
-    tasks, methods, students, demo, schema, doctor,
+    tasks, methods, grid, students, demo, schema, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(command)
 for name, group in (("datasets", datasets), ("batch", batch), ("site", site)):

@@ -56,7 +56,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
-    from vddbench.protocol import PROTOCOL, protocol_named
+    from vddbench.protocol import protocol_named
 
     chosen_protocol = protocol_named(protocol, epochs)
     if cluster is not None:
@@ -69,9 +69,7 @@ def evaluate(
             raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
         if frames:
             raise LookupError("--frames works without --cluster only")
-        if chosen_protocol is not PROTOCOL:
-            raise LookupError(f"--protocol {chosen_protocol.name} works without --cluster only")
-        evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes)
+        evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes, chosen_protocol)
         return
     from vddbench.evaluation.evaluate import evaluate as run
     from vddbench.system.device import named_device

@@ -82,6 +82,8 @@ def distill(
     task, out = Task.parse(task) if isinstance(task, str) else task, Path(out)
     baseline, train = load("baseline", method), open_train(task.dataset)
     config = config_for(baseline, method, task, preset)
+    if preset is None and not is_published(baseline, task):
+        say(f"no settings of {method} are published for {task}; it uses those for {PUBLISHED}", style="yellow")
     job = Job(
         method=method,
         task=task,
@@ -127,6 +129,11 @@ def distill(
     return path
 
 
+def is_published(baseline: BaselineModule | IterativeBaselineModule, task: Task) -> bool:
+    """Whether the file has settings published for this very task, or has no settings that depend on the task."""
+    return not isinstance(baseline, IterativeBaselineModule) or str(task) in {PUBLISHED, *getattr(baseline, "CONFIGS", {})}
+
+
 def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, task: Task, preset: str | None) -> Any:
     """The settings of the preset, else those published for the task, else the method's own.
 
@@ -140,8 +147,6 @@ def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, 
         config = presets[preset]
     else:
         published: dict[str, Any] = getattr(baseline, "CONFIGS", {})
-        if iterative and str(task) not in {PUBLISHED, *published}:
-            say(f"no settings of {method} are published for {task}; it uses those for {PUBLISHED}", style="yellow")
         config = published.get(str(task), baseline.Config())
     if not is_dataclass(config):
         raise ValueError(f"the Config of baseline {method} is not a dataclass; make it one, with @dataclass(frozen=True)")

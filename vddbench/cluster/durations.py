@@ -1,0 +1,187 @@
+"""How long cells should take: from records and manifests that exist, or from speeds measured on this machine."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from vddbench import lookup
+from vddbench.cluster.plan import Cell
+from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
+from vddbench.records.files import MAX_JSON_BYTES
+from vddbench.spec import DatasetSpec, Task
+from vddbench.submissions.manifest import MANIFEST, read_manifest
+from vddbench.system.files import read_json
+from vddbench.system.progress import say
+
+BATCH = 8  # clips per step when measuring, as in leaderboard/studies/bench
+MOST_RECORDS = 50  # that are read for each submission and student
+MAX_SECONDS = 1e7
+STEPS = 3  # of a distillation that are timed, after one that is not
+ONCE = {  # settings of work that is done once per dataset and kept: experts, stills, pools; the cost of a step is the same
+    **dict(min_start_epoch=0, max_start_epoch=1, first_max_start_epoch=0, num_experts=1),
+    **dict(static_iterations=1, static_real_per_class=1),
+}
+
+
+class Work(NamedTuple):
+    """Cells that should take equally long."""
+
+    kind: str  # of the cells
+    task: Task
+    name: str  # STUDENT or STUDENT-sdd; distill: METHOD or METHOD_PRESET
+    epochs: int | None
+
+
+class Duration(NamedTuple):
+    """The expected seconds of one cell, and what they rest on."""
+
+    seconds: float
+    basis: str
+
+
+Durations = Mapping[Work, Duration]
+
+
+def work_of(cell: Cell) -> Work:
+    name = cell.work if cell.kind == "evaluate" else lookup.named_in_tables(cell.method, cell.preset)
+    return Work(cell.kind, cell.task, name, cell.epochs)
+
+
+def with_durations(cells: Iterable[Cell], durations: Durations) -> list[Cell]:
+    """The cells with `seconds` where it is known."""
+    return [
+        cell.model_copy(update={"seconds": round(durations[work_of(cell)].seconds, 1)}) if work_of(cell) in durations else cell
+        for cell in cells
+    ]
+
+
+def basis_of(cells: Iterable[Cell], durations: Durations) -> list[str]:
+    """One line for each basis of the cells' durations, and one for what is not known."""
+    bases = Counter(durations[work].basis if (work := work_of(cell)) in durations else "" for cell in cells)
+    unknown = sorted({work_of(cell).name for cell in cells if work_of(cell) not in durations})
+    lines = [f"expected durations of {number:,} cells: {basis}" for basis, number in sorted(bases.items()) if basis]
+    if unknown:
+        names = ", ".join(unknown)
+        lines.append(
+            f"expected durations of {bases['']:,} cells are unknown: {names}. Plan again with --measure on a machine with your "
+            "GPU; or finish one cell of a kind: the next plan uses its record or manifest"
+        )
+    return lines
+
+
+def recorded(results: Sequence[Path], submissions: Sequence[Path] = ()) -> Durations:
+    """Median durations of records and of the distillations that manifests tell, on the machine where they were shortest.
+
+    Trusts the JSON, because a wrong duration only makes an estimate wrong.
+    """
+    seconds: dict[Work, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for work, device, value in (*_of_records(results), *_of_manifests(submissions)):
+        if 0 < value < MAX_SECONDS:
+            seconds[work][device].append(value)
+    return {work: _shortest(by_device, work.kind) for work, by_device in seconds.items()}
+
+
+def _shortest(by_device: Mapping[str, list[float]], kind: str) -> Duration:
+    device, values = min(by_device.items(), key=lambda of_device: (median(of_device[1]), of_device[0]))
+    return Duration(median(values), f"medians of {'records' if kind == 'evaluate' else 'manifests'} made on {device}")
+
+
+def _of_records(roots: Sequence[Path]) -> Iterator[tuple[Work, str, float]]:
+    for folder in (folder for root in roots for folder in root.glob("*/*@*/*")):
+        for file in islice(sorted(folder.glob("seed*.json")), MOST_RECORDS):
+            try:
+                task, record = Task.parse(folder.parts[-3]), read_json(file, MAX_JSON_BYTES)
+                device = (record.get("environment") or {}).get("device") or "an unknown machine"
+                yield (
+                    Work("evaluate", task, folder.name, record.get("epochs")),
+                    str(device)[:100],
+                    float(record["train_seconds"]) + float(record["test_seconds"]),
+                )
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                continue
+
+
+def _of_manifests(roots: Sequence[Path]) -> Iterator[tuple[Work, str, float]]:
+    for file in (file for root in roots for file in root.glob(f"*/*/{MANIFEST}")):
+        try:
+            manifest = read_manifest(file.parent.resolve())
+        except (OSError, ValueError):
+            continue
+        device = manifest.distill_hardware[:100] or "an unknown machine"
+        yield Work("distill", manifest.task, manifest.method, None), device, manifest.distill_seconds or 0.0
+
+
+def measured(cells: Iterable[Cell]) -> Durations:
+    """Measures what has no expected duration yet on this machine: minutes per student and method on CPUs.
+
+    Left out are methods that make a set in one call, and the teachers, experts and stills of the others, which are made once
+    per dataset.
+    """
+    from vddbench.system.device import best_device, device_name
+
+    basis = f"speeds measured now on {device_name(best_device())}"
+    durations = {}
+    for work, cell in {work_of(cell): cell for cell in cells if cell.seconds is None}.items():
+        seconds = _evaluation_seconds(cell) if cell.kind == "evaluate" else _distillation_seconds(cell)
+        if seconds is not None:
+            without = "" if cell.kind == "evaluate" else ", without teachers, experts and stills"
+            durations[work] = Duration(seconds, basis + without)
+    return durations
+
+
+def _evaluation_seconds(cell: Cell) -> float:
+    from vddbench.data.store import Store
+    from vddbench.evaluation.speed import measure
+    from vddbench.system.device import best_device
+
+    assert cell.student is not None
+    module, store = lookup.load("student", cell.student), Store.open(cell.task.dataset)
+    say(f"measuring {cell.student} on clips of {cell.task}")
+    speed = measure(module, store.spec, BATCH, best_device())
+    protocol = protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
+    num_train, num_tested = (int(rows.sum()) for rows in _rows(store.index))
+    clips = (
+        num_train if cell.task.ipc is None else store.spec.num_classes * cell.task.ipc
+    )  # batches of larger sets are no larger
+    passes = protocol.passes + 1 if isinstance(protocol, Sdd) else protocol.test_views
+    return _train_clips(protocol, cell.task, store.spec, clips, module.RECIPE) * speed.train + num_tested * passes * speed.test
+
+
+def _rows(index: Any) -> tuple[Any, Any]:
+    """Which videos of a store's index are for training, and which ones test a student."""
+    is_train = index["split"] == "train"
+    return is_train, ~is_train | index["validation"]
+
+
+def _train_clips(protocol: Protocol | Sdd, task: Task, spec: DatasetSpec, clips: int, recipe: Any) -> int:
+    if isinstance(protocol, Sdd):
+        return (protocol.epochs + protocol.one_epoch_more) * clips
+    return task.student_steps(spec) * task.batch_size(spec, clips, recipe)
+
+
+def _distillation_seconds(cell: Cell) -> float | None:
+    from vddbench.data.store import open_train
+    from vddbench.distillation.contract import IterativeBaselineModule
+    from vddbench.distillation.learn import step
+    from vddbench.distillation.run import Job, config_for, make_learner
+    from vddbench.evaluation.speed import timed
+    from vddbench.system.device import best_device
+    from vddbench.system.home import temporary_home
+
+    baseline, train, device = lookup.load("baseline", cell.method), open_train(cell.task.dataset), best_device()
+    if not isinstance(baseline, IterativeBaselineModule):
+        return None
+    config = config_for(baseline, cell.method, cell.task, cell.preset)
+    say(f"measuring {STEPS} steps of {cell.method} on {cell.task}")
+    cheap = replace(config, **{name: value for name, value in ONCE.items() if hasattr(config, name)})
+    job = Job(method=cell.method, task=cell.task, seed=cell.seed, config=cheap, device=device, preset=cell.preset)
+    with temporary_home():
+        learner = make_learner(baseline, job, train)
+        seconds = [timed(lambda number=number: step(learner, number).item(), device) for number in range(1 + STEPS)]  # type: ignore[misc]
+    return float(median(seconds[1:])) * int(config.iterations)

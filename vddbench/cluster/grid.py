@@ -1,0 +1,201 @@
+"""`vddbench grid`: which sets and evaluations make up a published table, planned as one run.
+
+A set that exists in the folder of submissions is evaluated as it is; the run distills the others. Records that exist are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from vddbench import lookup
+from vddbench.cluster.cells import distillations, evaluations, evaluations_of
+from vddbench.cluster.plan import SUBMISSIONS, Cell, Planned, Run
+from vddbench.cluster.planning import check_students, planned, unrecorded
+from vddbench.data.pinned import check_pinned
+from vddbench.data.store import Store
+from vddbench.distillation.run import PUBLISHED, config_for, is_published
+from vddbench.leaderboard import reported
+from vddbench.leaderboard.evidence import load_listed
+from vddbench.leaderboard.methods import published
+from vddbench.leaderboard.paper_numbers import of_table
+from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - of the final tables
+from vddbench.leaderboard.paper_table import show as show_table
+from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
+from vddbench.spec import FULL, IPCS, Task
+from vddbench.submissions.manifest import MANIFEST, read_manifest
+from vddbench.system.progress import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table: every method on every dataset and ipc, every set with every student, seed and protocol.
+
+    `full` has the task DATASET-full and one set.
+    """
+
+    datasets: tuple[str, ...]
+    ipcs: tuple[int, ...]
+    methods: tuple[str, ...] = ()  # (): those for which a paper reports a number on one of the datasets
+    preset: str | None = None  # of the methods that have it; the others use their own settings. None: the published ones
+    distill_seeds: int = 2  # the fewest that show how much distillations differ
+    students: tuple[str, ...] = ("convnet3d",)
+    seeds: int = PROTOCOL.default_seeds
+    protocols: tuple[Protocol | Sdd, ...] = (PROTOCOL, SDD)
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [Task(dataset=dataset, ipc=ipc) for dataset in self.datasets for ipc in (None, *self.ipcs)]
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "protocols": [protocol.model_dump() for protocol in self.protocols]}
+
+    def methods_of(self, task: Task) -> list[str]:
+        return [method for method in self.methods if (method == FULL) == task.is_full]
+
+    def preset_of(self, method: str) -> str | None:
+        return self.preset if self.preset in getattr(lookup.load("baseline", method), "PRESETS", {}) else None
+
+
+GRIDS: Mapping[str, Grid] = MappingProxyType(
+    {
+        "paper": Grid(datasets=("miniucf", "hmdb51"), ipcs=(1, 5)),
+        "tiny": Grid(
+            datasets=("movingshapes",),
+            ipcs=(1,),
+            methods=("random", "dm", "mtt"),
+            preset="smoke",
+            distill_seeds=1,
+            seeds=2,
+            protocols=(PROTOCOL, Sdd(epochs=5)),
+        ),
+    }
+)
+
+
+def checked(grid: Grid) -> Grid:
+    """The grid with the names of its methods. Raises LookupError for unknown names and datasets that are not prepared."""
+    grid = replace(grid, methods=grid.methods or reported_methods(grid.datasets))
+    for ipc in grid.ipcs:
+        if ipc not in IPCS:
+            raise LookupError(f"--ipc {ipc}: allowed are {', '.join(map(str, IPCS))}")
+    for method in grid.methods:
+        lookup.load("baseline", method)
+    if grid.preset is not None and not any(grid.preset_of(method) for method in grid.methods):
+        modules = [lookup.load("baseline", name) for name in lookup.names("baseline")]
+        if grid.preset not in (presets := {preset for module in modules for preset in getattr(module, "PRESETS", {})}):
+            raise LookupError(lookup.unknown("preset", grid.preset, sorted(presets)))
+    check_students(grid.students)
+    problems = [problem for dataset in grid.datasets if (problem := _not_prepared(dataset))]
+    if problems:
+        raise LookupError("\n".join(problems))
+    return grid
+
+
+def reported_methods(datasets: Iterable[str]) -> tuple[str, ...]:
+    """The baselines for which a paper reports a number on one of the datasets; all others are left to `--methods`."""
+    wanted = set(datasets)
+    methods = [
+        name
+        for name in lookup.names("baseline")
+        if any(row.get("dataset") in wanted and "top1_mean" in row for row in published(name))
+    ]
+    if not methods:
+        raise LookupError(f"{reported.FILE.name} has no number for {', '.join(sorted(wanted))}: name methods with --methods")
+    return tuple(methods)
+
+
+def _not_prepared(dataset: str) -> str:
+    try:
+        check_pinned(Store.open(dataset))
+    except (LookupError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def plan(grid: Grid, results: Path, submissions: Path, out: Path, measure: bool = False) -> Planned:
+    """Plans the grid as a run in `out`. Planning the same grid again changes nothing.
+
+    Raises ValueError if a set in `submissions` has the name of one of the grid and was made with other settings.
+    """
+    before = {cell.makes for cell in Run.open(out).cells} if (out / "plan.json").exists() else set()
+    cells: list[Cell] = []
+    existing = 0
+    for distillation in _distillations(grid):
+        folder = (submissions / distillation.set_folder.removeprefix(f"{SUBMISSIONS}/")).resolve()
+        if distillation.makes not in before and (folder / MANIFEST).exists():
+            check_same_settings(folder, distillation)
+            existing += 1
+            for protocol in grid.protocols:
+                cells += evaluations([folder], grid.students, range(grid.seeds), protocol=protocol)
+        else:
+            cells.append(distillation)
+            for protocol in grid.protocols:
+                cells += evaluations_of(distillation, grid.students, range(grid.seeds), protocol)
+    left = unrecorded(cells, results)
+    if existing:
+        say(f"{existing:,} sets exist in {submissions} and are evaluated as they are")
+    say_unpublished(grid)
+    return replace(planned(left, [results], [submissions, out / SUBMISSIONS], out, measure), recorded=len(cells) - len(left))
+
+
+def _distillations(grid: Grid) -> Iterator[Cell]:
+    for task in grid.tasks:
+        for method in grid.methods_of(task):
+            seeds = range(1 if method == FULL else grid.distill_seeds)
+            yield from distillations([method], task, seeds, grid.preset_of(method))
+
+
+def check_same_settings(folder: Path, distillation: Cell) -> None:
+    """Raises ValueError if the set in `folder` is not one that this cell could have made."""
+    manifest, method = read_manifest(folder), distillation.method
+    config = asdict(config_for(lookup.load("baseline", method), method, distillation.task, distillation.preset))
+    different = [
+        f"{name} {str(manifest.config.get(name, 'missing'))[:40]} (the grid: {str(value)[:40]})"
+        for name, value in config.items()
+        if manifest.config.get(name) != value
+    ]
+    if manifest.store_digest not in {None, (digest := Store.open(distillation.task.dataset).digest)}:
+        different.append(f"prepared store {str(manifest.store_digest)[:8]} (here: {digest[:8]})")
+    if different:
+        raise ValueError(
+            f"{folder} was made with other settings: {', '.join(different)}; move it away, or give --submissions another folder"
+        )
+
+
+def say_unpublished(grid: Grid) -> None:
+    """Says which methods have no settings published for a task and use those of another one."""
+    for task in grid.tasks:
+        methods = [
+            method
+            for method in grid.methods_of(task)
+            if grid.preset_of(method) is None and not is_published(lookup.load("baseline", method), task)
+        ]
+        if methods:
+            say(f"{', '.join(methods)}: no settings are published for {task}; they use those for {PUBLISHED}", style="yellow")
+
+
+def refused(run: Run, failures: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """The sets that their methods refused to distill, by folder: a line with the reason."""
+    lines = {}
+    for failure in failures:
+        cell = run.cells[int(str(failure["cell"]))]
+        if cell.kind == "distill" and failure["why"] == "bad":
+            reason = next((line for line in reversed(str(failure["tail"]).splitlines()) if line.startswith("error: ")), "")
+            what = f"{cell.task} {cell.method} seed {cell.seed}"
+            lines[cell.set_folder] = f"{what} is left out: {reason.removeprefix('error: ') or 'see its log'}"
+    return lines
+
+
+def show(grid: Grid, results: Path, form: str) -> None:
+    """Prints the table of papers for each student and protocol, with the grid's own methods. form: one of FORMS."""
+    tasks = [str(task) for task in grid.tasks if not task.is_full]
+    names = [lookup.named_in_tables(method, grid.preset_of(method)) for method in grid.methods]
+    for protocol in grid.protocols:
+        for student in grid.students:
+            recorded = {one.record.method for one in of_table(load_listed([results]), tasks, student, protocol)}
+            if form in {"table", "md"}:
+                print(f"\nprotocol {protocol.name}, student {student}\n")
+            show_table([results], form, [name for name in names if name in recorded], tasks, student, protocol)
