@@ -248,7 +248,7 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
 
 @pytest.mark.slow
 def test_the_tiny_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """About 10 minutes of one core."""
+    """As a user runs it, with its own methods and seeds."""
     monkeypatch.chdir(tmp_path)
     assert call("prepare", "movingshapes")[0] == 0
     code, output = call("grid", "tiny")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # help needs no pydantic
 @friendly
 @with_resources
 def grid(
-    name: Annotated[str, typer.Argument(help="paper: MiniUCF and HMDB51 at ipc 1 and 5; tiny: movingshapes, in minutes")],
+    name: Annotated[str, typer.Argument(help="paper: MiniUCF and HMDB51 at ipc 1 and 5; tiny: movingshapes with few steps")],
     methods: Annotated[
         str | None, typer.Option(help="baselines, comma-separated (default of paper: all for which papers report a number)")
     ] = None,
