@@ -84,6 +84,7 @@ class Opened:
 
     def __init__(self, browser: Browser, path: Path, anchor: str = "", **options: Any) -> None:
         context = browser.new_context(**{"offline": True, **options})
+        context.set_default_timeout(120_000)  # milliseconds; machines that run the tests may be busy
         self.page: Page = context.new_page()
         self.messages: list[str] = []
         self.requested: list[str] = []
