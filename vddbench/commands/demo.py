@@ -31,10 +31,10 @@ RECORDS = PACKAGE / "leaderboard" / "results"  # in a wheel those of the generat
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
 NORMAL = 1.96  # 95 % of a normal distribution is within so many standard deviations
-LIVE, SEED = (
+LIVE, SEED = "random_video_hundredth", 0  # trained here: every set costs 150 steps of 8 clips, and the leak search of few is quick
     "random_video_hundredth",
     0,
-)  # trained here: all sets cost 150 steps of 8 clips; few clips are fitted and searched soon
+)  # trained here: all sets cost 150 steps of 8 clips, and few are soon searched for leaks
 PICTURE = "vddbench-demo.gif"
 
 
@@ -109,7 +109,7 @@ def verdict(question: Question, result: Difference) -> str:
 
 
 def picture_rows() -> list[Row]:
-    """The rows of the picture, best first: division open of the package's records, with the clips of bundled sets."""
+    """The rows of the picture, best first: division open of the package's records, of sets that the package has, too."""
     from vddbench.submissions.submission import decode, read
 
     spec = Store.open(Task.parse(TASK).dataset).spec
@@ -119,8 +119,8 @@ def picture_rows() -> list[Row]:
     for row in table[table["division"] == OPEN].to_dict("records"):
         try:
             clips = decode(read(submission(row["method"]), spec), spec)
-        except FileNotFoundError:  # its payload is not in the package
-            clips = None
+        except FileNotFoundError:  # the package has its record, but not the set
+            continue
         sizes = (row["payload_bytes"], row["clips_per_class"])
         rows.append(Row(row["method"], row["top1"], row["low"], row["high"], *sizes, clips, None))
     return rows

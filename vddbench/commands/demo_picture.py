@@ -43,7 +43,7 @@ class Row(NamedTuple):
     high: float
     payload_bytes: int
     clips_per_class: float
-    clips: ClipSet | None  # None: its payload is not at hand
+    clips: ClipSet
     here: float | None  # top-1 of the student that was trained here
 
 
@@ -73,10 +73,8 @@ def write_picture(title: str, spec: DatasetSpec, rows: Sequence[Row], path: Path
         first.save(file, "GIF", save_all=True, append_images=rest, duration=FRAME_MILLISECONDS, loop=0)
 
 
-def _shown(clips: ClipSet | None, labels: Sequence[int]) -> dict[int, np.ndarray]:
+def _shown(clips: ClipSet, labels: Sequence[int]) -> dict[int, np.ndarray]:
     """Place -> uint8 [T, H, W, 3]: the first clip of each class that has one."""
-    if clips is None:
-        return {}
     from vddbench.submissions.previews import frames_of  # imports PyTorch
 
     hard = clips.labels if clips.labels.ndim == 1 else clips.labels.argmax(1)
