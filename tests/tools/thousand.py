@@ -69,7 +69,7 @@ def timed(browser: Browser, index: Path) -> tuple[float, float]:
     loads, sorts = [], []
     for _ in range(5):
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
-        page.goto(index.as_uri())
+        page.goto(index.as_uri(), timeout=120_000)
         loads.append(page.evaluate(DRAWN) / 1000)
         started = page.evaluate("performance.now()")
         page.evaluate("document.querySelector('table.ranks th[data-key=mb] button').click()")
