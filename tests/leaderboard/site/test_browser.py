@@ -200,19 +200,20 @@ def test_columns_without_values_are_hidden_until_asked_for(browser: Browser, ind
     heads = opened.page.locator("section.on article:not([hidden]) table.ranks thead th:visible")
     assert "Gap closed %" not in heads.all_inner_texts() and "Date" not in heads.all_inner_texts()
     opened.page.locator(".columns summary").click()
-    opened.page.get_by_label("Date").check()
-    opened.page.get_by_label("MB, of budget").uncheck()
+    opened.page.get_by_role("checkbox", name="Date").check()
+    opened.page.get_by_role("checkbox", name="MB, of budget").uncheck()
     assert "Date" in heads.all_inner_texts() and "MB, of budget" not in heads.all_inner_texts()
     opened.close()
 
 
 def test_a_frame_tells_its_address_to_the_hub_and_to_nobody_else(browser: Browser, index: Path) -> None:
+    frame = "<iframe src='https://lab.static.hf.space/index.html#harmful-ipc1'></iframe>"
+    space = f"<script>got = []; addEventListener('message', event => got.push(event.data.hash))</script>{frame}"
     for parent, told in (("https://huggingface.co", True), ("https://evil.example", False)):
         page = browser.new_context().new_page()
-        frame = "<iframe src='https://lab.static.hf.space/index.html#harmful-ipc1'></iframe>"
-        listen = "<script>got = []; addEventListener('message', event => got.push(event.data.hash))</script>"
+        page.set_default_timeout(120_000)
         page.route("**/*", lambda route: route.abort())
-        page.route(f"{parent}/*", lambda route, text=listen + frame: route.fulfill(body=text, content_type="text/html"))
+        page.route(f"{parent}/*", lambda route: route.fulfill(body=space, content_type="text/html"))
         page.route("https://lab.static.hf.space/*", lambda route: route.fulfill(path=index, content_type="text/html"))
         page.goto(f"{parent}/spaces")
         inner = page.frames[1]
