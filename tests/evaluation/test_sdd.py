@@ -321,7 +321,6 @@ def test_every_fault_has_a_mended_value_that_differs_from_the_released_one_and_c
     [
         (["--protocol", "v9"], "allowed: v2, sdd"),
         (["--epochs", "3"], "--epochs belongs to --protocol sdd"),
-        (["--protocol", "sdd", "--cluster", "local"], "works without --cluster only"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

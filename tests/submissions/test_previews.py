@@ -16,7 +16,7 @@ from vddbench.submissions.previews import MAX_BYTES, MAX_FRAMES, Preview, animat
 def test_one_looping_picture_a_class(tmp_path: Path) -> None:
     found = submission.read(written(tmp_path / "submissions"), SPEC)
     previews = write(found, SPEC, tmp_path / "previews")
-    assert previews[2] == Preview("class0002.webp", 2, "cat") and len(previews) == 3
+    assert previews[2] == Preview("class0002.webp", 2, "cat", "still0002.webp") and len(previews) == 3
     for preview in previews:
         with Image.open(tmp_path / "previews" / preview.file) as picture:
             assert (picture.format, picture.n_frames, picture.info["loop"], picture.size) == ("WEBP", 4, 0, (16, 16))

@@ -70,7 +70,7 @@ def read_source(path: Path, limit_bytes: int) -> Source:
         raise ValueError(
             f"{path} could not be read as plain tensors ({_reason(error)}). Python objects in it are never loaded. In your own "
             f"code, if you trust the file, two lines turn it into plain tensors: syn = torch.load({path.name!r}, "
-            "weights_only=False); torch.save({'clips': ..., 'labels': ...}, 'syn.pt'), with tensors of `syn` in place of ..."
+            "weights_only = False); torch.save({'clips': ..., 'labels': ...}, 'syn.pt'), with tensors of `syn` in place of ..."
         ) from error
     if not source.tensors:
         raise ValueError(

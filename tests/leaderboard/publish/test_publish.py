@@ -99,7 +99,7 @@ def test_publishers_with_and_without_payloads_end_with_the_same_board(
     assert by("with", *with_payloads) == ["Add 1 manifest of movingshapes-ipc1", "Regenerate the board"]
     before = files_of_both(hub)
     clips = {path: data for path, data in before[1].items() if path.endswith(".webp")}
-    assert len(clips) == 8
+    assert len(clips) == 16  # of each of eight classes, playing and still
     for who, folders in (("without", with_payloads[:1]), ("with", with_payloads), ("new", with_payloads[:1])):
         assert by(who, *folders) == [] and files_of_both(hub) == before
     other = toy_records(tmp_path / "other", "other", student="convnet_gru")
