@@ -31,7 +31,7 @@ def grid(
     dataset: Annotated[str | None, typer.Option(help="prepared datasets, comma-separated")] = None,
     ipc: Annotated[str | None, typer.Option(help="1, 5 and 10, comma-separated")] = None,
     distill_seeds: Annotated[int | None, typer.Option(min=1, max=100, help="sets that each method distills for a task")] = None,
-    students: Annotated[str | None, typer.Option(help="names of students, comma-separated")] = None,
+    students: Annotated[str | None, typer.Option(help="networks to train, comma-separated")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="students that are trained on each set")] = None,
     protocols: Annotated[str | None, typer.Option(help="v2, sdd, or both: v2,sdd")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="of protocol sdd (500 as released)")] = None,
