@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,10 @@ from vddbench.submissions import submission
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p in (ROOT / folder).rglob("*.py"))
 OPENERS = {f"vddbench.data.store.{name}" for name in ("Store", "open_train", "load")}
-ALWAYS = {"random", "mean", "dm"}  # one of each kind; the others are tested by `pytest -m long`
+GROUPS: dict[str, Any] = {
+    **dict.fromkeys(("random", "mean", "dm"), ()),  # one of each kind is always tested, the others by `pytest -m long`
+    **dict.fromkeys(("datm", "mtt_factor", "mtt_sdd", "sfvd_t"), pytest.mark.slow),  # as mtt, in a minute each
+}
 CACHED_WORK = {"teacher": "vddbench.distillation.teacher", "experts": "vddbench.distillation.experts"}  # by reading
 DOORS = {  # the only files that may import a heavy package
     "av": ("vddbench/data/decode.py",),
@@ -60,7 +64,7 @@ def test_an_iterative_baseline_has_published_settings_and_quicker_ones(method: s
     assert all(Task.parse(task).ipc in IPCS for task in getattr(baseline, "CONFIGS", {}))
 
 
-@pytest.mark.parametrize("method", [m if m in ALWAYS else pytest.param(m, marks=pytest.mark.long) for m in names("baseline")])
+@pytest.mark.parametrize("method", [pytest.param(m, marks=GROUPS.get(m, pytest.mark.long)) for m in names("baseline")])
 def test_a_baseline_makes_a_valid_submission_within_budget_and_the_same_bytes_blind_to_the_test_split(
     method: str, tiny: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,10 @@ def paper_rows(task: Task, tables: Sequence[Table] = ()) -> tuple[Mapping[str, o
 
 def names_in_tables(method: str) -> set[str]:
     """The name of a method, and those with its presets if it is a bundled baseline."""
-    presets = getattr(lookup.load("baseline", method), "PRESETS", {}) if method in lookup.names("baseline") else {}
+    try:
+        presets = getattr(lookup.load("baseline", method), "PRESETS", {}) if method in lookup.names("baseline") else {}
+    except ModuleNotFoundError:  # without PyTorch the presets of baselines are unknown; only the method itself is linked
+        presets = {}
     return {lookup.named_in_tables(method, preset) for preset in (None, *presets)}
 
 

@@ -173,7 +173,7 @@ def test_a_frozen_pool_is_never_trained_and_predicts_with_all_its_networks(tiny:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method", ["frepo", "frepo_soft"])
+@pytest.mark.parametrize("method", ["frepo", pytest.param("frepo_soft", marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_same_run(method: str, tiny: Store) -> None:
     module, config = (frepo, QUICK) if method == "frepo" else (frepo_soft, SOFT)
     whole = module.learner(tiny.train, TASK, config, 3, CPU)

@@ -87,7 +87,7 @@ def test_the_window_of_epochs_grows_to_the_end_and_is_constant_without_one() -> 
     assert {mtt.Config().start_below(i) for i in (0, 7999)} == {10}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_datm_starts_with_the_expert_s_labels_where_it_is_right_and_learns_them(tiny: Store) -> None:
     learner = datm.learner(tiny.train, TASK, datm.PRESETS["smoke"], 0, CPU)
     predicted = datm.predictions(learner, learner.memory.clips(np.random.default_rng(0)).detach()).softmax(1)

@@ -227,7 +227,7 @@ def test_the_command_plans_and_starts_nothing_with_dry_run(
         assert call(*wrong)[0] == 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -337,6 +337,7 @@ def test_points_of_a_chart_lead_to_their_pages_and_say_what_they_are(browser: Br
     opened.close()
 
 
+@pytest.mark.slow
 def test_a_thousand_entries_are_light_and_quick(browser: Browser, tmp_path: Path) -> None:
     """`python -m tests.tools.thousand` prints the figures; the limit here only catches what is far too slow."""
     path = long_board(tmp_path, 1000)

@@ -33,7 +33,7 @@ def test_the_bytes_that_autograd_holds_are_those_of_saved_tensors_and_only_while
     assert graph_bytes(lambda: [product() for _ in range(3)]) == 2 * 4000
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not(split: Split) -> None:
     with temporary_home():
         ours = [distillers.mtt.learner(split, Task(dataset="bench", ipc=1), small_mtt(steps), 0, CPU) for steps in (1, 3)]
@@ -43,7 +43,7 @@ def test_graphs_of_the_straightforward_mtt_grow_with_inner_steps_and_ours_do_not
     assert straight_three > 2 * straight_one
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_method_is_timed_against_its_straightforward_step(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillers, "ROUNDS", 1)
     with temporary_home():
@@ -54,7 +54,7 @@ def test_every_method_is_timed_against_its_straightforward_step(split: Split, mo
     assert all(isinstance(case, Case) for case in found)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_precision_alone_gains_is_told_beside_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillers, "ROUNDS", 1)
     rows = list(distillers.precision_rows(CPU))
