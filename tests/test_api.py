@@ -17,7 +17,7 @@ from vddbench.data.store import Store
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_notebook_distils_checks_evaluates_ranks_and_loads(
     tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ SOURCES = sorted(p for folder in ("vddbench", "baselines", "leaderboard") for p 
 OPENERS = {f"vddbench.data.store.{name}" for name in ("Store", "open_train", "load")}
 GROUPS: dict[str, Any] = {
     **dict.fromkeys(("random", "mean", "dm"), ()),  # one of each kind is always tested, the others by `pytest -m long`
-    **dict.fromkeys(("datm", "mtt_factor", "mtt_sdd", "sfvd_t"), pytest.mark.slow),  # as mtt, in a minute each
+    **dict.fromkeys(("datm", "mtt_factor", "mtt_sdd", "random_video", "sfvd_t"), pytest.mark.slow),  # a minute each
 }
 CACHED_WORK = {"teacher": "vddbench.distillation.teacher", "experts": "vddbench.distillation.experts"}  # by reading
 DOORS = {  # the only files that may import a heavy package

@@ -37,7 +37,7 @@ def work(run: Run, stop: Stop | None = None) -> list[Outcome]:
     return Worker(run, 1, stop or Stop(), {}).work(run.cells)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_cell_gives_the_record_that_evaluate_gives(tiny: Store, tiny_random: Path, home: Path, tmp_path: Path) -> None:
     run = real(tmp_path, tiny_random, home)
     assert work(run) == ["done"]
