@@ -182,7 +182,7 @@ def crashed(cluster: Cluster, job_id: str) -> None:
     cluster.start_node(node)
 
 
-@pytest.mark.parametrize("fault", [preempted, requeued, crashed])
+@pytest.mark.parametrize("fault", [preempted, pytest.param(requeued, marks=pytest.mark.slow), crashed])
 def test_jobs_that_slurm_takes_back_resume_by_themselves(
     fault: Callable[[Cluster, str], None], cluster: Cluster, long_random: Path, undisturbed: Path, home: Path, tmp_path: Path
 ) -> None:
