@@ -115,4 +115,4 @@ def test_a_stream_that_takes_too_long_or_too_much_memory_is_killed(monkeypatch: 
         next(answers)
     monkeypatch.setattr(stream_process, "MEMORY_BYTES", 2 * 10**6)
     with pytest.raises(BadStream, match=r"needs more than 2,000,000 bytes of memory|get_buffer\(\) failed"):
-        next(planes_of([streams.h264(512, 1)], 1, 512))
+        next(planes_of([streams.h264(1024, 1)], 1, 1024))  # frames of 1.6 MB, several of them
