@@ -12,6 +12,7 @@ paper_numbers.py, paper_table.py                   what `vddbench table` prints
 methods.py                                         what `vddbench methods` prints
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again
+project.py                                         the address of the code and its citation, for cards on the Hub
 exchange/ site/ publish/                           sharing records and sets, the web page, the results repo
 results/ studies/                                  the records and studies of this repository; not in the wheel
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench import hub
+from vddbench.hub.repo import PUBLIC
 from vddbench.spec import DatasetSpec, Manifest, Payload, Task
 from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
 from vddbench.submissions.payload import MAX_HEADER_BYTES
@@ -20,7 +21,6 @@ from vddbench.submissions.submission import spec_of
 from vddbench.system.files import replacing, sha256_file
 from vddbench.system.progress import bar, say
 
-PUBLIC = "https://huggingface.co"
 SETS = "sets"  # beside records and submissions in a copy of a results repo
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 LETTERS_SHOWN = 120

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench import hub
+from vddbench.hub import commits
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.exchange import card, mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.proposal import manifest_of
+from vddbench.leaderboard.project import LICENCE
+from vddbench.leaderboard.publish.cards import space_in
+from vddbench.leaderboard.publish.destination import CARD, MAX_CARD_BYTES
 from vddbench.records.files import read_record, record_files
+from vddbench.records.record import Record
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 from vddbench.submissions.check import examine
 from vddbench.submissions.manifest import DATA, MANIFEST
@@ -24,6 +29,7 @@ from vddbench.system.progress import clean, say
 
 UNKNOWN = "unknown"  # licence
 SEEDS_SHOWN = 10
+MAX_LISTED_VIDEOS = 20  # more are counted
 FUTURE_COMMIT = "the commit of this upload"
 
 
@@ -147,7 +153,9 @@ def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequen
     set_listing = None
     if not is_published:
         ownership.check_name(board, main, manifest, set_repo.id.partition("/")[0])
-        content = card.files(accepted.submission, accepted.spec, set_repo, licence)
+        records = [Record.model_validate_json(file.read_bytes()) for path, file in own.items() if path.endswith(".json")]
+        context = card.Context(set_repo, licence, board, space_of(board, main), records)
+        content = card.files(accepted.submission, accepted.spec, context)
         set_listing = hub.listing(set_repo) if hub.exists(set_repo) else None
     if set_listing is not None and hub.is_private(set_repo):
         raise ValueError(
@@ -168,6 +176,14 @@ def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequen
         set_files={path: data for path, data in content.items() if set_listing is None or not set_listing.holds(path, data)},
         set_sha=set_listing.sha if set_listing else None,
     )
+
+
+def space_of(results: hub.Repo, main: hub.Listing) -> str:
+    """The Space of the board, which the card of the results repo names; "" if it has no such card."""
+    remote = main.files.get(CARD)
+    if remote is None or remote.size > MAX_CARD_BYTES:
+        return ""
+    return space_in(hub.fetch(results, CARD, main.sha, MAX_CARD_BYTES).read_bytes())
 
 
 def manifest_on(repo: hub.Repo, main: hub.Listing, path: str, own: Manifest) -> Manifest | None:
@@ -199,13 +215,13 @@ def _seeds(records: Iterable[str]) -> dict[str, list[int]]:
     return {student: sorted(of_student) for student, of_student in seeds.items()}
 
 
-def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, hub.Content]:
+def records_of(manifest: Manifest, results: Sequence[Path]) -> dict[str, Path]:
     """{path in the results repo: file} of the author's valid records of this submission, with their predictions.
 
     Invalid records are named and left out; re-runs and records of protocol sdd are left out. Raises FileNotFoundError if no
     record remains.
     """
-    files: dict[str, hub.Content] = {}
+    files: dict[str, Path] = {}
     for path in (path for root in results for path in record_files(root, manifest.cell)):
         try:
             record, _ = read_record(path)
@@ -230,13 +246,18 @@ def announced(made: Plan) -> list[str]:
         lines += [f"public on {made.set_repo.url} ({state}):", *_listed(made.set_files)]
         lines += [f"a maintainer who merges it copies {DATA} to {payload_download.copies_of(made.results).url}"]
     add = made.records if made.is_published else {made.manifest_path: b"", **made.records}
-    lines += [f"public on {made.results.url}, as a pull request {made.title!r} in your name:"]
+    lines += [f"public on {made.results.url} under {LICENCE}, as a pull request {made.title!r} in your name:"]
     return lines + _listed(add)
 
 
 def _listed(add: Mapping[str, hub.Content]) -> list[str]:
     rows = []
+    videos = [len(data) for path, data in add.items() if path.startswith(f"{card.CLIPS}/") and isinstance(data, bytes)]
+    if is_long := len(videos) > MAX_LISTED_VIDEOS:
+        rows.append(f"  {card.CLIPS}/*.mp4  {len(videos)} files, {sum(videos):,} bytes")
     for path, data in add.items():
+        if is_long and path.startswith(f"{card.CLIPS}/"):
+            continue
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         rows.append(f"  {path}  {size:,} bytes" if size else f"  {path}")
     return rows
@@ -259,10 +280,13 @@ def dry(made: Plan) -> list[str]:
 
 
 def upload(made: Plan) -> Payload:
-    """Commits the files that the set's repo lacks."""
+    """Commits the files that the set's repo lacks, the payload in the last commit, whose hash the manifest will name."""
     hub.create(made.set_repo)
-    if not made.set_files:
-        assert made.set_sha is not None
-        return payload_download.payload_of(made.set_repo, made.set_sha)
+    sha = made.set_sha
     message = f"{made.manifest.task}, distilled by {made.manifest.method}, for vddbench"
-    return payload_download.payload_of(made.set_repo, hub.commit(made.set_repo, made.set_files, message).sha)
+    paths = sorted(made.set_files, key=lambda path: not path.startswith(f"{card.CLIPS}/"))
+    for first in range(0, len(paths), commits.COMMIT_FILES):
+        part = {path: made.set_files[path] for path in paths[first : first + commits.COMMIT_FILES]}
+        sha = hub.commit(made.set_repo, part, message).sha
+    assert sha is not None
+    return payload_download.payload_of(made.set_repo, sha)

@@ -34,6 +34,7 @@ class Contents:
     tables: Mapping[str, hub.Content]
     board: Mapping[str, hub.Content]
     inventory: Inventory  # of the board; it may list files that only the Space has
+    evaluation: Mapping[str, hub.Content]  # eval.yaml of the results repo, if it was asked for
 
 
 @contextmanager
@@ -63,7 +64,8 @@ def generated(
         tables = table_files(destination, board, records)
         if maintainers:
             tables[MAINTAINERS] = "".join(f"{name}\n" for name in sorted(maintainers)).encode()
-        yield Contents(tables, pages, inventory)
+        evaluation = {EVAL: cards.eval_yaml(board).encode()} if destination.with_eval else {}
+        yield Contents(tables, pages, inventory, evaluation)
 
 
 @contextmanager
@@ -97,11 +99,9 @@ def downloaded_sets(cache: Path, paths: Iterable[str]) -> list[Path]:
 def table_files(destination: Destination, board: Board, records: Path) -> dict[str, hub.Content]:
     """README and tables of the results repo."""
     tables = parquet.tables(board, records)
-    card = cards.results_card(board, list(tables), destination.results.id, destination.space.id, destination.space.url)
+    card = cards.results_card(board, list(tables), destination)
     files: dict[str, hub.Content] = {f"{TABLES}/{name}": data for name, data in tables.items()}
     files[CARD] = card.encode()
-    if destination.with_eval:
-        files[EVAL] = cards.eval_yaml(board).encode()
     return files
 
 

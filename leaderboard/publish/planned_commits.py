@@ -70,6 +70,11 @@ def table_commits(repo: hub.Repo, files: Mapping[str, hub.Content], listing: hub
     return changes(repo, "Regenerate the tables", files, listing, obsolete)
 
 
+def evaluation_commits(repo: hub.Repo, files: Mapping[str, hub.Content], listing: hub.Listing) -> list[PlannedCommit]:
+    """The commit of eval.yaml, alone; none if there is nothing to commit."""
+    return changes(repo, "Describe the benchmark in eval.yaml", files, listing, ())
+
+
 def board_commits(
     repo: hub.Repo, files: Mapping[str, hub.Content], inventory: Inventory, listing: hub.Listing, published: Inventory
 ) -> list[PlannedCommit]:

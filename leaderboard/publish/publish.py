@@ -18,11 +18,17 @@ from vddbench import hub
 from vddbench.hub import client
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.maintainers import MAINTAINERS, parse_maintainers
-from vddbench.leaderboard.publish.contents import generated
+from vddbench.leaderboard.publish.contents import Contents, generated
 from vddbench.leaderboard.publish.destination import Destination, check_folder, check_results, published_inventory
 from vddbench.leaderboard.publish.local_files import gather_files
 from vddbench.leaderboard.publish.outbox import copy_missing
-from vddbench.leaderboard.publish.planned_commits import PlannedCommit, additions, board_commits, table_commits
+from vddbench.leaderboard.publish.planned_commits import (
+    PlannedCommit,
+    additions,
+    board_commits,
+    evaluation_commits,
+    table_commits,
+)
 from vddbench.leaderboard.site.inventory import INVENTORY, Inventory
 from vddbench.system.progress import bar, say
 
@@ -103,7 +109,19 @@ def regenerate(destination: Destination, submissions: Sequence[Path], made: list
         tables = table_commits(destination.results, contents.tables, hub.listing(destination.results, pulled.sha))
         sha = send(tables, pulled.sha, made)
         send(board_commits(destination.space, contents.board, contents.inventory, space, published), space.sha, made)
-    return sha
+        return send_evaluation(destination, contents, sha, made) if contents.evaluation else sha
+
+
+def send_evaluation(destination: Destination, contents: Contents, sha: str, made: list[PlannedCommit]) -> str:
+    """Commits eval.yaml on top of the tables; returns the newest commit of the results repo.
+
+    The Hub checks this file and may refuse it, so it is the last commit, and only it fails.
+    """
+    try:
+        listing = hub.listing(destination.results, sha)
+        return send(evaluation_commits(destination.results, contents.evaluation, listing), sha, made)
+    except OSError as error:
+        raise type(error)(f"records, tables and board are published, but eval.yaml is not: {error}") from None
 
 
 def maintainers_in(files: Mapping[str, Path]) -> frozenset[str]:
@@ -138,6 +156,7 @@ def plan(destination: Destination, results: Sequence[Path], submissions: Sequenc
     with generated(destination, local.files | files, submissions, states.board, maintainers_in(files)) as contents:
         yield from table_commits(destination.results, contents.tables, states.results)
         yield from board_commits(destination.space, contents.board, contents.inventory, states.space, states.board)
+        yield from evaluation_commits(destination.results, contents.evaluation, states.results)
 
 
 def write_trees(destination: Destination, results: Sequence[Path], submissions: Sequence[Path], into: Path) -> list[Path]:
@@ -150,7 +169,7 @@ def write_trees(destination: Destination, results: Sequence[Path], submissions: 
         check_folder(folder, repo.kind)
     local = gather_files(results, submissions)
     with generated(destination, local.files, submissions) as contents:
-        _replace_tree(folders[0], {**local.files, **contents.tables})
+        _replace_tree(folders[0], {**local.files, **contents.tables, **contents.evaluation})
         _replace_tree(folders[1], {**contents.board, INVENTORY: contents.inventory.to_bytes()})
     return folders
 

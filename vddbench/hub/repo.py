@@ -12,13 +12,14 @@ from typing import Literal
 from vddbench.system.files import sha256_file
 
 Content = bytes | Path  # of a file to commit
+PUBLIC = "https://huggingface.co"
 SHA256_DIGITS = 64
 SHA = re.compile(r"[0-9a-f]{40}")
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
 
 def endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return os.environ.get("HF_ENDPOINT", PUBLIC).rstrip("/")
 
 
 @dataclass(frozen=True)

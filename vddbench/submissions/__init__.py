@@ -9,7 +9,8 @@ pack.py         `vddbench pack`; importers.py opens research files, layouts.py, 
                 known_formats.py names what other code bases save
 leaks.py        looks for test videos among the clips
 appearance.py   mean and contrast of clips and of the train split
-write.py        checks and writes submissions; quantise.py stores pixels in 8 bits; previews.py makes animated pictures
+write.py        checks and writes submissions; quantise.py stores pixels in 8 bits; previews.py makes animated pictures,
+                clip_videos.py videos of the clips
 
 A new decoder is a new file in decoders/. Do not change what is accepted, the budgets or a decoder's arithmetic: scores
 depend on them.

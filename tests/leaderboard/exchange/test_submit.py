@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -12,13 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import datasets
+import numpy as np
 import pytest
 import yaml
+from huggingface_hub import DatasetCard
 
 from tests.builders import published
 from tests.builders.hub import Peer
 from tests.builders.published import BOARD, claimed, submitted
 from tests.builders.published import ENTRY_SET as SET
+from tests.builders.records import a_record
 from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import OLD_UPLOAD, Hub, environment
 from vddbench import hub as door
@@ -47,7 +53,7 @@ def test_one_dataset_and_one_pull_request_with_everything(board: Hub, tiny_rando
     assert the_set["data.safetensors"] == (tiny_random / "data.safetensors").read_bytes()
     assert the_set["manifest.json"] == (tiny_random / "manifest.json").read_bytes()
     rows = list(csv.DictReader(io.StringIO(the_set["metadata.csv"].decode())))
-    assert len(rows) == 8 and all(row["file_name"] in the_set for row in rows) and rows[0]["class_name"]
+    assert len(rows) == 8 and all(row["file_name"] in the_set for row in rows)
     proposed = board.repo(BOARD).files("refs/pr/1")
     assert board.repo(BOARD).files() == {"README.md": b"# the board\n"}
     manifest = json.loads((tiny_random / "manifest.json").read_bytes())
@@ -69,6 +75,35 @@ def test_published_records_verify_where_they_stand(board: Hub, tiny_random: Path
         (tmp_path / "copy" / path).write_bytes(data)
     found = sorted((tmp_path / "copy/records").glob("*/*/*/*.json"))
     assert [read_record(path)[0].seed for path in found] == list(range(published.SEEDS))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # `datasets` leaves metadata.csv open
+def test_the_published_set_plays_and_loads_as_a_dataset_with_class_names(
+    board: Hub, tiny: Store, tiny_random: Path, results: Path, tmp_path: Path
+) -> None:
+    board.put(BOARD, {"README.md": b"The board: [lab/board](https://huggingface.co/spaces/lab/board).\n"})
+    submitted(tiny_random, results)
+    root = tmp_path / "the set"
+    for path, data in board.repo(SET).files().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    loaded = datasets.load_dataset(str(root), split="train", cache_dir=str(tmp_path / "cache"))
+    decoded = submission.decode(submission.read(tiny_random, tiny.spec), tiny.spec)
+    gc.collect()
+    assert loaded.features["label"].names == list(tiny.spec.class_names)
+    assert loaded["label"][:] == decoded.labels.tolist() and loaded["clip"][:] == list(range(len(decoded)))
+    assert loaded.features["video"] == datasets.Video()
+    first = loaded.cast_column("video", datasets.Video(decode=False))[0]["video"]["path"]
+    with av.open(first) as video:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+    assert frames.shape == tiny.spec.clip_shape
+    assert np.abs(frames.astype(int) - decoded.clips[0].numpy().astype(int)).mean() < 20  # 4:2:0 and x264 at crf 23
+    text = DatasetCard((root / "README.md").read_text())
+    text.validate()
+    assert text.data.license == "unknown" and text.data.size_categories == ["n<1K"]
+    score = np.mean([read_record(path)[0].top1 for path in results.glob("*/*/*/seed?.json")])
+    assert f"| `convnet3d` | {100 * score:.1f} %" in text.text and "/spaces/lab/board>" in text.text
+    assert "@misc{vddbench," in text.text and "| clips | uint8 | " in text.text
 
 
 def test_again_changes_nothing(board: Hub, tiny_random: Path, results: Path) -> None:
@@ -233,11 +268,14 @@ def test_text_of_a_manifest_is_inert_in_the_card(tiny: Store, tiny_random: Path,
     evil = "<script>alert(1)</script> [x](javascript:alert(1)) | `a`\n# big\n---\nlicense: mit\x1b[31m https://evil.example"
     edit_manifest(folder, authors=[evil[:200]], external_data=evil, paper="https://a.example/>)<script>", config={"lr": evil})
     found = submission.read(folder, tiny.spec)
-    text = card.card(found, tiny.spec, door.Repo("a/b"), "cc-by-4.0").decode()
-    _, head, body = text.split("---\n", 2)
-    assert yaml.safe_load(head)["license"] == "cc-by-4.0" and yaml.safe_load(head)["configs"][0]["config_name"] == "previews"
+    context = card.Context(door.Repo("a/b"), "cc-by-4.0", door.Repo(BOARD), "", [a_record(method="mine")])
+    text = card.card(found, tiny.spec, context, 8, 8).decode()
+    _, head, rest = text.split("---\n", 2)
+    body, _, cited = rest.partition("\n## Cite it\n\n")
+    assert yaml.safe_load(head)["license"] == "cc-by-4.0" and yaml.safe_load(head)["configs"][0]["config_name"] == "clips"
     assert "<script" not in body and "\x1b" not in body and "[x](" not in body and "https://evil" not in body
     assert "\n# big" not in body and "\n---\n" not in body
+    assert cited.startswith("```text\n") and cited.endswith("\n```\n") and cited.count("```") == 2 and "\x1b" not in cited
     assert "<https://a.example/%3E%29%3Cscript%3E>" in body
 
 

@@ -232,11 +232,3 @@ def test_a_release_is_a_tag_that_does_not_move(hub: Hub, tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"nothing was published: .* has a tag 'v1'"):
         publish_messages(root, tag="v1")
     assert dict(repo.refs) == before
-
-
-def test_eval_yaml_is_pushed_only_when_asked_for(hub: Hub, tmp_path: Path) -> None:
-    root = toy_records(tmp_path / "results")
-    publish_messages(root)
-    assert "eval.yaml" not in hub.repo(RESULTS).files()
-    publish.publish(Destination(Repo(RESULTS), Repo(SPACE, "space"), with_eval=True), [root], [])
-    assert b"- id: toy-ipc1" in hub.repo(RESULTS).files()["eval.yaml"]
