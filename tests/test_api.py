@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -88,6 +89,8 @@ def test_a_wheel_is_one_small_package_that_works_elsewhere(tmp_path: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
+        [description] = [archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
+    assert "# vddbench" in description and not re.search(r"\]\((?!https://|#)", description)  # no link that PyPI cannot follow
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2 and "vddbench" in tops and "vddbench/py.typed" in names
     assert not [name for name in names if "/studies/" in name]
