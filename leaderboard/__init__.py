@@ -13,6 +13,7 @@ methods.py                                         what `vddbench methods` print
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again
 project.py                                         the address of the code and its citation, for cards on the Hub
+every_eval_ever.py                                 ranked entries in a format that other benchmarks share
 exchange/ site/ publish/                           sharing records and sets, the web page, the results repo
 results/ studies/                                  the records and studies of this repository; not in the wheel
 

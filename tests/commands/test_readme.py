@@ -48,7 +48,7 @@ def run(commands: str, folder: Path) -> str:
 
 @pytest.mark.long
 def test_the_quick_commands_run_as_written(clone: Path) -> None:
-    assert len(QUICK) == 6
+    assert len(QUICK) == 7
     out = [run(commands, clone) for commands in QUICK]
     assert (clone / "squares.png").stat().st_size > 1_000
     assert "accepted" in out[0]
@@ -58,6 +58,7 @@ def test_the_quick_commands_run_as_written(clone: Path) -> None:
     assert (clone / "board/index.html").is_file()
     assert (clone / "trees/datasets/ORG/vddbench-results/tables/leaderboard.parquet").is_file()
     assert list((clone / "outbox/records").rglob("seed0.*.json"))
+    assert list((clone / "exported/data/vddbench/vddbench").rglob("*.json"))
     assert len(table) == 7 and all(any(method in line for line in table) for method in ("random", "random_jpeg"))
 
 

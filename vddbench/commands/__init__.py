@@ -13,6 +13,7 @@ batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
 grid.py         grid
 exchange.py     submit, verify, pull, reproduce
 publish.py      publish
+export.py       export every-eval-ever
 site.py         site build
 settings.py     repositories that were given once and are remembered
 

@@ -17,6 +17,7 @@ from vddbench import __version__
 from vddbench.commands.batch import batch, doctor
 from vddbench.commands.datasets import datasets, prepare
 from vddbench.commands.exchange import pull, reproduce, submit, verify
+from vddbench.commands.export import export
 from vddbench.commands.grid import grid
 from vddbench.commands.lists import students, tasks
 from vddbench.commands.methods import methods
@@ -40,7 +41,7 @@ for command in (
     tasks, methods, grid, students, demo, schema, doctor,
 ):  # fmt: skip
     app.command(cls=Command)(command)
-for name, group in (("datasets", datasets), ("batch", batch), ("site", site)):
+for name, group in (("datasets", datasets), ("batch", batch), ("site", site), ("export", export)):
     app.add_typer(group, name=name)
 
 
