@@ -9,7 +9,7 @@ winner.py, frontier.py, headline.py                the corrected best score; the
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints
 paper_numbers.py, paper_table.py                   what `vddbench table` prints
-methods.py                                         what `vddbench methods` prints
+methods.py, source_parts.py                        what `vddbench methods` prints; settings read without PyTorch
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again
 project.py                                         the address of the code and its citation, for cards on the Hub

@@ -12,7 +12,7 @@ import numpy as np
 
 from vddbench import lookup
 from vddbench.data.fingerprint import equivalent_stores
-from vddbench.data.pinned import contradiction
+from vddbench.data.pinned import contradiction, pinned
 from vddbench.leaderboard.fresh import fresh_students
 from vddbench.leaderboard.maintainers import local_maintainers
 from vddbench.records.files import path_of, read_record, record_files
@@ -72,6 +72,7 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
     reruns: list[Evaluated] = []
     trusted = {*maintainers, *local_maintainers(roots)}
     refused = []
+    pinned_once = functools.cache(pinned)  # it lists folders
     for root in roots:
         here: dict[tuple[Path, str], list[Evaluated]] = defaultdict(list)
         for path in record_files(root):
@@ -82,7 +83,7 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
                 continue
             record = one.record
             one = replace(one, owner=owner_of(root.parent / SUBMISSIONS / record.cell))
-            if (reason := contradiction(record)) is not None:
+            if (reason := contradiction(record, pinned_once(record.task.dataset))) is not None:
                 refused.append(f"record {path}: {reason}")
                 continue
             cell = path_of(Path(), record), record.submission_sha256

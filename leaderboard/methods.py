@@ -20,7 +20,8 @@ from vddbench.distillation.contract import About
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.lookup import load, named_in_tables, names, unknown
+from vddbench.leaderboard.source_parts import parts_of
+from vddbench.lookup import file_of, load, named_in_tables, names, source_of, unknown
 from vddbench.spec import FULL
 from vddbench.system.progress import clean
 
@@ -71,17 +72,36 @@ def methods() -> list[Method]:
     return [one for name in names("baseline") for one in variants(name)]
 
 
-def variants(name: str) -> list[Method]:
-    """The combinations of facts of one baseline. Raises LookupError for an unknown name."""
-    module = load("baseline", name)
+def facts_of(name: str) -> Any:
+    """Docstring, constants and settings of a baseline, read without importing its file, which takes PyTorch, if that works.
+
+    Raises LookupError for an unknown name, and what importing the file raises.
+    """
+    try:
+        parts = parts_of(file_of("baseline", name), "DECODER", "PAPER", "ABOUT", "Config", "PRESETS")
+        parts.__doc__ = source_of("baseline", name).doc
+        _ = by_facts(parts)  # properties of settings may need more of the file
+    except (NameError, AttributeError, TypeError, ValueError, ImportError):
+        return load("baseline", name)
+    return parts
+
+
+def by_facts(module: Any) -> dict[tuple[Any, ...], list[str]]:
+    """The presets of a baseline by their facts; "" for its published settings."""
     about: About | None = getattr(module, "ABOUT", None)
-    by_facts: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    presets: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for preset, config in {"": module.Config(), **getattr(module, "PRESETS", {})}.items():
         facts = [getattr(config, fact, getattr(about, fact, None)) for fact in FACTS]
-        by_facts[(*facts, getattr(config, "decoder", module.DECODER))].append(preset)
+        presets[(*facts, getattr(config, "decoder", module.DECODER))].append(preset)
+    return presets
+
+
+def variants(name: str) -> list[Method]:
+    """The combinations of facts of one baseline. Raises LookupError for an unknown name."""
+    module = facts_of(name)
     return [
         _method(name, tuple(presets), module, dict(zip((*FACTS, "decoder"), facts, strict=True)))
-        for facts, presets in by_facts.items()
+        for facts, presets in by_facts(module).items()
     ]
 
 
@@ -247,7 +267,7 @@ def _with_spread(row: dict[str, Any]) -> str:
 
 def settings_of(method: str, presets: Iterable[str]) -> list[str]:
     """The published settings, and what each of the presets changes."""
-    module: Any = load("baseline", method)
+    module = facts_of(method)
     base = asdict(module.Config())
     lines = [f"settings: {_listed(base)}" if base else "no settings"]
     for preset in filter(None, presets):

@@ -15,6 +15,7 @@ from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.frontier import Curve, curve_of_records
 from vddbench.leaderboard.headline import sentences
+from vddbench.leaderboard.methods import facts_of
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
@@ -178,8 +179,8 @@ def paper_rows(task: Task, tables: Sequence[Table] = ()) -> tuple[Mapping[str, o
 def names_in_tables(method: str) -> set[str]:
     """The name of a method, and those with its presets if it is a bundled baseline."""
     try:
-        presets = getattr(lookup.load("baseline", method), "PRESETS", {}) if method in lookup.names("baseline") else {}
-    except ModuleNotFoundError:  # without PyTorch the presets of baselines are unknown; only the method itself is linked
+        presets = getattr(facts_of(method), "PRESETS", {}) if method in lookup.names("baseline") else {}
+    except ModuleNotFoundError:  # a baseline whose settings cannot be read without PyTorch; only the method itself is linked
         presets = {}
     return {lookup.named_in_tables(method, preset) for preset in (None, *presets)}
 

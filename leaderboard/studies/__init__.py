@@ -3,6 +3,7 @@
 __main__.py           the commands and their options
 bench/                how fast this machine trains, distils and prepares
 protocol_studies.py   studies of precision and learning rate, which the protocol fixes for students
+testing_precision.py  answers of the same students in fp32 and in bf16
 leaks.py              false alarms and detection of the leak scanner
 coverage.py worlds.py do intervals, tie groups and `power` keep what they promise? in made-up worlds
 sdd.py                how far each fault of the field's released protocol moves a score

@@ -23,22 +23,31 @@ def bench(
     students: Annotated[str, typer.Option(help="comma-separated")] = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips per step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="measure what this machine's GPU makes of all of it instead")] = False,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="with --gpu: run the same code at toy sizes on the CPU")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
     keep: Annotated[Path | None, typer.Option(help="with --prepare: keep its generated videos here for another run")] = None,
 ) -> None:
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
-    With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
-    --prepare: frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
+    With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With --gpu:
+    CPU against GPU, training, testing, one student and two baselines in under 6 minutes. With --prepare: frames/s of prepare
+    against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
     """
-    if distillers and preparing:
-        raise typer.BadParameter("--distillers and --prepare are two benchmarks: give one of them")
+    if distillers + preparing + gpu > 1:
+        raise typer.BadParameter("--distillers, --gpu and --prepare are several benchmarks: give one of them")
+    if rehearse and not gpu:
+        raise typer.BadParameter("--rehearse needs --gpu")
     if keep is not None and not preparing:
         raise typer.BadParameter("--keep needs --prepare")
     if preparing:
         from vddbench.leaderboard.studies.bench.preparing import run as run_prepare
 
         run_prepare(keep)
+    elif gpu:
+        from vddbench.leaderboard.studies.bench.gpu import run as run_gpu
+
+        run_gpu(rehearse)
     elif distillers:
         from vddbench.leaderboard.studies.bench.distillers import run as run_distillers
 
@@ -55,6 +64,22 @@ def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, o
     from vddbench.leaderboard.studies.protocol_studies import precision
 
     precision(path, student, range(seeds), out)
+
+
+@studies.command("test-precision")
+def study_test_precision(
+    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    student: str = "convnet3d",
+    seeds: Seeds = 3,
+    results: Annotated[Path, typer.Option(help="folder of records, with which answers are compared")] = Path(
+        "leaderboard/results"
+    ),
+    out: Out = STUDIES,
+) -> None:
+    """Test the same trained students in fp32 and in bf16: how many top-1 answers differ?"""
+    from vddbench.leaderboard.studies.testing_precision import testing_precision
+
+    testing_precision(paths, student, range(seeds), results, out)
 
 
 @studies.command("lr")

@@ -61,7 +61,7 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
             "precision": kind,
         }
         rows.append({**about, "top1": top1, "seconds": round(trained.seconds, 2), "device": device_name(device)})
-        _write(file, rows)
+        write_rows(file, rows)
     table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
     fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
@@ -105,7 +105,7 @@ def lr(
             trained = train(clips, spec, variant, steps=count, batch=batch, seed=seed, session=session)
         top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
         rows.append({**cell, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
-        _write(file, rows)
+        write_rows(file, rows)
     table = pd.DataFrame(rows)
     for (tried, number), of_setting in table.groupby(["lr", "steps"]):
         scores = of_setting["validation_top1"].to_numpy(np.float64)
@@ -116,6 +116,7 @@ def lr(
     return table
 
 
-def _write(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:
+def write_rows(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:
+    """Writes rows as CSV; the file appears whole."""
     with replacing(file) as target:
         target.write(pd.DataFrame(rows).to_csv(index=False).encode())

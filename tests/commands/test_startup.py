@@ -21,7 +21,7 @@ import os, sys
 for name in ("torch", "torchvision"): sys.modules[name] = None  # importing it raises ModuleNotFoundError
 from vddbench.commands.main import app
 for command in (
-    ["--help"], ["rank"], ["diff", "random", "random_jpeg"], ["power"], ["tasks"], ["students"],
+    ["--help"], ["rank"], ["diff", "random", "random_jpeg"], ["power"], ["tasks"], ["students"], ["methods"],
     ["site", "build", "--out", "site"],
 ):
     app(command, standalone_mode=False)
@@ -75,7 +75,7 @@ def test_what_the_source_of_a_student_says_is_what_importing_it_gives() -> None:
 @pytest.mark.parametrize(
     ("package", "command", "says"),
     [
-        ("torch", "methods", "methods needs torch, which is not installed: pip install torch"),
+        ("torch", "evaluate submissions/none", "evaluate needs torch, which is not installed: pip install torch"),
         ("altair", "site build --out site", "build needs altair, which is not installed: pip install altair vl-convert"),
     ],
 )

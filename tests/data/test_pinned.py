@@ -13,7 +13,7 @@ from tests.builders.stores import COUNTED, VIDEOS, render
 from vddbench import lookup
 from vddbench.data.build import build_store
 from vddbench.data.datasets import miniucf, movingshapes
-from vddbench.data.pinned import check_pinned, contradiction
+from vddbench.data.pinned import check_pinned, contradiction, pinned
 from vddbench.leaderboard.evidence import load
 from vddbench.records.files import write_record
 from vddbench.system.files import canonical_json
@@ -68,7 +68,7 @@ def test_a_record_of_other_videos_is_left_out_of_the_tables(tmp_path: Path) -> N
         (a_record(**fewer | {"num_test": 1861}), None),
         (a_record(task="kinetics400-ipc1", num_classes=400, num_test=19_000, num_missing=906), None),
     ):
-        assert contradiction(record) == reason
+        assert contradiction(record, pinned(record.task.dataset)) == reason
     for record in (own, forged):
         write_record(tmp_path, record, GOOD)
     loaded = load([tmp_path])

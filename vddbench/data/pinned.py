@@ -62,9 +62,8 @@ def check_counts(store: Store, spec: DatasetSpec, index: pd.DataFrame) -> None:
             )
 
 
-def contradiction(record: Record) -> str | None:
-    """How a record contradicts what is pinned about its dataset; None if it does not."""
-    dataset = pinned(record.task.dataset)
+def contradiction(record: Record, dataset: Any) -> str | None:
+    """How a record contradicts what is pinned about its dataset; None if it does not. dataset: what `pinned` returns."""
     if dataset is None:
         return None
     name, spec = record.task.dataset, dataset.SPEC

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.evaluation.engine import read_clips
 
 Choose = Callable[[np.random.Generator], np.ndarray]  # returns rows of train videos
 DRAW = 1  # number of the random stream that draws clips; methods use other numbers for what they draw themselves
@@ -102,12 +103,7 @@ class RealClips:
         return self.device.type == "cuda"
 
     def _pixels(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        starts = self.train.random_starts(rows, rng)
-        if not self.on_gpu:
-            return self.train.clips(rows, starts)
-        pinned = torch.empty((len(rows), *self.train.spec.clip_shape), dtype=torch.uint8, pin_memory=True)
-        self.train.clips(rows, starts, out=pinned.numpy())
-        return pinned
+        return read_clips(self.train, rows, self.train.random_starts(rows, rng), self.device)
 
 
 class RealFrames(RealClips):

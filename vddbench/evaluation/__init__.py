@@ -3,6 +3,7 @@
     evaluate.py      submissions x students x seeds -> records; the only file that scores on the test split
     referee.py       how a protocol trains and tests the students of one set
     train.py         the training loop of the protocol
+    engine.py        steps that a GPU does without waiting for the host
     hardware.py      the device, precision and memory that a student is computed with
     session.py       progress messages, saving and resuming of one training
     resume.py        the checkpoint file of students and distillations

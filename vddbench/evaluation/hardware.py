@@ -12,6 +12,7 @@ import torch
 from vddbench import __version__
 from vddbench.evaluation.students import StudentModule
 from vddbench.system.device import best_device, device_name, git_commit
+from vddbench.system.progress import say
 
 Precision = Literal["fp32", "bf16"]
 NORMS_OVER_BATCH = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
@@ -81,7 +82,16 @@ def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
         free, _ = torch.cuda.mem_get_info(device)
         if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:
             return clips.to(device)
+        say("  the clips do not fit on the GPU: each batch is copied there, which takes longer", style="yellow")
     return clips
+
+
+def graph_safe(student: StudentModule, clips: torch.Tensor) -> bool:
+    """Whether a training step may be captured as a CUDA graph: the student's file sets `GRAPH = True`, the clips are on a GPU.
+
+    A graph repeats its kernels. A network that draws random numbers in Python or branches in Python would be another one.
+    """
+    return getattr(student, "GRAPH", False) and clips.device.type == "cuda"
 
 
 def arithmetic(hardware: Hardware) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,8 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.evaluation.hardware import exact_fp32, hardware_for
+from vddbench.evaluation.engine import Pace, read_clips
+from vddbench.evaluation.hardware import Precision, exact_fp32, hardware_for
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import to_input, train
 from vddbench.protocol import PROTOCOL
@@ -17,22 +19,28 @@ from vddbench.records.predictions import Predictions
 from vddbench.spec import ClipSet, Task
 
 TEST_BATCH = 64  # clips; the last batch is padded to this size, so that the arithmetic is the same for every clip
+CPU = torch.device("cpu")
+READERS = {"cpu": 1, "cuda": 4}  # threads that read clips, of MiniUCF's 39 MB a batch each
 
 
-def clip_batches(split: Split, videos: np.ndarray, starts: np.ndarray, batch: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yields batches of `batch` clips and how many of them are not padding. Reads one batch ahead of the caller."""
-    with ThreadPoolExecutor(1) as reader:
+def clip_batches(
+    split: Split, videos: np.ndarray, starts: np.ndarray, batch: int, device: torch.device = CPU
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yields batches of `batch` clips and how many of them are not padding. Reads READERS batches ahead of the caller."""
+    readers = READERS[device.type]
+    with ThreadPoolExecutor(readers) as pool:
 
         def read(i: int) -> tuple[torch.Tensor, int]:
             rows = np.arange(i, min(i + batch, len(videos)))
             padded = np.resize(rows, batch)  # repeats the rows
-            return split.clips(videos[padded], starts[padded]), len(rows)
+            return read_clips(split, videos[padded], starts[padded], device), len(rows)
 
-        ahead = reader.submit(read, 0)
-        for i in range(0, len(videos), batch):
-            ready = ahead.result()
-            if i + batch < len(videos):
-                ahead = reader.submit(read, i + batch)
+        begins = deque(range(0, len(videos), batch))
+        ahead = deque(pool.submit(read, begins.popleft()) for _ in range(min(readers, len(begins))))
+        while ahead:
+            ready = ahead.popleft().result()
+            if begins:
+                ahead.append(pool.submit(read, begins.popleft()))
             yield ready
 
 
@@ -57,25 +65,30 @@ def probabilities(
     *,
     batch: int = TEST_BATCH,
     frames: torch.Tensor | None = None,
+    precision: Precision = "fp32",
     on_clips: Callable[[int], None] = lambda clips: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """([V, K] mean softmax over the protocol's views, [V, K] softmax of the centre clip), both float32.
 
-    frames: int64 [T], the frames that replace those of each clip; None: the clip as it is.
+    frames: int64 [T], the frames that replace those of each clip; None: the clip as it is. precision: fp32 but for a study.
 
-    Computed in eval mode and fp32, so that a clip's result does not depend on the other clips of its batch.
+    Computed in eval mode and fp32, so that a clip's result does not depend on the other clips of its batch. Answers stay on the
+    device until the end, so that the host reads clips while a GPU computes.
     """
     unique, where = views_of(split)
-    out = np.empty((len(unique), split.spec.num_classes), np.float32)
-    done = 0
+    answers = [torch.empty((0, split.spec.num_classes), device=device)]
+    order, pace = None if frames is None else frames.to(device), Pace(device)
     model.eval()
     with exact_fp32():
-        for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch):
-            seen = clips if frames is None else clips[:, frames]
-            softmax = model(to_input(seen, split.spec, device)).double().softmax(1)
-            out[done : done + count] = softmax[:count].float().cpu().numpy()
-            done += count
+        for clips, count in clip_batches(split, unique[:, 0], unique[:, 1], batch, device):
+            seen = clips.to(device, non_blocking=True)
+            x = to_input(seen if order is None else seen[:, order], split.spec, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(x)
+            answers.append(logits.double().softmax(1)[:count].float())
+            pace.batch_started()
             on_clips(count)
+    out = torch.cat(answers).cpu().numpy()
     views = out[where.reshape(len(split), PROTOCOL.test_views)]  # [V, views, K]; the middle view is the centre clip
     return views.mean(1), views[:, PROTOCOL.test_views // 2]
 

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from vddbench.evaluation.engine import Batches, Repeated, cuda_graph, is_capturing
 from vddbench.evaluation.hardware import (
     Hardware,
     Precision,
     default_micro_batch,
     exact_fp32,
+    graph_safe,
     hardware_for,
     has_batch_norm,
     resident,
@@ -57,15 +59,19 @@ def train(
     done = session.resume(model, sgd)
     micro_batch = default_micro_batch(model, batch, hardware)
     gradient = BatchGradient(model, spec, hardware, min(micro_batch, done.micro_batch or micro_batch))
-    clips, labels = resident(clipset.clips, hardware.device), clipset.labels.to(hardware.device)
+    clips, rows = resident(clipset.clips, hardware.device), np.stack(list(batches(len(clipset), batch, steps, seed)))
+    chosen = Batches(clips, clipset.labels, rows, done.step, hardware.device)
+
+    def one_step() -> torch.Tensor:
+        loss = gradient(*chosen.next())
+        sgd.step()
+        return loss
+
+    next_step = Repeated(one_step, hardware.device, cuda_graph if graph_safe(student, clips) else None)
     with exact_fp32():
-        for step, rows in enumerate(batches(len(clipset), batch, steps, seed)):
-            if step < done.step:
-                continue
-            sgd.param_groups[0]["lr"] = learning_rate(student.RECIPE, step, steps)
-            index = torch.from_numpy(rows)
-            loss = gradient(clips[index.to(clips.device)], labels[index.to(labels.device)])
-            sgd.step()
+        for step in range(done.step, steps):
+            sgd.param_groups[0]["lr"] = lr = learning_rate(student.RECIPE, step, steps)
+            loss = next_step(lr)
             session.after_step(loss, gradient.micro_batch, last=step + 1 == steps)
     end = session.progress()
     return Trained(
@@ -111,7 +117,8 @@ def batches(num_clips: int, batch: int, steps: int, seed: int) -> Iterator[np.nd
 def to_input(clips: torch.Tensor, spec: DatasetSpec, device: torch.device) -> torch.Tensor:
     """[N, T, H, W, C] on the 0-255 scale -> normalised float32 [N, C, T, H, W], which is channels_last_3d without a copy."""
     mean, std = _mean_and_std(spec.mean, spec.std, device)
-    x = clips.to(device, non_blocking=True).float()
+    x = clips.to(device, non_blocking=True)
+    x = x if x.dtype == torch.uint8 else x.float()  # a GPU subtracts float32 from uint8 in one pass
     return x.sub(mean).div_(std).permute(0, 4, 1, 2, 3)
 
 
@@ -137,7 +144,7 @@ class BatchGradient:
             try:
                 return self._add_gradients(clips, labels)
             except torch.OutOfMemoryError:
-                if self.micro_batch == 1 or has_batch_norm(self.model):
+                if self.micro_batch == 1 or has_batch_norm(self.model) or is_capturing(self.hardware.device):
                     raise
                 self.micro_batch = (self.micro_batch + 1) // 2
                 torch.cuda.empty_cache()

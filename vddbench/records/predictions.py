@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,6 +16,7 @@ from vddbench.system.files import parse_json
 MAX_PREDICTIONS_BYTES = 64_000_000  # Something-Something V2's 24,777 test videos take about 2 MB
 MAX_HEADER_BYTES = 10_000  # the nine tensors need about 800
 MAX_NAME_BYTES = 2048  # of a video or a group, in UTF-8
+REMEMBERED_BYTES = 4_000_000  # of names; those of most datasets take less, and all records of a store have the same
 TEXTS = ("video", "group")
 DTYPES = {  # of the file's tensors; names are stored as joined UTF-8 text, and as the length of each name in bytes
     "video": "U8", "video_bytes": "I32", "group": "U8", "group_bytes": "I32", "label": "I32", "top5": "I32",
@@ -124,12 +126,21 @@ def _names(kind: str, text: np.ndarray, lengths: np.ndarray) -> np.ndarray:
             f"predictions: {kind}_bytes holds {lengths.min():,} to {longest:,} bytes a name, of {len(text):,} bytes in all; "
             f"allowed: 0 to {MAX_NAME_BYTES}, which add up to the bytes of {kind!r}"
         )
-    data, ends = text.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
     try:
-        names = [data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
-        return np.array(names, object)  # as text, NumPy would hold every name as wide as the longest
+        decode = _decoded if len(text) + lengths.nbytes <= REMEMBERED_BYTES else _decoded.__wrapped__
+        return decode(text.tobytes(), lengths.tobytes())
     except UnicodeDecodeError as error:
         raise ValueError(f"predictions: a name in {kind!r} is not UTF-8 text") from error
+
+
+@lru_cache(maxsize=16)
+def _decoded(text: bytes, lengths: bytes) -> np.ndarray:
+    """[V] names, which cannot be changed. Thousands of records of one store share them."""
+    ends = np.cumsum(np.frombuffer(lengths, np.int32), dtype=np.int64).tolist()
+    names = [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+    array = np.array(names, object)  # as text, NumPy would hold every name as wide as the longest
+    array.flags.writeable = False
+    return array
 
 
 def _check_values(predictions: Predictions) -> None:

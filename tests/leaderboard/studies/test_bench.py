@@ -8,6 +8,7 @@ import torch
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.evaluation import speed
 from vddbench.evaluation.students import convnet3d
+from vddbench.leaderboard.studies.bench import gpu
 from vddbench.leaderboard.studies.bench import students as bench
 
 
@@ -43,3 +44,31 @@ def test_the_registered_shapes_are_the_datasets_shapes() -> None:
 
     assert {spec.clip_shape for spec in bench.SHAPES} == {load("dataset", n).SPEC.clip_shape for n in names("dataset")}
     assert miniucf.SPEC.clip_shape == (16, 112, 112, 3)
+
+
+@pytest.mark.long
+def test_every_section_of_the_gpu_benchmark_runs_at_toy_sizes() -> None:
+    rows = list(gpu.measured(gpu.TOY, torch.device("cpu")))
+    assert [name.split()[0] for name, _ in rows] == [
+        "one",
+        "one",
+        "weights",
+        "weights",
+        "training",
+        "testing",
+        "student",
+        "dm,",
+        "mtt,",
+    ]
+    assert not [result for _, result in rows if "FAILED" in result or "left out" in result]
+
+
+def test_a_section_that_fails_or_begins_too_late_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: gpu.Bench) -> None:
+        raise RuntimeError("CUDA error: out of luck\nmore")
+
+    for section in ("agreement", "training", "testing", "student", "distillers"):
+        monkeypatch.setattr(gpu.Bench, section, fails)
+    rows = list(gpu.measured(gpu.TOY, torch.device("cpu")))
+    assert len(rows) == 5 and all(result == "FAILED: RuntimeError: CUDA error: out of luck" for _, result in rows)
+    assert all("left out" in result for _, result in gpu.measured(gpu.TOY, torch.device("cpu"), seconds=-1.0))

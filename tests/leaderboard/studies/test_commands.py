@@ -11,7 +11,8 @@ from vddbench.leaderboard.studies.__main__ import main, studies
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["bench", "--distillers", "--prepare"], "two benchmarks: give one of them"),
+        (["bench", "--distillers", "--prepare"], "several benchmarks: give one of them"),
+        (["bench", "--rehearse"], "--rehearse needs --gpu"),
         (["bench", "--keep", "videos"], "--keep needs --prepare"),
         (["lr", "convnet3d", "--task", "tiny-ipc1", "--rates", "0.1;0.2"], "numbers with commas between"),
         (["lr", "convnet3d", "--task", "tiny-ipc3"], "ipc 3 is not a budget of this benchmark"),

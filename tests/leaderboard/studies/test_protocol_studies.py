@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from vddbench.data.store import Store
+from vddbench.evaluation.train import Trained
 from vddbench.leaderboard.studies import protocol_studies as study
+from vddbench.leaderboard.studies import testing_precision
 from vddbench.spec import Task
 
 
@@ -32,3 +36,29 @@ def test_lr_study_never_trains_on_the_videos_it_scores_on(tiny: Store, tmp_path:
     monkeypatch.setattr(Store, "test", property(forbidden))
     table = study.lr("convnet3d", Task(dataset="tiny", ipc=1), [0.01, 0.1], range(1), tmp_path)
     assert table["lr"].tolist() == [0.01, 0.1] and table["validation_top1"].between(0, 1).all()
+
+
+def test_answers_that_flip_are_counted_and_those_of_the_record_recognised(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, classes = len(tiny.test), tiny.spec.num_classes
+    fp32 = np.full((videos, classes), 0.1, np.float32)
+    fp32[np.arange(videos), tiny.test.labels] = 0.3  # all right
+    bf16 = fp32.copy()
+    bf16[0, (tiny.test.labels[0] + 1) % classes] = 0.31  # one answer flips to wrong
+    monkeypatch.setattr(
+        testing_precision,
+        "probabilities",
+        lambda model, split, device, precision: ({"fp32": fp32, "bf16": bf16}[precision], None),
+    )
+    trained = Trained(model=torch.nn.Linear(1, 1), finite=True, seconds=0, micro_batch=1, peak_memory_bytes=0, precision="fp32")
+    row = testing_precision.compared(trained, tiny.test, tiny.test.labels)
+    assert (row["flipped"], row["flipped_to_wrong"], row["flipped_to_right"], row["answers_of_record"]) == (1, 1, 0, True)
+    assert row["largest_difference"] == pytest.approx(0.21) and row["lead_is_small"] == videos  # 0.2 <= 2 x 0.21
+    said = testing_precision.summary(pd.DataFrame([{**row, "submission": "a"}, {**row, "submission": "b"}]))
+    assert said.startswith(f"2 students of 2 sets: bf16 changes 2 of {2 * videos} answers, 0 to right and 2 to wrong")
+
+
+@pytest.mark.long
+def test_testing_precision_trains_each_student_once(tiny_random: Path, tmp_path: Path) -> None:
+    first = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
+    again = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
+    assert len(first) == 1 and first["fp32_seconds"].tolist() == again["fp32_seconds"].tolist()

@@ -19,6 +19,8 @@ class StudentModule(Protocol):
     """The contract of a file in vddbench/evaluation/students/.
 
     `BF16 = True` is optional and allows bf16 autocast; `python leaderboard/studies precision` must have shown no shift first.
+    `GRAPH = True` is optional and allows a GPU to repeat a training step as a CUDA graph: a step must be the same operations on
+    the same shapes each time, with no random numbers or branches of Python.
     """
 
     RECIPE: Recipe

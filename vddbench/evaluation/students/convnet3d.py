@@ -14,6 +14,7 @@ from vddbench.spec import Recipe
 
 RECIPE = Recipe(lr=0.01)  # as in SDD's evaluate_synset
 BF16 = True  # no shift in the parity study: leaderboard/studies/precision-*.csv, docs/speed.md
+GRAPH = True  # each training step is the same operations on the same shapes
 
 
 class ConvNet3D(nn.Module):

@@ -1,0 +1,105 @@
+"""Would testing in bf16 change answers? The same trained students answer in fp32, as the protocol says, and in bf16.
+
+What it can show on any machine: how many answers flip. The speed in bf16 is that of the machine, which may have no arithmetic
+for it. Records hold no weights, so each student is trained again; where its record is at hand, the row says whether its answers
+in fp32 are those of the record, as they are on the machine that made it. Nothing is chosen here by test scores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vddbench.data.store import Split
+from vddbench.evaluation.evaluate import open_ready
+from vddbench.evaluation.hardware import Precision, hardware_for
+from vddbench.evaluation.predict import probabilities
+from vddbench.evaluation.session import Session
+from vddbench.evaluation.train import Trained, train
+from vddbench.leaderboard.bootstrap import half_width
+from vddbench.leaderboard.studies.protocol_studies import write_rows
+from vddbench.lookup import load
+from vddbench.records.files import cell_path, read_record
+from vddbench.system.device import best_device, device_name
+from vddbench.system.progress import bar, say
+
+FILE = "testing-precision.csv"
+KEY = ("submission", "student", "seed")
+
+
+def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int], results: Path, out: Path) -> pd.DataFrame:
+    """Counts the top-1 answers on test videos that differ between fp32 and bf16.
+
+    Returns one row for each student, as in the file `testing-precision.csv` of `out`; rows that exist are not computed again.
+    Raises ValueError for a submission that cannot be evaluated.
+    """
+    file = out / FILE
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    module, device = load("student", student), best_device()
+    for path in paths:
+        ready = open_ready(path)
+        spec, task, cell = ready.store.spec, ready.task, ready.submission.manifest.cell
+        steps, batch = task.student_steps(spec), task.batch_size(spec, len(ready.clipset), module.RECIPE)
+        for seed in seeds:
+            key: dict[Hashable, object] = dict(zip(KEY, (cell, student, seed), strict=True))
+            if any(all(row[name] == value for name, value in key.items()) for row in rows):
+                continue
+            with bar(f"{cell} {student} seed {seed}", steps) as progress:
+                hardware, session = hardware_for(module), Session(on_step=progress.advance)
+                trained = train(
+                    ready.clipset, spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
+                )
+            record = cell_path(results, cell, student, seed)
+            recorded = read_record(record)[1].top5[:, 0] if record.is_file() else None
+            rows.append({**key, **compared(trained, ready.store.test, recorded), "device": device_name(device)})
+            write_rows(file, rows)
+    table = pd.DataFrame(rows)
+    say(summary(table))
+    return table
+
+
+def compared(trained: Trained, split: Split, recorded: np.ndarray | None) -> dict[Hashable, object]:
+    """The answers of one student in both precisions. recorded: [V] the answers in its record.
+
+    lead_is_small: videos on which the first class leads in fp32 by at most twice the largest difference: where bf16 alone could
+    not be trusted.
+    """
+    seconds, means = dict[Precision, float](), dict[Precision, np.ndarray]()
+    device = next(trained.model.parameters()).device
+    for precision in ("fp32", "bf16"):
+        began = time.perf_counter()
+        means[precision], _ = probabilities(trained.model, split, device, precision=precision)
+        seconds[precision] = time.perf_counter() - began
+    answers = {precision: mean.argmax(1) for precision, mean in means.items()}
+    right = {precision: of_precision == split.labels for precision, of_precision in answers.items()}
+    largest = float(np.abs(means["fp32"] - means["bf16"]).max())
+    second, first = np.sort(means["fp32"], axis=1)[:, -2:].T
+    return {
+        "videos": len(split),
+        "trained_in": trained.precision,
+        "answers_of_record": "" if recorded is None else bool((answers["fp32"] == recorded).all()),
+        "flipped": int((answers["fp32"] != answers["bf16"]).sum()),
+        "flipped_to_right": int((right["bf16"] & ~right["fp32"]).sum()),
+        "flipped_to_wrong": int((right["fp32"] & ~right["bf16"]).sum()),
+        "fp32_top1": float(right["fp32"].mean()),
+        "bf16_top1": float(right["bf16"].mean()),
+        "largest_difference": largest,
+        "lead_is_small": int((first - second <= 2 * largest).sum()),
+        "fp32_seconds": round(seconds["fp32"], 2),
+        "bf16_seconds": round(seconds["bf16"], 2),
+    }
+
+
+def summary(table: pd.DataFrame) -> str:
+    """The result in a sentence."""
+    moved = (table["bf16_top1"] - table["fp32_top1"]).to_numpy(np.float64)
+    return (
+        f"{len(table)} students of {table['submission'].nunique()} sets: bf16 changes {table['flipped'].sum()} of "
+        f"{table['videos'].sum():,} answers, {table['flipped_to_right'].sum()} to right and {table['flipped_to_wrong'].sum()} "
+        f"to wrong; top-1 moves by {moved.mean():+.2%} +- {half_width(moved):.2%} (95 %), in one student by at most "
+        f"{np.abs(moved).max():.2%}"
+    )
