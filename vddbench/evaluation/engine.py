@@ -61,7 +61,8 @@ class Repeated:
     replay: Step | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        on_gpu = self.device.type == "cuda"
+        self.stream = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
 
     def __call__(self, constant: float) -> torch.Tensor:
         """Does one step. constant: the Python number that the step uses, such as the learning rate."""
@@ -146,7 +147,7 @@ class Pace:
         """Waits until the GPU has done all but the last IN_FLIGHT batches."""
         if self.device.type != "cuda":
             return
-        self.batches.append(torch.cuda.Event())
+        self.batches.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
         self.batches[-1].record(torch.cuda.current_stream(self.device))
         if len(self.batches) > IN_FLIGHT:
             self.batches.popleft().synchronize()
