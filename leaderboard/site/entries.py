@@ -107,10 +107,10 @@ class Table:
 
     @cached_property
     def scale(self) -> tuple[float, float]:
-        """The ends of the small bars beside scores: multiples of 10 % outside all intervals and references."""
+        """The ends of the small bars beside scores: multiples of 10 % outside all intervals and references, never equal."""
         known = [self.random, *(value for e in (*self.entries, *self.full) for value in (e.row["low"], e.top1, e.row["high"]))]
         low, high = np.nanmin(known), np.nanmax(known)
-        return max(0.0, float(np.floor(10 * low)) / 10), min(1.0, float(np.floor(10 * high) + 1) / 10)
+        return min(0.9, max(0.0, float(np.floor(10 * low)) / 10)), min(1.0, float(np.floor(10 * high) + 1) / 10)
 
     @cached_property
     def hidden(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from payloads and prepared stores into `built.json` of the results folder. Like 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from vddbench.leaderboard.site.inventory import Inventory, PayloadView, read_inventory
 from vddbench.leaderboard.site.local_submissions import Identity, LocalSubmission
 from vddbench.submissions.manifest import MANIFEST
+from vddbench.system.files import copy_whole
 
 MAX_PREVIEW_BYTES = 50_000  # as `submissions/previews.py` writes them
 
@@ -33,9 +33,8 @@ class Kept:
         files = [folder_of(self.root, page) / name for name in view.previews.names]
         if not all(is_preview(file) for file in files):
             return None
-        folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            shutil.copyfile(file, folder / file.name)
+            copy_whole(file, folder / file.name)
         return view
 
 
@@ -60,11 +59,12 @@ def is_preview(file: Path) -> bool:
 def keep(roots: Sequence[Path], site: Path, inventory: Inventory, submissions: Mapping[Identity, LocalSubmission]) -> None:
     """Writes into the results folders what a build wrote into `site`."""
     manifests = {f"s/{submission.manifest.cell}": submission.folder / MANIFEST for submission in submissions.values()}
-    for root in roots:
+    for root in filter(Path.is_dir, roots):
         pages = {page: view for page, view in inventory.pages.items() if view.previews and folder_of(root, page).is_dir()}
         for page, view in pages.items():
             names = view.previews.names if view.previews else []
-            for source in (*(site / page / name for name in names), manifests[page]):
+            manifest = [manifests[page]] if page in manifests else []  # none if an earlier build kept these previews
+            for source in (*(site / page / name for name in names), *manifest):
                 if source.resolve().parent != folder_of(root, page).resolve():
-                    shutil.copyfile(source, folder_of(root, page) / source.name)
+                    copy_whole(source, folder_of(root, page) / source.name)
         Inventory(pages=pages, specs=inventory.specs).write(root)

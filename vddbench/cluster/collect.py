@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vddbench.cluster.plan import RESULTS, SUBMISSIONS, Cell, Run
 from vddbench.records.files import PREDICTIONS, read_record
-from vddbench.system.files import replacing, write_new
+from vddbench.system.files import copy_whole, write_new
 from vddbench.system.progress import bar
 
 
@@ -55,8 +55,7 @@ def _collect(run: Run, cell: Cell, target: Path, collected: Collected) -> None:
             collected.other[cell.index] = f"{target} belongs to another {kind}; it is kept"
         return
     for source in files:
-        with source.open("rb") as file, replacing(target.with_name(source.name)) as copy:
-            shutil.copyfileobj(file, copy)
+        copy_whole(source, target.with_name(source.name))
     with made.open("rb") as file:  # last: its presence means that the record or submission is complete
         write_new(target, lambda copy: shutil.copyfileobj(file, copy))
     collected.copied.append(cell.index)

@@ -76,9 +76,9 @@ def basis_of(cells: Iterable[Cell], durations: Durations) -> list[str]:
 
 
 def recorded(results: Sequence[Path], submissions: Sequence[Path] = ()) -> Durations:
-    """Median durations of records and of the distillations that manifests tell, on the machine where they were shortest.
+    """Median durations of evaluations, from records, and of distillations, from manifests, on the fastest machine of each.
 
-    Trusts the JSON, because a wrong duration only makes an estimate wrong.
+    Does not check the records, because a wrong duration only makes an estimate wrong; skips those that cannot be read.
     """
     seconds: dict[Work, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for work, device, value in (*_of_records(results), *_of_manifests(submissions)):
@@ -97,13 +97,14 @@ def _of_records(roots: Sequence[Path]) -> Iterator[tuple[Work, str, float]]:
         for file in islice(sorted(folder.glob("seed*.json")), MOST_RECORDS):
             try:
                 task, record = Task.parse(folder.parts[-3]), read_json(file, MAX_JSON_BYTES)
+                epochs = record.get("epochs")
                 device = (record.get("environment") or {}).get("device") or "an unknown machine"
                 yield (
-                    Work("evaluate", task, folder.name, record.get("epochs")),
+                    Work("evaluate", task, folder.name, None if epochs is None else int(epochs)),
                     str(device)[:100],
                     float(record["train_seconds"]) + float(record["test_seconds"]),
                 )
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 continue
 
 

@@ -45,7 +45,7 @@ class Status:
     cells_per_hour: float | None
     eta_seconds: float | None
     hours_spent: float
-    hours_planned: float | None  # None: no cell has an expected duration
+    hours_planned: float | None  # None: no cell of some kind has an expected duration
     slowest: list[dict[str, Any]]
     failures: list[dict[str, Any]]
     scheduler: str  # "", or why Slurm's view is missing

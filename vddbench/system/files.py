@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         yield file
         _finish(file, temporary)
         temporary.replace(path)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file to `target`, which holds its old content until the copy is complete."""
+    with source.open("rb") as file, replacing(target) as copy:
+        shutil.copyfileobj(file, copy)
 
 
 def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:

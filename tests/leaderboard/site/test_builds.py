@@ -187,6 +187,9 @@ def test_what_is_kept_beside_the_records_is_shown_where_payload_and_data_are_mis
         if path != first:
             assert own.read_bytes() == path.read_bytes()
     assert all(name in second.read_text() for name in tiny.spec.class_names)
+    (cell / "manifest.json").unlink()
+    build([tmp_path / "results"], [], tmp_path / "b", keep=True)  # keeps the previews that are there
+    assert read_inventory(tmp_path / "results").pages.keys() == {page.as_posix()}
     for forged in (b"<svg onload='alert(1)'/>", b"RIFF....WEBP" + bytes(MAX_PREVIEW_BYTES)):
         (cell / "class0000.webp").write_bytes(forged)
         third = build([tmp_path / "results"], [], tmp_path / "c")

@@ -174,6 +174,13 @@ def test_bars_have_a_scale_of_the_table_and_columns_without_values_are_hidden(ta
     assert table.random == pytest.approx(random.top1) and table.hidden == ("gap", "date")  # no record of `full`
 
 
+def test_bars_of_a_table_in_which_every_answer_is_right_have_a_scale(tables: Sequence[Table]) -> None:
+    """A stranger's only entry of a task would otherwise end the build with a division by zero."""
+    entry = replace(tables[0].entries[0], row={**tables[0].entries[0].row, "top1": 1.0, "low": 1.0, "high": 1.0, "gain": 0.0})
+    table = replace(tables[0], entries=(entry,), full=())
+    assert table.scale == (0.9, 1.0) and position(entry.top1, table.scale) == "100"
+
+
 def test_the_submit_page_prepares_the_stores_of_the_board(tiny: Store, built_site: Path) -> None:
     spec = tiny.spec
     command = f"--folder DIR --frames {spec.frames} --size {spec.size} --stride {spec.stride}"
