@@ -46,7 +46,7 @@ class Number:
     @property
     def origin(self) -> tuple[str, str]:
         """A sentence about a reported number, and its address."""
-        facts = ("year", self.year), ("student", self.student), ("selection", self.selection)
+        facts = ("year", self.year), ("network", self.student), ("selection", self.selection)
         return "; ".join([self.source, *(f"{name}: {value or NOT_STATED}" for name, value in facts)]), self.url
 
 

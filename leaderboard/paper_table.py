@@ -24,6 +24,7 @@ from vddbench.system.progress import say
 
 TASKS = ("miniucf-ipc1", "miniucf-ipc5", "hmdb51-ipc1", "hmdb51-ipc5")
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": ""}  # format: its name in tabulate
+DATA_FORMS = {"csv", "json"}  # a row for each number; the others have a row for each method
 ABOUT_REPORTED = (
     "reported: what papers print, mean and standard deviation of top-1 in %. Their students, test clips and selection rules "
     "differ from each other and from those of measured numbers, so nothing is ranked."
@@ -41,7 +42,7 @@ def show(
 ) -> None:
     """Prints the table of the records under `roots`, which may be none. form: one of FORMS.
 
-    Raises LookupError for an unknown format, task or student, and what `numbers` raises.
+    Raises LookupError for an unknown format or student, ValueError for what is no task, and what `numbers` raises.
     """
     if form not in FORMS:
         raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(FORMS)}")
@@ -60,10 +61,12 @@ def show(
 
 def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:
     """The table with its notes as text: a column of each kind of number for each task. form: one of FORMS."""
-    if form in {"csv", "json"}:
+    if form in DATA_FORMS:
         whole = {name: "Int64" for name in ("students", "sets", "year")}
-        data = pd.DataFrame([asdict(number) for number in shown]).astype(whole)
-        return data.to_csv(index=False).rstrip() if form == "csv" else data.to_json(orient="records", indent=1)
+        data = pd.DataFrame([asdict(number) for number in shown], columns=list(Number.__dataclass_fields__)).astype(whole)
+        if form == "csv":
+            return data.to_csv(index=False).rstrip()
+        return data.to_json(orient="records", indent=1, double_precision=15)
     origins: Origins = {}
     for number in shown:
         if number.kind == REPORTED:

@@ -75,7 +75,7 @@ def draw(table: Table, replayed: Sequence[Evaluated], ranked: Sequence[Evaluated
         ]
         others = [one for one in ranked if beside(one) == (*table, first.method)]
         lines.append([*line, printed(records[0]), f"{100 * score(others).mean:.1f}" if others else "-"] if papers else line)
-    title = f"{' · student '.join(table[:2])} · {table[2]} labels · protocol {SDD.name} of released code, replayed: not ranked"
+    title = f"{' · network '.join(table[:2])} · {table[2]} labels · protocol {SDD.name} of released code, replayed: not ranked"
     return f"{clean(title)}\n\n{tabulate(lines, (*HEADERS, *PAPERS) if papers else HEADERS, style, disable_numparse=True)}"
 
 

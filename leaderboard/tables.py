@@ -130,7 +130,7 @@ def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str], div
     if form == "csv":
         print(rows.to_csv(index=False), end="")
     elif form == "json":
-        print(rows.to_json(orient="records", indent=1))
+        print(rows.to_json(orient="records", indent=1, double_precision=15))
     elif form == "latex":
         print(latex(rows))
     else:

@@ -12,10 +12,11 @@ import pytest
 from tests.builders.cells import StandIn, attempt, give
 from tests.builders.commands import call
 from tests.builders.submissions import edit_manifest, written
+from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
 from vddbench.cluster.child import BAD
 from vddbench.cluster.durations import basis_of, measured, recorded, with_durations, work_of
-from vddbench.cluster.grid import GRIDS, Grid, checked, plan, refused, reported_methods
+from vddbench.cluster.grid import GRIDS, Grid, checked, plan, refused, reported_methods, show
 from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.plan import SUBMISSIONS, Cell, Run, write_plan
 from vddbench.cluster.resources import Resources
@@ -185,6 +186,9 @@ def test_durations_come_from_the_fastest_machine_and_the_plan_names_it(run: Run,
         file.parent.mkdir(parents=True, exist_ok=True)
         fields = {"train_seconds": seconds, "test_seconds": 1, "environment": {"device": device}, "epochs": epochs}
         file.write_text(json.dumps(fields))
+    strangers = ("seed1", '{"train_seconds": 1, "test_seconds": 1, "epochs": []}'), ("seed2", "[1]")
+    for name, text in strangers:
+        (folder / "convnet3d" / f"{name}.json").write_text(text)
     written(tmp_path / "sets", method="random", distill_seconds=30.0, distill_hardware="a GPU")
     known = recorded([tmp_path / "results"], [tmp_path / "sets"])
     assert [cell.seconds for cell in with_durations(run.cells, known)] == [30.0, 5.0, 5.0, None, 5.0, 5.0]
@@ -221,10 +225,31 @@ def test_the_command_plans_and_starts_nothing_with_dry_run(
     assert code == 0 and len(run.cells) == 2 * (1 + 2) and not (folder / "jobs").exists()
     assert {cell.epochs for cell in run.cells} == {None, 3}
     shown = " ".join((output + "".join(capfd.readouterr())).split())
-    assert "6 cells, 6 of them new" in shown and "nothing was started" in shown
+    assert "6 cells, 6 of them new" in shown and "nothing was started" in shown and "next: vddbench batch submit" not in shown
     assert call("grid", "tiny", *options)[0] == 0 and list((tmp_path / "runs").iterdir()) == [folder]  # the same run
     for wrong in (["grid", "papr"], ["grid", "tiny", "--ipc", "one"], ["grid", "tiny", "--protocols", "v2", "--epochs", "3"]):
         assert call(*wrong)[0] == 2
+
+
+def test_csv_and_json_of_a_grid_are_one_table_of_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = replace(GRIDS["paper"], methods=("dm",))
+    show(grid, tmp_path, "json")
+    numbers = json.loads(capsys.readouterr().out)
+    assert len(numbers) == len({(one["method"], one["task"]) for one in numbers})  # each reported number once
+    show(grid, tmp_path, "md")
+    assert capsys.readouterr().out.count("| dm ") == 2  # a table for each protocol
+
+
+def test_cells_lost_in_an_earlier_call_get_the_resources_that_this_call_asks_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vddbench.cluster.slurm.submit", lambda run, job: "7")
+    monkeypatch.setattr("vddbench.cluster.slurm.queue", lambda jobs: {})
+    monkeypatch.setattr("vddbench.cluster.slurm.max_array", lambda: 1000)
+    monkeypatch.setattr(follow, "watch", status)
+    attempt(run, give(run, "slurm", cells=[0, 1, 2]), 0, "interrupted")  # by the time limit
+    follow.finish(run, {"time": 240}, "slurm", tmp_path / "results", tmp_path / "submissions")
+    assert [(job.tasks, job.resources.time) for job in read_jobs(run)[1:]] == [(((3, 4, 5),), 240), (((0, 1, 2),), 240)]
 
 
 @pytest.mark.slow
@@ -236,7 +261,7 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     options = ["--dataset", "tiny", "--methods", "random,dm", "--seeds", "1", "--epochs", "1", "--run", "run"]
     code, output = call("grid", "tiny", *options)
     assert code == 0, output
-    assert "dm_smoke" in output and "protocol v2, student convnet3d" in output and "protocol sdd, student convnet3d" in output
+    assert "dm_smoke" in output and "protocol v2, network convnet3d" in output and "protocol sdd, network convnet3d" in output
     loaded = load([tmp_path / "results"])
     assert sorted(one.record.method for one in loaded.evaluated) == ["dm_smoke", "random"]
     assert {one.record.epochs for one in loaded.replayed} == {1} and len(loaded.replayed) == 2

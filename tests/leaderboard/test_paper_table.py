@@ -28,7 +28,7 @@ def test_without_records_every_number_of_the_papers_has_a_link_and_a_note(capsys
     cells = re.findall(r"\d\.\d(?: ± \d\.\d)? \[(\d+)\]", text)
     assert len(cells) == len(shown) + 4  # `full` of both datasets at both ipc
     assert all(f"\n* [{k}] " in text and f"\n[{k}]: https://" in text for k in cells)
-    assert "student: not stated" in text and "selection: best mean test accuracy of 11 checkpoints" in text
+    assert "network: not stated" in text and "selection: best mean test accuracy of 11 checkpoints" in text
     assert "measured:" not in text
     methods = re.findall(r"^\| (\w+)", text, re.M)[1:]
     assert methods == [method for method in dict.fromkeys(rows["method"]) if method in set(shown["method"]) | {"full"}]
@@ -62,6 +62,9 @@ def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None
     for name, tasks, says in (("min", TASKS, "did you mean mine"), ("mine", ["toy-ipc1"], "no method with records")):
         with pytest.raises(LookupError, match=says):
             numbers(loaded, tasks, "convnet3d", PROTOCOL, [name])
+    mine = [*seeds("mine", [0.1] * 3, protocol="v2")]  # of a task that no paper reports
+    nothing = numbers(Loaded(mine, []), ["toy-ipc1"], "convnet3d", PROTOCOL, ())
+    assert not nothing and drawn(nothing, ["toy-ipc1"], "csv").startswith("method,task")
     with pytest.raises(LookupError, match="neither reported numbers nor records"):
         numbers(loaded, ["toy-ipc1"], "convnet3d", PROTOCOL, ())
     with pytest.raises(ValueError, match="store_digest"):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 
@@ -16,9 +17,9 @@ from vddbench.cluster.collect import collect
 from vddbench.cluster.grid import refused
 from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.local import Holding, Pool, slots, visible_gpus
-from vddbench.cluster.plan import Run
+from vddbench.cluster.plan import SUBMISSIONS, Run
 from vddbench.cluster.planning import evaluate_plan
-from vddbench.cluster.resources import Resources, resources
+from vddbench.cluster.resources import resources
 from vddbench.cluster.screen import screen, show_plan, watch
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, retry, submit
@@ -42,7 +43,7 @@ def evaluate(
     out = out or run_folder("evaluate", [sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds), *options])
     planned = evaluate_plan(paths, students, seeds, results, out, probes=probes, protocol=protocol)
     show_plan(planned)
-    failed = finish(planned.run, resources(), cluster, results, out)
+    failed = finish(planned.run, {}, cluster, results, out / SUBMISSIONS)
     for task in sorted({cell.task for cell in planned.run.cells}):
         show_tables([results], str(task), None, "table")
     if failed:
@@ -54,23 +55,26 @@ def run_folder(command: str, request: object) -> Path:
     return Path("runs") / f"{command}-{hashlib.sha256(json.dumps(request).encode()).hexdigest()[:8]}"
 
 
-def finish(run: Run, settings: Resources, cluster: Cluster, results: Path, submissions: Path) -> int:
+def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, submissions: Path) -> int:
     """Submits what is not done, follows the run until nothing runs or waits, and collects.
 
-    Says which sets a method refused to distill, because it cannot serve the task. Returns the number of other failed cells.
+    asked: resources that override the site's settings, also for cells that an earlier call submitted. Says which sets a method
+    refused to distill, because it cannot serve the task. Returns the number of other failed cells.
     """
+    settings = resources(asked)
 
     def give(where: Where) -> list[Job]:
         jobs = submit(run, settings, where)
         if {"lost", "interrupted", "no_set"} & status(run).failed.keys():  # in an earlier call
-            jobs += retry(run, where)
+            jobs += retry(run, where, asked)
         return jobs
 
     work(run, cluster, give, most=settings.max_parallel)
-    say(
-        f"following {run.path}; after Ctrl-C: vddbench batch status {run.path}, and vddbench batch collect {run.path} when it "
-        "is done"
-    )
+    if cluster == "slurm":  # on this machine everything is over by now
+        say(
+            f"following {run.path}; after Ctrl-C: vddbench batch status {run.path}, and vddbench batch collect {run.path} when "
+            "it is done"
+        )
     now = watch(run)
     collect(run, results, submissions)
     without = refused(run, now.failures)

@@ -18,11 +18,11 @@ from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
 from vddbench.distillation.run import PUBLISHED, config_for, is_published
 from vddbench.leaderboard import reported
-from vddbench.leaderboard.evidence import load_listed
+from vddbench.leaderboard.evidence import Loaded, load_listed
 from vddbench.leaderboard.methods import published
-from vddbench.leaderboard.paper_numbers import of_table
+from vddbench.leaderboard.paper_numbers import MEASURED, Number, numbers, of_table
+from vddbench.leaderboard.paper_table import DATA_FORMS, drawn
 from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - of the final tables
-from vddbench.leaderboard.paper_table import show as show_table
 from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
 from vddbench.spec import FULL, IPCS, Task
 from vddbench.submissions.manifest import MANIFEST, read_manifest
@@ -190,12 +190,26 @@ def refused(run: Run, failures: Sequence[Mapping[str, object]]) -> dict[str, str
 
 
 def show(grid: Grid, results: Path, form: str) -> None:
-    """Prints the table of papers for each student and protocol, with the grid's own methods. form: one of FORMS."""
+    """Prints the table of papers for each protocol and network, with the grid's own methods. form: one of FORMS.
+
+    CSV and JSON are one table of all protocols and networks, with each reported number once. Raises what `numbers` raises.
+    """
     tasks = [str(task) for task in grid.tasks if not task.is_full]
+    parts = _numbers(grid, tasks, load_listed([results]))
+    if form in DATA_FORMS:
+        _, first = next(parts)
+        print(drawn([*first, *(one for _, part in parts for one in part if one.kind == MEASURED)], tasks, form))
+        return
+    for title, part in parts:
+        print(f"% {title}" if form == "latex" else f"\n{title}\n")
+        print(drawn(part, tasks, form))
+
+
+def _numbers(grid: Grid, tasks: Sequence[str], loaded: Loaded) -> Iterator[tuple[str, list[Number]]]:
+    """The title and the numbers of each table."""
     names = [lookup.named_in_tables(method, grid.preset_of(method)) for method in grid.methods]
     for protocol in grid.protocols:
         for student in grid.students:
-            recorded = {one.record.method for one in of_table(load_listed([results]), tasks, student, protocol)}
-            if form in {"table", "md"}:
-                print(f"\nprotocol {protocol.name}, student {student}\n")
-            show_table([results], form, [name for name in names if name in recorded], tasks, student, protocol)
+            recorded = {one.record.method for one in of_table(loaded, tasks, student, protocol)}
+            own = [name for name in names if name in recorded]
+            yield f"protocol {protocol.name}, network {student}", numbers(loaded, tasks, student, protocol, own)

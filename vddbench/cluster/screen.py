@@ -42,13 +42,13 @@ def show_plan(planned: Planned) -> None:
     if len(groups) > GROUPS_SHOWN:
         say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")
     known = [cell.seconds for cell in run.cells if cell.seconds is not None]
-    todo = [cell for cell in run.cells if not os.path.exists(f"{run.path}/{cell.makes}")]  # noqa: PTH110 - fast
+    todo = [cell for cell in run.cells if not os.path.exists(f"{run.path}/{run.makes(cell)}")]  # noqa: PTH110 - fast
     total = f"{sum(known) / 3600:,.2f} hours of one GPU or slot" if known else "no record says how long a cell takes"
     total += f" ({len(run.cells) - len(known):,} cells unknown)" if known and len(known) < len(run.cells) else ""
     say(f"{len(run.cells):,} cells, {planned.new:,} of them new, {planned.recorded:,} recorded already; {total}")
     for line in planned.basis:
         say(line)
-    say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks; next: vddbench batch submit {run.path}")
+    say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks")
 
 
 def _grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:

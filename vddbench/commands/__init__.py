@@ -10,6 +10,7 @@ results.py      evaluate, rank, diff, power, demo
 table.py        table
 demo.py         what `vddbench demo` runs; demo_picture.py draws its table with playing clips
 batch.py        batch plan, submit, status, logs, retry, cancel, collect; doctor
+cluster_options.py  options of the commands that use a cluster
 grid.py         grid
 exchange.py     submit, verify, pull, reproduce
 publish.py      publish

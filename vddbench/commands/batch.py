@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vddbench.commands.cluster_options import Bundle, ClusterName, PerGpu, bundle_size, cluster_named, with_resources
 from vddbench.commands.options import (
     DEFAULT_SEEDS,
     PROTOCOL_NAME,
+    RANKED_STUDENT,
     Command,
     Json,
     Results,
@@ -24,56 +23,15 @@ from vddbench.commands.options import (
 from vddbench.system.progress import clean, say
 
 if TYPE_CHECKING:  # help needs no pydantic
-    from vddbench.cluster.jobs import Cluster, Job
+    from vddbench.cluster.jobs import Job
     from vddbench.cluster.plan import Run
     from vddbench.cluster.submit import Where
 
 batch = typer.Typer(
     no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
 )
-MAX_LINE = 10_000
+MAX_LINE = 10_000  # characters of a log's line that are printed at once
 RunFolder = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]
-ClusterName = Annotated[str, typer.Option(help="slurm, or local: this machine")]
-Bundle = Annotated[str, typer.Option(help="cells per task; auto: as many as should take 10 minutes")]
-PerGpu = Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")]
-RESOURCES: dict[str, Any] = {  # options that override the site's settings
-    "partition": Annotated[str | None, typer.Option(help="Slurm's partition")],
-    "account": Annotated[str | None, typer.Option(help="Slurm's account")],
-    "qos": Annotated[str | None, typer.Option(help="Slurm's QOS")],
-    "constraint": Annotated[str | None, typer.Option(help="features of the nodes")],
-    "exclude": Annotated[str | None, typer.Option(help="nodes to leave out")],
-    "reservation": Annotated[str | None, typer.Option(help="Slurm's reservation")],
-    "gpus": Annotated[int | None, typer.Option(min=0, help="GPUs per task (default 1)")],
-    "gpu_type": Annotated[str | None, typer.Option(help="type of GPU, for sites that demand one: --gres=gpu:TYPE:N")],
-    "cpus": Annotated[int | None, typer.Option(min=1, help="cores per task (default 4)")],
-    "mem": Annotated[float | None, typer.Option(min=0, help="GB per task (default 16); 0: request no memory")],
-    "mem_per_cpu": Annotated[float | None, typer.Option(help="GB per core, instead of --mem")],
-    "sbatch": Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help='another option of sbatch, e.g. "--nodes=1"; repeatable')
-    ],
-    "time": Annotated[int | None, typer.Option(min=1, help="minutes per task (default 60)")],
-    "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks at a time")],
-    "setup": Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help='shell line before Python starts, e.g. "module load cuda"; repeatable'),
-    ],
-}
-
-
-def with_resources(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of RESOURCES to a command, which receives those that the user gave in the dict `asked`."""
-
-    @functools.wraps(command)
-    def wrapped(**options: Any) -> None:
-        given = {name: options.pop(name) for name in RESOURCES}
-        command(**options, asked={name: value for name, value in given.items() if value is not None and value != []})
-
-    parameters = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
-    kind = inspect.Parameter.KEYWORD_ONLY
-    parameters += [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in RESOURCES.items()]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapped
 
 
 @batch.command(cls=Command)
@@ -83,7 +41,7 @@ def plan(
         list[Path] | None, typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of the run, runs/NAME")] = Path("runs/run"),
-    students: Students = "convnet3d",
+    students: Students = RANKED_STUDENT,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="seeds 0..N-1 of the students or of the distillations")
     ] = DEFAULT_SEEDS,
@@ -108,11 +66,13 @@ def plan(
         from vddbench.protocol import protocol_named
 
         chosen = protocol_named(protocol, epochs)
-        show_plan(evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure, probes, chosen))
+        planned = evaluate_plan(submissions or [], students.split(","), range(seeds), results, out, measure, probes, chosen)
     elif task is None:
         raise LookupError("--distill needs --task")
     else:
-        show_plan(distill_plan(distill.split(","), parse_task(task), range(seeds), preset, out))
+        planned = distill_plan(distill.split(","), parse_task(task), range(seeds), preset, out)
+    show_plan(planned)
+    say(f"next: vddbench batch submit {out}")
 
 
 @batch.command(cls=Command)
@@ -139,7 +99,7 @@ def submit(
             say("nothing to submit: every cell is done or has a job; see vddbench batch status, or retry")
         return jobs
 
-    work(run, cluster_named(cluster), give, _bundle(bundle), wanted.max_parallel, per_gpu)
+    work(run, cluster_named(cluster), give, bundle_size(bundle), wanted.max_parallel, per_gpu)
 
 
 @batch.command(cls=Command)
@@ -200,7 +160,7 @@ def retry(
     def give(where: Where) -> list[Job]:
         return run_retry(run, where, asked, kind, failed)
 
-    work(run, cluster_named(cluster), give, _bundle(bundle), asked.get("max_parallel"), per_gpu)
+    work(run, cluster_named(cluster), give, bundle_size(bundle), asked.get("max_parallel"), per_gpu)
 
 
 @batch.command(cls=Command)
@@ -250,17 +210,3 @@ def _opened(path: Path) -> Run:
     from vddbench.cluster.plan import Run
 
     return Run.open(path)
-
-
-def cluster_named(name: str) -> Cluster:
-    if name not in {"slurm", "local"}:
-        raise LookupError(f"--cluster {name[:40]!r}: slurm or local")
-    return cast("Cluster", name)
-
-
-def _bundle(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or not 0 < int(text) <= 10_000:
-        raise LookupError(f"--bundle {text[:40]!r}: auto, or 1 to 10000 cells per task")
-    return int(text)

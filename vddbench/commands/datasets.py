@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vddbench.commands.options import Command, Force, Json, friendly
+from vddbench.commands.options import RANKED_STUDENT, Command, Force, Json, friendly
 from vddbench.system.progress import clean, say
 
 if TYPE_CHECKING:
     from vddbench.spec import DatasetSpec
 
-RANKED_STUDENT = "convnet3d"
 datasets = typer.Typer(invoke_without_command=True, help="List, verify and show datasets.")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vddbench.commands.batch import ClusterName, cluster_named, with_resources
+from vddbench.commands.cluster_options import ClusterName, cluster_named, with_resources
 from vddbench.commands.options import Results, friendly
 from vddbench.lookup import unknown
 from vddbench.system.progress import say
@@ -39,7 +39,7 @@ def grid(
     out: Annotated[Path | None, typer.Option("--run", help="folder of the run (default: runs/grid-NAME-HASH)")] = None,
     results: Results = Path("results"),
     submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
-    form: Annotated[str, typer.Option("--format", help="of the final tables: table, md, csv or latex")] = "table",
+    form: Annotated[str, typer.Option("--format", help="of the final tables: table, md, csv, json or latex")] = "table",
     measure: Annotated[
         bool, typer.Option("--measure", help="time students and methods on this machine where no record or manifest tells it")
     ] = False,
@@ -50,7 +50,6 @@ def grid(
     """Distill and evaluate all sets of a published table, on Slurm or here, and print it. The same command resumes."""
     from vddbench.cluster import grid as grids
     from vddbench.cluster.follow import finish, run_folder
-    from vddbench.cluster.resources import resources
     from vddbench.cluster.screen import show_plan
 
     if name not in grids.GRIDS:
@@ -75,7 +74,7 @@ def grid(
     if dry_run:
         say(f"nothing was started; without --dry-run the same command works on {out}")
         return
-    failed = finish(planned.run, resources(asked), where, results, submissions)
+    failed = finish(planned.run, asked, where, results, submissions)
     if failed:  # first, because without any record there is no table
         say(
             f"error: {failed:,} cells failed: vddbench batch status {out}; after batch retry {out}, run this again", style="red"

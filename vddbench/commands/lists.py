@@ -8,10 +8,8 @@ from typing import Any
 import typer
 
 from vddbench import lookup
-from vddbench.commands.options import Json, friendly
+from vddbench.commands.options import RANKED_STUDENT, Json, friendly
 from vddbench.system.progress import clean
-
-DEFAULT = "convnet3d"
 
 
 @friendly
@@ -50,7 +48,7 @@ def tasks(as_json: Json = False) -> None:
 
 @friendly
 def students(as_json: Json = False) -> None:
-    """List the networks that `evaluate --students` trains, with their settings and the source of each."""
+    """List the networks that `evaluate --students` trains, with their role, learning rate and description."""
     rows = []
     for name in lookup.names("student"):
         file = lookup.source_of("student", name)
@@ -59,7 +57,7 @@ def students(as_json: Json = False) -> None:
         rows.append(
             {
                 "student": name,
-                "role": "ranked, the default" if name == DEFAULT else "transfer",
+                "role": "ranked, the default" if name == RANKED_STUDENT else "transfer",
                 "lr": recipe["lr"],
                 "about": " ".join(about.split()),
             }

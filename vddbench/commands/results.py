@@ -10,6 +10,7 @@ import typer
 from vddbench.commands.options import (
     DEFAULT_SEEDS,
     PROTOCOL_NAME,
+    RANKED_STUDENT,
     Device,
     Force,
     Json,
@@ -28,7 +29,7 @@ from vddbench.system.progress import say
 @friendly
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
-    students: Students = "convnet3d",
+    students: Students = RANKED_STUDENT,
     seeds: Seeds = DEFAULT_SEEDS,
     results: Results = Path("results"),
     force: Force = False,
@@ -61,7 +62,7 @@ def evaluate(
     chosen_protocol = protocol_named(protocol, epochs)
     if cluster is not None:
         from vddbench.cluster.follow import evaluate as evaluate_there
-        from vddbench.commands.batch import cluster_named
+        from vddbench.commands.cluster_options import cluster_named
 
         if force:
             raise LookupError("--force and --cluster exclude each other: a run evaluates only what is not recorded yet")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import PROTOCOL_NAME, Json, Roots, friendly
+from vddbench.commands.options import PROTOCOL_NAME, RANKED_STUDENT, Json, Roots, friendly, parse_task
 
 
 @friendly
@@ -19,7 +19,7 @@ def table(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex")] = "table",
     as_json: Json = False,
-    student: Annotated[str, typer.Option(help="network of the measured numbers")] = "convnet3d",
+    student: Annotated[str, typer.Option(help="network of the measured numbers")] = RANKED_STUDENT,
     protocol: Annotated[
         str, typer.Option(help="of the measured numbers: v2, or sdd for records that replay the field's released code")
     ] = PROTOCOL_NAME,
@@ -40,4 +40,5 @@ def table(
     from vddbench.leaderboard.paper_table import TASKS, show
     from vddbench.protocol import protocol_named
 
-    show(results, "json" if as_json else form, add or (), tasks or TASKS, student, protocol_named(protocol, epochs))
+    columns = [str(parse_task(task)) for task in tasks or TASKS]
+    show(results, "json" if as_json else form, add or (), columns, student, protocol_named(protocol, epochs))
