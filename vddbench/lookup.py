@@ -88,8 +88,11 @@ def check_known(kind: Kind, name: str) -> None:
 def file_of(kind: Kind, name: str) -> Path:
     """The file of a name; nothing of it runs. Raises LookupError for an unknown name."""
     check_known(kind, name)
-    [path] = [file for folder in _package(kind).__path__ if (file := Path(folder) / f"{name}.py").is_file()]
-    return path
+    allowed = (f"{name}.py", f"{name}/__init__.py")
+    files = [file for folder in _package(kind).__path__ for inside in allowed if (file := Path(folder, inside)).is_file()]
+    if not files:
+        raise LookupError(f"{kind} {name} has no Python source; allowed: {' or '.join(allowed)}")
+    return files[0]
 
 
 @dataclass(frozen=True)

@@ -107,11 +107,11 @@ def lr(
         rows.append({**cell, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
         write_rows(file, rows)
     table = pd.DataFrame(rows)
-    for (tried, number), of_setting in table.groupby(["lr", "steps"]):
+    for (drawn, tried, number), of_setting in table.groupby(["clips_of", "lr", "steps"]):
         scores = of_setting["validation_top1"].to_numpy(np.float64)
         say(
-            f"{student} lr {tried}, {number} steps: validation top-1 {scores.mean():.2%} +- {half_width(scores):.2%} "
-            f"({len(scores)} seeds), {of_setting['fit_top1'].mean():.0%} of its own clips right"
+            f"{student} lr {tried}, {number} steps, clips of {drawn}: validation top-1 {scores.mean():.2%} "
+            f"+- {half_width(scores):.2%} ({len(scores)} seeds), {of_setting['fit_top1'].mean():.0%} of its own clips right"
         )
     return table
 

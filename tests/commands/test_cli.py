@@ -90,9 +90,10 @@ def test_a_repository_that_was_given_once_is_remembered(home: Path) -> None:
     assert remembered("results_repo", "lab/results") == remembered("results_repo", None) == "lab/results"
     assert remembered("space", "lab/board") == "lab/board"
     assert json.loads((home / "settings.json").read_text()) == {"results_repo": "lab/results", "space": "lab/board"}
-    (home / "settings.json").write_text("[1]")
-    with pytest.raises(ValueError, match=r"settings\.json must be like"):
-        remembered("space", None)
+    for text, says in (("[1]", "must be like"), ("[" * 5000, "nested too deeply"), (" " * 20_000, "more than 10,000 bytes")):
+        (home / "settings.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"settings\.json .*{says}.*: mend or delete it"):
+            remembered("space", None)
 
 
 def test_an_incomplete_store_is_refused(

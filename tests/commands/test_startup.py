@@ -72,6 +72,13 @@ def test_what_the_source_of_a_student_says_is_what_importing_it_gives() -> None:
         assert file.values.get("BF16", False) == getattr(module, "BF16", False)
 
 
+def test_a_plug_in_may_be_a_folder_of_python_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "students/mine").mkdir(parents=True)
+    (tmp_path / "students/mine/__init__.py").write_text('"""My network."""\n')
+    monkeypatch.setenv(lookup.PLUGINS, str(tmp_path))
+    assert lookup.source_of("student", "mine").doc == "My network."
+
+
 @pytest.mark.parametrize(
     ("package", "command", "says"),
     [

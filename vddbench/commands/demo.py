@@ -15,7 +15,7 @@ import numpy as np
 from vddbench.commands.demo_picture import Row, write_picture
 from vddbench.data.prepare import prepare
 from vddbench.data.store import Store
-from vddbench.leaderboard.bootstrap import half_width
+from vddbench.leaderboard.bootstrap import Variance, half_interval
 from vddbench.leaderboard.divisions import OPEN
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.paired import Difference, pairs
@@ -30,7 +30,6 @@ REPOSITORY = PACKAGE.parent  # of a clone
 RECORDS = PACKAGE / "leaderboard" / "results"  # in a wheel those of the generated datasets alone
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
-NORMAL = 1.96  # 95 % of a normal distribution is within so many standard deviations
 # trained here: all sets cost 150 steps of 8 clips, and few are soon searched for leaks
 LIVE, SEED = "random_video_hundredth", 0
 PICTURE = "vddbench-demo.gif"
@@ -143,14 +142,17 @@ def compared(here: Path, there: Path) -> str:
     """Whether the student trained here scores like the package's record of the same seed. here, there: files of records.
 
     Other hardware and other numbers of threads round differently, and training amplifies that: at worst the student differs
-    from the recorded one as that of another seed does. So the 95 % interval is over test videos and recorded students.
+    from the recorded one as that of another seed does. So the 95 % interval is over test videos and recorded students, with a
+    quantile of Student's t for each, because the recorded students are few.
     """
     (record, answers), (recorded, known) = read_record(here), read_record(there)
     own, other = (one.top5[:, 0] == one.label for one in (answers, known))
     difference = own.astype(np.float64) - other
     equal = int(np.sum(answers.top5[:, 0] == known.top5[:, 0]))
-    of_students = NORMAL * spread([read_record(path)[0].top1 for path in sorted(there.parent.glob("seed*.json"))]) * 2**0.5
-    width = float(np.hypot(half_width(difference), of_students))  # two students differ by `of_students`
+    students = [read_record(path)[0].top1 for path in sorted(there.parent.glob("seed*.json"))]
+    of_videos = Variance(difference.var(ddof=1) / len(difference), len(difference) - 1)
+    of_two_students = Variance(2 * np.var(students, ddof=1), len(students) - 1)
+    width = float(half_interval([of_videos, of_two_students]))
     inside = abs(difference.mean()) <= width
     seconds = record.train_seconds + record.test_seconds
     return (
@@ -159,7 +161,3 @@ def compared(here: Path, there: Path) -> str:
         f"{'reproduced: inside' if inside else 'not reproduced: outside'} the 95 % interval; the difference is "
         f"{100 * difference.mean():+.1f} points, the interval +-{100 * width:.1f}"
     )
-
-
-def spread(scores: Sequence[float]) -> float:
-    return float(np.std(scores, ddof=1))

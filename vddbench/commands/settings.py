@@ -1,4 +1,4 @@
-"""The settings file, $VDDBENCH_HOME/settings.json: names of repositories that were given once and are used from then on."""
+"""The settings file, $VDDBENCH_HOME/settings.json: repositories that were named once; later commands use them by default."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from vddbench.system.files import replacing
+from vddbench.system.files import read_json, replacing
 from vddbench.system.home import home
 from vddbench.system.progress import say
 
+MAX_BYTES = 10_000
 Setting = Literal["results_repo", "space"]
 EXAMPLES: dict[Setting, str] = {"results_repo": "ORG/vddbench-results", "space": "ORG/vddbench"}
 
@@ -19,7 +20,7 @@ def settings_file() -> Path:
 
 
 def remembered(name: Setting, given: str | None) -> str:
-    """What was given, which is remembered, or else what was given to an earlier command.
+    """The given value, which the settings file keeps for later commands; without one, the value of an earlier command.
 
     Raises LookupError if neither exists, what `hub.Repo` raises for a wrong name, and ValueError for a damaged settings file.
     """
@@ -29,7 +30,6 @@ def remembered(name: Setting, given: str | None) -> str:
     if given is not None:
         hub.Repo(given)  # a wrong name is not remembered
         if settings.get(name) != given:
-            settings_file().parent.mkdir(parents=True, exist_ok=True)
             with replacing(settings_file()) as target:
                 target.write(json.dumps({**settings, name: given}, indent=1).encode())
         return given
@@ -42,11 +42,11 @@ def remembered(name: Setting, given: str | None) -> str:
 
 def _read() -> dict[str, str]:
     try:
-        settings = json.loads(settings_file().read_bytes())
+        settings = read_json(settings_file(), MAX_BYTES)
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise ValueError(f"{settings_file()} is not JSON ({error}): mend or delete it") from None
+        raise ValueError(f"{settings_file()} cannot be read ({error}): mend or delete it") from None
     if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
         raise ValueError(f'{settings_file()} must be like {{"results_repo": "ORG/vddbench-results"}}: mend or delete it')
     return settings

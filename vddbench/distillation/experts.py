@@ -150,8 +150,8 @@ def _weights_by_epoch(
                 loss = gradient(clips, labels)
             sgd.step()
             total += loss
+        progress.advance(1, f"expert {number + 1} loss {total.item() / steps:.3f}")  # first, because the caller may stop here
         yield flatten(net).cpu()
-        progress.advance(1, f"expert {number + 1} loss {total.item() / steps:.3f}")
 
 
 def _order(num_videos: int, batch: int, number: int) -> Iterator[np.ndarray]:
