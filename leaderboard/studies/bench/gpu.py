@@ -63,7 +63,8 @@ class Sizes:
 
 FULL = Sizes(
     shapes=((movingshapes.SPEC, 50), (miniucf.SPEC, 50)), large=miniucf.SPEC, test_videos=1861, validation_videos=1017,
-    steps=500, first_steps=2 * EAGER_STEPS + 2, timed_steps=60, test_clips=16 * TEST_BATCH, real_per_class=64, inner_steps=10, rounds=5,
+    steps=500, first_steps=2 * EAGER_STEPS + 2, timed_steps=60, test_clips=16 * TEST_BATCH,
+    real_per_class=64, inner_steps=10, rounds=5,
 )  # fmt: skip
 SMALL = movingshapes.SPEC.model_copy(update={"size": 44, "class_names": ("A", "B")})
 TOY = Sizes(
