@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from vddbench import hub
-from vddbench.evaluation.evaluate import open_ready
-from vddbench.leaderboard.exchange import card, mirror, payload_download
+from vddbench.evaluation.evaluate import NETWORK, open_ready
+from vddbench.leaderboard.exchange import card, mirror, model_repo, payload_download
 from vddbench.leaderboard.exchange.rerun import (
     Comparison,
     OwnRuns,
@@ -27,6 +28,15 @@ from vddbench.system.device import chosen_device
 from vddbench.system.files import check_writable
 
 
+@dataclass(frozen=True)
+class Model:
+    """Where the trained network is published."""
+
+    repo: hub.Repo  # a model repo
+    results: hub.Repo  # the results repo that has the record
+    licence: str
+
+
 def reproduce(
     path: Path,
     *,
@@ -36,19 +46,25 @@ def reproduce(
     push_to: hub.Repo | None,
     echo: Callable[[str], None],
     device: torch.device | None = None,
+    model: Model | None = None,
 ) -> Path:
     """Prints the comparison and returns the file of the new record, in the results folder `reruns`.
 
-    A call that was interrupted resumes when it is repeated. push_to: propose the new record to this results repo. Raises
-    ValueError before anything is trained if record or submission cannot be compared with what this machine has.
+    A call that was interrupted resumes when it is repeated. push_to: propose the new record to this results repo. model: also
+    publish the trained network. Raises ValueError before anything is trained if record or submission cannot be compared with
+    what this machine has, or if something cannot be published as it should be.
     """
     claim = read_one(path)
     if push_to is not None:
         check_published(claim, push_to)
+    if model is not None:
+        check_published(claim, model.results)
+        model_repo.check_model(model.repo, model.licence)
     check_writable(reruns)
     scored = open_ready(submission_of(claim, submissions))
     check_comparable(scored, claim)
-    again = OwnRuns(scored, by, chosen_device(device)).train(claim.record.student, claim.record.seed)
+    own_runs = OwnRuns(scored, by, chosen_device(device), keep_networks=model is not None)
+    again = own_runs.train(claim.record.student, claim.record.seed)
     others, _ = records_in(claim.path.parents[3], claim.record.cell)
     of_student = [one for one in others if one.record.student == claim.record.student and one.record.by is None]
     comparison = compared([claim], [again], of_student, scored.store)
@@ -57,6 +73,9 @@ def reproduce(
     [path] = copied([again], reruns)
     if push_to is not None:
         echo(propose(comparison, push_to))
+    if model is not None:
+        weights = again.path.with_suffix(NETWORK)
+        echo(model_repo.publish_model(model.repo, model.results, claim, again, weights, scored.store.spec, model.licence))
     return path
 
 

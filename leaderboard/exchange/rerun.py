@@ -147,15 +147,27 @@ class OwnRuns:
     Nothing that strangers bring is ever in there: neither records, nor checkpoints, nor the commit that seeds follow from.
     """
 
-    def __init__(self, scored: ReadySubmission, by: str, device: torch.device) -> None:
-        self.scored, self.by, self.device = scored, by, device
+    def __init__(self, scored: ReadySubmission, by: str, device: torch.device, keep_networks: bool = False) -> None:
+        """keep_networks: in a folder apart, so that each record there has the network that gave its answers."""
+        self.scored, self.by, self.device, self.keep_networks = scored, by, device, keep_networks
         self.sha256 = scored.submission.manifest.sha256
         self.folder = private_folder(FOLDER, by, self.sha256)
-        self.results = private_folder(FOLDER, by, self.sha256, f"{PROTOCOL.name}-{scored.store.digest[:16]}")
+        name = f"{PROTOCOL.name}-{scored.store.digest[:16]}{'-networks' if keep_networks else ''}"
+        self.results = private_folder(FOLDER, by, self.sha256, name)
 
     def train(self, student: str, seed: int, drawn_from: str | None = None) -> VerifiedRecord:
         """The record of this student and seed: the one that exists here, or a newly trained one."""
-        path = evaluate_cell(self.scored, student, seed, self.results, False, self.device, by=self.by, drawn_from=drawn_from)
+        path = evaluate_cell(
+            self.scored,
+            student,
+            seed,
+            self.results,
+            False,
+            self.device,
+            by=self.by,
+            drawn_from=drawn_from,
+            keep_network=self.keep_networks,
+        )
         return read_one(path)
 
     def train_fresh(self, student: str, count: int, drawn_from: str) -> list[VerifiedRecord]:

@@ -118,19 +118,34 @@ def reproduce(
     by: By = None,
     push: Annotated[bool, typer.Option("--push", help="propose your record in a pull request")] = False,
     results_repo: ResultsRepo = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="also publish the trained network as this model repo, OWNER/NAME, with its score for the Hub"),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="with --model: licence of the network, an identifier of the Hub")] = "unknown",
     device: Device = None,
 ) -> None:
     """Train the student of a record again, with the same seed, and compare both scores. Can be interrupted and repeated."""
     from vddbench import hub
+    from vddbench.leaderboard.exchange.reproduce import Model
     from vddbench.leaderboard.exchange.reproduce import reproduce as run
     from vddbench.system.device import named_device
 
     me = _name(by)
     if push and by is not None and me != hub.whoami():
         raise LookupError(f"--by {me} with --push: the pull request is opened by {hub.whoami()}; leave --by out")
-    push_to = hub.Repo(remembered("results_repo", results_repo)) if push else None
-    place = named_device(device) if device else None
-    run(record, by=me, reruns=reruns or RERUNS / me, submissions=submissions, push_to=push_to, echo=echo, device=place)
+    board = hub.Repo(remembered("results_repo", results_repo)) if push or model else None
+    published = Model(hub.Repo(model, "model"), board, licence) if model and board else None
+    run(
+        record,
+        by=me,
+        reruns=reruns or RERUNS / me,
+        submissions=submissions,
+        push_to=board if push else None,
+        echo=echo,
+        device=named_device(device) if device else None,
+        model=published,
+    )
 
 
 def _name(by: str | None) -> str:

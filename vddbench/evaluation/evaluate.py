@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from vddbench.data.frames_check import check_test_frames
 from vddbench.data.pinned import check_pinned
@@ -37,11 +38,12 @@ from vddbench.submissions.leaks import Scan, scan_once
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
 from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
-from vddbench.system.files import check_writable
+from vddbench.system.files import check_writable, replacing
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
 UNFINISHED = ".unfinished"  # suffix of a student's checkpoint; its record has .json instead
+NETWORK = ".network"  # suffix of the trained network, as safetensors, if it is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +189,13 @@ def evaluate_cell(
     halvings: int = 0,
     by: str | None = None,
     drawn_from: str | None = None,
+    keep_network: bool = False,
 ) -> Path:
     """Returns the path of the cell's record, which is made if it does not exist.
 
     A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: for a re-run,
-    the user who makes it. drawn_from: for a fresh seed, the commit that it follows from.
+    the user who makes it. drawn_from: for a fresh seed, the commit that it follows from. keep_network: save the trained network
+    beside a record that is made now.
     """
     manifest = scored.submission.manifest
     cell = identity(manifest, scored.store.digest, student, seed, scored.protocol) | scored.referee(student).record_fields
@@ -207,7 +211,8 @@ def evaluate_cell(
     unfinished = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun shares nothing with the first run
     checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), **arithmetic(hardware)})
     with interruptible() as stop:
-        record, predictions = evaluate_seed(scored, student, seed, hardware, checkpoint, stop)
+        network = path.with_suffix(NETWORK) if keep_network else None
+        record, predictions = evaluate_seed(scored, student, seed, hardware, checkpoint, stop, network)
         path = save_record(results, record.model_copy(update={"by": by, "drawn_from": drawn_from}), predictions, path, force)
         checkpoint.remove()
     if stop:  # the signal came during the test
@@ -222,8 +227,11 @@ def evaluate_seed(
     hardware: Hardware,
     checkpoint: Checkpoint | None = None,
     stop: Sequence[int] = (),
+    network: Path | None = None,
 ) -> tuple[Record, Predictions]:
-    """Trains one student and tests it once. Writes only the checkpoint. stop: see Session.
+    """Trains one student and tests it once. Writes only the checkpoint, and the trained network if `network` names a file.
+
+    stop: see Session.
 
     Raises ValueError if the test frames are not those that were prepared.
     """
@@ -233,6 +241,10 @@ def evaluate_seed(
     forget_peak_memory(device)
     with bar(f"{scored.task} {scored.submission.path.name} {student} seed {seed}", referee.steps) as progress:
         trained = referee.train(seed, hardware, Session(checkpoint, on_step=progress.advance, stop=stop))
+    if network is not None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
+        with replacing(network) as file:
+            file.write(save(weights))
     compared = scored.leaks
     fit = referee.fit(trained.model, device)
     check_test_frames(store)  # hashes them again only if the file has changed during the training

@@ -4,6 +4,7 @@ repo.py            types: a repo, its files at a commit, a pull request
 client.py          retries while the Hub is busy, and turns failures into sentences that say what to do
 files.py           lists and downloads files of bounded size; remote_file.py: reads parts of a file; commits.py: writes
 pull_requests.py   opens, reads and merges pull requests
+eval_results.py    scores of a model in the Hub's format
 
 HF_ENDPOINT, HF_TOKEN (or `hf auth login`) and HF_HUB_OFFLINE configure this room. A call that changes something must be safe
 to repeat after its answer was lost.

@@ -27,7 +27,7 @@ class Repo:
     """A repo of the Hub. Raises LookupError unless the id is OWNER/NAME, which also names folders on this machine."""
 
     id: str
-    kind: Literal["dataset", "space"] = "dataset"
+    kind: Literal["dataset", "space", "model"] = "dataset"
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id) or ".." in self.id:
@@ -38,7 +38,7 @@ class Repo:
 
     @property
     def url(self) -> str:
-        return f"{endpoint()}/{self.kind}s/{self.id}"
+        return f"{endpoint()}/{self.id}" if self.kind == "model" else f"{endpoint()}/{self.kind}s/{self.id}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+from safetensors.torch import load as load_tensors
 
 from tests.builders import published
 from tests.builders.commands import call
@@ -17,11 +21,14 @@ from tests.builders.published import BOARD, as_stranger, claimed, ran, submitted
 from tests.builders.records import GOOD, a_record
 from tests.tools.hubserver import OLD_UPLOAD, Hub
 from vddbench import hub as door
+from vddbench.data.store import Store
 from vddbench.evaluation import referee
+from vddbench.evaluation.predict import predict
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.exchange import mirror
 from vddbench.leaderboard.exchange.reproduce import reproduce
 from vddbench.leaderboard.reruns import reruns
+from vddbench.lookup import load as load_module
 from vddbench.records.files import read_record, write_record
 
 pytestmark = OLD_UPLOAD
@@ -198,3 +205,44 @@ def test_a_re_run_of_a_record_that_is_not_published_is_not_proposed(
     monkeypatch.setattr(referee, "train", None)
     with pytest.raises(ValueError, match="vddbench submit"):
         again(seed0(results), entry.parents[1], tmp_path / "own", push_to=door.Repo(BOARD))
+
+
+def test_a_trained_student_is_published_as_a_model_whose_answers_are_those_of_its_record(
+    board: Hub, tiny: Store, entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(entry, results)
+    door.api().merge_pull_request(BOARD, 1, repo_type="dataset")
+    as_stranger(monkeypatch)
+    repo, own = door.Repo("stranger/student", "model"), tmp_path / "own"
+    options = ("--submissions", entry.parents[1], "--reruns", own, "--results-repo", BOARD, "--model", repo.id)
+    code, output = call("reproduce", seed0(results), *options, "--licence", "mit")
+    assert code == 0 and output.endswith(f"{board.url}/stranger/student")
+    files = board.repo(repo.id, "models").files()
+    assert set(files) == {"model.safetensors", "config.json", "README.md", ".eval_results/vddbench.yaml"}
+    network = load_module("student", "convnet3d").build(tiny.spec.clip_shape, tiny.spec.num_classes)
+    network.load_state_dict(load_tensors(files["model.safetensors"]))
+    record, answers = read_record(own / seed0(results).relative_to(results))
+    assert np.array_equal(predict(network, tiny.test, torch.device("cpu")).true_probability, answers.true_probability)
+    [score] = parse_eval_result_entries(yaml.safe_load(files[".eval_results/vddbench.yaml"]))
+    assert (score.dataset_id, score.task_id, score.value, score.date) == (BOARD, "tiny-ipc1", record.top1, record.date)
+    path = score.source_url.partition("/blob/main/")[2]
+    assert board.repo(BOARD).files()[path] == seed0(results).read_bytes()
+    data = ModelCard(files["README.md"].decode()).data
+    assert (data.license, data.datasets) == ("mit", [published.ENTRY_SET]) and data.pipeline_tag == "video-classification"
+    monkeypatch.setattr(referee, "train", None)
+    assert call("reproduce", seed0(results), *options)[0] == 0 and len(board.commits(repo.id, "models")) == 1
+
+
+def test_a_model_of_somebody_else_is_not_replaced(
+    board: Hub, entry: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(entry, results)
+    door.api().merge_pull_request(BOARD, 1, repo_type="dataset")
+    as_stranger(monkeypatch)
+    door.create(door.Repo("stranger/bert", "model"))
+    board.put("stranger/bert", {"model.safetensors": b"theirs"}, "models")
+    monkeypatch.setattr(referee, "train", None)
+    options = ("--submissions", entry.parents[1], "--results-repo", BOARD, "--model", "stranger/bert")
+    code, output = call("reproduce", seed0(results), *options)
+    assert code == 1 and "model.safetensors; nothing was trained" in output
+    assert board.repo("stranger/bert", "models").files()["model.safetensors"] == b"theirs"
