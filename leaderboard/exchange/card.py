@@ -22,7 +22,7 @@ from vddbench.leaderboard import project
 from vddbench.leaderboard.project import front_matter
 from vddbench.leaderboard.site.instructions import bibtex
 from vddbench.records.record import Record
-from vddbench.spec import DatasetSpec, Manifest, Submission
+from vddbench.spec import DatasetSpec, Manifest, Submission, Task
 from vddbench.submissions.clip_videos import FRAMES_PER_SECOND, ClipVideo, write_videos
 from vddbench.submissions.manifest import DATA, MANIFEST
 from vddbench.submissions.submission import decode
@@ -99,7 +99,7 @@ def card(submission: Submission, spec: DatasetSpec, context: Context, num_clips:
 A distilled set of videos: {submission.payload_bytes:,} bytes in place of the training videos of `{manifest.task}`, made by the
 method `{manifest.method}` (distillation seed {manifest.seed}), and scored by the referee {project.code_link()}.
 
-{scores(context)}
+{scores(context, manifest.task)}
 
 {table(manifest, spec)}
 
@@ -135,9 +135,9 @@ Tensors only (safetensors); decoded by `{manifest.decoder}` of vddbench. sha256 
     return f"{head}\n{text}".encode()
 
 
-def scores(context: Context) -> str:
+def scores(context: Context, task: Task) -> str:
     """The author's scores by protocol and network, and where the ranks are."""
-    place = f"<{hub.Repo(context.space, 'space').url}>" if context.space else f"<{context.results.url}>"
+    place = f"<{hub.Repo(context.space, 'space').url}#{task}>" if context.space else f"<{context.results.url}>"
     board = f"Ranks, intervals and students that others trained: {place}."
     of_student: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in context.records:

@@ -36,6 +36,7 @@ TABLE_DESCRIPTIONS = {
 def results_card(board: Board, names: Sequence[str], destination: Destination) -> str:
     """README.md of the results repo. Every file of tables/ in `names` becomes a config of the dataset."""
     newest = max(one.record.date for one in board.evaluated)[:10]
+    protocols = ", ".join(sorted({one.record.protocol for one in board.evaluated if one.record.protocol.isalnum()}))
     head = {
         "license": project.LICENCE,
         "pretty_name": "vddbench results",
@@ -50,7 +51,7 @@ def results_card(board: Board, names: Sequence[str], destination: Destination) -
 
 How good are distilled video datasets? A distilled set is a small set of training clips that replaces a whole video dataset. A
 record is the result of one student: a network that was trained on one distilled set alone. This repository contains
-{len(board.evaluated)} records that count (protocol {PROTOCOL.name}, the newest of {newest}) and the tables computed from them.
+{len(board.evaluated)} records that count (protocol {protocols}, the newest of {newest}) and the tables computed from them.
 The board with charts and previews: [{destination.space.id}]({destination.space.url}). The code: {project.code_link()}.
 
 ```python
@@ -125,8 +126,9 @@ def space_card(results_id: str) -> str:
     }
     return f"""{front_matter(head)}
 The board of vddbench, the referee for video dataset distillation: static pages that `vddbench publish` makes from the records
-in [{results_id}]({PUBLIC}/datasets/{results_id}). That repository says what each number means, in which unit, and how to cite
-it. The code: {project.code_link()}. Distilled sets and their previews belong to their authors.
+in [{results_id}]({PUBLIC}/datasets/{results_id}).
+That repository says what each number means, in which unit, and how to cite it. The code: {project.code_link()}. Distilled sets
+and their previews belong to their authors.
 """
 
 

@@ -102,7 +102,7 @@ def test_the_published_set_plays_and_loads_as_a_dataset_with_class_names(
     text.validate()
     assert text.data.license == "unknown" and text.data.size_categories == ["n<1K"]
     score = np.mean([read_record(path)[0].top1 for path in results.glob("*/*/*/seed?.json")])
-    assert f"| `convnet3d` | {100 * score:.1f} %" in text.text and "/spaces/lab/board>" in text.text
+    assert f"| `convnet3d` | {100 * score:.1f} %" in text.text and "/spaces/lab/board#tiny-ipc1>" in text.text
     assert "@misc{vddbench," in text.text and "| clips | uint8 | " in text.text
 
 
