@@ -48,7 +48,7 @@ def test_the_registered_shapes_are_the_datasets_shapes() -> None:
 
 @pytest.mark.long
 def test_every_section_of_the_gpu_benchmark_runs_at_toy_sizes() -> None:
-    rows = list(gpu.measured(gpu.TOY, torch.device("cpu")))
+    rows = list(gpu.measured(gpu.TOY, torch.device("cpu"), seconds=float("inf")))  # however busy the machine is
     assert [name.split()[0] for name, _ in rows] == [
         "one",
         "one",
