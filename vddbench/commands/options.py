@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RANKED_STUDENT = "convnet3d"  # the network that commands train and show by default
-PROTOCOL_NAME, DEFAULT_SEEDS = "v2", 5  # of vddbench.protocol, which imports pydantic; a test compares them
+PROTOCOL_NAME, DEFAULT_SEEDS = "v3", 5  # of vddbench.protocol, which imports pydantic; a test compares them
 
 INSTALL = {  # packages that only some commands need -> what to install
     "torch": "torch",

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn.utils import clip_grad_norm_
 
 from vddbench.evaluation.engine import Batches, Repeated, cuda_graph, is_capturing
 from vddbench.evaluation.hardware import (
@@ -23,6 +24,7 @@ from vddbench.evaluation.hardware import (
 )
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import ClipSet, DatasetSpec, Recipe
 
 
@@ -48,8 +50,11 @@ def train(
     seed: int,
     hardware: Hardware | None = None,
     session: Session | None = None,
+    gradient_norm: float = PROTOCOL.gradient_norm,
 ) -> Trained:
     """Trains a new student with SGD for exactly `steps` steps of `batch` clips, and returns it after the last one.
+
+    gradient_norm: limit on the Euclidean norm of a step's gradient over all weights; a longer one is shortened to it.
 
     The same seed gives the same student, to the bit on one CPU, even if `session` resumes an interrupted training.
     """
@@ -64,6 +69,7 @@ def train(
 
     def one_step() -> torch.Tensor:
         loss = gradient(*chosen.next())
+        clip_grad_norm_(model.parameters(), gradient_norm)
         sgd.step()
         return loss
 
