@@ -62,7 +62,7 @@ def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None
     for name, tasks, says in (("min", TASKS, "did you mean mine"), ("mine", ["toy-ipc1"], "no method with records")):
         with pytest.raises(LookupError, match=says):
             numbers(loaded, tasks, "convnet3d", PROTOCOL, [name])
-    mine = [*seeds("mine", [0.1] * 3, protocol="v2")]  # of a task that no paper reports
+    mine = [*seeds("mine", [0.1] * 3, protocol="v3")]  # of a task that no paper reports
     nothing = numbers(Loaded(mine, []), ["toy-ipc1"], "convnet3d", PROTOCOL, ())
     assert not nothing and drawn(nothing, ["toy-ipc1"], "csv").startswith("method,task")
     with pytest.raises(LookupError, match="neither reported numbers nor records"):
