@@ -208,7 +208,7 @@ def _integral(pictures: np.ndarray) -> np.ndarray:
 
 
 def _peak(transform: np.ndarray, sums: list[np.ndarray], template: np.ndarray) -> np.ndarray:
-    """The largest normalised cross-correlation of each template [n, w, w] with its picture; between cells by a parabola."""
+    """The largest normalised cross-correlation of each template [n, w, w] with its picture."""
     width = template.shape[-1]
     positions = GRID - width + 1
     product = np.conj(np.fft.rfft2(template, s=(GRID, GRID))) * transform
@@ -218,13 +218,4 @@ def _peak(transform: np.ndarray, sums: list[np.ndarray], template: np.ndarray) -
     )
     norm = np.sqrt(np.maximum(squares - total * total / width**2, 0))
     similarity = np.where(norm >= width, correlation / np.maximum(norm, 1e-9), 0)  # below: less than 1 of 127 levels
-    flat = similarity.reshape(len(similarity), -1)
-    row, (y, x) = np.arange(len(flat)), np.divmod(flat.argmax(1), positions)
-    best = flat.max(1)
-    gain = np.zeros(len(flat))
-    for dy, dx in ((1, 0), (0, 1)):
-        inside = (np.minimum(y - dy, x - dx) >= 0) & (np.maximum(y + dy, x + dx) < positions)
-        low, high = (similarity[row, (y + s * dy) % positions, (x + s * dx) % positions] for s in (-1, 1))
-        curve = np.where(inside, 2 * best - low - high, 0)
-        gain += np.where(curve > 1e-6, (high - low) ** 2 / (8 * np.maximum(curve, 1e-6)), 0)
-    return np.asarray(np.minimum(best + gain, 1))
+    return np.asarray(similarity.max((1, 2)))
