@@ -1,10 +1,11 @@
 """Turns records into ranks, tables, the site and files on the Hub. Only exchange/, which evaluates again, imports torch.
 
 evidence.py, fresh.py, maintainers.py              valid records; students on fresh seeds, and who may verify
+table_records.py                                   which records make up a table, and which may not share one
 entry.py, counting.py                              entries of a table, and which students count for them
 divisions.py                                       `ipc` and `open`: which records each ranks, and its question
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
-rank.py, aggregate.py                              ranks in one table and over all tables
+rank.py, gains.py, aggregate.py                    ranks and gains in one table; ranks over all tables
 winner.py, frontier.py, headline.py                the corrected best score; the codec curve and the Pareto front; in words
 marks.py                                           the marks of a row (external, ...), for every format
 tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints

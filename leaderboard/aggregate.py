@@ -18,8 +18,9 @@ import pandas as pd
 from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.comparisons import compared_draws
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.gains import is_gap, shares
 from vddbench.leaderboard.marks import SEPARATOR, legend, marked
-from vddbench.leaderboard.rank import NAN, Contender, draw_all, is_gap, order, placed, places, shares
+from vddbench.leaderboard.rank import NAN, Contender, draw_all, order, placed, places
 
 COLUMNS = [
     "student", "track", "division", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -36,6 +37,17 @@ class Entry:
     @property
     def one(self) -> Record:
         return self.evaluated[0][0].record
+
+    @property
+    def std_students(self) -> float:
+        """Standard deviation of top-1 over students of one distillation, pooled over distillations; NaN for single students."""
+        return pooled_std([[one.record.top1 for one in of_set] for of_set in self.evaluated])
+
+    @property
+    def std_distillations(self) -> float:
+        """Standard deviation over distillations of the mean top-1 of their students; NaN for a single distillation."""
+        means = [np.mean([one.record.top1 for one in of_set]) for of_set in self.evaluated]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
 
     @cached_property
     def records(self) -> list[Record]:
@@ -81,3 +93,11 @@ class Entry:
         division."""
         key = "/".join([*self.contest, self.one.method, *sorted({record.submission_sha256 for record in self.records})])
         return draw(self.hits, videos, key)
+
+
+def pooled_std(sets: Sequence[Sequence[float]]) -> float:
+    """The standard deviation within sets of scores, pooled over the sets; NaN if each has a single score."""
+    scores = [np.array(of_set) for of_set in sets]
+    freedom = sum(len(of_set) - 1 for of_set in scores)
+    squares = sum(((of_set - of_set.mean()) ** 2).sum() for of_set in scores)
+    return float(np.sqrt(squares / freedom)) if freedom else float("nan")

@@ -15,7 +15,8 @@ from vddbench.leaderboard.bootstrap import Hits, draw, score_difference
 from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
 from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
-from vddbench.leaderboard.evidence import Evaluated, check_unmixed, load_valid, name, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load_valid
+from vddbench.leaderboard.table_records import check_unmixed, name, tables_of
 from vddbench.leaderboard.videos import drawn_videos
 from vddbench.records.record import Record
 

@@ -13,10 +13,11 @@ import pandas as pd
 from vddbench import lookup
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry
-from vddbench.leaderboard.evidence import Evaluated, Loaded, check_references, check_unmixed
+from vddbench.leaderboard.evidence import Evaluated, Loaded
 from vddbench.leaderboard.marks import marked
 from vddbench.leaderboard.replayed import score
 from vddbench.leaderboard.reported import NOT_STATED, methods, reported
+from vddbench.leaderboard.table_records import check_references, check_unmixed
 from vddbench.protocol import Protocol, Sdd
 from vddbench.spec import FULL, Task
 

@@ -21,7 +21,8 @@ from vddbench.leaderboard.bootstrap import Variance, half_interval, residual
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
 from vddbench.leaderboard.entry import Entry, TableKey
-from vddbench.leaderboard.evidence import Evaluated, load_valid, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load_valid
+from vddbench.leaderboard.table_records import tables_of
 from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
 

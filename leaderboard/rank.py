@@ -15,16 +15,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vddbench.leaderboard.bootstrap import Drawn, score_difference
+from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.comparisons import Comparisons, compared
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.divisions import OPEN, in_divisions
 from vddbench.leaderboard.entry import Entry, TableKey
-from vddbench.leaderboard.evidence import Evaluated, check_references, check_unmixed, is_reference, name
+from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.frontier import NOTHING, FrontierColumns, Sized, frontier
+from vddbench.leaderboard.gains import gain_of, gap_closed
 from vddbench.leaderboard.headline import HeadlineColumns
 from vddbench.leaderboard.headline import columns as headline_columns
 from vddbench.leaderboard.marks import marked
+from vddbench.leaderboard.table_records import check_references, check_unmixed, is_reference, name
 from vddbench.leaderboard.videos import Videos, drawn_videos
 
 TABLE = ["task", "student", "track", "division"]  # the fields of TableKey
@@ -47,16 +49,7 @@ class Place(NamedTuple):
     may_be_best: bool | None  # whether it is in the 95 % confidence set of the best entry
 
 
-class Estimate(NamedTuple):
-    """A number with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-NOT_RANKED, UNKNOWN = Place(NAN, NAN, NAN, None), Estimate(NAN, NAN, NAN)
-ZERO = Estimate(0.0, NAN, NAN)  # 0 by definition: there is no interval
+NOT_RANKED = Place(NAN, NAN, NAN, None)
 
 
 class InTable(NamedTuple):
@@ -210,7 +203,8 @@ def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> dict[s
     entry, drawn = contender.entry, contender.drawn
     one, records = entry.one, entry.records
     low, high = drawn.interval
-    gain, gap = gain_of(contender, board), gap_closed(contender, board)
+    random, full = board.gap(contender)
+    gain, gap = gain_of(drawn, random), gap_closed(drawn, random, full)
     return {
         **contender.table._asdict(),
         **in_table.place._asdict(),
@@ -224,8 +218,8 @@ def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> dict[s
         "distillations": len(entry.evaluated),
         "seeds": len(records),
         "basis": entry.basis,
-        "std_students": std_students(entry),
-        "std_distillations": std_distillations(entry),
+        "std_students": entry.std_students,
+        "std_distillations": entry.std_distillations,
         **{name: lost(entry, f"{name.removeprefix('lost_')}_top1") for name in LOST},
         **in_table.of_headline._asdict(),
         **in_table.of_frontier._asdict(),
@@ -239,59 +233,7 @@ def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> dict[s
     }
 
 
-def std_students(entry: Entry) -> float:
-    """Standard deviation of top-1 over students of one distillation, pooled over distillations; NaN for single students."""
-    scores = [np.array([one.record.top1 for one in of_set]) for of_set in entry.evaluated]
-    freedom = sum(len(of_set) - 1 for of_set in scores)
-    return float(np.sqrt(sum(((of_set - of_set.mean()) ** 2).sum() for of_set in scores) / freedom)) if freedom else NAN
-
-
-def std_distillations(entry: Entry) -> float:
-    """Standard deviation over distillations of the mean top-1 of their students; NaN for a single distillation."""
-    means = [np.mean([one.record.top1 for one in of_set]) for of_set in entry.evaluated]
-    return float(np.std(means, ddof=1)) if len(means) > 1 else NAN
-
-
 def lost(entry: Entry, probe: str) -> float:
     """Top-1 minus that on test videos with changed frames, a field of records; the mean over students that were probed."""
     losses = [record.top1 - getattr(record, probe) for record in entry.records if getattr(record, probe) is not None]
     return float(np.mean(losses)) if losses else NAN
-
-
-def gain_of(contender: Contender, board: DrawnBoard) -> Estimate:
-    """The score minus that of `random`."""
-    random, _ = board.gap(contender)
-    drawn = contender.drawn
-    if random is None or drawn is random:
-        return UNKNOWN if random is None else ZERO
-    gain = score_difference(drawn, random)
-    return Estimate(gain.difference, gain.low, gain.high)
-
-
-def gap_closed(contender: Contender, board: DrawnBoard) -> Estimate:
-    """The share of the gap from `random` to `full` that the entry closes."""
-    random, full = board.gap(contender)
-    drawn = contender.drawn
-    if random is None or drawn is random:
-        return UNKNOWN if random is None else ZERO
-    if full is None or not is_gap(random, full):
-        return UNKNOWN
-    closed = (drawn.score - random.score) / (full.score - random.score)
-    if np.isnan(drawn.half) or np.isnan(random.half):
-        return Estimate(closed, NAN, NAN)
-    low, high = np.percentile(shares(drawn, random, full), [2.5, 97.5])
-    return Estimate(closed, float(low), float(high))
-
-
-def is_gap(random: Drawn, full: Drawn) -> bool:
-    """Whether the 95 % interval of the gap from `random` to `full` is above 0. If not, a share of it has no meaning."""
-    return not np.isnan(random.half) and float(np.percentile(_gap(random, full), 2.5)) > 0
-
-
-def _gap(random: Drawn, full: Drawn) -> np.ndarray:
-    return np.asarray(full.scores - random.scores)  # the spread of a single student of `full` is not known, so not in there
-
-
-def shares(drawn: Drawn, random: Drawn, full: Drawn) -> np.ndarray:
-    """[draws] of the share of the gap from `random` to `full` that is closed."""
-    return np.asarray((drawn.scores - random.scores) / _gap(random, full))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from vddbench.leaderboard.entry import pooled_std
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.reported import reported
 from vddbench.protocol import SDD
@@ -37,9 +38,7 @@ def score(records: Sequence[Evaluated]) -> Score:
     for one in records:
         sets[one.record.submission_sha256].append(one.record.top1)
     means = [float(np.mean(scores)) for scores in sets.values()]
-    freedom = sum(len(scores) - 1 for scores in sets.values())
-    squares = sum(float(np.sum((np.array(scores) - np.mean(scores)) ** 2)) for scores in sets.values())
-    return Score(float(np.mean(means)), (squares / freedom) ** 0.5 if freedom else float("nan"), len(records), len(sets))
+    return Score(float(np.mean(means)), pooled_std(list(sets.values())), len(records), len(sets))
 
 
 def selected(

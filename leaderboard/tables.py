@@ -16,11 +16,12 @@ from vddbench.leaderboard import replayed, reported
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.divisions import DIVISIONS, NONE, OPEN, chosen, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
-from vddbench.leaderboard.evidence import Evaluated, load_listed, some, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load_listed, some
 from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
 from vddbench.leaderboard.rank import LOST, TABLE, rank_tables
+from vddbench.leaderboard.table_records import tables_of
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 

@@ -103,7 +103,8 @@ def _paths(folders: Folders) -> list[Path]:
 
 def _tables(roots: list[Path], task: str | None, student: str | None, replayed: bool = False) -> list[list[Evaluated]]:
     """The valid records of each table, including the records of its reference `full`. replayed: and those of protocol sdd."""
-    from vddbench.leaderboard.evidence import load, tables_of
+    from vddbench.leaderboard.evidence import load
+    from vddbench.leaderboard.table_records import tables_of
     from vddbench.system.progress import say
 
     loaded = load(roots)

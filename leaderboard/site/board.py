@@ -15,10 +15,11 @@ from vddbench.leaderboard.aggregate import COLUMNS, Field, aggregate
 from vddbench.leaderboard.counting import payload_of
 from vddbench.leaderboard.divisions import NONE
 from vddbench.leaderboard.entry import TableKey
-from vddbench.leaderboard.evidence import Evaluated, load, majority, tables_of
+from vddbench.leaderboard.evidence import Evaluated, load
 from vddbench.leaderboard.rank import TABLE, rank_tables
 from vddbench.leaderboard.reruns import Rerun, reruns
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
+from vddbench.leaderboard.table_records import majority, tables_of
 from vddbench.spec import FULL, Task
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from vddbench.leaderboard import methods, reported
-from vddbench.leaderboard.evidence import load, tables_of
+from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.table_records import tables_of
 from vddbench.lookup import PLUGINS, names
 
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "results"

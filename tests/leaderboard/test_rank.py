@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import FULL, GOOD, a_record, rank, seeds
-from vddbench.leaderboard.evidence import Evaluated, load, majority
+from vddbench.leaderboard.evidence import Evaluated, load
 from vddbench.leaderboard.latex import escaped, latex
+from vddbench.leaderboard.table_records import majority
 from vddbench.leaderboard.tables import show, tables
 from vddbench.records.files import published_path, read_record, write_record
 from vddbench.records.predictions import Predictions

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.builders.records import a_record
-from vddbench.leaderboard.evidence import Evaluated, tables_of
+from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.site.board import assembled
 from vddbench.leaderboard.site.build import write_index
 from vddbench.leaderboard.site.page_writer import PageWriter
 from vddbench.leaderboard.site.sections import task_section
+from vddbench.leaderboard.table_records import tables_of
 from vddbench.records.files import write_record
 from vddbench.records.predictions import Predictions
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import seeds
-from vddbench.leaderboard.evidence import tables_of
 from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.reruns import Rerun
 from vddbench.leaderboard.site.board import aggregated, assembled
 from vddbench.leaderboard.site.entries import Table, naive_baselines
 from vddbench.leaderboard.site.sections import task_section
+from vddbench.leaderboard.table_records import tables_of
 
 
 def test_two_payloads_of_one_reference_cost_only_their_student_its_combined_table() -> None:
