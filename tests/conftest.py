@@ -24,10 +24,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background
 os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "gpu: needs a GPU and is skipped without one; `pytest -m gpu` runs these tests alone")
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
         pytest.skip("needs a GPU that PyTorch can use")
