@@ -8,7 +8,8 @@ videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of dif
 rank.py, gains.py, aggregate.py                    ranks and gains in one table; ranks over all tables
 winner.py, frontier.py, headline.py                the corrected best score; the codec curve and the Pareto front; in words
 marks.py                                           the marks of a row (external, ...), for every format
-tables.py, latex.py, reported.py, replayed.py      what `vddbench rank` prints
+tables.py, row_text.py, latex.py                   what `vddbench rank` prints
+reported.py, replayed.py                           what papers report, and records of the field's protocol, beside it
 paper_numbers.py, paper_table.py                   what `vddbench table` prints
 methods.py, source_parts.py                        what `vddbench methods` prints; settings read without PyTorch
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print

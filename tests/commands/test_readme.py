@@ -14,7 +14,7 @@ import pytest
 
 from tests.builders.records import rank
 from vddbench.leaderboard.evidence import load
-from vddbench.leaderboard.tables import line
+from vddbench.leaderboard.row_text import line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -18,7 +18,8 @@ from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.predict import predict
 from vddbench.evaluation.probes import changed_clips, frame_orders, probe
 from vddbench.leaderboard.rank import rank
-from vddbench.leaderboard.tables import PROBED, print_rows
+from vddbench.leaderboard.row_text import PROBED
+from vddbench.leaderboard.tables import print_rows
 from vddbench.records.files import read_record
 from vddbench.records.record import Record
 from vddbench.spec import ClipSet, Task, Video
