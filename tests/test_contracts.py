@@ -193,6 +193,7 @@ def test_only_evaluation_and_studies_open_the_test_split() -> None:
         "vddbench/evaluation/evaluate.py",
         "vddbench/evaluation/record_fields.py",  # counts its videos
         "leaderboard/studies/protocol_studies.py",
+        "leaderboard/studies/testing_precision.py",
         "vddbench/data/build.py",  # counts its videos
         "vddbench/submissions/leaks.py",  # looks for test videos in a submission
         "leaderboard/studies/leaks.py",

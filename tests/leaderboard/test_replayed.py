@@ -32,7 +32,7 @@ def written(root: Path, method: str, protocol: str, seeds: Sequence[int] = (0, 1
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(evidence, "contradiction", lambda record: None)  # the four videos are not those of MiniUCF
+    monkeypatch.setattr(evidence, "contradiction", lambda record, dataset: None)  # the four videos are not those of MiniUCF
     return tmp_path
 
 

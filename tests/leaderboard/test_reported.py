@@ -43,7 +43,7 @@ def test_they_need_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_they_are_printed_below_the_measured_rows_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(evidence, "contradiction", lambda _: None)  # four videos stand for those of miniucf
+    monkeypatch.setattr(evidence, "contradiction", lambda record, dataset: None)  # four videos stand for those of miniucf
     for i in range(3):
         write_record(tmp_path, a_record(task="miniucf-ipc1", seed=i), GOOD)
     show([tmp_path], None, None, "table")

@@ -130,7 +130,7 @@ def test_every_mark_is_explained_and_a_collapsed_student_has_one_and_no_value_is
 def test_what_papers_report_is_below_the_ranked_table_and_has_no_rank(
     tmp_path: Path, no_charts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "contradiction", lambda _: None)  # four videos represent those of miniucf
+    monkeypatch.setattr(evidence, "contradiction", lambda record, dataset: None)  # four videos represent those of miniucf
     for seed in range(3):
         write_record(tmp_path / "results", a_record(task="miniucf-ipc1", seed=seed, method="dm_fast"), GOOD)
     text = build([tmp_path / "results"], [], tmp_path / "site").read_text()

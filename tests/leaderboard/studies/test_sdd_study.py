@@ -27,11 +27,11 @@ def test_each_row_mends_one_fault_and_students_are_shared(
 
     monkeypatch.setattr(Replay, "train", counted)
     table = study.study([tiny_random], 1, range(2), tmp_path)
-    of_training = ["one_epoch_more", "length", "momentum_at_drop", "scale"]
+    of_training = ["one_epoch_more", "length", "gradient_norm", "momentum_at_drop", "scale"]
     assert set(table["mended"]) == {"none", "all", *of_training, *study.OF_TEST}  # no learned lr, no pairs
-    assert len(table) == 2 * 10 and len(trained) == 2 * 6
-    assert sorted(table.loc[table["seed"] == 0, "steps"]) == [1] + [2] * 9
-    assert len(study.study([tiny_random], 1, range(2), tmp_path)) == 20 and len(trained) == 12
+    assert len(table) == 2 * 11 and len(trained) == 2 * 7
+    assert sorted(table.loc[table["seed"] == 0, "steps"]) == [1] + [2] * 10
+    assert len(study.study([tiny_random], 1, range(2), tmp_path)) == 22 and len(trained) == 14
     assert "mended: scale" in capfd.readouterr().err
 
 
