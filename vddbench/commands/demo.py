@@ -151,7 +151,7 @@ def compared(here: Path, there: Path) -> str:
     equal = int(np.sum(answers.top5[:, 0] == known.top5[:, 0]))
     students = [read_record(path)[0].top1 for path in sorted(there.parent.glob("seed*.json"))]
     of_videos = Variance(difference.var(ddof=1) / len(difference), len(difference) - 1)
-    of_two_students = Variance(2 * np.var(students, ddof=1), len(students) - 1)
+    of_two_students = Variance(float(2 * np.var(students, ddof=1)), len(students) - 1)
     width = float(half_interval([of_videos, of_two_students]))
     inside = abs(difference.mean()) <= width
     seconds = record.train_seconds + record.test_seconds

@@ -21,9 +21,9 @@ from vddbench.system.files import canonical_json
 from vddbench.system.home import home
 from vddbench.system.progress import say
 
-VERSION = 4  # of the rules; part of the name of a cached result
-RATIO = 0.4  # a suspect clip's distance to test is below this share of its distance to train ...
-WHOLE_RATIO = 0.2  # ... or below this one by whole frames alone: other videos may have the same shape at another place
+VERSION = 5  # of the rules; part of the name of a cached result
+RATIO = 0.3  # a suspect clip's distance to test is below this share of its distance to train ...
+WHOLE_RATIO = 0.15  # ... or below this one by whole frames alone: other videos may have the same shape at another place
 MOST_CLIPS = 512  # a larger set is sampled
 SHOWN = 5  # clips named in a warning
 
