@@ -27,7 +27,7 @@ def evaluate(
     device: str | None = None,
     probes: bool = False,
     frames: str | None = None,
-    protocol: str = "v2",
+    protocol: str = "v3",
     epochs: int | None = None,
 ) -> pd.DataFrame:
     """Trains students on submissions and returns their records, one row per submission, student and seed.

@@ -25,7 +25,7 @@ class Hashed(Frozen):
 
 
 class Protocol(Hashed):
-    name: Literal["v2"] = "v2"  # a change that can move a score needs a new name; ranks never mix protocols
+    name: Literal["v3"] = "v3"  # a change that can move a score needs a new name; ranks never mix protocols
     ipcs: tuple[int, ...] = IPCS
     budget: str = "ipc*K*(T*H*W*3+8) bytes over every tensor of the payload"
     normalisation_mean: tuple[float, float, float] = IMAGENET_MEAN  # per channel, fixed; never per batch
@@ -35,6 +35,7 @@ class Protocol(Hashed):
     )
     batch: str = "min(256, ipc*K, N), shuffled passes over the N decoded clips"
     loss: str = "cross-entropy; against the given distribution when labels are soft"
+    gradient_norm: float = 5.0  # a longer gradient, over all weights together, is shortened to this: docs/fitting.md
     augmentation: str = "none"
     read_out: str = "after the last step, once"
     test_views: int = 3  # clips per video, evenly spaced starts; mean of softmax
@@ -52,7 +53,8 @@ class Sdd(Hashed):
     name: Literal["sdd"] = "sdd"
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 500  # passes over the set
     one_epoch_more: bool = True  # the loop is range(epochs + 1)
-    length: Literal["epochs", "steps"] = "epochs"  # "steps": as v2, the same number for every set of a task
+    length: Literal["epochs", "steps"] = "epochs"  # "steps": as v3, the same number for every set of a task
+    gradient_norm: Literal["free", "limited"] = "free"  # "limited": as v3
     momentum_at_drop: Literal["lost", "kept"] = "lost"  # the learning rate drops by creating the optimiser again
     lr: Literal["learned", "fixed"] = "learned"  # of the submission, if it has one; otherwise the student's
     pairs: Literal["drawn", "all"] = "drawn"  # of a static-dynamic slot: one random pair in each epoch, or all
@@ -76,6 +78,7 @@ class Sdd(Hashed):
 MENDED: dict[str, Any] = {  # fields of Sdd that are faults -> their value without the fault
     "one_epoch_more": False,
     "length": "steps",
+    "gradient_norm": "limited",
     "momentum_at_drop": "kept",
     "lr": "fixed",
     "pairs": "all",
@@ -91,7 +94,7 @@ SDD = Sdd()
 
 
 def protocol_named(name: str, epochs: int | None = None) -> Protocol | Sdd:
-    """The protocol "v2" or "sdd". epochs: of sdd, 500 by default.
+    """The protocol "v3" or "sdd". epochs: of sdd, 500 by default.
 
     Raises LookupError for another name, or for epochs of a protocol that counts steps.
     """

@@ -19,6 +19,7 @@ WHY = {  # by field of the protocol; a test checks that none is missing
     "too, and the scale of a set's pixels cannot act as a learning rate of its own.",
     "batch": "The number of steps is fixed too: more clips can add variety, but never more training.",
     "loss": "The same for every method. Sets with soft labels are ranked in tables of their own.",
+    "gradient_norm": "In batches of few clips some students diverged on sets that others learned. The limit prevents it.",
     "augmentation": "All that a student learns must come from the distilled set.",
     "read_out": "Released code often reports the best of many evaluations on the test set. Here there is one evaluation.",
     "test_views": "The same evenly spaced clips of every test video. Random clips would add noise to every score.",

@@ -223,7 +223,7 @@ def test_the_command_plans_and_starts_nothing_with_dry_run(
     shown = " ".join((output + "".join(capfd.readouterr())).split())
     assert "6 cells, 6 of them new" in shown and "nothing was started" in shown
     assert call("grid", "tiny", *options)[0] == 0 and list((tmp_path / "runs").iterdir()) == [folder]  # the same run
-    for wrong in (["grid", "papr"], ["grid", "tiny", "--ipc", "one"], ["grid", "tiny", "--protocols", "v2", "--epochs", "3"]):
+    for wrong in (["grid", "papr"], ["grid", "tiny", "--ipc", "one"], ["grid", "tiny", "--protocols", "v3", "--epochs", "3"]):
         assert call(*wrong)[0] == 2
 
 
@@ -236,7 +236,7 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     options = ["--dataset", "tiny", "--methods", "random,dm", "--seeds", "1", "--epochs", "1", "--run", "run"]
     code, output = call("grid", "tiny", *options)
     assert code == 0, output
-    assert "dm_smoke" in output and "protocol v2, student convnet3d" in output and "protocol sdd, student convnet3d" in output
+    assert "dm_smoke" in output and "protocol v3, student convnet3d" in output and "protocol sdd, student convnet3d" in output
     loaded = load([tmp_path / "results"])
     assert sorted(one.record.method for one in loaded.evaluated) == ["dm_smoke", "random"]
     assert {one.record.epochs for one in loaded.replayed} == {1} and len(loaded.replayed) == 2

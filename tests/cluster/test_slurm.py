@@ -165,7 +165,7 @@ def test_a_cancelled_grid_distills_and_evaluates_everything_once(
     assert outcomes(run).keys() <= {"done", "interrupted"}
     assert outcomes(run)["done"] in {5, 6}  # 5: the task of the first set was cancelled before it wrote down its outcome
     assert len(collect(run, tmp_path / "results", tmp_path / "submissions").copied) == 6
-    assert [read_record(run.made(run.cells[i]))[0].protocol for i in (1, 2, 4, 5)] == ["v2", "sdd"] * 2
+    assert [read_record(run.made(run.cells[i]))[0].protocol for i in (1, 2, 4, 5)] == ["v3", "sdd"] * 2
 
 
 def preempted(cluster: Cluster, job_id: str) -> None:

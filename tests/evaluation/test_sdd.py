@@ -175,9 +175,9 @@ def test_a_resumed_student_is_the_same_to_the_bit(number: int, tmp_path: Path, m
 
 def test_with_every_fault_mended_training_is_that_of_v2_to_the_bit() -> None:
     mended = replay(FEW.mended(*MENDED), 30)
-    v2 = Referee(task=TASK, spec=SPEC, clipset=mended.clipset, student=WEIGHT)
-    assert torch.equal(mended.train(0, FP32).model.w, v2.train(0, FP32).model.w)
-    assert (mended.steps, mended.clip_steps) == (v2.steps, v2.clip_steps)
+    v3 = Referee(task=TASK, spec=SPEC, clipset=mended.clipset, student=WEIGHT)
+    assert torch.equal(mended.train(0, FP32).model.w, v3.train(0, FP32).model.w)
+    assert (mended.steps, mended.clip_steps) == (v3.steps, v3.clip_steps)
 
 
 # --- test ------------------------------------------------------------------------------------------------------------
@@ -268,8 +268,8 @@ def test_a_score_is_the_mean_of_the_accuracies_of_three_passes(unsorted: Split) 
     answers = asked(unsorted)
     of_passes = [(answers.answers[:, i, 0] == answers.label).mean() for i in range(3)]
     assert answers.scores()["top1"] == pytest.approx(np.mean(of_passes)) and len(set(of_passes)) > 1
-    v2 = predict(torch.nn.Sequential(Standardise(), Bright()), unsorted, CPU)
-    assert np.array_equal(asked(unsorted, SDD.mended(*MENDED)).top5[:, 0], v2.top5[:, 0])
+    v3 = predict(torch.nn.Sequential(Standardise(), Bright()), unsorted, CPU)
+    assert np.array_equal(asked(unsorted, SDD.mended(*MENDED)).top5[:, 0], v3.top5[:, 0])
     mended = asked(unsorted, SDD.mended("score"))
     assert mended.later_top5 is None
     assert np.allclose(mended.true_probability, answers.true_probability)  # a mean in either case
@@ -319,7 +319,7 @@ def test_every_fault_has_a_mended_value_that_differs_from_the_released_one_and_c
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--protocol", "v9"], "allowed: v2, sdd"),
+        (["--protocol", "v9"], "allowed: v3, sdd"),
         (["--epochs", "3"], "--epochs belongs to --protocol sdd"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +78,22 @@ def test_sgd_takes_exactly_the_given_steps_and_its_rate_drops_at_half() -> None:
     trained = training.train(random_clips(8), SPEC, student, steps=4, batch=8, seed=0, hardware=FP32)
     expected = by_hand(np.full(8, 1 / 8), (0.1, 0.1, 0.01, 0.01))  # labels are 0..7, once each
     assert trained.model.state_dict()["w"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_gradient_longer_than_the_limit_is_shortened_and_a_shorter_one_is_untouched() -> None:
+    one_clip = ClipSet(clips=random_clips(1).clips, labels=torch.zeros(1, dtype=torch.int64))
+
+    def moved(gradient_norm: float) -> float:
+        trained = training.train(
+            one_clip, SPEC, one_number(lr=1.0, weight_decay=0),
+            steps=1, batch=1, seed=0, hardware=FP32, gradient_norm=gradient_norm,
+        )  # fmt: skip
+        return 1 - float(next(trained.model.parameters()).detach())
+
+    free = moved(math.inf)  # the gradient itself: 6.4, the mean class index under softmax
+    assert 5 < free < 7
+    assert moved(5.0) == pytest.approx(5.0, abs=1e-5)
+    assert moved(7.0) == free
 
 
 def test_a_student_learns_what_its_clips_show() -> None:

@@ -36,7 +36,7 @@ def test_without_records_every_number_of_the_papers_has_a_link_and_a_note(capsys
 
 @pytest.mark.parametrize(("protocol", "mean"), [(PROTOCOL, "50.0"), (SDD, "58.3"), (Sdd(epochs=20), "")])
 def test_measured_numbers_are_of_one_protocol(root: Path, protocol: Sdd, mean: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
-    for name in ("v2", "sdd"):
+    for name in ("v3", "sdd"):
         written(root, "dm", name)
     written(root, "mine", "sdd", student="convnet_gru")
     show([root], "md", protocol=protocol)
@@ -48,11 +48,11 @@ def test_measured_numbers_are_of_one_protocol(root: Path, protocol: Sdd, mean: s
 
 
 def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None:
-    v2 = {"protocol": "v2", "task": TASK}
+    v3 = {"protocol": "v3", "task": TASK}
     first, second = (
-        seeds("mine", scores, str(i), distill_seed=i, **v2) for i, scores in enumerate([[0.1, 0.2, 0.3], [0.4] * 3])
+        seeds("mine", scores, str(i), distill_seed=i, **v3) for i, scores in enumerate([[0.1, 0.2, 0.3], [0.4] * 3])
     )
-    other = seeds("soft", [0.6] * 3, track="soft", clips_per_class=4, **v2)
+    other = seeds("soft", [0.6] * 3, track="soft", clips_per_class=4, **v3)
     loaded = Loaded([*first, *second, *other], [])
     assert not [number for number in numbers(loaded, TASKS, "convnet3d", PROTOCOL, ()) if number.kind == MEASURED]
     shown = numbers(loaded, TASKS, "convnet3d", PROTOCOL, ["mine", "soft"])
@@ -65,7 +65,7 @@ def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None
     with pytest.raises(LookupError, match="neither reported numbers nor records"):
         numbers(loaded, ["toy-ipc1"], "convnet3d", PROTOCOL, ())
     with pytest.raises(ValueError, match="store_digest"):
-        numbers(Loaded([*first, *seeds("dm", [0.5], store_digest="3" * 64, **v2)], []), TASKS, "convnet3d", PROTOCOL, ())
+        numbers(Loaded([*first, *seeds("dm", [0.5], store_digest="3" * 64, **v3)], []), TASKS, "convnet3d", PROTOCOL, ())
 
 
 def test_full_of_a_dataset_is_in_each_of_its_columns() -> None:
@@ -74,7 +74,7 @@ def test_full_of_a_dataset_is_in_each_of_its_columns() -> None:
 
 
 def test_every_format_has_the_same_numbers() -> None:
-    records = seeds("my_method", [0.1, 0.2, 0.3], protocol="v2", task=TASK)
+    records = seeds("my_method", [0.1, 0.2, 0.3], protocol="v3", task=TASK)
     shown = numbers(Loaded(records, []), TASKS, "convnet3d", PROTOCOL, ["my_method"])
     for form in FORMS:
         text = drawn(shown, TASKS, form)
@@ -85,7 +85,7 @@ def test_every_format_has_the_same_numbers() -> None:
                 "my_method",
                 pytest.approx(0.2),
                 3,
-                "v2",
+                "v3",
             ]
         elif form == "latex":
             assert r"my\_method & -- & 20.0 $\pm$ 10.0 (3) & --" in text

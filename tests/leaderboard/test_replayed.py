@@ -22,7 +22,7 @@ REPLAYED = replace(GOOD, later_top5=LATER)
 
 
 def written(root: Path, method: str, protocol: str, seeds: Sequence[int] = (0, 1, 2), task: str = TASK, **more: object) -> None:
-    """Records with the same answers: 50 % under v2, and 50, 100 and 25 % in the passes of sdd."""
+    """Records with the same answers: 50 % under v3, and 50, 100 and 25 % in the passes of sdd."""
     answers: Predictions = REPLAYED if protocol == "sdd" else GOOD
     epochs = {"epochs": 500, "protocol_hash": "5" * 64} if protocol == "sdd" else {}
     for seed in seeds:
@@ -42,7 +42,7 @@ def test_a_score_of_several_passes_must_follow_from_their_answers(root: Path) ->
     record, answers = read_record(path)
     assert path == root / TASK / f"dm@{'646d' * 2}" / "convnet3d-sdd" / "seed0.json" == path_of(root, record)
     assert record.top1 == pytest.approx((0.5 + 1.0 + 0.25) / 3) and np.array_equal(answers.answers[:, 1:], LATER)
-    for lie in ({"top1": 0.5}, {"protocol": "v2"}):
+    for lie in ({"top1": 0.5}, {"protocol": "v3"}):
         with pytest.raises(ValueError, match=r"top1 = 0.5|several passes"):
             write_record(root / "lies", record.model_copy(update=lie), answers)
     with pytest.raises(ValueError, match="several passes"):
@@ -50,18 +50,18 @@ def test_a_score_of_several_passes_must_follow_from_their_answers(root: Path) ->
 
 
 def test_replayed_records_are_never_ranked_with_others(root: Path) -> None:
-    for protocol in ("v2", "sdd"):
+    for protocol in ("v3", "sdd"):
         written(root, "dm", protocol)
     loaded = evidence.load([root])
-    assert [one.record.protocol for one in loaded.evaluated] == ["v2"] * 3 and len(loaded.replayed) == 3
+    assert [one.record.protocol for one in loaded.evaluated] == ["v3"] * 3 and len(loaded.replayed) == 3
     assert vddbench.rank(root)["seeds"].unique().tolist() == [3]
-    assert vddbench.load_records(root)["protocol"].value_counts().to_dict() == {"v2": 3, "sdd": 3}
+    assert vddbench.load_records(root)["protocol"].value_counts().to_dict() == {"v3": 3, "sdd": 3}
 
 
 def test_papers_replays_and_ranked_scores_stand_side_by_side_where_asked(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(root, "dm", "v2")
+    written(root, "dm", "v3")
     written(root, "dm", "sdd")
     written(root, "fewer", "sdd", epochs=20, protocol_hash="6" * 64)
     written(root, "mine", "sdd", student="convnet_gru")

@@ -95,7 +95,7 @@ def plan(
         bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
     ] = False,
     probes: Annotated[bool, typer.Option("--probes", help="also test each student on test videos without motion")] = False,
-    protocol: Annotated[str, typer.Option(help="v2 or sdd, as in vddbench evaluate")] = PROTOCOL_NAME,
+    protocol: Annotated[str, typer.Option(help="v3 or sdd, as in vddbench evaluate")] = PROTOCOL_NAME,
     epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set")] = None,
 ) -> None:
     """List the cells of a run in its folder. Submits nothing; planning again adds new cells."""

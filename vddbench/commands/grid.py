@@ -33,7 +33,7 @@ def grid(
     distill_seeds: Annotated[int | None, typer.Option(min=1, max=100, help="sets that each method distills for a task")] = None,
     students: Annotated[str | None, typer.Option(help="networks to train, comma-separated")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="students that are trained on each set")] = None,
-    protocols: Annotated[str | None, typer.Option(help="v2, sdd, or both: v2,sdd")] = None,
+    protocols: Annotated[str | None, typer.Option(help="v3, sdd, or both: v3,sdd")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="of protocol sdd (500 as released)")] = None,
     cluster: ClusterName = "local",
     out: Annotated[Path | None, typer.Option("--run", help="folder of the run (default: runs/grid-NAME-HASH)")] = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # help needs no pydantic
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PROTOCOL_NAME, DEFAULT_SEEDS = "v2", 5  # of vddbench.protocol, which imports pydantic; a test compares them
+PROTOCOL_NAME, DEFAULT_SEEDS = "v3", 5  # of vddbench.protocol, which imports pydantic; a test compares them
 
 INSTALL = {  # packages that only some commands need -> what to install
     "torch": "torch",

@@ -43,7 +43,7 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="v2 is ranked; sdd replays the field's released code, to compare with what papers print")
+        str, typer.Option(help="v3 is ranked; sdd replays the field's released code, to compare with what papers print")
     ] = PROTOCOL_NAME,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set (default: 500, as released)")

@@ -21,7 +21,7 @@ def table(
     as_json: Json = False,
     student: Annotated[str, typer.Option(help="network of the measured numbers")] = "convnet3d",
     protocol: Annotated[
-        str, typer.Option(help="of the measured numbers: v2, or sdd for records that replay the field's released code")
+        str, typer.Option(help="of the measured numbers: v3, or sdd for records that replay the field's released code")
     ] = PROTOCOL_NAME,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: only records of so many epochs (default: 500)")

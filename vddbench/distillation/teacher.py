@@ -7,6 +7,7 @@ students, so that an interrupted training resumes.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -136,7 +137,10 @@ def _train(
     title = f"teacher on {split.dataset} (cached for later)"
     with bar(title, steps) as progress, interruptible() as stop, enough_memory("teacher_batch", "while the teacher trained"):
         session = Session(checkpoint, on_step=progress.advance, stop=stop)
-        return train(clips, split.spec, network, steps=steps, batch=batch, seed=SEED, hardware=hardware, session=session)
+        return train(
+            clips, split.spec, network,
+            steps=steps, batch=batch, seed=SEED, hardware=hardware, session=session, gradient_norm=math.inf,
+        )  # fmt: skip
 
 
 def _restored(split: Split, network: StudentModule, work: Work, hardware: Hardware, name: str) -> Teacher:

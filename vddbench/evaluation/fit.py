@@ -40,7 +40,7 @@ def measure(
     """Accuracy and mean loss of a trained student on its own clips, in fp32.
 
     Uses all clips, or MOST_CLIPS of a larger set, drawn with a fixed seed. inputs: what the network sees of a batch of clips,
-    if another protocol than v2 trained it.
+    if another protocol than v3 trained it.
     """
     rows = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(clipset))[:MOST_CLIPS]))
     num_right, loss = 0, 0.0

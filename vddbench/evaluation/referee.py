@@ -1,6 +1,6 @@
 """What a protocol decides about the students of one set: how long they train, on what, and how they are asked.
 
-`Referee` is protocol v2, with the functions of train.py, fit.py and predict.py. sdd.py replays another protocol in its place.
+`Referee` is protocol v3, with the functions of train.py, fit.py and predict.py. sdd.py replays another protocol in its place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vddbench.spec import ClipSet, DatasetSpec, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Referee:
-    """Trains and asks the students of one set under protocol v2."""
+    """Trains and asks the students of one set under protocol v3."""
 
     task: Task
     spec: DatasetSpec
@@ -71,5 +71,5 @@ class Referee:
         device: torch.device,
         on_clips: Callable[[int], None] = lambda clips: None,
     ) -> Predictions:
-        """The student's answers. seed: of the student; v2 draws nothing in the test."""
+        """The student's answers. seed: of the student; v3 draws nothing in the test."""
         return predict(model, split, device, on_clips)

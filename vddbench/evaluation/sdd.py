@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 
 from vddbench.data.store import Split
 from vddbench.evaluation.fit import Fit, measure
@@ -22,7 +23,7 @@ from vddbench.evaluation.sdd_predict import predict
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students._standardise import Standardise
 from vddbench.evaluation.train import BatchGradient, Trained, batches, build, to_input
-from vddbench.protocol import Sdd
+from vddbench.protocol import PROTOCOL, Sdd
 from vddbench.records.predictions import Predictions
 from vddbench.spec import Manifest, Submission
 
@@ -118,6 +119,8 @@ class Replay(Referee):
                 sgd.param_groups[0]["lr"] = self.lr * (recipe.lr_drop if step >= self.first_slow_step else 1)
                 index = torch.from_numpy(rows)
                 loss = gradient(clips[index.to(clips.device)], labels[index.to(labels.device)])
+                if self.protocol.gradient_norm == "limited":
+                    clip_grad_norm_(model.parameters(), PROTOCOL.gradient_norm)
                 sgd.step()
                 session.after_step(loss, gradient.micro_batch, last=step + 1 == self.steps)
         end = session.progress()
@@ -131,7 +134,7 @@ class Replay(Referee):
         )
 
     def network(self, seed: int, device: torch.device) -> nn.Module:
-        """A new student. v2's standardisation of clips is taken out, unless it mends the scaling by batch."""
+        """A new student. v3's standardisation of clips is taken out, unless it mends the scaling by batch."""
         network = build(self.student, self.spec, seed, device)
         if self.protocol.scale == "batch":
             for name in [name for name, layer in network.named_modules() if isinstance(layer, Standardise)]:

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.nn.utils import clip_grad_norm_
 
 from vddbench.evaluation.hardware import (
     Hardware,
@@ -21,6 +22,7 @@ from vddbench.evaluation.hardware import (
 )
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import ClipSet, DatasetSpec, Recipe
 
 
@@ -46,8 +48,11 @@ def train(
     seed: int,
     hardware: Hardware | None = None,
     session: Session | None = None,
+    gradient_norm: float = PROTOCOL.gradient_norm,
 ) -> Trained:
     """Trains a new student with SGD for exactly `steps` steps of `batch` clips, and returns it after the last one.
+
+    gradient_norm: limit on the Euclidean norm of a step's gradient over all weights; a longer one is shortened to it.
 
     The same seed gives the same student, to the bit on one CPU, even if `session` resumes an interrupted training.
     """
@@ -65,6 +70,7 @@ def train(
             sgd.param_groups[0]["lr"] = learning_rate(student.RECIPE, step, steps)
             index = torch.from_numpy(rows)
             loss = gradient(clips[index.to(clips.device)], labels[index.to(labels.device)])
+            clip_grad_norm_(model.parameters(), gradient_norm)
             sgd.step()
             session.after_step(loss, gradient.micro_batch, last=step + 1 == steps)
     end = session.progress()

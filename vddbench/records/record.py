@@ -73,7 +73,7 @@ class Record(Frozen):
     """One evaluation of one submission by one student and seed. Its predictions are in the file beside it."""
 
     format: Literal[1] = 1
-    protocol: Annotated[str, StringConstraints(max_length=20)]  # "v2" ranks; "sdd" replays released code: evaluation/sdd.py
+    protocol: Annotated[str, StringConstraints(max_length=20)]  # "v3" ranks; "sdd" replays released code: evaluation/sdd.py
     protocol_hash: Sha256
     task: TaskText
     method: Name
