@@ -35,7 +35,7 @@ class Protocol(Hashed):
     )
     batch: str = "min(256, ipc*K, N), shuffled passes over the N decoded clips"
     loss: str = "cross-entropy; against the given distribution when labels are soft"
-    gradient_norm: float = 5.0  # a longer gradient, over all weights together, is shortened to this: docs/fitting.md
+    gradient_norm: float = 20.0  # a longer gradient, over all weights together, is shortened to this: docs/fitting.md
     augmentation: str = "none"
     read_out: str = "after the last step, once"
     test_views: int = 3  # clips per video, evenly spaced starts; mean of softmax
