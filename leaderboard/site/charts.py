@@ -166,16 +166,14 @@ def _accuracy_axis(field: str, top: float) -> alt.Y:
 
 
 def _baseline_layers(baselines: Sequence[Entry]) -> list[Chart]:
-    """A dotted line for each baseline. Its name is above the line at the left, or below if another line is close above."""
+    """A dotted line for each baseline. Its name is above it at the left; lines close to each other share one list of names."""
     data = pd.DataFrame([{"top1": entry.top1, "name": entry.method} for entry in baselines], columns=["top1", "name"])
     rules = alt.Chart(data).mark_rule(color=SECOND, strokeDash=[2, 3], aria=False).encode(y="top1:Q")
     ordered = data.sort_values("top1", ascending=False)
-    is_close = (-ordered["top1"].diff()).lt(0.06 * float(ordered["top1"].max()))  # to the line above it
-    layers: list[Chart] = [rules]
-    for names, shift in ((ordered[~is_close], -6), (ordered[is_close], 8)):
-        text = alt.Chart(names).mark_text(align="left", dx=3, dy=shift, fontSize=10.5, color=SECOND, aria=False)
-        layers.append(text.encode(y="top1:Q", x=alt.value(0), text="name:N"))
-    return layers
+    is_apart = (-ordered["top1"].diff()).ge(0.06 * float(ordered["top1"].max()))  # from the line above it
+    names = ordered.groupby(is_apart.cumsum()).agg({"top1": "max", "name": ", ".join})
+    text = alt.Chart(names).mark_text(align="left", dx=3, dy=-6, fontSize=10.5, color=SECOND, aria=False)
+    return [rules, text.encode(y="top1:Q", x=alt.value(0), text="name:N")]
 
 
 def students_chart(table: Table) -> str:
