@@ -68,7 +68,7 @@ def study_precision(path: Path, student: str = "convnet3d", seeds: Seeds = 10, o
 
 @studies.command("test-precision")
 def study_test_precision(
-    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
     student: str = "convnet3d",
     seeds: Seeds = 3,
     results: Annotated[Path, typer.Option(help="folder of records, with which answers are compared")] = Path(
@@ -88,7 +88,7 @@ def study_lr(
     task: TaskName,
     rates: Annotated[str, typer.Option(help="comma-separated")] = "0.001,0.003,0.01,0.03,0.1",
     steps: Annotated[
-        list[int] | None, typer.Option(min=1, help="training steps; may be repeated (default: the task's)")
+        list[int] | None, typer.Option(min=1, metavar="NUMBER", help="training steps; may be repeated (default: the task's)")
     ] = None,
     clips_of: Annotated[
         Task | None, typer.Option(parser=Task.parse, help="a task whose clips per class are drawn in place of --task's")
@@ -125,7 +125,9 @@ def study_fit(
 def study_settings(
     method: str,
     task: TaskName,
-    tries: Annotated[list[str], typer.Option("--try", help="e.g. lr=0.1,iterations=300; may be repeated")] = [""],  # noqa: B006 - typer reads it
+    tries: Annotated[
+        list[str], typer.Option("--try", metavar="SETTINGS", help="e.g. lr=0.1,iterations=300; may be repeated")
+    ] = [""],  # noqa: B006 - typer reads it
     preset: Annotated[str | None, typer.Option(help="the settings that --try changes")] = None,
     seeds: Seeds = 3,
     distill_seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -141,7 +143,7 @@ def study_settings(
 
 @studies.command("sdd")
 def study_sdd(
-    paths: Annotated[list[Path], typer.Argument(help="submissions/TASK/METHOD, one or more")],
+    paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
     epochs: Annotated[int, typer.Option(min=1, max=10_000, help="passes over the set; 500 as released")] = 500,
     seeds: Seeds = 5,
     out: Out = STUDIES,
@@ -154,9 +156,11 @@ def study_sdd(
 
 @studies.command("leaks")
 def study_leaks(
-    datasets: Annotated[list[str], typer.Argument(help="prepared datasets")],
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET", help="prepared datasets")],
     sets: Annotated[int, typer.Option(min=1, help="honest sets of each dataset and disguise; half as many leaks")] = 20,
-    method: Annotated[list[Path] | None, typer.Option(help="folder of an honest submission; may be repeated")] = None,
+    method: Annotated[
+        list[Path] | None, typer.Option(metavar="SUBMISSION", help="folder of an honest submission; may be repeated")
+    ] = None,
     seconds: Annotated[bool, typer.Option("--seconds", help="only measure the time, on the first dataset")] = False,
     out: Out = STUDIES,
 ) -> None:
