@@ -57,7 +57,7 @@ def test_answers_that_flip_are_counted_and_those_of_the_record_recognised(tiny: 
     assert said.startswith(f"2 students of 2 sets: bf16 changes 2 of {2 * videos} answers, 0 to right and 2 to wrong")
 
 
-@pytest.mark.long
+@pytest.mark.slow  # two minutes
 def test_testing_precision_trains_each_student_once(tiny_random: Path, tmp_path: Path) -> None:
     first = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
     again = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
