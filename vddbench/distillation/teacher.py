@@ -137,7 +137,7 @@ def _train(
     title = f"teacher on {split.dataset} (cached for later)"
     with bar(title, steps) as progress, interruptible() as stop, enough_memory("teacher_batch", "while the teacher trained"):
         session = Session(checkpoint, on_step=progress.advance, stop=stop)
-        # Without the protocol's limit on gradients: teachers train in larger batches, and it would change every cached teacher.
+        # No limit on gradients: teachers train in larger batches, and a limit would change every cached teacher.
         return train(
             clips, split.spec, network,
             steps=steps, batch=batch, seed=SEED, hardware=hardware, session=session, gradient_norm=math.inf,

@@ -3,8 +3,8 @@
 One step of a small student is some hundred kernels. Started one by one they can take longer than they run, and every number
 that is copied to or from the GPU makes one side wait. So clips, labels and the order of the clips go to the device once, a
 counter there says which step it is, and after EAGER_STEPS steps the whole step is captured as a CUDA graph: forward and
-backward pass, dropout, limit on the gradient, SGD. The random numbers of a graph continue those of the steps before, so capturing does not change the
-student.
+backward pass, dropout, the limit on the gradient, SGD. The random numbers of a graph continue those of the steps before, so
+capturing does not change the student.
 
 On the CPU the same code runs step by step. On a GPU it does so if a step cannot be captured, and then says why.
 """
