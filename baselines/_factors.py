@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.parameterisations import Factored
 from vddbench.distillation.synthetic_clips import real_start
@@ -45,7 +46,7 @@ def factored(
     factor.check(spec)
     fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
     if fewest < ipc * factor.copies:
-        raise ValueError(
+        raise CannotServe(
             f"{method} starts {ipc} x {factor.copies} clips per class from as many videos, and a class of {train.dataset} has "
             f"{fewest}; use a smaller ipc, or a smaller factor_space or factor_time in the method's file"
         )

@@ -17,6 +17,7 @@ import torch
 from vddbench.baselines import static_dc
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.learn import learn
 from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real_motions
@@ -98,7 +99,7 @@ def slots_memory(train: Split, task: Task, method: str, config: Slots, seed: int
     check_fits(spec, task, per_slot, config.dynamics_per_slot)
     fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
     if fewest < ipc * per_slot:
-        raise ValueError(
+        raise CannotServe(
             f"{method} needs {ipc} slots of {per_slot} stills per class, each from another video, and a class of "
             f"{train.dataset} has {fewest}; use a smaller ipc, or fewer stills_per_slot in the method's file"
         )

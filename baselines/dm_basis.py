@@ -15,7 +15,7 @@ import torch
 
 from vddbench.baselines import dm
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About
+from vddbench.distillation.contract import About, CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.parameterisations import Combined, bases_that_fit, reduced
 from vddbench.distillation.synthetic_clips import real_start
@@ -59,7 +59,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
     per_class = config.clips_per_slot * ipc
     count = min(bases_that_fit(task, spec, spec.size // config.shrink, per_class) // spec.num_classes, fewest)
     if count < 1:
-        raise ValueError(
+        raise CannotServe(
             f"the budget of {task} does not hold one basis for each class of {train.dataset}, or a class has no train video; "
             "use fewer clips_per_slot or a larger shrink in the method's file"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About, Distilled
+from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import as_pixels
 from vddbench.spec import Task
 
@@ -27,6 +27,6 @@ class Config:
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`pixels`: clips [V, T, H, W, C] uint8 of all V train videos, in the store's order."""
     if task.ipc is not None:
-        raise ValueError(f"full keeps all training data, which fits no budget; use the task {task.dataset}-full")
+        raise CannotServe(f"full keeps all training data, which fits no budget; use the task {task.dataset}-full")
     rows = np.arange(len(train))
     return as_pixels(train, rows, train.random_starts(rows, rng))

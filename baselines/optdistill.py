@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About, Distilled
+from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.regions import detections, load_detector, motion_boxes, squares, track
 from vddbench.distillation.soft_frames import check_budget
@@ -77,7 +77,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     tubes = candidates(train, config, rng)
     for label, of_class in enumerate(tubes):
         if len(of_class.rows) < needed:
-            raise ValueError(
+            raise CannotServe(
                 f"class {spec.class_names[label]!r} has {len(of_class.rows)} tubes in {len(rows_of(train, label, 1))} train "
                 f"videos, {needed} are needed for {ipc} mosaics; use a smaller ipc, or a smaller mosaic in the method's file"
             )

@@ -27,7 +27,7 @@ import torch
 
 from vddbench.baselines import dm
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About, Distilled
+from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.key_frames import KeyFrames, counts_dtype
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, narrow_labels, real_start, to_stored
@@ -77,7 +77,7 @@ def most_keyframes(task: Task, spec: DatasetSpec) -> int:
     budget = task.budget_bytes(spec) or 0
     most = (budget - AFFINE_BYTES - num_clips * per_clip) // frame
     if most < 2 * num_clips:
-        raise ValueError(
+        raise CannotServe(
             f"prism needs 2 key-frames of {frame:,} bytes for each of {num_clips:,} clips; the {budget:,} bytes of {task} hold "
             f"{most:,} key-frames: use dm, whose clips have no times"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About, Distilled
+from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.evaluation.predict import top1_on
 from vddbench.evaluation.students import convnet3d
@@ -71,7 +71,7 @@ def fill(train: Split, task: Task, quality: int, rng: np.random.Generator) -> di
         spent += cost
         parts.append(part)
     if not parts:
-        raise ValueError(f"{task}: not even one clip per class fits the budget at JPEG quality {quality}")
+        raise CannotServe(f"{task}: not even one clip per class fits the budget at JPEG quality {quality}")
     lengths = torch.cat([part["offsets"].diff() for part in parts])
     labels = torch.arange(spec.num_classes, dtype=torch.int16).repeat(len(parts))
     offsets = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0, dtype=torch.int32)])

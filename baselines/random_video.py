@@ -22,7 +22,7 @@ import torch
 from vddbench.data.store import Split
 from vddbench.data.workers import num_cores
 from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
-from vddbench.distillation.contract import About, Distilled
+from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.predict import top1_on
@@ -70,7 +70,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
         if filled := fill(train, budget, crf, seed):
             cost = cost_of("encoding", *filled.rounds) | cost_of("tuning", *tuned.values())
             return Distilled(tensors=filled.tensors, chosen={"crf": crf, **cost})
-    raise ValueError(
+    raise CannotServe(
         f"{task}: not even one clip per class fits {budget:,} bytes ({config.share:g} of the budget) at crf {config.crfs}; use "
         "a larger share: --preset tenth, or no preset for the whole budget"
     )

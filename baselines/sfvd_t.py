@@ -24,7 +24,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.baselines import mtt, sfvd
 from vddbench.data.store import Split
-from vddbench.distillation.contract import About
+from vddbench.distillation.contract import About, CannotServe
 from vddbench.distillation.coresets import disjoint_parts, ipc_of
 from vddbench.distillation.optimiser import follow_cosine
 from vddbench.distillation.real_clips import stream
@@ -81,7 +81,7 @@ def clip_shape(task: Task, spec: DatasetSpec, config: Config) -> tuple[int, int]
     size = config.clip_size or largest
     if not 1 <= size <= largest or frames > spec.frames:
         needed = others + 3 * num_slots * frames * size**2
-        raise ValueError(
+        raise CannotServe(
             f"sfvd_t stores a frame, a label and a real clip of {frames} x {size} x {size} for each of {num_slots:,} slots: "
             f"{needed:,} bytes, {task} allows {budget:,}. Clips of {frames} frames fit up to {largest} x {largest} pixels; "
             f"allowed are at most {spec.frames} frames. Set clip_size=0 (the largest that fits), fewer clip_frames, or use sfvd"

@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
 from vddbench.distillation.augment import Change, changed, draw
-from vddbench.distillation.contract import About
+from vddbench.distillation.contract import About, CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
 from vddbench.distillation.optimiser import follow_cosine, make_optimiser
@@ -149,7 +149,7 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
     count = (task.ipc or 0) * spec.num_classes * stills_per_slot
     needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
     if budget is not None and needed > budget:
-        raise ValueError(
+        raise CannotServe(
             f"{stills_per_slot} stills per slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot"
         )
 

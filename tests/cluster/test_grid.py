@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.builders.commands import call
 from tests.builders.submissions import edit_manifest, written
 from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
-from vddbench.cluster.child import BAD
+from vddbench.cluster.child import BAD, REFUSED
 from vddbench.cluster.durations import basis_of, measured, recorded, with_durations, work_of
 from vddbench.cluster.grid import GRIDS, Grid, checked, plan, refused, reported_methods, show
 from vddbench.cluster.jobs import read_jobs
@@ -23,7 +24,7 @@ from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, bundles, retry, submit
 from vddbench.cluster.worker import Stop, Worker
-from vddbench.data.store import Store
+from vddbench.data.store import Store, store_path
 from vddbench.evaluation.speed import Speed
 from vddbench.leaderboard.evidence import load
 from vddbench.protocol import PROTOCOL, SDD, Sdd
@@ -73,20 +74,21 @@ def test_the_path_of_a_record_is_known_once_its_set_exists(run: Run) -> None:
 def test_without_its_set_an_evaluation_does_not_start_and_is_repeated_with_the_distillation(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    StandIn(monkeypatch, f"if cell == 0: print('error: random needs more'); sys.exit({BAD})\nmade.write_text('x')")
+    failing = f"if cell == 0: print('error: random needs more'); sys.exit({REFUSED})\nif cell == 3: sys.exit({BAD})"
+    StandIn(monkeypatch, failing)
     submit(run, Resources(), LOCAL)
-    assert work(run) == ["bad", "no_set", "no_set", "done", "done", "done"]
+    assert work(run) == ["refused", "no_set", "no_set", "bad", "no_set", "no_set"]
     now = status(run)
-    assert now.failed == {"bad": 1, "no_set": 2} and [now.cells[i].attempts for i in (0, 1, 2)] == [1, 0, 0]
+    assert now.failed == {"refused": 1, "bad": 1, "no_set": 4} and [now.cells[i].attempts for i in (0, 1, 2)] == [1, 0, 0]
     assert not any(run.log(run.cells[i]).exists() for i in (1, 2))
-    assert refused(run, now.failures) == {
+    assert refused(run, now.failures) == {  # not the one that failed for another reason
         "submissions/tiny-ipc1/random": "tiny-ipc1 random seed 0 is left out: random needs more"
     }
     assert retry(run, LOCAL) == []  # the distillation would be refused again
     (job,) = retry(run, LOCAL, failed=True)
-    assert job.tasks == ((0, 1, 2),)
+    assert job.tasks == ((0, 1, 2), (3, 4, 5))
     StandIn(monkeypatch, "made.write_text('x')")
-    assert work(run, 2) == ["done", "done", "done"]
+    assert work(run, 2) == ["done"] * 6
 
 
 def test_once_the_set_exists_a_retry_needs_only_the_evaluations(run: Run) -> None:
@@ -269,6 +271,35 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     jobs = len(read_jobs(Run.open(tmp_path / "run")))
     code, latex = call("grid", "tiny", *options, "--format", "latex")
     assert code == 0 and r"\begin{tabular}" in latex and len(read_jobs(Run.open(tmp_path / "run"))) == jobs
+
+
+@pytest.mark.long
+def test_a_grid_leaves_out_what_a_method_refuses_and_fails_for_a_damaged_store(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Real cells. dm_sdd needs more videos than a class has; then the store is cut after the plan was made."""
+    monkeypatch.chdir(tmp_path)
+    options = ["--dataset", "tiny", "--seeds", "1", "--protocols", "v3"]
+    code, output = call("grid", "tiny", *options, "--methods", "random,dm_sdd", "--ipc", "5")
+    shown = " ".join((output + "".join(capfd.readouterr())).split())
+    assert code == 0, shown
+    assert "tiny-ipc5 dm_sdd seed 0 is left out: dm_sdd needs 5 slots of 2 stills per class" in shown
+    frames = store_path("tiny") / "frames.bin"
+    whole = frames.read_bytes()
+
+    def finish_with_a_cut_store(*arguments: Any) -> int:
+        frames.write_bytes(whole[:-1])
+        return finish(*arguments)
+
+    finish = follow.finish
+    monkeypatch.setattr(follow, "finish", finish_with_a_cut_store)
+    try:
+        code, output = call("grid", "tiny", *options, "--methods", "random", "--ipc", "1")
+    finally:
+        frames.write_bytes(whole)
+    shown = " ".join((output + "".join(capfd.readouterr())).split())
+    assert code != 0 and "is left out" not in shown
+    assert "error: tiny-ipc1 random distill seed 0: store" in shown and "is damaged (frames.bin has" in shown
 
 
 @pytest.mark.slow

@@ -18,11 +18,12 @@ import torch
 from tests.builders.cells import StandIn, give, planned
 from vddbench.cluster import child
 from vddbench.cluster.cells import evaluations
-from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, exit_code_of
+from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, REFUSED, exit_code_of
 from vddbench.cluster.jobs import Attempts, Outcome, read_attempts, write_attempts
 from vddbench.cluster.plan import Run, write_plan
 from vddbench.cluster.worker import GIVE_UP, Stop, Worker, command
 from vddbench.data.store import Store
+from vddbench.distillation.contract import CannotServe
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.records.files import read_record
 
@@ -107,6 +108,7 @@ def test_a_cell_of_a_later_job_is_left_to_that_job(tmp_path: Path, monkeypatch: 
         (FileNotFoundError("not mounted"), DISK),
         (PermissionError(errno.EACCES, "x"), BAD),
         (ValueError("field x"), BAD),
+        (CannotServe("the budget is too small"), REFUSED),
         (LookupError("no student"), BAD),
     ],
 )

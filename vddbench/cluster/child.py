@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vddbench.cluster.plan import Cell, Run
 
 INTERRUPTED, OUT_OF_MEMORY, BAD, DISK, NODE = 75, 71, 65, 74, 69  # sysexits.h: TEMPFAIL, OSERR, DATAERR, IOERR, UNAVAILABLE
+REFUSED = 64  # sysexits.h: USAGE
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 STOP_SECONDS = 45.0  # time to finish the current step and save, before the process ends itself
 MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # in errors of PyTorch, CUDA and cuBLAS
@@ -58,6 +59,10 @@ def main(folder: str, cell: str, halvings: str, needs_gpu: str) -> int:
 
 def exit_code_of(error: Exception) -> int | None:
     """The exit code for an error of a cell; None for a bug of this program."""
+    from vddbench.distillation.contract import CannotServe
+
+    if isinstance(error, CannotServe):
+        return REFUSED
     text = f"{error} {error.__cause__ or ''}"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return OUT_OF_MEMORY

@@ -14,7 +14,7 @@ from typing import Any
 from rich.live import Live
 
 from vddbench.cluster.collect import collect
-from vddbench.cluster.grid import refused
+from vddbench.cluster.grid import reason_of, refused
 from vddbench.cluster.jobs import Cluster, Job
 from vddbench.cluster.local import Holding, Pool, slots, visible_gpus
 from vddbench.cluster.plan import SUBMISSIONS, Run
@@ -26,6 +26,8 @@ from vddbench.cluster.submit import Where, retry, submit
 from vddbench.leaderboard.tables import show as show_tables
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.system.progress import console, say
+
+REASONS_SHOWN = 8  # of failed cells
 
 
 def evaluate(
@@ -47,7 +49,7 @@ def evaluate(
     for task in sorted({cell.task for cell in planned.run.cells}):
         show_tables([results], str(task), None, "table")
     if failed:
-        raise ValueError(f"{failed:,} cells failed: vddbench batch status {out}; vddbench batch retry {out}")
+        raise ValueError(what_failed(failed, out, cluster))
 
 
 def run_folder(command: str, request: object) -> Path:
@@ -55,11 +57,17 @@ def run_folder(command: str, request: object) -> Path:
     return Path("runs") / f"{command}-{hashlib.sha256(json.dumps(request).encode()).hexdigest()[:8]}"
 
 
+def what_failed(failed: int, out: Path, cluster: Cluster) -> str:
+    """How many cells of the run in `out` failed, and the commands that list and repeat them."""
+    retry_them = f"vddbench batch retry {out} --failed{'' if cluster == 'slurm' else ' --cluster local'}"
+    return f"{failed:,} cells failed (vddbench batch status {out}): mend the causes, then {retry_them}, then this command again"
+
+
 def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, submissions: Path) -> int:
     """Submits what is not done, follows the run until nothing runs or waits, and collects.
 
-    asked: resources that override the site's settings, also for cells that an earlier call submitted. Says which sets a method
-    refused to distill, because it cannot serve the task. Returns the number of other failed cells.
+    asked: resources that override the site's settings, also for cells that an earlier call submitted. Prints which sets are
+    left out because their methods cannot serve the task, and why other cells failed. Returns the number of these other cells.
     """
     settings = resources(asked)
 
@@ -76,11 +84,15 @@ def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, 
             "it is done"
         )
     now = watch(run)
-    collect(run, results, submissions)
+    collected = collect(run, results, submissions)
     without = refused(run, now.failures)
     for line in without.values():
         say(line, style="yellow")
-    return sum(run.cells[row["cell"]].set_folder not in without for row in now.failures)
+    failures = [row for row in now.failures if run.cells[row["cell"]].set_folder not in without]
+    reasons = {row["cell"]: reason_of(row) for row in failures if row["why"] != "no_set"} | collected.damaged | collected.other
+    for cell, reason in list(reasons.items())[:REASONS_SHOWN]:
+        say(f"error: {run.cells[cell].title}: {reason or f'vddbench batch logs {run.path} {cell}'}", style="red")
+    return len(failures) + len(collected.damaged)
 
 
 def work(

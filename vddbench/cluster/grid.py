@@ -178,15 +178,20 @@ def say_unpublished(grid: Grid) -> None:
 
 
 def refused(run: Run, failures: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """The sets that their methods refused to distill, by folder: a line with the reason."""
+    """The sets whose methods cannot serve their tasks, by folder: a line with the reason."""
     lines = {}
     for failure in failures:
-        cell = run.cells[int(str(failure["cell"]))]
-        if cell.kind == "distill" and failure["why"] == "bad":
-            reason = next((line for line in reversed(str(failure["tail"]).splitlines()) if line.startswith("error: ")), "")
+        if failure["why"] == "refused":
+            cell = run.cells[int(str(failure["cell"]))]
             what = f"{cell.task} {cell.method} seed {cell.seed}"
-            lines[cell.set_folder] = f"{what} is left out: {reason.removeprefix('error: ') or 'see its log'}"
+            lines[cell.set_folder] = f"{what} is left out: {reason_of(failure) or 'see its log'}"
     return lines
+
+
+def reason_of(failure: Mapping[str, object]) -> str:
+    """The last error in the log of a failed cell, "" if there is none."""
+    errors = [line for line in str(failure["tail"]).splitlines() if line.startswith("error: ")]
+    return errors[-1].removeprefix("error: ") if errors else ""
 
 
 def show(grid: Grid, results: Path, form: str) -> None:

@@ -22,7 +22,7 @@ from vddbench.system.files import replacing, write_new
 from vddbench.system.locks import is_locked
 
 Cluster = Literal["slurm", "local"]
-Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "node", "bad", "bug", "gave_up", "no_set"]
+Outcome = Literal["done", "interrupted", "oom", "crash", "disk", "node", "refused", "bad", "bug", "gave_up", "no_set"]
 MAX_JOB_BYTES = 50_000_000  # 100,000 cells are a megabyte
 MAX_ATTEMPTS_BYTES = 50_000
 

@@ -7,7 +7,8 @@
 | oom | memory ran out, or SIGKILL, which the kernel sends in that case | a student again, twice, with half the micro-batch |
 | crash | another signal: SIGSEGV, SIGBUS, SIGABRT | repeated once |
 | disk, node | the disk is full or missing, the GPU is unusable | left to `retry` |
-| bad, bug | a refused submission; a traceback | not repeated automatically; the end of the log is shown |
+| refused | the method cannot serve the task | not repeated; `grid` leaves its set out |
+| bad, bug | damaged or wrong input; a traceback | not repeated automatically; the end of the log is shown |
 | gave_up | was started GIVE_UP times and never ended | left to `retry` |
 | no_set | the cell before it, which should have distilled its set, failed | not started; left to `retry` |
 
@@ -26,16 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, STOP_SECONDS
+from vddbench.cluster.child import BAD, DISK, INTERRUPTED, NODE, OUT_OF_MEMORY, REFUSED, STOP_SECONDS
 from vddbench.cluster.jobs import Attempts, Outcome, read_attempts_at, read_jobs, write_attempts
 from vddbench.cluster.plan import Cell, Run
 from vddbench.lookup import PLUGINS, plugin_folders
 
 AGAIN: dict[Outcome, int] = {"oom": 2, "crash": 1}  # immediate repetitions, in the same task
-FINAL = {"bad", "bug", "disk", "node", "gave_up"}
+FINAL = {"refused", "bad", "bug", "disk", "node", "gave_up"}
 GIVE_UP = 30  # preemptions, dead nodes and time limits are not the cell's fault, but tries must end
 TAIL_CHARS = 2000
-FOR_PEOPLE = {"oom", "crash", "disk", "node", "bad", "bug"}  # outcomes for which the end of the log is kept
+FOR_PEOPLE = {"oom", "crash", "disk", "node", "refused", "bad", "bug"}  # outcomes for which the end of the log is kept
 POLL_SECONDS = 0.1
 
 
@@ -181,7 +182,14 @@ def outcome_of(code: int, stopped: bool) -> Outcome:
         return "done"
     if code == INTERRUPTED or (stopped and code < 0):
         return "interrupted"
-    by_code: dict[int, Outcome] = {OUT_OF_MEMORY: "oom", -9: "oom", BAD: "bad", DISK: "disk", NODE: "node"}
+    by_code: dict[int, Outcome] = {
+        OUT_OF_MEMORY: "oom",
+        -9: "oom",
+        REFUSED: "refused",
+        BAD: "bad",
+        DISK: "disk",
+        NODE: "node",
+    }
     return by_code.get(code) or ("crash" if code < 0 else "bug")
 
 

@@ -49,7 +49,7 @@ def grid(
 ) -> None:
     """Distill and evaluate all sets of a published table, on Slurm or here, and print it. The same command resumes."""
     from vddbench.cluster import grid as grids
-    from vddbench.cluster.follow import finish, run_folder
+    from vddbench.cluster.follow import finish, run_folder, what_failed
     from vddbench.cluster.screen import show_plan
 
     if name not in grids.GRIDS:
@@ -76,9 +76,7 @@ def grid(
         return
     failed = finish(planned.run, asked, where, results, submissions)
     if failed:  # first, because without any record there is no table
-        say(
-            f"error: {failed:,} cells failed: vddbench batch status {out}; after batch retry {out}, run this again", style="red"
-        )
+        say(f"error: the table is incomplete: {what_failed(failed, out, where)}", style="red")
     grids.show(wanted, results, form)
     if failed:
         raise typer.Exit(1)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from vddbench.data.store import Split
 
 
+class CannotServe(ValueError):
+    """A method cannot serve a task: the budget is too small, say, or a class has too few videos.
+
+    Every other error means that something is damaged, missing or wrong. `vddbench grid` leaves out only sets that end with this
+    one, and fails for the others.
+    """
+
+
 Family = Literal[
     "reference",
     "coreset",
@@ -75,7 +83,7 @@ class BaselineModule(Protocol):
     Config: type[Any]
 
     def distill(self, train: Split, task: Task, config: Any, rng: np.random.Generator) -> Distilled:
-        """All randomness comes from `rng`. Raises ValueError if the method cannot serve the task."""
+        """All randomness comes from `rng`. Raises CannotServe if the method cannot serve the task."""
 
 
 @runtime_checkable
@@ -91,7 +99,7 @@ class IterativeBaselineModule(Protocol):
     PRESETS: dict[str, Any]
 
     def learner(self, train: Split, task: Task, config: Any, seed: int, device: torch.device) -> Learner:
-        """The state before the first step. Raises ValueError if the method cannot serve the task."""
+        """The state before the first step. Raises CannotServe if the method cannot serve the task."""
 
 
 class IterativeConfig(Protocol):

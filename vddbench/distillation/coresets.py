@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.contract import Distilled
+from vddbench.distillation.contract import CannotServe, Distilled
 from vddbench.spec import ConfigValue, Task
 
 
 def ipc_of(task: Task, method: str) -> int:
     """The task's ipc, its number of clips per class. Raises ValueError for DATASET-full."""
     if task.ipc is None:
-        raise ValueError(f"{method} needs a budget; {task} has none: use {task.dataset}-ipc1, or the baseline `full`")
+        raise CannotServe(f"{method} needs a budget; {task} has none: use {task.dataset}-ipc1, or the baseline `full`")
     return task.ipc
 
 
@@ -24,7 +24,7 @@ def rows_of(train: Split, label: int, count: int) -> np.ndarray:
     rows = np.flatnonzero(train.labels == label)
     if len(rows) < count:
         name = train.spec.class_names[label]
-        raise ValueError(f"class {name!r} has {len(rows)} train videos, {count} are needed; use a smaller ipc")
+        raise CannotServe(f"class {name!r} has {len(rows)} train videos, {count} are needed; use a smaller ipc")
     return rows
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import CannotServe
 from vddbench.evaluation.engine import read_clips
 
 Choose = Callable[[np.random.Generator], np.ndarray]  # returns rows of train videos
@@ -33,7 +34,7 @@ def balanced(train: Split, per_class: int) -> Choose:
     by_class = [np.flatnonzero(train.labels == label) for label in range(train.spec.num_classes)]
     empty = [train.spec.class_names[label] for label, rows in enumerate(by_class) if len(rows) == 0]
     if empty:
-        raise ValueError(f"class {empty[0]!r} has no train video to match; prepare the data without it (--classes)")
+        raise CannotServe(f"class {empty[0]!r} has no train video to match; prepare the data without it (--classes)")
 
     def choose(rng: np.random.Generator) -> np.ndarray:
         return np.concatenate([np.resize(rng.permutation(rows), per_class) for rows in by_class])

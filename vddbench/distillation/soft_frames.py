@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.stored_clips import with_soft_labels
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, NO_COST, Pixels, learnable
@@ -27,7 +28,7 @@ def check_budget(method: str, task: Task, spec: DatasetSpec, instead: str) -> No
     clip_bytes = spec.clip_bytes // spec.frames * kept + 2 * kept + 2 * spec.num_classes  # pixels, times, label
     needed, budget = num_clips * clip_bytes + AFFINE_BYTES, task.budget_bytes(spec) or 0
     if needed > budget:
-        raise ValueError(
+        raise CannotServe(
             f"{method} needs {needed:,} bytes for {num_clips:,} clips of {kept} frames with labels over {spec.num_classes:,} "
             f"classes; {task} allows {budget:,}: use {instead}, whose labels are hard"
         )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.synthetic_clips import NO_COST, blurred, learnable, narrow_labels, real_start, to_stored
 from vddbench.evaluation.train import to_input
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
@@ -162,7 +163,7 @@ def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> No
     shared = 4 * (int(np.prod(HALLUCINATOR_SHAPE)) + 3 + 2 * 3 + 2)  # hallucinator, scales and offsets in float32
     needed, budget = slots * slot + shared, task.budget_bytes(spec)
     if budget is not None and needed > budget:
-        raise ValueError(
+        raise CannotServe(
             f"{statics} statics and {dynamics} dynamics per slot need {needed:,} bytes, {task} allows {budget:,}; "
             "use fewer stills_per_slot or dynamics_per_slot"
         )

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.learn import enough_memory
 from vddbench.distillation.teacher import Teacher, answers
 from vddbench.spec import ConfigValue
@@ -103,7 +104,7 @@ def _answers(train: Split, tubes: Tubes, teacher: Teacher, tile: int, batch: int
 def tile_size(train: Split, mosaic: int, method: str) -> int:
     """Pixels a side of a tile of a mosaic of `mosaic` x `mosaic`. Raises ValueError if frames cannot be divided so."""
     if train.spec.size % mosaic:
-        raise ValueError(
+        raise CannotServe(
             f"{method}: frames of {train.spec.size} pixels a side cannot be divided into {mosaic} x {mosaic} equal tiles; "
             "choose another mosaic in the method's file, 1 for none"
         )
