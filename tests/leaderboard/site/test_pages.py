@@ -16,7 +16,7 @@ from tests.builders.records import GOOD, a_record
 from tests.builders.sites import HARM, ParsedPage, write_manifest
 from vddbench import lookup
 from vddbench.data.store import Store
-from vddbench.leaderboard import evidence
+from vddbench.leaderboard import evidence, reported
 from vddbench.leaderboard.divisions import nobody, question
 from vddbench.leaderboard.marks import BY_NAME, MARKS
 from vddbench.leaderboard.site import instructions, protocol_page
@@ -27,7 +27,7 @@ from vddbench.leaderboard.site.filters import link, position
 from vddbench.leaderboard.site.sections import task_section
 from vddbench.protocol import PROTOCOL
 from vddbench.records.files import write_record
-from vddbench.spec import IPCS, Task
+from vddbench.spec import FULL, IPCS, Task
 from vddbench.submissions.manifest import read_manifest
 from vddbench.submissions.submission import read
 
@@ -155,6 +155,16 @@ def test_every_bundled_task_has_a_section_miniucf_first_and_without_records_it_s
         section = ParsedPage(section_of(text, task)).text
         assert "No verified record yet." in section and f"vddbench distill random --task {task}" in section
         assert ("Papers report up to 31.2" in section) == reports and "tiny-ipc1 (" in section
+
+
+def test_a_task_for_which_papers_report_only_full_has_a_section(
+    tmp_path: Path, no_charts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = reported.read()
+    monkeypatch.setattr(reported, "read", lambda: rows[rows["method"] == FULL])
+    write_record(tmp_path / "results", a_record(), GOOD)
+    section = section_of(build([tmp_path / "results"], [], tmp_path / "site").read_text(), "miniucf-ipc1")
+    assert "No verified record yet." in section and "Papers report up to" not in section and "57.2" in section
 
 
 def test_each_table_is_there_as_csv_and_latex(folders: Path, built_site: Path, tables: Sequence[Table]) -> None:
