@@ -12,6 +12,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -116,11 +117,13 @@ def source_of(kind: Kind, name: str) -> Source:
         raise ValueError(f"{path} is not Python: {error}") from None
     values = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                values[node.targets[0].id] = _plain(node.value)
-            except ValueError:
-                continue
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=constant), *_], value=value)
+                | ast.AnnAssign(target=ast.Name(id=constant), value=ast.expr() as value)
+            ):
+                with suppress(ValueError):
+                    values[constant] = _plain(value)
     functions = frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
     return Source((ast.get_docstring(tree) or "").strip(), values, functions)
 

@@ -74,9 +74,14 @@ def test_what_the_source_of_a_student_says_is_what_importing_it_gives() -> None:
 
 def test_a_plug_in_may_be_a_folder_of_python_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "students/mine").mkdir(parents=True)
-    (tmp_path / "students/mine/__init__.py").write_text('"""My network."""\n')
+    source = (
+        '"""My network."""\nBF16 = True\nGRAPH: bool = True\nRECIPE: Recipe = Recipe(lr=0.1)\nlater: int\nx: dict = dict([])\n'
+    )
+    (tmp_path / "students/mine/__init__.py").write_text(source)
     monkeypatch.setenv(lookup.PLUGINS, str(tmp_path))
-    assert lookup.source_of("student", "mine").doc == "My network."
+    file = lookup.source_of("student", "mine")
+    assert file.doc == "My network."
+    assert file.values == {"BF16": True, "GRAPH": True, "RECIPE": {"lr": 0.1}}  # with or without annotation; only plain values
 
 
 @pytest.mark.parametrize(
