@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from vddbench.commands.main import app
 from vddbench.commands.options import friendly
 from vddbench.commands.settings import remembered
 from vddbench.data.store import Store, store_path
+from vddbench.system.locks import locked
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,16 @@ def test_a_repository_that_was_given_once_is_remembered(home: Path) -> None:
         (home / "settings.json").write_text(text)
         with pytest.raises(ValueError, match=rf"settings\.json .*{says}.*: mend or delete it"):
             remembered("space", None)
+
+
+def test_two_commands_that_remember_repositories_at_once_lose_none(home: Path) -> None:
+    second = Thread(target=remembered, args=("space", "lab/board"))
+    with locked(home / "settings.lock"):  # as the first command, which writes now
+        second.start()
+        second.join(0.5)
+        (home / "settings.json").write_text('{"results_repo": "lab/results"}')
+    second.join()
+    assert json.loads((home / "settings.json").read_text()) == {"results_repo": "lab/results", "space": "lab/board"}
 
 
 def test_an_incomplete_store_is_refused(

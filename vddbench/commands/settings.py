@@ -8,6 +8,7 @@ from typing import Literal
 
 from vddbench.system.files import read_json, replacing
 from vddbench.system.home import home
+from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
 MAX_BYTES = 10_000
@@ -26,13 +27,15 @@ def remembered(name: Setting, given: str | None) -> str:
     """
     from vddbench import hub
 
-    settings = _read()
     if given is not None:
         hub.Repo(given)  # a wrong name is not remembered
-        if settings.get(name) != given:
-            with replacing(settings_file()) as target:
-                target.write(json.dumps({**settings, name: given}, indent=1).encode())
+        if _read().get(name) != given:
+            with locked(settings_file().with_suffix(".lock"), remove=True):  # another command may write another setting now
+                settings = _read()
+                with replacing(settings_file()) as target:
+                    target.write(json.dumps({**settings, name: given}, indent=1).encode())
         return given
+    settings = _read()
     option = f"--{name.replace('_', '-')}"
     if name not in settings:
         raise LookupError(f"{option} is missing: give it once, e.g. {option} {EXAMPLES[name]}; later commands remember it")
