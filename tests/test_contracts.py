@@ -32,7 +32,7 @@ GROUPS: dict[str, Any] = {
 }
 CACHED_WORK = {"teacher": "vddbench.distillation.teacher", "experts": "vddbench.distillation.experts"}  # by reading
 DOORS = {  # the only files that may import a heavy package
-    "av": ("vddbench/data/decode.py",),
+    "av": ("vddbench/data/decode.py", "vddbench/data/stream_codec.py"),
     "submitit": ("vddbench/cluster/slurm.py",),
     "huggingface_hub": ("vddbench/hub/",),
     "altair": ("vddbench/distillation/curves.py", "leaderboard/site/charts.py"),  # of runs, of the site

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from vddbench.data.decode import write_frames
 from vddbench.data.sources.folder import checked_spec
+from vddbench.data.stored_frames import write_frames
 from vddbench.spec import DatasetSpec
 
 MPEG4, H264, VP9 = ("mpeg4", {"qmin": "1", "qmax": "2", "g": "1"}), ("libx264", {}), ("libvpx-vp9", {})

@@ -20,9 +20,10 @@ from tests.builders.faults import listing
 from tests.builders.videos import CODECS, cut, spec, stored, write_folder, write_video
 from vddbench.data import decode as video
 from vddbench.data.build import build_store
-from vddbench.data.decode import UnreadableVideo, store_video
+from vddbench.data.decode import UnreadableVideo
 from vddbench.data.prepare import prepare
 from vddbench.data.sources.folder import read_folder
+from vddbench.data.stored_frames import store_video
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

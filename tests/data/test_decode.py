@@ -14,8 +14,10 @@ import pytest
 from tests.builders.stores import SHARED
 from tests.builders.videos import by_ffmpeg, cut, needs_ffmpeg, numbers, spec, stored, write_sound, write_video
 from vddbench.data import decode as video
+from vddbench.data import stored_frames
 from vddbench.data.datasets import miniucf
-from vddbench.data.decode import UnreadableVideo, plan, store_video, write_frames
+from vddbench.data.decode import UnreadableVideo
+from vddbench.data.stored_frames import plan, store_video, write_frames
 
 UCF_AVI = SHARED / "data" / "ucf_avi" / "v_ApplyEyeMakeup_g01_c01.avi"
 needs_ucf = pytest.mark.skipif(not UCF_AVI.is_file(), reason="no UCF101 video beside the checkout")
@@ -67,7 +69,7 @@ def test_a_wrong_frame_count_in_the_header_changes_nothing(
 ) -> None:
     path = write_video(tmp_path / "clip.avi", 20)
     honest = stored(path, spec(stride=stride))
-    monkeypatch.setattr(video, "header_num_frames", lambda container, stream: claim)
+    monkeypatch.setattr(stored_frames, "header_num_frames", lambda container, stream: claim)
     told = stored(path, spec(stride=stride))
     assert told[0] == honest[0] and np.array_equal(told[1], honest[1])
 
@@ -186,8 +188,8 @@ def test_a_video_of_too_many_frames_to_store_is_refused_and_a_larger_stride_keep
 ) -> None:
     path = write_video(tmp_path / "clip.avi", 20)
     whole = stored(path, spec(frames=4, stride=2))
-    monkeypatch.setattr(video, "MAX_STORED_FRAMES", 10)
-    monkeypatch.setattr(video, "header_num_frames", lambda container, stream: claim)
+    monkeypatch.setattr(stored_frames, "MAX_STORED_FRAMES", 10)
+    monkeypatch.setattr(stored_frames, "header_num_frames", lambda container, stream: claim)
     assert np.array_equal(stored(path, spec(frames=4, stride=2))[1], whole[1]) and len(whole[1]) == 10
     out = io.BytesIO()
     with pytest.raises(UnreadableVideo, match="more than 10 frames to store: 20 with a stride of 1"):

@@ -26,12 +26,12 @@ from tests.builders.stores import COUNTED, SHARED, VIDEOS, interrupted, render
 from tests.builders.videos import copies, numbers, write_folder, write_sound, write_video
 from vddbench.commands.main import app
 from vddbench.data.build import build_store, inputs_hash
-from vddbench.data.decode import Stored
 from vddbench.data.journal import Journal
 from vddbench.data.listing import by_id
 from vddbench.data.prepare import prepare
 from vddbench.data.sources.folder import read_folder
 from vddbench.data.store import Store, store_path
+from vddbench.data.stored_frames import Stored
 from vddbench.data.workers import rendered_videos
 from vddbench.spec import Video
 

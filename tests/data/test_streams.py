@@ -10,8 +10,8 @@ import pytest
 from tests.builders import streams
 from tests.builders.streams import AV1, FRAMES, H264, SIZE
 from vddbench.data import stream_process
-from vddbench.data.decode import stream_planes
 from vddbench.data.elementary import START_CODE, BadStream, split
+from vddbench.data.stream_codec import stream_planes
 from vddbench.data.stream_process import planes_of
 
 

@@ -100,7 +100,7 @@ def test_clips_and_labels_of_each_code_base_come_back(
     assert "\nlabels: " in report and "outside 0-255: 0.00% of the values, none is clipped" in report
     if options:
         with pytest.raises(
-            ValueError, match=r"holds no labels .*--labels|holds 8 repetitions .*--clips-key; found: 'data.0.0'"
+            ValueError, match=r"holds no labels .*--labels|holds 8 repetitions .*`--clips-key data.0.0` packs the first"
         ):
             packed(source, tmp_path, task=FIVE)
 
@@ -116,7 +116,9 @@ def test_clips_and_labels_of_each_code_base_come_back(
         (torch.ones(16, 4, 1, 16, 16), "dynamic_best.pt", "motions of a static-dynamic set: add --statics FILE --hallucinator"),
         ({"image": normalised()[:, 0]}, "sta.pt", "Stills of a static-dynamic set: pack its motions"),
         ({c: normalised()[:1] for c in "abcdefgh"}, "x.pt", "If each of them holds the clips of one class, join them"),
-        ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like this"),
+        ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like"),
+        (torch.tensor(0.01), "lr.pt", "no tensor has the 4 to 6 dimensions of clips.*found: a tensor without a name"),
+        ({"data": [[normalised()[:1]] for _ in range(8)]}, "x.pt", "the clips of one class, join them"),
         ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "Clips of another size or length are not resized"),
         ({"images": clips(10), "labels": torch.arange(10)}, "x.pt", "clip 8 has label 8; allowed: 0 to 7"),
     ],

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from tests.builders.submissions import SPEC, TASK, clips
-from vddbench.data.decode import encode
 from vddbench.data.store import Store
+from vddbench.data.stream_codec import encode
 from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.submissions import ranges, submission
 from vddbench.submissions.check import check, contents_of, warnings_of
@@ -256,6 +256,9 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
         packed(root, tmp_path)
     (root / "ant").rename(root / "dog")
     with pytest.raises(ValueError, match="no class named 'dog'"):
+        packed(root, tmp_path)
+    (root / "dog").rename(root / "3")
+    with pytest.raises(ValueError, match=r"no class named '3'.*; numbers are read as class indices, from 0 to 2"):
         packed(root, tmp_path)
     (tmp_path / "flat").mkdir()
     with pytest.raises(ValueError, match="a folder of clips has one folder for each class"):

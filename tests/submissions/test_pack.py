@@ -204,7 +204,7 @@ def test_soft_labels_stay_soft(tmp_path: Path) -> None:
         (torch.tensor([0.5, 1, 2]), "expected int; allowed: class indices as uint8"),
         (torch.tensor([0, 1]), r"\[2\] labels for 3 clips"),
         (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "`--labels-as softmax` makes probabilities"),
-        (torch.full((3, 2), 0.5), "allowed: 3 probabilities a clip"),
+        (torch.full((3, 2), 0.5), "allowed: 3 values for each clip"),
     ],
 )
 def test_labels_that_cannot_be_right_are_refused(tmp_path: Path, labels: torch.Tensor, message: str) -> None:
@@ -278,8 +278,16 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x10\x00{'descr': 1}    "])
 def test_a_broken_source_is_one_message(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(ValueError, match=f"{name} could not be read as plain tensors"):
+    reason = "it is damaged or cut short, or .* did not write it" if data else "it is empty"
+    with pytest.raises(ValueError, match=f"{name} could not be read as plain tensors: {reason}"):
         packed(tmp_path / name, tmp_path)
+
+
+def test_a_file_of_torch_that_was_cut_short_is_not_taken_for_python_objects(tmp_path: Path) -> None:
+    whole = save(tmp_path, {"clips": clips(), "labels": LABELS}).read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"it is damaged or cut short, or torch\.save did not write it"):
+        packed(tmp_path / "cut.pt", tmp_path)
 
 
 def test_sources_that_unpack_to_far_more_than_the_budget_are_refused(tmp_path: Path) -> None:

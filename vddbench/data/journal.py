@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from vddbench.data.decode import Stored
 from vddbench.data.fingerprint import Sketch
 from vddbench.data.frames_check import BLOCK_BYTES, sha256_frames
+from vddbench.data.stored_frames import Stored
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.progress import bar
 

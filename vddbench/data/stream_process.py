@@ -27,8 +27,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vddbench.data.decode import plane_shapes, start_worker, stream_planes
+from vddbench.data.decode import start_worker
 from vddbench.data.elementary import BadStream, split
+from vddbench.data.stream_codec import plane_shapes, stream_planes
 from vddbench.data.workers import spawning
 
 # CPU time. Noisy clips at crf 10 to 30 took 0.1 microseconds per pixel and frame or less on one core of an AMD EPYC

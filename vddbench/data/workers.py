@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from vddbench.data.decode import Geometry, Stored, UnreadableVideo, start_worker, store_video
+from vddbench.data.decode import Geometry, UnreadableVideo, start_worker
 from vddbench.data.fingerprint import thumbnail
+from vddbench.data.stored_frames import Stored, store_video
 
 if TYPE_CHECKING:  # decoder processes import this file, and pydantic takes as long as all their other imports
     from vddbench.spec import DatasetSpec, Video

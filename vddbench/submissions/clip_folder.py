@@ -30,11 +30,10 @@ from vddbench.data.decode import (
     fitted,
     header_num_frames,
     opened,
-    plan,
-    planned_frames,
 )
-from vddbench.data.decode import store_video as store
 from vddbench.data.listing import EXTENSIONS
+from vddbench.data.stored_frames import plan, planned_frames
+from vddbench.data.stored_frames import store_video as store
 from vddbench.spec import ClipSet, DatasetSpec
 from vddbench.submissions.label_forms import from_names
 from vddbench.system.progress import bar
@@ -72,7 +71,10 @@ def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, notes: l
             except (UnreadableVideo, OSError, Image.DecompressionBombError) as error:
                 raise ValueError(f"{clip.files[0]}: {error}") from error
             progress.advance()
-    notes.append(f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders")
+    notes.append(
+        f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders; frames that are not "
+        f"{spec.size}x{spec.size} were scaled and cropped as `prepare` does it"
+    )
     return ClipSet(clips=torch.from_numpy(out), labels=torch.tensor([clip.label for clip in clips]))
 
 

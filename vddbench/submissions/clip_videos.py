@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vddbench.data.decode import encode
+from vddbench.data.stream_codec import encode
 from vddbench.spec import ClipSet
 from vddbench.submissions.previews import eight_bits
 from vddbench.system.progress import bar

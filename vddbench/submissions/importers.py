@@ -35,6 +35,7 @@ BROKEN = (  # what torch and numpy raise on damaged files and on files of anothe
     LookupError,
     AttributeError,
     MemoryError,
+    OSError,
     OverflowError,
     NotImplementedError,
 )
@@ -57,7 +58,7 @@ def read_source(path: Path, limit_bytes: int) -> Source:
     tensor.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file")
+        raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file, or a folder of clips")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: files of type {path.suffix or '(none)'!r} are not read; allowed: {', '.join(SUFFIXES)}")
     _check_size(path, limit_bytes)
@@ -66,27 +67,40 @@ def read_source(path: Path, limit_bytes: int) -> Source:
     try:
         source = Source({}, {})
         _collect(_torch(path) if path.suffix in {".pt", ".pth"} else _numpy(path), source)
+    except PermissionError:
+        raise
     except BROKEN as error:
-        raise ValueError(
-            f"{path} could not be read as plain tensors ({_reason(error)}). Python objects in it are never loaded. In your own "
-            f"code, if you trust the file, two lines turn it into plain tensors: syn = torch.load({path.name!r}, "
-            "weights_only = False); torch.save({'clips': ..., 'labels': ...}, 'syn.pt'), with tensors of `syn` in place of ..."
-        ) from error
+        raise ValueError(f"{path} could not be read as plain tensors: {_reason(path, error)}") from error
     if not source.tensors:
         raise ValueError(
             f"{path} holds no tensor in {MAX_DEPTH} levels of dicts and lists; save e.g. "
             "torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
         )
     for name, tensor in source.tensors.items():  # a stored stride of 0 makes a tensor of any size from one value
-        _check_limit(f"{path}: tensor {name!r}", tensor.numel() * tensor.element_size(), limit_bytes)
+        _check_limit(f"{path}: {named(name)} {list(tensor.shape)}", tensor.numel() * tensor.element_size(), limit_bytes)
     return source
 
 
-def _reason(error: Exception) -> str:
-    """Why a file cannot be read: the class that its pickle needs, or the first line of the error."""
-    if needed := NEEDED.search(str(error)):
-        return f"it needs the Python object {clean(needed[1][:100])}"
-    return clean((str(error) or type(error).__name__).splitlines()[0][:200])
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, and what to do: it has Python objects, or is damaged or of another format."""
+    needed = NEEDED.search(str(error))
+    has_objects = re.search("Object arrays|Python objects", str(error))  # NumPy's words
+    if needed or has_objects or _begins(path, b"\x80"):  # the first byte of a pickle
+        what = f"it needs the Python object {clean(needed[1][:100])}" if needed else "it is a pickle of Python objects"
+        return (
+            f"{what}. Python objects are never loaded. In your own code, if you trust the file, two lines turn it into plain "
+            f"tensors: syn = torch.load({path.name!r}, weights_only = False); torch.save({{'clips': ..., 'labels': ...}}, "
+            "'syn.pt'), with tensors of `syn` in place of ..."
+        )
+    if path.stat().st_size == 0:
+        return "it is empty"
+    writer = "torch.save" if path.suffix in {".pt", ".pth"} else "numpy.save" if path.suffix == ".npy" else "numpy.savez"
+    return f"it is damaged or cut short, or {writer} did not write it; copy it again, or save it again"
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
 
 
 def _check_size(path: Path, limit_bytes: int) -> None:
@@ -106,7 +120,8 @@ def _is_stored(archive: zipfile.ZipFile) -> bool:
 def _check_limit(source: str, size: int, limit_bytes: int) -> None:
     if size > limit_bytes:
         raise ValueError(
-            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}; save only the final clips and labels"
+            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}, several times what its clips take; save "
+            "only the final clips and labels, in the size of the task's clips"
         )
 
 
@@ -184,19 +199,19 @@ def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
     if key is not None:
         return _named(tensors, key, "--clips-key")
     large = names_of_clips(tensors)
-    named = [name for name in large if name.split(".")[-1] in CLIP_NAMES]
-    for candidates in (large, named):
+    like_clips = [name for name in large if name.split(".")[-1] in CLIP_NAMES]
+    for candidates in (large, like_clips):
         if len(candidates) == 1:
             return candidates[0]
-    if large and all(name.endswith(".0") for name in large):
+    if not large:
+        raise ValueError(f"no tensor has the 4 to 6 dimensions of clips or stills; found: {listing(tensors)}")
+    by_class = ". If each of them holds the clips of one class, join them first: torch.cat"
+    if all(name.endswith(".0") for name in large):
         raise ValueError(
-            f"the file holds {len(large)} repetitions of [clips, labels]: which one? Name it with --clips-key; found: "
-            f"{listing({name: tensors[name] for name in large})}"
+            f"the file holds {len(large)} repetitions of [clips, labels]: which one? `--clips-key {large[0][:60]}` packs the "
+            f"first, with its labels; found: {listing({name: tensors[name] for name in large})}{by_class}"
         )
-    raise ValueError(
-        f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}"
-        + (". If each of them holds the clips of one class, join them first: torch.cat" if len(large) > 1 else "")
-    )
+    raise ValueError(f"which tensor holds the clips? Name it with --clips-key; found: {listing(tensors)}{by_class}")
 
 
 def names_of_clips(tensors: Mapping[str, torch.Tensor]) -> list[str]:
@@ -215,11 +230,11 @@ def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_ke
     small = [name for name, tensor in tensors.items() if 1 <= tensor.ndim <= 2]
     parent = clips_key.rpartition(".")[0]
     small = [name for name in small if parent and name.rpartition(".")[0] == parent] or small
-    named = [name for name in small if name.split(".")[-1] in LABEL_NAMES]
-    if len(named) > 1:
+    like_labels = [name for name in small if name.split(".")[-1] in LABEL_NAMES]
+    if len(like_labels) > 1:
         raise ValueError(f"which tensor holds the labels? Name it with --labels-key; found: {listing(tensors)}")
     unnamed = [name for name in small if name.split(".")[-1].isdecimal() or not name]
-    return named[0] if named else unnamed[0] if len(unnamed) == 1 else None
+    return like_labels[0] if like_labels else unnamed[0] if len(unnamed) == 1 else None
 
 
 def _named(tensors: Mapping[str, torch.Tensor], key: str, flag: str) -> str:
@@ -228,7 +243,12 @@ def _named(tensors: Mapping[str, torch.Tensor], key: str, flag: str) -> str:
     return key
 
 
+def named(name: str) -> str:
+    """The name of a tensor, for messages."""
+    return repr(name[:60]) if name else "a tensor without a name"
+
+
 def listing(tensors: Mapping[str, torch.Tensor]) -> str:
     """The names and shapes of at most 20 tensors, for messages."""
-    shown = [f"{name[:60]!r} {list(tensor.shape)}" for name, tensor in list(tensors.items())[:20]]
+    shown = [f"{named(name)} {list(tensor.shape)}" for name, tensor in list(tensors.items())[:20]]
     return ", ".join(shown) + (f" and {len(tensors) - 20} more" if len(tensors) > 20 else "")

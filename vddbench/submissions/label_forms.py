@@ -35,11 +35,15 @@ def labels_for(given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str
     if given.ndim == 2 and given.shape != (num_clips, num_classes) and given.numel() == num_clips:
         given = given.reshape(-1)  # [N, 1] or [K, ipc]
     if given.ndim not in {1, 2} or len(given) != num_clips:
-        raise ValueError(f"{list(given.shape)} labels for {num_clips} clips; allowed: [N] indices or [N, K] probabilities")
+        raise ValueError(
+            f"{list(given.shape)} labels for {num_clips} clips; allowed: one for each clip, [N] indices or [N, K] probabilities"
+        )
     if given.ndim == 1:
         return _indices(given, spec, form, notes)
     if given.shape[1] != num_classes:
-        raise ValueError(f"labels are {list(given.shape)}; allowed: {num_classes} probabilities a clip")
+        raise ValueError(
+            f"labels are {list(given.shape)}; allowed: {num_classes} values for each clip, one for each class of the dataset"
+        )
     rows = given.float()
     if not bool(rows.isfinite().all()):
         raise ValueError("the labels hold NaN or infinite values; allowed: finite numbers")
@@ -172,7 +176,8 @@ def from_names(names: Sequence[str], spec: DatasetSpec, what: str) -> torch.Tens
     index = {name.lower(): label for label, name in enumerate(spec.class_names)}
     for name in names:
         if name.lower() not in index:
-            raise ValueError(f"{what}: {unknown('class', name, list(spec.class_names))}")
+            numbers = f"; numbers are read as class indices, from 0 to {spec.num_classes - 1}" if name.isdecimal() else ""
+            raise ValueError(f"{what}: {unknown('class', name, list(spec.class_names))}{numbers}")
     return torch.tensor([index[name.lower()] for name in names])
 
 

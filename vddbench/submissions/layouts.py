@@ -28,7 +28,7 @@ class Arranged:
 
 def described(name: str, tensor: torch.Tensor) -> str:
     """The name, shape and dtype of a tensor, for messages."""
-    return f"tensor {name!r} {list(tensor.shape)} {dtype_name(tensor.dtype)}"
+    return f"tensor{f' {name!r}' if name else ''} {list(tensor.shape)} {dtype_name(tensor.dtype)}"
 
 
 def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, notes: list[str]) -> Arranged:
@@ -79,7 +79,10 @@ def _next_step(tensor: torch.Tensor, spec: DatasetSpec) -> str:
     if tuple(tensor.shape) == (3, 4, 3, 3, 3):
         return "it is the network of a static-dynamic set: pack the motions, with --statics FILE --hallucinator FILE"
     if 1 in tensor.shape[1:] and spec.frames in tensor.shape and spec.size in tensor.shape:
-        return "these are the motions of a static-dynamic set: add --statics FILE --hallucinator FILE"
+        return (
+            "if these are the motions of a static-dynamic set: add --statics FILE --hallucinator FILE; if they are grey clips: "
+            "repeat the channel three times in your code"
+        )
     return (
         f"clips here have {_sizes(spec)}. Clips of another size or length are not resized, because the way of resizing is a "
         "part of the method: resize them in your code, e.g. with torch.nn.functional.interpolate, and save them again. Latents "

@@ -192,10 +192,12 @@ def _converted(
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
     if len(given) != len(clips) and arranged.has_class_axis:
+        kind = "stills" if arranged.decoder == "still" else "clips"
         raise ValueError(
-            f"{list(given.shape)} labels for {len(clips)} {'stills' if arranged.decoder == 'still' else 'clips'}: the shape "
-            f"was read with an axis of classes ({arranged.layout}). Clips of another length than T={spec.frames} look like "
-            "this; otherwise state the order of the dimensions with --layout"
+            f"{list(given.shape)} labels for {len(clips)} {kind}: the shape was read with an axis of classes "
+            f"({arranged.layout}). Clips of another length than T={spec.frames} look like this, too: choose or interpolate "
+            f"{spec.frames} frames in your code. Or give a label for each of the {kind}, or state the order of the "
+            "dimensions with --layout"
         )
     labels = in_order_of(file.texts, labels_for(given, len(clips), spec, conversion.labels_as, notes), spec, notes)
     stored = quantise(clips, dtype)
@@ -215,7 +217,8 @@ def _given_labels(
         return from_names(source.texts[named[0]], spec, f"labels {named[0]!r}")
     name = choose_labels(source.tensors, conversion.labels_key, clips_key if where is None else "")
     if name is None and where is not None:
-        raise ValueError(f"{where} holds no labels [N] or [N, K]; name them with --labels-key")
+        found = listing(source.tensors)
+        raise ValueError(f"which tensor of {where} holds the labels, [N] or [N, K]? Name it with --labels-key; found: {found}")
     if name is None:
         return None
     notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")

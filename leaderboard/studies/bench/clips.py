@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vddbench.data.decode import encode
+from vddbench.data.stream_codec import encode
 from vddbench.data.workers import num_cores
 from vddbench.system.progress import bar
 

@@ -25,7 +25,8 @@ from typing import Literal
 
 from vddbench.data.build import build_store
 from vddbench.data.datasets import kinetics400, ssv2, ucf101
-from vddbench.data.decode import Geometry, decoded, opened, store_video
+from vddbench.data.decode import Geometry, decoded, opened
+from vddbench.data.stored_frames import store_video
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.home import home
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vddbench.data.datasets import hmdb51, kinetics400, miniucf, ssv2, ucf101
-from vddbench.data.decode import plan, planned_frames
+from vddbench.data.stored_frames import plan, planned_frames
 from vddbench.leaderboard.studies.bench.clips import KINDS
 from vddbench.spec import DatasetSpec
 

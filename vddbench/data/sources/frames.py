@@ -20,23 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vddbench.data.decode import (
-    MAX_FRAMES,
-    MAX_STORED_FRAMES,
-    Geometry,
-    Scaler,
-    Stored,
-    UnreadableVideo,
-    check_pixels,
-    check_regular,
-    fitted,
-    plan,
-    planned_frames,
-    repeat_to,
-    stored,
-)
+from vddbench.data.decode import MAX_FRAMES, Geometry, Scaler, UnreadableVideo, check_pixels, check_regular, fitted
 from vddbench.data.listing import contents, is_folder, warn_of_folder
 from vddbench.data.matching import REPLACEMENTS, ShortName, named
+from vddbench.data.stored_frames import MAX_STORED_FRAMES, Stored, plan, planned_frames, repeat_to, stored
 from vddbench.spec import DatasetSpec, Video
 from vddbench.system.progress import say
 

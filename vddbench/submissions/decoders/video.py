@@ -120,7 +120,7 @@ def encode(clips: torch.Tensor, codec: Codec, crf: int, threads: int = 1) -> dic
     codec, crf: "av1" (SVT-AV1, preset 4, crf 1 to 63) or "h264" (x264, preset slow, crf 1 to 51, even sizes only). Encodes
     `threads` clips at a time, each on one thread. Offsets are int32 if they fit, since they count towards the budget.
     """
-    from vddbench.data.decode import encode_stream
+    from vddbench.data.stream_codec import encode_stream
 
     def stream(clip: torch.Tensor) -> bytes:
         return encode_stream(zip(*to_planes(clip.numpy()), strict=True), codec, crf, clip.shape[1])
