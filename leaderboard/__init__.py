@@ -11,7 +11,7 @@ marks.py                                           the marks of a row (external,
 tables.py, row_text.py, latex.py                   what `vddbench rank` prints
 reported.py, replayed.py                           what papers report, and records of the field's protocol, beside it
 paper_numbers.py, paper_table.py                   what `vddbench table` prints
-methods.py, source_parts.py                        what `vddbench methods` prints; settings read without PyTorch
+methods.py, methods_text.py, source_parts.py       what `vddbench methods` prints; settings read without PyTorch
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again
 project.py                                         the address of the code and its citation, for cards on the Hub

@@ -1,4 +1,4 @@
-"""What `vddbench methods` prints: every baseline with its facts, published results and measured ones.
+"""What is known about every baseline: its facts, published results and measured ones. methods_text.py prints it.
 
 Facts come from the files of baselines/, published results from `published.csv`, measured ones from records, and the methods
 that have no baseline, with the reason, from `without_code.csv`.
@@ -6,30 +6,24 @@ that have no baseline, with the reason, from `without_code.csv`.
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from vddbench.distillation.contract import About
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.source_parts import parts_of
-from vddbench.lookup import file_of, load, named_in_tables, names, source_of, unknown
+from vddbench.lookup import file_of, load, named_in_tables, names, source_of
 from vddbench.spec import FULL
-from vddbench.system.progress import clean
 
 WITHOUT_CODE = Path(__file__).with_name("without_code.csv")
 FACTS = tuple(About.__dataclass_fields__)
-HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads", "published", "ours")
-FORMS = {"table": "simple", "md": "github", "json": ""}  # format: its name in tabulate
-PUBLISHED_ON = ("miniucf", 1)  # dataset and ipc of the published column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,127 +148,3 @@ def measured(evaluated: Iterable[Evaluated]) -> list[Measured]:
         )
         scores.append(score)
     return sorted(scores, key=lambda one: (one.method, one.task, one.student, one.track, one.protocol))
-
-
-def as_json(listed: Sequence[Method], scores: Sequence[Measured]) -> str:
-    """Everything that is known, for machines."""
-    rows = [
-        {
-            **asdict(one),
-            "published": published(one.method) if "" in one.presets else [],
-            "ours": [asdict(score) for score in scores if score.method in one.names],
-        }
-        for one in listed
-    ]
-    return json.dumps({"methods": rows, "without_code": without_code()}, indent=1)
-
-
-def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | None, style: str) -> str:
-    """All methods as one table, with their scores on one task, and the methods that have no baseline.
-
-    task: None for the task with scores of most methods. Raises LookupError for a task without scores.
-    """
-    shown = on_one_task(scores, {name for one in listed for name in one.names}, task)
-    dataset, ipc = PUBLISHED_ON
-    lines = [
-        [
-            one.method,
-            ", ".join(preset for preset in one.presets if preset) or "-",
-            one.family or "-",
-            one.decoder,
-            one.division or "-",
-            one.labels or "-",
-            ", ".join(one.reads),
-            _published_number(one, dataset, ipc),
-            "; ".join(_own_number(score, one) for score in shown if score.method in one.names) or "-",
-        ]
-        for one in listed
-    ]
-    parts = [tabulate(lines, HEADERS, style, disable_numparse=True)]
-    parts.append(f"published: top-1 % on {dataset}-ipc{ipc}; the source of a number: vddbench methods NAME")
-    if shown:
-        first = shown[0]
-        devices = " and ".join(sorted({score.device for score in shown}))
-        where = f"{first.task}, network {first.student}, protocol {first.protocol}, {devices}"
-        parts.append(f"ours: mean top-1 % on {where}; in brackets students on distillations")
-    parts.append("Methods without a baseline of their own:")
-    parts.append(tabulate([list(row.values()) for row in without_code()], ("method", "paper", "reason"), style))
-    return clean("\n\n".join(parts))
-
-
-def on_one_task(scores: Sequence[Measured], known: set[str], task: str | None) -> list[Measured]:
-    """The scores of one task, student and protocol: those of most known methods, of the first by name in a tie."""
-    ours = [one for one in scores if one.method in known]
-    if task is not None and task not in {one.task for one in ours}:
-        raise LookupError(unknown("task with a record of a baseline", task, sorted({one.task for one in ours})))
-    places = Counter((one.task, one.student, one.protocol) for one in ours if task in {None, one.task})
-    if not places:
-        return []
-    chosen = min(places, key=lambda place: (-places[place], place))
-    return [one for one in ours if (one.task, one.student, one.protocol) == chosen]
-
-
-def _published_number(one: Method, dataset: str, ipc: int) -> str:
-    own = published(one.method) if "" in one.presets else []
-    rows = [row for row in own if row.get("dataset") == dataset and row.get("ipc") in {ipc, None} and "top1_mean" in row]
-    return _with_spread(rows[0]) if rows else "-"
-
-
-def _own_number(score: Measured, one: Method) -> str:
-    preset = score.method.removeprefix(one.method).removeprefix("_")
-    return f"{preset} {100 * score.top1:.1f} ({score.students} on {score.distillations})".strip()
-
-
-def as_text(name: str, scores: Sequence[Measured]) -> str:
-    """One method: its facts, the settings of its presets, published and measured results. NAME or NAME_PRESET.
-
-    Raises LookupError for an unknown name, with the nearest ones.
-    """
-    absent = {row["method"]: row for row in without_code()}
-    if name in absent:
-        return clean(f"{name} has no baseline of its own: {absent[name]['reason']}\n{absent[name]['paper']}")
-    listed = methods()
-    own = [one for one in listed if name in {one.method, *one.names}]
-    if not own:
-        raise LookupError(unknown("method", name, sorted({*absent, *(known for one in listed for known in one.names)})))
-    method, presets = own[0].method, [preset for one in own for preset in one.presets]
-    lines = [f"{method}: {own[0].about}", own[0].paper]
-    for one in own:
-        facts = (one.family, f"division {one.division or '-'}", f"{one.labels or '-'} labels", f"decoder {one.decoder}")
-        lines.append(f"{', '.join(one.names)}: {', '.join(filter(None, facts))}, reads {', '.join(one.reads)}")
-    lines += settings_of(method, [preset for preset in presets if name in {method, named_in_tables(method, preset)}])
-    lines += [_reported(row) for row in published(method)]
-    lines += [
-        f"ours: {100 * score.top1:.1f} % by {score.method} on {score.task}, network {score.student} "
-        f"(students: {score.students}, distillations: {score.distillations}), protocol {score.protocol}, {score.device}"
-        for score in scores
-        if score.method in {known for one in own for known in one.names}
-    ]
-    return clean("\n".join(line for line in lines if line))
-
-
-def _reported(row: dict[str, Any]) -> str:
-    where = f"{row['dataset']}-ipc{row['ipc']:g}" if "ipc" in row else f"all of {row['dataset']}"
-    number = f"{_with_spread(row)} % on {where}" if "top1_mean" in row else f"no number for {row['dataset']}"
-    year, student, selection = (row.get(name, reported.NOT_STATED) for name in ("year", "student", "selection"))
-    facts = [f"year {year}", f"network {student}", f"selection: {selection}", *([row["caveat"]] if "caveat" in row else [])]
-    return f"published: {number} ({row['source']}, {row['url']}); {'; '.join(facts)}"
-
-
-def _with_spread(row: dict[str, Any]) -> str:
-    return f"{row['top1_mean']:.1f}" + (f" +- {row['top1_std']:.1f}" if "top1_std" in row else "")
-
-
-def settings_of(method: str, presets: Iterable[str]) -> list[str]:
-    """The published settings, and what each of the presets changes."""
-    module = facts_of(method)
-    base = asdict(module.Config())
-    lines = [f"settings: {_listed(base)}" if base else "no settings"]
-    for preset in filter(None, presets):
-        config = asdict(module.PRESETS[preset])
-        lines.append(f"--preset {preset} changes: {_listed({k: v for k, v in config.items() if v != base.get(k)})}")
-    return lines
-
-
-def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from vddbench import hub
-from vddbench.evaluation.evaluate import NETWORK, open_ready
+from vddbench.evaluation.evaluate import NETWORK
+from vddbench.evaluation.ready import open_ready
 from vddbench.leaderboard.exchange import card, mirror, model_repo, payload_download
 from vddbench.leaderboard.exchange.rerun import (
     Comparison,

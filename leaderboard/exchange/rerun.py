@@ -15,7 +15,8 @@ import torch
 
 from vddbench.data.fingerprint import same_data
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import ReadySubmission, evaluate_cell
+from vddbench.evaluation.evaluate import evaluate_cell
+from vddbench.evaluation.ready import ReadySubmission
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import ScoreDifference
 from vddbench.leaderboard.entry import MIN_SEEDS

@@ -16,7 +16,7 @@ import torch
 
 from vddbench import hub
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import ReadySubmission, open_ready
+from vddbench.evaluation.ready import ReadySubmission, open_ready
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.exchange import draw, mirror, ownership, payload_download
 from vddbench.leaderboard.exchange.merge import copied_to_organisation, merged, pushed

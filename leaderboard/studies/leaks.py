@@ -21,7 +21,7 @@ from vddbench.data.nearest import FRAMES, candidates, nearest
 from vddbench.data.store import Split, Store
 from vddbench.data.thumbnails import VERSION as THUMBNAILS
 from vddbench.data.thumbnails import make_thumbnails
-from vddbench.evaluation.evaluate import open_ready
+from vddbench.evaluation.ready import open_ready
 from vddbench.submissions.leaks import MOST_CLIPS, Scan, scan
 from vddbench.system.files import replacing
 from vddbench.system.progress import say

@@ -16,10 +16,10 @@ import pandas as pd
 
 from vddbench.baselines import random
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import open_ready
 from vddbench.evaluation.fit import measure
 from vddbench.evaluation.hardware import Precision, hardware_for
 from vddbench.evaluation.predict import predict
+from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import train
 from vddbench.leaderboard.bootstrap import half_width

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vddbench.evaluation.evaluate import ReadySubmission, decoded, open_with_store
 from vddbench.evaluation.hardware import hardware_for
+from vddbench.evaluation.ready import ReadySubmission, decoded, open_with_store
 from vddbench.evaluation.sdd import Replay
 from vddbench.evaluation.sdd_predict import top5_mode
 from vddbench.evaluation.session import Session

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from vddbench.data.store import Split
-from vddbench.evaluation.evaluate import open_ready
 from vddbench.evaluation.hardware import Precision, hardware_for
 from vddbench.evaluation.predict import probabilities
+from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import Trained, train
 from vddbench.leaderboard.bootstrap import half_width

@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from vddbench.baselines import datm, mtt
-from vddbench.baselines.mtt import matched
 from vddbench.data.store import Store
 from vddbench.distillation.run import distill
+from vddbench.distillation.unrolled_sgd import matched
 from vddbench.spec import Task
 from vddbench.submissions.check import check
 

@@ -72,7 +72,7 @@ def test_a_damaged_file_of_stills_is_named(split: Split, statics: Path) -> None:
     _slots.stills(split, TASK, 1, QUICK, 9, CPU)
     (path,) = statics.glob("made-*.safetensors")
     path.write_bytes(b"x" * 100)
-    with pytest.raises(ValueError, match=r"stills .* is damaged .*delete the file and run again"):
+    with pytest.raises(ValueError, match=r"stills .* cannot be used .*delete the file and run again"):
         _slots.stills(split, TASK, 1, QUICK, 9, CPU)
 
 

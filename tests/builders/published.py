@@ -18,7 +18,8 @@ from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import Hub, at, now, serving
 from vddbench import hub as door
 from vddbench.data.store import Store
-from vddbench.evaluation.evaluate import ReadySubmission, evaluate, open_ready
+from vddbench.evaluation.evaluate import evaluate
+from vddbench.evaluation.ready import ReadySubmission, open_ready
 from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.hub import client
 from vddbench.leaderboard.exchange.rerun import OwnRuns, read_one

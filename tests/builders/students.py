@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import record_fields
+from vddbench.evaluation import ready, record_fields
 from vddbench.spec import Recipe
 
 
@@ -21,5 +21,5 @@ def build(shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module
 def use_linear_student(monkeypatch: pytest.MonkeyPatch, lr: float = 0.01) -> None:
     """Every student is the linear one, whatever its name."""
     student = SimpleNamespace(RECIPE=Recipe(lr=lr), build=build)
-    for module in (evaluating, record_fields):
+    for module in (evaluating, ready, record_fields):
         monkeypatch.setattr(module, "load", lambda kind, name: student)

@@ -127,5 +127,5 @@ def test_an_expert_that_diverges_is_trained_again_at_half_the_lr_or_refused_and_
 
 def test_a_damaged_expert_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(ValueError, match=r"bad\.safetensors is damaged .*delete the file"):
+    with pytest.raises(ValueError, match=r"bad\.safetensors cannot be used .*delete the file"):
         experts.Trajectories([tmp_path / "bad.safetensors"])

@@ -324,6 +324,6 @@ def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: St
     assert first.distill_clips_read == second.distill_clips_read == 2 * len(tiny.train)
     (file,) = (home / "teachers").glob("tiny-*.safetensors")
     file.write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match=rf"teacher {file} is damaged .*; delete the file and run again"):
+    with pytest.raises(ValueError, match=rf"teacher {file} cannot be used .*; delete the file and run again"):
         distill("kmeans", IPC1, 0, tmp_path)
     file.unlink()

@@ -73,7 +73,7 @@ def test_a_teacher_copied_from_another_store_is_refused(tiny: Store, tmp_path: P
     path = teacher.work_path("teachers/weights", "tiny", [3, half.digest, half.index["video"].tolist(), 2, 0, "convnet3d", 1])
     file.rename(path)
     with pytest.raises(
-        ValueError, match=rf"teacher {path} is damaged \(it holds '{name}', made from another store.*delete the file"
+        ValueError, match=rf"teacher {path} cannot be used \(it holds '{name}', made from another store.*delete the file"
     ):
         teacher.teacher(half, steps=1, batch=2)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from tests.builders.operations import recorded
-from vddbench.baselines import dm, mtt
+from vddbench.baselines import dm
 from vddbench.data.store import Store
+from vddbench.distillation import unrolled_sgd
 from vddbench.spec import Task
 
 CPU = torch.device("cpu")
@@ -25,5 +26,5 @@ def test_the_matching_of_trajectories_reads_nothing_back() -> None:
 
     start, target, clips, labels = torch.zeros(12), torch.ones(12), torch.randn(6, 4), torch.arange(6) % 3
     rows = [None, torch.tensor([0, 2]), torch.tensor([1, 5])]
-    recorder = recorded(lambda: mtt.matched(loss_of, start, target, clips, labels, torch.tensor(0.1), rows))
+    recorder = recorded(lambda: unrolled_sgd.matched(loss_of, start, target, clips, labels, torch.tensor(0.1), rows))
     assert not recorder.waiting and len(recorder.operations) > 20

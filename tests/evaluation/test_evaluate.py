@@ -23,7 +23,7 @@ from vddbench.data import frames_check
 from vddbench.data.frames_check import check_test_frames
 from vddbench.data.store import Store
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import record_fields, referee, session
+from vddbench.evaluation import ready, record_fields, referee, session
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -71,7 +71,7 @@ def record_of(results: Path) -> Path:
 def with_lr(monkeypatch: pytest.MonkeyPatch, lr: float) -> None:
     """Replaces the student's recipe."""
     student = SimpleNamespace(RECIPE=convnet3d.RECIPE.model_copy(update={"lr": lr}), build=convnet3d.build)
-    for module in (evaluating, record_fields):
+    for module in (evaluating, ready, record_fields):
         monkeypatch.setattr(module, "load", lambda kind, name: student)
 
 

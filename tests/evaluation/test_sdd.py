@@ -19,9 +19,10 @@ from tests.builders.students import use_linear_student
 from tests.builders.submissions import SPEC, TASK, clips
 from vddbench.data.store import Split, Store
 from vddbench.evaluation import sdd_predict, session
-from vddbench.evaluation.evaluate import evaluate, open_ready
+from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.hardware import Hardware
 from vddbench.evaluation.predict import predict
+from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.sdd import Replay, ScaledGradient, learned_lr, pairs_per_slot

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vddbench.leaderboard import methods, reported
+from vddbench.leaderboard import methods, methods_text, reported
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.table_records import tables_of
@@ -37,7 +37,7 @@ def test_a_method_without_a_baseline_has_a_reason_and_no_file() -> None:
 
 def test_json_has_the_scores_of_the_records_and_the_numbers_of_the_papers() -> None:
     records = load([RECORDS]).evaluated
-    output = json.loads(methods.as_json(methods.methods(), methods.measured(records)))
+    output = json.loads(methods_text.as_json(methods.methods(), methods.measured(records)))
     [dm] = [one for one in output["methods"] if one["method"] == "dm" and "" in one["presets"]]
     assert (dm["family"], dm["decoder"], dm["division"], dm["labels"]) == ("distribution matching", "pixels", "ipc", "hard")
     papers = pd.read_csv(reported.FILE)
@@ -61,18 +61,18 @@ SCORES = [score("dm_fast", "a-ipc1", 0.28), score("random", "a-ipc1", 0.11), sco
 
 
 def test_the_table_compares_on_the_task_that_most_methods_have_or_on_another() -> None:
-    most = methods.as_table(methods.methods(), SCORES, None, "simple")
+    most = methods_text.as_table(methods.methods(), SCORES, None, "simple")
     assert "fast 28.0 (10 on 2)" in most and "50.0" not in most and "on a-ipc1, network convnet3d, protocol v3, a CPU" in most
-    other = methods.as_table(methods.methods(), SCORES, "b-ipc1", "simple")
+    other = methods_text.as_table(methods.methods(), SCORES, "b-ipc1", "simple")
     assert "fast 50.0 (10 on 2)" in other and "28.0" not in other and "image generator" in other
 
 
 def test_one_method_shows_its_settings_sources_and_scores() -> None:
-    text = methods.as_text("dm_fast", SCORES)
+    text = methods_text.as_text("dm_fast", SCORES)
     assert "--preset fast changes: iterations=120" in text and "--preset smoke" not in text
     assert "28.0 % by dm_fast on a-ipc1" in text and "50.0 % by dm_fast on b-ipc1" in text and "11.0" not in text
     assert "15.3 +- 1.1 % on miniucf-ipc1" in text and "best mean test accuracy of 11 checkpoints" in text
-    assert "--preset smoke changes" in methods.as_text("dm", []) and "image generator" in methods.as_text("glad", [])
+    assert "--preset smoke changes" in methods_text.as_text("dm", []) and "image generator" in methods_text.as_text("glad", [])
 
 
 def test_a_plug_in_without_facts_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +82,4 @@ def test_a_plug_in_without_facts_is_listed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv(PLUGINS, str(tmp_path))
     [one] = methods.variants("own_method")
     assert (one.family, one.division, one.names) == ("", "", ["own_method"])
-    assert "own_method" in methods.as_table([one], [], None, "simple")
+    assert "own_method" in methods_text.as_table([one], [], None, "simple")

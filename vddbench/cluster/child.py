@@ -89,7 +89,8 @@ def run_cell(run: Run, cell: Cell, halvings: int) -> None:
 
 def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     from vddbench.cluster.plan import RESULTS, wait_for
-    from vddbench.evaluation.evaluate import decoded, evaluate_cell, open_with_store
+    from vddbench.evaluation.evaluate import evaluate_cell
+    from vddbench.evaluation.ready import decoded, open_with_store
     from vddbench.protocol import PROTOCOL, protocol_named
     from vddbench.records.files import cell_path
     from vddbench.submissions.manifest import MANIFEST

@@ -23,17 +23,18 @@ def methods(
 ) -> None:
     """List all baselines with published results and ours, and methods that have none, with the reason."""
     from vddbench.commands.demo import RECORDS
-    from vddbench.leaderboard import methods as listing
     from vddbench.leaderboard.evidence import load, load_valid
+    from vddbench.leaderboard.methods import measured, methods
+    from vddbench.leaderboard.methods_text import FORMS, as_json, as_table, as_text
 
     form = "json" if as_json else form
-    if form not in listing.FORMS:
-        raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(listing.FORMS)}")
+    if form not in FORMS:
+        raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(FORMS)}")
     evaluated = load_valid(results) if results else load([RECORDS]).evaluated
-    scores = listing.measured(evaluated)
+    scores = measured(evaluated)
     if name is not None:
-        typer.echo(listing.as_text(name, scores))
+        typer.echo(as_text(name, scores))
     elif form == "json":
-        typer.echo(listing.as_json(listing.methods(), scores))
+        typer.echo(as_json(methods(), scores))
     else:
-        typer.echo(listing.as_table(listing.methods(), scores, task, listing.FORMS[form]))
+        typer.echo(as_table(methods(), scores, task, FORMS[form]))

@@ -58,13 +58,14 @@ def stream_planes(stream: Packets, size: int) -> bytes:
             except MemoryError:  # FFmpeg has one of its own, which is also an FFmpegError
                 raise
             except av.FFmpegError as error:
-                reason = messages[0][2].strip() if messages else error.strerror
+                reason = messages[0][2].strip() if messages else str(error.strerror)
+                reason = reason.partition(", see the documentation")[0]  # on FFmpeg's own limit of pixels
                 raise BadStream(f"cannot be decoded at frame {len(frames)} of {size}x{size} pixels: {reason}") from None
             frames += [_planes(frame, size) for frame in shown]
             if messages:
                 raise BadStream(f"is damaged at frame {len(frames)}: {messages[0][2].strip()}")
             if stream.codec == "av1" and len(shown) != (packet is not None):
-                raise BadStream(f"shows {len(shown)} frames in temporal unit {len(frames)}; allowed: 1")
+                raise BadStream(f"shows {len(shown)} frames in temporal unit {len(frames)}; allowed: 1 (0 if it is cut short)")
     if len(frames) != len(stream.packets):
         raise BadStream(f"decodes to {len(frames)} frames instead of {len(stream.packets)}")
     return b"".join(frames)

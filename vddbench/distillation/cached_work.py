@@ -70,7 +70,7 @@ def read_work(path: Path, what: str, name: str | None = None) -> Work:
             raise ValueError(f"it holds {about['name'][:80]!r}, made from another store or with other settings")
         return Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{what} {path} is damaged ({str(error)[:200]}); delete the file and run again") from error
+        raise ValueError(f"{what} {path} cannot be used ({str(error)[:200]}); delete the file and run again") from error
 
 
 def cost_of(kind: str, *works: Work) -> dict[str, ConfigValue]:

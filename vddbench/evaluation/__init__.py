@@ -1,6 +1,7 @@
 """The referee: trains students on a submission's clips, tests them once, and writes records.
 
     evaluate.py      submissions x students x seeds -> records; the only file that scores on the test split
+    ready.py         a submission that passed every check, with its decoded clips and its store
     referee.py       how a protocol trains and tests the students of one set
     train.py         the training loop of the protocol
     engine.py        steps that a GPU does without waiting for the host

@@ -19,7 +19,7 @@ from vddbench.spec import Manifest
 from vddbench.system.device import device_name, git_commit
 
 if TYPE_CHECKING:
-    from vddbench.evaluation.evaluate import ReadySubmission
+    from vddbench.evaluation.ready import ReadySubmission
 
 
 def identity(

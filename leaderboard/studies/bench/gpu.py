@@ -32,7 +32,7 @@ from vddbench.evaluation.speed import random_clips, timed
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input, train
 from vddbench.leaderboard.studies.bench.distillers import small_mtt
-from vddbench.leaderboard.studies.bench.naive import fresh
+from vddbench.leaderboard.studies.bench.naive import fresh, plain_testing, plain_training
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.device import device_name, forget_peak_memory, peak_memory_bytes
@@ -248,38 +248,6 @@ def run(rehearse: bool) -> None:
         rows.append(row)
     print(f"{device_name(device)}, PyTorch {torch.__version__}\n")
     print(tabulate(rows, ("measured", "result"), "github", disable_numparse=True))
-
-
-# --- what the engine is compared with --------------------------------------------------------------------------------
-
-
-def plain_training(spec: DatasetSpec, clips: Any, steps: int, device: torch.device) -> None:
-    """As in much research code: PyTorch's own layout and precision (TF32 on GPUs); each step copies and waits."""
-    net = fresh(spec, device).train()
-    sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    ready = normalised(clips.clips, spec)
-    for _ in range(steps):
-        rows = torch.randperm(len(ready))
-        loss = F.cross_entropy(net(ready[rows].to(device)), clips.labels[rows].to(device))
-        sgd.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        sgd.step()
-        loss.item()
-
-
-@torch.no_grad()
-def plain_testing(net: torch.nn.Module, split: Split, batch: int, device: torch.device) -> None:
-    """One batch after the other: read, normalised on the CPU, copied, computed, answered."""
-    for i in range(0, len(split), batch):
-        videos = np.arange(i, min(i + batch, len(split)))
-        x = normalised(split.clips(videos, np.zeros(len(videos), np.int64)), split.spec)
-        net(x.to(device)).softmax(1).cpu()
-
-
-def normalised(clips: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
-    """[N, T, H, W, C] uint8 -> [N, C, T, H, W] float32 on the CPU, in PyTorch's own layout."""
-    mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
-    return (clips.permute(0, 4, 1, 2, 3).float() / 255 - mean) / std
 
 
 def random_videos(spec: DatasetSpec, count: int, frames: int) -> Split:

@@ -29,7 +29,7 @@ from tests.builders.submissions import edit_manifest
 from tests.tools.hubserver import OLD_UPLOAD, Hub, environment
 from vddbench import hub as door
 from vddbench.data.store import Store
-from vddbench.leaderboard.exchange import card, payload_download
+from vddbench.leaderboard.exchange import card, payload_download, upload_plan
 from vddbench.leaderboard.exchange import submit as submitting
 from vddbench.leaderboard.exchange.proposal import copy, proposal
 from vddbench.leaderboard.exchange.submit import submit
@@ -284,7 +284,7 @@ def test_an_author_hears_before_the_upload_that_picked_seeds_get_no_rank_and_tha
 ) -> None:
     for seed in (3, 4, 6):
         claimed(tmp_path / "picked", tiny_random, [10], first_seed=seed)
-    made = submitting.plan(submitting.checked(tiny_random), BOARD, None, [tmp_path / "picked"], "mit")
+    made = upload_plan.plan(upload_plan.checked(tiny_random), BOARD, None, [tmp_path / "picked"], "mit")
     assert "the seeds 3, 4, 6 are not 0..n-1, so the entry has no rank" in submitting.advice(made, "mit")[0]
     assert any(
         f"copies data.safetensors to {board.url}/datasets/{BOARD}-payloads" in line for line in submitting.announced(made)

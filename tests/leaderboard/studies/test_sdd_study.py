@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders.students import use_linear_student
-from vddbench.evaluation.evaluate import decoded, open_with_store
+from vddbench.evaluation.ready import decoded, open_with_store
 from vddbench.evaluation.sdd import Replay
 from vddbench.leaderboard.studies import sdd as study
 from vddbench.protocol import MENDED, SDD, Sdd
