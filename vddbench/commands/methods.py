@@ -23,18 +23,18 @@ def methods(
 ) -> None:
     """List all baselines with published results and ours, and methods that have none, with the reason."""
     from vddbench.commands.demo import RECORDS
+    from vddbench.leaderboard import methods as listing
+    from vddbench.leaderboard import methods_text as shown
     from vddbench.leaderboard.evidence import load, load_valid
-    from vddbench.leaderboard.methods import measured, methods
-    from vddbench.leaderboard.methods_text import FORMS, as_json, as_table, as_text
 
     form = "json" if as_json else form
-    if form not in FORMS:
-        raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(FORMS)}")
+    if form not in shown.FORMS:
+        raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(shown.FORMS)}")
     evaluated = load_valid(results) if results else load([RECORDS]).evaluated
-    scores = measured(evaluated)
+    scores = listing.measured(evaluated)
     if name is not None:
-        typer.echo(as_text(name, scores))
+        typer.echo(shown.as_text(name, scores))
     elif form == "json":
-        typer.echo(as_json(methods(), scores))
+        typer.echo(shown.as_json(listing.methods(), scores))
     else:
-        typer.echo(as_table(methods(), scores, task, FORMS[form]))
+        typer.echo(shown.as_table(listing.methods(), scores, task, shown.FORMS[form]))

@@ -191,7 +191,8 @@ def affine(tensors: Mapping[str, torch.Tensor], pixels: torch.Tensor) -> torch.T
     low, high = value_range(values)
     if not (low >= -MAX_VALUE and high <= MAX_VALUE):
         raise ValueError(
-            f"pixel values reach from {low:.6g} to {high:.6g}; allowed: -{MAX_VALUE:g} to {MAX_VALUE:g} on the 0-255 scale"
+            f"pixel values reach from {low:.6g} to {high:.6g}; allowed: -{MAX_VALUE:g} to {MAX_VALUE:g} on the 0-255 scale. A "
+            "distillation that diverged needs lower learning rates"
         )
     return values
 
