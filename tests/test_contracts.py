@@ -36,7 +36,7 @@ DOORS = {  # the only files that may import a heavy package
     "submitit": ("vddbench/cluster/slurm.py",),
     "huggingface_hub": ("vddbench/hub/",),
     "altair": ("vddbench/distillation/curves.py", "leaderboard/site/charts.py"),  # of runs, of the site
-    "datasets": ("vddbench/data/store.py",),
+    "datasets": ("vddbench/data/hf_dataset.py", "vddbench/data/store.py"),
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.cells import StandIn, give, planned
-from vddbench.cluster import slurm
+from vddbench.cluster import doctor
 from vddbench.cluster.access import check_parents, private_folder
 from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.plan import Run
@@ -100,13 +100,13 @@ def test_a_job_has_the_options_that_the_site_demands(site: Path, tmp_path: Path)
     ],
 )
 def test_memory_and_gpus_are_requested_in_one_form(settings: dict[str, object], asked: list[str]) -> None:
-    assert slurm.options(validated(settings), without=["time", "cpus-per-task"]) == asked
+    assert doctor.options(validated(settings), without=["time", "cpus-per-task"]) == asked
 
 
 def test_more_memory_is_requested_in_the_form_that_the_site_takes() -> None:
-    assert slurm.options(Resources(mem_per_cpu=4).with_twice_the_memory())[2] == "--mem-per-cpu=8192M"
-    assert slurm.options(Resources().with_twice_the_memory())[2] == "--mem=32768M"
-    assert "--mem=5120M" in slurm.options(validated(overridden({"mem_per_cpu": 4}, {"mem": 5})))
+    assert doctor.options(Resources(mem_per_cpu=4).with_twice_the_memory())[2] == "--mem-per-cpu=8192M"
+    assert doctor.options(Resources().with_twice_the_memory())[2] == "--mem=32768M"
+    assert "--mem=5120M" in doctor.options(validated(overridden({"mem_per_cpu": 4}, {"mem": 5})))
 
 
 @pytest.mark.parametrize("option", ["--array=0-9", "--wrap=rm", "-p gpu", "--nice=5\n#SBATCH --array=0-9", "nodes=1"])

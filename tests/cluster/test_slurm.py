@@ -22,7 +22,7 @@ from tests.tools.slurm import Cluster, available
 from vddbench.cluster import slurm
 from vddbench.cluster.cells import evaluations
 from vddbench.cluster.collect import collect
-from vddbench.cluster.doctor import doctor
+from vddbench.cluster.doctor import doctor, refusal
 from vddbench.cluster.grid import Grid
 from vddbench.cluster.grid import plan as plan_grid
 from vddbench.cluster.jobs import Job, read_attempts, read_jobs
@@ -306,7 +306,7 @@ def test_more_than_the_cluster_has_is_refused_with_its_reason(
     with pytest.raises(ValueError, match=r"Slurm refused .*(Memory|node configuration)"):
         submit(run, ASKED.model_copy(update={"mem": 500}), SLURM)
     assert status(run).counts["planned"] == 1
-    assert "configuration" in slurm.refusal(ASKED.model_copy(update={"gpus": 9}))
+    assert "configuration" in refusal(ASKED.model_copy(update={"gpus": 9}))
     assert len(submit(run, ASKED, SLURM)) == 1
 
 

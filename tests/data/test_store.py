@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader
 from vddbench.data import store_files
 from vddbench.data.build import build_store
 from vddbench.data.sources.folder import checked_spec
-from vddbench.data.store import Store, load, new_memory, open_train, store_path
+from vddbench.data.store import Store, load, open_train, store_path
 from vddbench.data.store_files import DIGESTED, read_index, store_digest, write_index
 from vddbench.spec import Video
+from vddbench.system.allocator import new_memory
 from vddbench.system.files import canonical_json
 
 T, SIZE = 4, 8

@@ -347,3 +347,8 @@ def test_the_names_of_bundled_baselines_are_refused(name: str, tmp_path: Path) -
     with pytest.raises(ValueError, match=f"'{name}' is the name of a bundled baseline"):
         pack(source, TASK, name, out=tmp_path)
     assert all_files(tmp_path) == ["syn.pt"]
+
+
+def test_a_name_of_a_method_that_cannot_be_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--method 'My Method' cannot name a folder; allowed: .* letters a-z, digits and _"):
+        pack(tmp_path / "not there.pt", TASK, "My Method", out=tmp_path)

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,9 +58,26 @@ def partitions() -> str:
 
 
 def requests(resources: Resources) -> str:
-    if complaint := slurm.refusal(resources):
+    if complaint := refusal(resources):
         raise ValueError(f"Slurm refuses jobs of these settings: {complaint}; change them in cluster.toml or by options")
-    return f"Slurm takes jobs of {' '.join(slurm.options(resources))}"
+    return f"Slurm takes jobs of {' '.join(options(resources))}"
+
+
+def options(resources: Resources, without: Sequence[str] = ()) -> list[str]:
+    """The resources as options of sbatch."""
+    given = {name: value for name, value in resources.options().items() if name not in without}
+    return [f"--{name}={value}" if value else f"--{name}" for name, value in given.items()]
+
+
+def refusal(resources: Resources) -> str:
+    """Slurm's reason to refuse a job with these resources; "" if it would accept. Submits nothing."""
+    try:
+        slurm.ask(["sbatch", "--test-only", *options(resources), "--wrap", "true"])
+    except slurm.Unanswered:
+        raise
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def report_of_a_node(resources: Resources, folder: Path, home: Path) -> str:
@@ -73,7 +90,7 @@ def report_of_a_node(resources: Resources, folder: Path, home: Path) -> str:
         command = f"exec srun {shlex.join([sys.executable, '-P', f'{place}/report.py', f'{place}/report.json', str(home)])}"
         (place / "job.sh").write_text("\n".join(["#!/bin/bash", *resources.setup, command, ""]))
         sbatch = ["sbatch", "--parsable", f"--output={place}/log", "--time=1", "--job-name=vddbench-doctor"]
-        asked = slurm.options(resources, without=["time"])
+        asked = options(resources, without=["time"])
         answer = slurm.ask([*sbatch, *asked, str(place / "job.sh")], environment={"PYTHONPATH": search_path()})
         job_id = answer.strip().partition(";")[0]
         return _judged(_report(place, job_id), resources)

@@ -247,20 +247,3 @@ def complaint(text: str) -> str:
 
 def _is_complaint(line: str) -> bool:
     return bool(re.match(r"\w+: (error|fatal): .*\w", line))
-
-
-def options(resources: Resources, without: Sequence[str] = ()) -> list[str]:
-    """The resources as options of sbatch."""
-    given = {name: value for name, value in resources.options().items() if name not in without}
-    return [f"--{name}={value}" if value else f"--{name}" for name, value in given.items()]
-
-
-def refusal(resources: Resources) -> str:
-    """Slurm's reason to refuse a job with these resources; "" if it would accept. Submits nothing."""
-    try:
-        ask(["sbatch", "--test-only", *options(resources), "--wrap", "true"])
-    except Unanswered:
-        raise
-    except ValueError as error:
-        return str(error)
-    return ""

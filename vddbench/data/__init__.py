@@ -10,7 +10,8 @@ decode.py          decodes one video file; stored_frames.py: chooses and writes 
 elementary.py      cuts an AV1 or H.264 stream of a submission into frames; stream_codec.py: decodes and encodes it; it
                    and decode.py are the only files that import PyAV; stream_process.py: decodes it in a child with limits
 store.py           reads a prepared store; store_files.py: its index, spec and digest; frames_check.py: changed frames;
-                   fingerprint.py: decides whether two stores hold the same data
+                   fingerprint.py: decides whether two stores hold the same data; hf_dataset.py: a split as a
+                   Hugging Face dataset
 nearest.py         finds the video that a clip resembles most, by thumbnails.py; near_copies.py: between test and train
 pinned.py          compares stores and records of a built-in dataset with what is pinned about it
 inventory.py       `vddbench datasets`, `datasets verify`; contact_sheet.py: `datasets show`

@@ -6,10 +6,6 @@ reading one is a single contiguous copy. `prepare` writes `done.json` last: a fo
 
 from __future__ import annotations
 
-import math
-import mmap
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +18,7 @@ from vddbench.data.fingerprint import StoreId
 from vddbench.data.store_files import OF_SPLIT, check_index, check_length, damage_explained, read_head, read_index
 from vddbench.lookup import unknown
 from vddbench.spec import DatasetSpec, Fingerprint
+from vddbench.system.allocator import new_memory
 from vddbench.system.home import home
 
 if TYPE_CHECKING:
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     import torch
 
 Split3 = Literal["train", "validation", "test"]
-HUGE_PAGE = 2 << 20  # bytes, on x86-64 and most ARM
-HF_BATCH_BYTES = 64 * 10**6  # of clips that `Store.to_hf` holds in memory while it writes them
 
 
 def store_path(name: str) -> Path:
@@ -39,17 +34,6 @@ def store_path(name: str) -> Path:
 
 def prepared_names() -> list[str]:
     return sorted(p.parent.name for p in (home() / "prepared").glob("[a-z0-9]*/done.json"))
-
-
-def new_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """A uint8 array of zeros, in huge pages if possible: getting ordinary pages takes four times as long as filling them."""
-    num_bytes = math.prod(shape)
-    if num_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.zeros(shape, np.uint8)
-    memory = mmap.mmap(-1, -(-num_bytes // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # the kernel has no huge pages
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8, num_bytes).reshape(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,35 +208,10 @@ class Store:
         )
 
     def to_hf(self, split: str) -> datasets.Dataset:
-        """The centre clips of a split as a `datasets.Dataset` with the columns clip, label and video.
+        """The centre clips of a split as a `datasets.Dataset`; see hf_dataset.py."""
+        from vddbench.data.hf_dataset import dataset_of
 
-        It is written to `$VDDBENCH_HOME/datasets` a few clips at a time, once for each digest.
-        """
-        import datasets
-
-        videos = self.split(split)
-        features = datasets.Features(
-            {
-                "clip": datasets.Array4D(shape=self.spec.clip_shape, dtype="uint8"),
-                "label": datasets.ClassLabel(names=list(self.spec.class_names)),
-                "video": datasets.Value("string"),
-            }
-        )
-        dataset: datasets.Dataset = datasets.Dataset.from_generator(
-            _hf_rows,
-            features,
-            cache_dir=str(home() / "datasets"),
-            split=datasets.NamedSplit(split),
-            gen_kwargs={"videos": videos},
-            writer_batch_size=max(1, HF_BATCH_BYTES // self.spec.clip_bytes),
-        )
-        return dataset
-
-
-def _hf_rows(videos: Split) -> Iterator[dict[str, Any]]:
-    for row, video in enumerate(videos.index["video"]):
-        clip, label = videos[row]
-        yield {"clip": clip.numpy(), "label": label, "video": video}
+        return dataset_of(self.split(split), split)
 
 
 def open_train(name: str) -> Split:

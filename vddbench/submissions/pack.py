@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vddbench.lookup import is_bundled
-from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.spec import NAME_PATTERN, DatasetSpec, Manifest, Task
 from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.clip_folder import read_clip_folder
@@ -137,6 +138,8 @@ def _check_names(conversion: Conversion, method: str) -> None:
             raise ValueError(f"{flag} {value[:40]!r} is not one that pack writes; allowed: {', '.join(allowed)}")
     if conversion.value_range is not None:
         ranges.parse(conversion.value_range)
+    if not re.fullmatch(NAME_PATTERN, method):
+        raise ValueError(f"--method {method[:60]!r} cannot name a folder; allowed: at most 40 letters a-z, digits and _")
     if is_bundled(method):
         raise ValueError(
             f"{method!r} is the name of a bundled baseline, which tables compare others with; choose another --method"
