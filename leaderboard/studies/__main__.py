@@ -23,6 +23,9 @@ def bench(
     students: Annotated[str, typer.Option(help="comma-separated")] = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips per step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="compare the convolutions of convnet3d with products of matrices, on the CPU")
+    ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="measure what this machine's GPU makes of all of it instead")] = False,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="with --gpu: run the same code at toy sizes on the CPU")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
@@ -30,12 +33,13 @@ def bench(
 ) -> None:
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
-    With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With --gpu:
-    CPU against GPU, training, testing, one student and two baselines in under 6 minutes. With --prepare: frames/s of prepare
-    against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
+    With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
+    --layers: what better kernels could gain on a CPU. With --gpu: CPU against GPU, training, testing, one student and two
+    baselines in under 6 minutes. With --prepare: frames/s of prepare against the ffmpeg command, reads of clips, memory, and
+    how long the real datasets will take.
     """
-    if distillers + preparing + gpu > 1:
-        raise typer.BadParameter("--distillers, --gpu and --prepare are several benchmarks: give one of them")
+    if distillers + preparing + gpu + layers > 1:
+        raise typer.BadParameter("--distillers, --layers, --gpu and --prepare are several benchmarks: give one of them")
     if rehearse and not gpu:
         raise typer.BadParameter("--rehearse needs --gpu")
     if keep is not None and not preparing:
@@ -52,6 +56,10 @@ def bench(
         from vddbench.leaderboard.studies.bench.distillers import run as run_distillers
 
         run_distillers()
+    elif layers:
+        from vddbench.leaderboard.studies.bench.layers import run as run_layers
+
+        run_layers(batch)
     else:
         from vddbench.leaderboard.studies.bench.students import run as run_students
 
