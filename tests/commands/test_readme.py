@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.records import rank
+from vddbench.leaderboard.divisions import IPC, OPEN
 from vddbench.leaderboard.evidence import load
+from vddbench.leaderboard.rank import rank
 from vddbench.leaderboard.row_text import line
 
 ROOT = Path(__file__).parents[2]
@@ -114,19 +115,41 @@ def test_contributing_names_every_room_and_a_room_names_its_files() -> None:
             assert f"\nvddbench/{package.name}/ " in ROOMS
 
 
-@pytest.mark.parametrize("task", ["avletters10-ipc1", "avletters10-ipc5", "avletters-ipc1"])
+@pytest.mark.parametrize("task", ["avletters10-ipc5", "avletters-ipc1"])
 def test_the_tables_of_fast_presets_say_what_the_records_say(task: str) -> None:
     """Rank, score, gain, students and budget of each row, as `vddbench rank` prints them now."""
-    text = (ROOT / "docs" / "baselines.md").read_text().partition(f"\n`{task}`")[2]
-    table = text[text.index("\n|") : text.index("|\n\n")].splitlines()[3:]
-    told = {cells[2].strip().strip("`"): [cell.strip() for cell in cells[1:-1]] for row in table if (cells := row.split("|"))}
-    found = [
-        each
-        for each in load([ROOT / "leaderboard" / "results"]).evaluated
-        if (str(each.record.task), each.record.track) == (task, "hard")
-    ]
-    rows = {}
-    for place, method, top1, between, gain, _, students, _, share, *_ in map(line, rank(found).to_dict("records")):
+    told = {cells[1].strip("`"): cells for cells in rows_after(f"\n`{task}`")}
+    found = {}
+    for place, method, top1, between, gain, _, students, _, share, *_ in lines(task, OPEN):
         over_random = "" if method == "random" else gain
-        rows[method] = [place, f"`{method}`", f"{top1} {between}", over_random, students.replace(" claimed", ""), share]
-    assert {method: cells[:6] for method, cells in told.items()} == rows
+        found[method] = [place, f"`{method}`", f"{top1} {between}", over_random, students.replace(" claimed", ""), share]
+    assert {method: cells[:6] for method, cells in told.items()} == found
+
+
+@pytest.mark.parametrize(
+    "heading, task", [("## movingshapes, IPC 1", "movingshapes-ipc1"), ("## 10 letters, IPC 1", "avletters10-ipc1")]
+)
+@pytest.mark.parametrize("division", [IPC, OPEN])
+def test_the_tables_of_both_divisions_say_what_the_records_say(heading: str, task: str, division: str) -> None:
+    """Rank, score, gain, bytes and clips of each row, as `vddbench rank` prints them now."""
+    found = [
+        [place, f"`{method}`", f"{top1} {between}", "" if method == "random" else gain, f"{size} MB", clips]
+        for place, method, top1, between, gain, _, _, size, _, clips, *_ in lines(task, division)
+    ]
+    assert [cells[:6] for cells in rows_after(f"\n{heading}\n", f"\nDivision `{division}`")] == found
+
+
+def rows_after(*marks: str) -> list[list[str]]:
+    """The cells of the first table of docs/baselines.md after these texts, which follow each other."""
+    text = (ROOT / "docs" / "baselines.md").read_text()
+    for mark in marks:
+        text = text.partition(mark)[2]
+    table = text[text.index("\n|") : text.index("|\n\n")].splitlines()[3:]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table]
+
+
+def lines(task: str, division: str) -> list[list[str]]:
+    """The rows of a division's table without soft labels, as `vddbench rank` prints them."""
+    evaluated = load([ROOT / "leaderboard" / "results"]).evaluated
+    table = rank([one for one in evaluated if (str(one.record.task), one.record.track) == (task, "hard")])
+    return [line(row) for row in table[table["division"] == division].to_dict("records")]
