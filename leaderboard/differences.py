@@ -62,7 +62,7 @@ def to_json(pair: Pair, submissions: Path) -> dict[str, Any]:
 def headline(pair: Pair, first: str, second: str) -> str:
     result, table = pair.difference(), pair.table
     if np.isnan(result.low):
-        interval = f"no interval: it needs {MIN_SEEDS} students of each method, 2 of each distillation, 2 groups of test videos"
+        interval = f"no interval: {missing(result, first, second)}"
     else:
         better = first if result.low > 0 else second if result.high < 0 else None
         verdict = "no significant difference" if better is None else f"{better} is better"
@@ -74,6 +74,18 @@ def headline(pair: Pair, first: str, second: str) -> str:
         f"{table.task} · network {table.student} · {table.track} labels{division}: {first} {result.first:.1%}, {second} "
         f"{result.second:.1%}: {100 * result.top1:+.1f} points, {interval} ({runs})"
     )
+
+
+def missing(result: Difference, first: str, second: str) -> str:
+    """Why a difference has no interval."""
+    few = [
+        f"{name} has {counted(runs, 'student')}"
+        for name, runs in zip((first, second), result.runs, strict=True)
+        if runs < MIN_SEEDS
+    ]
+    if few:
+        return f"{' and '.join(few)}, it needs {MIN_SEEDS}"
+    return "it needs 2 students of each distillation and 2 groups of test videos"
 
 
 def counted(n: int, noun: str) -> str:

@@ -111,7 +111,7 @@ def failures(ranked: pd.DataFrame) -> str:
     unseen = 1 - 0.05 ** (1 / students)  # 95 % confidence that it is less
     return (
         f"Intervals cannot contain failures that did not occur: after {students} students without one, up to {unseen:.0%} of "
-        "students may fail."
+        "students may fail (95 % confidence)."
     )
 
 

@@ -164,7 +164,8 @@ def _package(kind: Kind) -> ModuleType:
 
 def unknown(kind: str, name: str, known: list[str], add: str = "") -> str:
     """The message for an unknown name: similar names, all known names, and which file would add the name."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    longer = [one for one in known if len(name) > 1 and one.startswith(f"{name}_")]  # such as dm_fast for dm
+    near = longer[:3] or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     how = f"; to add one, write {add} (see CONTRIBUTING.md)" if add else ""
     return f"no {kind} named {name[:80]!r}{hint} (known: {', '.join(known) or 'none'}){how}"

@@ -63,8 +63,9 @@ def prepare(dataset: str, spec: DatasetSpec | None) -> str:
         parts += ["--frames", str(spec.frames), "--size", str(spec.size), "--stride", str(spec.stride)]
         if len(spec.class_names) <= MAX_CLASSES:
             parts += ["--classes", ",".join(spec.class_names)]
-        parts += ["--student-steps", str(spec.student_steps["1"])]
-    return shlex.join(parts)
+        return shlex.join([*parts, "--student-steps", str(spec.student_steps["1"])])
+    # records do not contain these options, and other ones make another store
+    return f"{shlex.join(parts)} --frames NUMBER --size NUMBER --stride NUMBER --student-steps NUMBER"
 
 
 def distill_command(manifest: Manifest) -> str | None:

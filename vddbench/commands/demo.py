@@ -44,7 +44,9 @@ class Question(NamedTuple):
 
 
 QUESTIONS = (
-    Question("Does motion count? Real clips against single frames of them, at equal bytes", "random_jpeg", "random_still"),
+    Question(
+        "Does motion count? Real clips against single frames of them, within the same budget", "random_jpeg", "random_still"
+    ),
     Question("Does a codec beat raw frames? AV1 in a tenth of the bytes against raw clips", "random_video_tenth", "random"),
     Question("Does a learned set beat random clips? DM's quick preset against raw clips", "dm_fast", "random"),
 )
@@ -71,7 +73,9 @@ def run(results: Path) -> None:
     print(f"\n{compared(path, RECORDS / path.relative_to(results))}\n", flush=True)
     draw([row._replace(here=read_record(path)[0].top1) if row.method == LIVE else row for row in rows])
     stages.end("one student")
-    say(f"{stages.summary()}\nnext: vddbench tasks, and vddbench distill random --task {TASK}")
+    say(
+        f"{stages.summary()}\nnext: vddbench distill random --task {TASK} makes a set; vddbench pack -h: how to turn your own tensors into one"
+    )
 
 
 class Stages:

@@ -25,9 +25,9 @@ PROTOCOL_NAME, DEFAULT_SEEDS = "v3", 5  # of vddbench.protocol, which imports py
 INSTALL = {  # packages that only some commands need -> what to install
     "torch": "torch",
     "torchvision": "torchvision",
-    "altair": "altair vl-convert-python",
-    "vl_convert": "altair vl-convert-python",
-    "submitit": "submitit",
+    "altair": "altair vl-convert-python (vddbench's extra site)",
+    "vl_convert": "altair vl-convert-python (vddbench's extra site)",
+    "submitit": "submitit (vddbench's extra slurm)",
 }
 
 Results = Annotated[Path, typer.Option(help="folder of records")]
