@@ -44,9 +44,7 @@ class Question(NamedTuple):
 
 
 QUESTIONS = (
-    Question(
-        "Does motion count? Real clips against single frames of them, within the same budget", "random_jpeg", "random_still"
-    ),
+    Question("Does motion count? Real clips against single frames, within one budget", "random_jpeg", "random_still"),
     Question("Does a codec beat raw frames? AV1 in a tenth of the bytes against raw clips", "random_video_tenth", "random"),
     Question("Does a learned set beat random clips? DM's quick preset against raw clips", "dm_fast", "random"),
 )
@@ -73,9 +71,7 @@ def run(results: Path) -> None:
     print(f"\n{compared(path, RECORDS / path.relative_to(results))}\n", flush=True)
     draw([row._replace(here=read_record(path)[0].top1) if row.method == LIVE else row for row in rows])
     stages.end("one student")
-    say(
-        f"{stages.summary()}\nnext: vddbench distill random --task {TASK} makes a set; vddbench pack -h: how to turn your own tensors into one"
-    )
+    say(f"{stages.summary()}\nnext: vddbench distill random --task {TASK} makes a set, vddbench pack packs your own tensors")
 
 
 class Stages:
