@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 
 from tests.builders.submissions import LABELS, SPEC, TASK, all_files, clips
+from vddbench.data.store import Store
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSet, Task
 from vddbench.submissions import submission
 from vddbench.submissions.pack import Conversion, Declaration, pack
@@ -162,6 +163,13 @@ def test_a_range_that_is_not_clear_must_be_stated(tmp_path: Path, values: Any) -
     source = save(tmp_path, {"clips": values(clips(8)), "labels": torch.arange(8)})
     with pytest.raises(ValueError, match=r"more than one scale: `--range 0-255` gives mean .* or state your"):
         packed(source, tmp_path, spec=LARGE)
+
+
+def test_a_range_to_choose_is_shown_beside_the_prepared_train_split(tiny: Store, tmp_path: Path) -> None:
+    values = torch.rand(tiny.spec.num_classes, *tiny.spec.clip_shape) * 1.3
+    source = save(tmp_path, {"clips": values, "labels": torch.arange(tiny.spec.num_classes)})
+    with pytest.raises(ValueError, match=r"gives mean .*; the train split has mean \d+, contrast \d+\. Choose one"):
+        pack(source, "tiny-ipc1", "mymethod", out=tmp_path)
 
 
 def test_nan_clips_are_refused(tmp_path: Path) -> None:

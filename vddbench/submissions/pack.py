@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vddbench.data.store import Split
 from vddbench.lookup import is_bundled
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Manifest, Task
 from vddbench.submissions import appearance, known_formats, payload, ranges
@@ -93,7 +94,7 @@ def pack(
     train = appearance.train_of(task.dataset) if spec is None else None
     spec = spec or spec_of(task.dataset)
     notes: list[str] = []
-    tensors, decoder = _converted(source, task, spec, conversion, notes)
+    tensors, decoder = _converted(source, task, spec, conversion, train, notes)
     with readable_errors():
         manifest = Manifest(
             method=method,
@@ -147,7 +148,7 @@ def _check_names(conversion: Conversion, method: str) -> None:
 
 
 def _converted(
-    source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, notes: list[str]
+    source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, train: Split | None, notes: list[str]
 ) -> tuple[dict[str, torch.Tensor], str]:
     """The tensors of the payload and the name of their decoder."""
     budget = task.budget_bytes(spec)
@@ -183,7 +184,7 @@ def _converted(
     if conversion.value_range is None and (why := known_formats.whitened(source, key)):
         raise ValueError(why)
     del file.tensors[key]
-    clips = ranges.to_255(arranged.values, conversion.value_range, notes)
+    clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
     by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else nothing shows which axis has the classes
     given = _given_labels(file, key, conversion, spec, limit, notes)
     if given is None:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import torch
 
+from vddbench.data.store import Split
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD
+from vddbench.submissions import appearance
 from vddbench.submissions.payload import CODES, dtype_name
 from vddbench.submissions.tensors import value_range
 
@@ -69,15 +71,16 @@ def parse(text: str) -> Reading:
     )
 
 
-def to_255(values: torch.Tensor, value_range: str | None, notes: list[str]) -> torch.Tensor:
+def to_255(values: torch.Tensor, value_range: str | None, notes: list[str], train: Split | None = None) -> torch.Tensor:
     """Values [..., 3] on the 0-255 scale: uint8 stays as it is, everything else becomes float32.
 
-    Raises ValueError if values are not finite or the range is neither stated nor clear.
+    train: what a user who has to choose can compare with. Raises ValueError if values are not finite or the range is neither
+    stated nor clear.
     """
     if values.dtype not in CODES:
         raise ValueError(f"the clips are {values.dtype}; allowed: {', '.join(str(d) for d in CODES)}")
     low, high = value_range_of(values)
-    name = value_range or detect(values)
+    name = value_range or detect(values, train)
     notes.append(f"values: {low:.4g} to {high:.4g}, taken as {name} ({'as stated' if value_range else 'detected'})")
     if name == "0-255":
         return values if values.dtype == torch.uint8 else values.to(torch.float32)
@@ -94,7 +97,7 @@ def value_range_of(values: torch.Tensor) -> tuple[float, float]:
     return low, high
 
 
-def detect(values: torch.Tensor) -> str:
+def detect(values: torch.Tensor, train: Split | None = None) -> str:
     """The name of the only reading that values [N, ..., 3] allow. Raises ValueError, with the options to choose from."""
     if values.dtype == torch.uint8:
         return "0-255"
@@ -113,9 +116,10 @@ def detect(values: torch.Tensor) -> str:
     low, high = value_range(values)
     shown = fitting if len(fitting) > 1 else COMMON
     looks = "; ".join(f"`--range {name}` gives {_look(sample, name)}" for name in shown)
+    beside = f"; the train split has {appearance.of_train(train)}" if train is not None else ""
     raise ValueError(
-        f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) could be on more than one scale: {looks}. Choose "
-        f"one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}"
+        f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) could be on more than one scale: {looks}{beside}. "
+        f"Choose one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}"
     )
 
 
