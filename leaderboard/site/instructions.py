@@ -71,7 +71,7 @@ def prepare(dataset: str, spec: DatasetSpec | None) -> str:
 def distill_command(manifest: Manifest) -> str | None:
     """The command if the method is a bundled baseline, such as `dm`, or `dm_fast` with the preset fast; otherwise None."""
     preset = manifest.config.get("preset")
-    has_preset = isinstance(preset, str) and re.fullmatch(r"[a-z]{1,20}", preset) is not None
+    has_preset = isinstance(preset, str) and re.fullmatch(r"[a-z0-9_]{1,40}", preset) is not None
     suffix = f"_{preset}" if has_preset else ""
     method = manifest.method.removesuffix(suffix)
     if method not in lookup.names("baseline") or manifest.method != method + suffix:
@@ -83,14 +83,20 @@ def distill_command(manifest: Manifest) -> str | None:
 def bibtex(records: Sequence[Record], manifest: Manifest | None) -> str:
     """An entry that names the distilled set by its hash. Authors and links of strangers cannot contain TeX commands."""
     earliest = min(records, key=lambda record: record.date)
+    is_bundled = manifest is not None and not manifest.authors and distill_command(manifest) is not None
+    paper = f"\\url{{{_url(manifest.paper)}}}" if manifest is not None and manifest.paper else ""
     title = f"{earliest.method} on {earliest.task}, a distilled set"
     fields = {
         "title": f"{{{_without_tex(title)}}}",
         "author": " and ".join(_without_tex(author) for author in manifest.authors) if manifest is not None else "",
         "year": earliest.date[:4],
-        "howpublished": f"\\url{{{_url(manifest.paper)}}}" if manifest is not None and manifest.paper else "",
+        "howpublished": "" if is_bundled else paper,
         "note": f"vddbench protocol {_without_tex(earliest.protocol)}, sha256 {earliest.submission_sha256[:16]}",
     }
+    if is_bundled:  # the paper is about the method, and not by who made this set
+        fields["author"] = "{vddbench}"
+        fields["note"] += f"; a set of its baseline{f', after {paper}' if paper else ''}"
+
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     key = f"{earliest.method}_{str(earliest.task).replace('-', '_')}_{earliest.submission_sha256[:8]}"
     return "\n".join([f"@misc{{{key},", *lines, "}"])

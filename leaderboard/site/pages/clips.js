@@ -74,7 +74,9 @@
       for (const row of pair) item.append(made("span", row.scores ? `${row.name} ${row.scores[label]} %` : row.name));
       list.append(item);
     }
-    place.replaceChildren(made("h3", "Clips side by side"), bar, list);
+    const unit = made("p", "Beside a method: its top-1 accuracy on the test videos of that class.");
+    unit.className = "note";
+    place.replaceChildren(made("h3", "Clips side by side"), bar, unit, list);
     still(place);
   };
   addEventListener("shown", ({ detail }) => {

@@ -235,6 +235,17 @@ def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) 
         assert student.name in text and student.hash[:8] in text
 
 
+def test_a_set_of_a_baseline_has_its_command_and_cites_the_paper_of_its_method(folders: Path) -> None:
+    config = {"preset": "fast_1x1"}
+    manifest = write_manifest(
+        folders / "cited", "toy-ipc1", "dm_sdd_fast_1x1", "a" * 64, paper="https://x.y/p", config=config
+    )
+    stated = read_manifest(manifest.resolve())
+    assert instructions.distill_command(stated) == "vddbench distill dm_sdd --task toy-ipc1 --seed 0 --preset fast_1x1"
+    text = instructions.bibtex([a_record(method="dm_sdd_fast_1x1")], stated)
+    assert "author = {{vddbench}}" in text and r"after \url{https://x.y/p}" in text and "howpublished" not in text
+
+
 def test_bibtex_contains_no_tex_command_of_a_stranger(folders: Path) -> None:
     record = a_record(method="a_b")
     text = instructions.bibtex([record], None)
