@@ -1,8 +1,8 @@
-"""Turns records into ranks, tables, the site and files on the Hub. Only exchange/, which evaluates again, imports torch.
+"""Turns records into ranks, tables, the site and files on the Hub. Only exchange/ and methods.py import torch.
 
 evidence.py, fresh.py, maintainers.py              valid records; students on fresh seeds, and who may verify
 table_records.py                                   which records make up a table, and which may not share one
-entry.py, counting.py                              entries of a table, and which students count for them
+entry.py, counting.py, rows.py                     entries of a table, which students count for them, and their rows
 divisions.py                                       `ipc` and `open`: which records each ranks, and its question
 videos.py, bootstrap.py, comparisons.py            uncertainty of scores, of differences, of all pairs of a table
 rank.py, gains.py, aggregate.py                    ranks and gains in one table; ranks over all tables
@@ -11,7 +11,7 @@ marks.py                                           the marks of a row (external,
 tables.py, row_text.py, latex.py                   what `vddbench rank` prints
 reported.py, replayed.py                           what papers report, and records of the field's protocol, beside it
 paper_numbers.py, paper_table.py                   what `vddbench table` prints
-methods.py, methods_text.py, source_parts.py       what `vddbench methods` prints; settings read without PyTorch
+methods.py, methods_text.py                        what `vddbench methods` prints
 paired.py, differences.py, power.py                what `vddbench diff` and `vddbench power` print
 reruns.py                                          records of people who ran an evaluation again
 project.py                                         the address of the code and its citation, for cards on the Hub

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.comparisons import compared_draws
@@ -21,6 +20,7 @@ from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.gains import is_gap, shares
 from vddbench.leaderboard.marks import SEPARATOR, legend, marked
 from vddbench.leaderboard.rank import NAN, Contender, draw_all, order, placed, places
+from vddbench.leaderboard.rows import Row
 
 COLUMNS = [
     "student", "track", "division", "rank", "rank_low", "rank_high", "may_be_best", "method", "gap_closed", "gap_low",
@@ -49,7 +49,7 @@ class Field(NamedTuple):
     division: str
 
 
-def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
+def aggregate(evaluated: Sequence[Evaluated]) -> list[Row]:
     """One row for each student, track, division and method, if student, track and division have at least two tables.
 
     Methods that are ranked in all these tables come first. A table counts if its task has a budget, the 95 % interval of the
@@ -58,14 +58,15 @@ def aggregate(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     """
     by_date = sorted(evaluated, key=lambda one: one.record.date)
     newest = {one.record.student: one.record.protocol_hash for one in by_date}
+    if len({one.record.task for one in evaluated if not one.record.task.is_full}) < 2:
+        return []
     board = draw_all([one for one in evaluated if one.record.protocol_hash == newest[one.record.student]])
     fields: dict[Field, dict[str, Standings]] = defaultdict(dict)
     for key, table in board.tables.items():
         random, full = board.gap(table[0])
         if random is not None and full is not None and is_gap(random, full):
             fields[Field(key.student, key.track, key.division)][key.task] = standings(table, random, full)
-    rows = [row for field, tables in sorted(fields.items()) if len(tables) > 1 for row in rows_of(field, tables)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return [row for field, tables in sorted(fields.items()) if len(tables) > 1 for row in rows_of(field, tables)]
 
 
 def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standings:
@@ -81,14 +82,14 @@ def standings(table: Sequence[Contender], random: Drawn, full: Drawn) -> Standin
     return by_method
 
 
-def rows_of(field: Field, tables: Mapping[str, Standings]) -> list[dict[str, object]]:
+def rows_of(field: Field, tables: Mapping[str, Standings]) -> list[Row]:
     """The rows of combined tables: methods in all tables, best first, then the others by name."""
     methods = sorted({method for table in tables.values() for method in table})
     whole = {m: [table[m] for table in tables.values()] for m in methods if all(m in table for table in tables.values())}
     mean_share = {method: float(np.mean([standing.share for standing in whole[method]])) for method in whole}
     best_first = sorted(whole, key=lambda method: (-mean_share[method], method))
     draws = [np.mean([standing.draws for standing in whole[method]], axis=0) for method in best_first]
-    rows = []
+    rows: list[Row] = []
     for method, of_method, place in zip(best_first, draws, places(draws, compared_draws(draws)), strict=True):
         gap_low, gap_high = np.percentile(of_method, [2.5, 97.5])
         rows.append(

@@ -7,46 +7,60 @@ degrees of freedom of the whole variance (Welch and Satterthwaite): quantiles of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import takewhile
+from functools import cache
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from vddbench.leaderboard.bootstrap import LEVEL, Drawn, Variance, half_interval, together
 
+Better = Callable[[int, np.ndarray, float], np.ndarray]
+"""(an entry, numbers of other entries, a level) -> whether the entry is significantly better than each of the others."""
+
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The differences of all pairs of entries, best entry first."""
+    """What follows from the differences of all pairs of entries, best entry first."""
 
-    difference: np.ndarray  # [n, n]: row minus column
-    of_pairs: np.ndarray  # [n, n]: half of the intervals that hold for all pairs together; NaN if that is not known
-    of_best: np.ndarray  # [n, n]: half of the intervals of one entry's differences from all others
+    groups: list[int]  # for each entry, the number of the first entry of its tie group
+    may_be_best: np.ndarray  # [n] whether an entry is in the confidence set of the best
 
-    @cached_property
-    def groups(self) -> list[int]:
-        """For each entry, the number of the first entry of its tie group.
 
-        An entry is in the group if neither it nor one above it in the group differs from the group's first. Equal entries are
-        separated in at most 5 % of tables, however many there are (Tukey and Kramer).
-        """
-        first: list[int] = []
-        while len(first) < len(self.difference):
-            best = len(first)
-            apart = self.difference[best, best + 1 :] > self.of_pairs[best, best + 1 :]  # False for NaN
-            first += [best] * (1 + sum(1 for _ in takewhile(lambda is_apart: not is_apart, apart)))
-        return first
+def comparisons(scores: np.ndarray, better: Better) -> Comparisons:
+    """Compares n entries, best first. Asks only for differences that can decide something: a long table has millions.
 
-    @cached_property
-    def may_be_best(self) -> np.ndarray:
-        """[n] whether an entry is in the confidence set of the best: no other entry is significantly better.
+    scores: [n]. No entry is better than one whose score is as high.
+    """
+    return Comparisons(tie_groups(len(scores), better), confidence_set(scores, better))
 
-        In at least 95 % of tables the entry that is truly best is in this set (multiple comparisons with the best, Bonferroni).
-        """
-        return np.asarray(~(self.difference > self.of_best).any(axis=0))
+
+def tie_groups(n: int, better: Better) -> list[int]:
+    """For each entry, the number of the first entry of its tie group.
+
+    An entry is in the group if neither it nor one above it in the group differs from the group's first. Equal entries are
+    separated in at most 5 % of tables, however many there are (Tukey and Kramer).
+    """
+    first: list[int] = []
+    while len(first) < n:
+        best = len(first)
+        apart = better(best, np.arange(best + 1, n), tukey(n))
+        first += [best] * (1 + (int(apart.argmax()) if apart.any() else len(apart)))
+    return first
+
+
+def confidence_set(scores: np.ndarray, better: Better) -> np.ndarray:
+    """[n] whether an entry is in the confidence set of the best: no other entry is significantly better.
+
+    In at least 95 % of tables the entry that is truly best is in this set (multiple comparisons with the best, Bonferroni).
+    """
+    may_be_best = np.ones(len(scores), bool)
+    for entry, score in enumerate(scores):
+        others = np.flatnonzero(may_be_best & (scores < score))
+        if len(others):
+            may_be_best[others] = ~better(entry, others, bonferroni(len(scores)))
+    return may_be_best
 
 
 @cache
@@ -68,24 +82,22 @@ def tukey(n: int) -> float:
 
 
 def compared(drawn: Sequence[Drawn]) -> Comparisons:
-    """Compares entries of one table on the same test videos."""
-    if not drawn:
-        return Comparisons(*[np.zeros((0, 0))] * 3)
+    """Compares entries of one table on the same test videos, best first."""
     scores = np.array([one.score for one in drawn])
+    if not drawn:
+        return Comparisons([], scores.astype(bool))
     influence = np.array([one.influence for one in drawn])
     products = influence @ influence.T
     own = np.diag(products) - [one.twice for one in drawn]
-    row, column = np.triu_indices(
-        len(drawn)
-    )  # each pair once: the quantiles of Student's t take most of the time of a long table
-    video = np.maximum(0.0, own[row] + own[column] - 2 * products[row, column])
     value, freedom = (np.array([one.seeds[i] for one in drawn], float) for i in (0, 1))
-    seeds = together(Variance(value[row], freedom[row]), Variance(value[column], freedom[column]))
-    whole = [together(Variance(video, drawn[0].videos.freedom), seeds)]
-    halves = [np.zeros_like(products) for _ in range(2)]
-    for half, level in zip(halves, (tukey(len(drawn)), bonferroni(len(drawn))), strict=True):
-        half[row, column] = half[column, row] = half_interval(whole, level)
-    return Comparisons(scores[:, None] - scores, *halves)
+
+    def better(entry: int, others: np.ndarray, level: float) -> np.ndarray:
+        video = np.maximum(0.0, own[entry] + own[others] - 2 * products[entry, others])
+        seeds = together(Variance(value[entry], freedom[entry]), Variance(value[others], freedom[others]))
+        whole = together(Variance(video, drawn[0].videos.freedom), seeds)
+        return np.asarray(scores[entry] - scores[others] > half_interval([whole], level))  # False for NaN
+
+    return comparisons(scores, better)
 
 
 def bonferroni(n: int) -> float:
@@ -94,11 +106,14 @@ def bonferroni(n: int) -> float:
 
 
 def compared_draws(draws: Sequence[np.ndarray]) -> Comparisons:
-    """Compares entries by bootstrap draws, [draws] of each."""
+    """Compares entries by bootstrap draws, [draws] of each, best first."""
     if not draws:
-        return Comparisons(*[np.zeros((0, 0))] * 3)
+        return Comparisons([], np.zeros(0, bool))
     stacked = np.stack(draws)
     mean = stacked.mean(axis=1)
-    spread = np.array([(one - stacked).std(axis=1) for one in stacked])
-    halves = [spread * ndtri(1 - level / 2) for level in (tukey(len(draws)), bonferroni(len(draws)))]
-    return Comparisons(mean[:, None] - mean, *halves)
+
+    def better(entry: int, others: np.ndarray, level: float) -> np.ndarray:
+        spread = (stacked[entry] - stacked[others]).std(axis=1)
+        return np.asarray(mean[entry] - mean[others] > spread * ndtri(1 - level / 2))
+
+    return comparisons(mean, better)

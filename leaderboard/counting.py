@@ -146,7 +146,8 @@ def likely_copies(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
             owners[row[1].claimed[0].owner].append(row)
     for of_owner in owners.values():
         answers = np.stack([payload.claimed[0].first for _, payload in of_owner])
-        sample = answers[:, :: max(1, answers.shape[1] // SAMPLE)]
+        sample = np.ascontiguousarray(answers[:, :: max(1, answers.shape[1] // SAMPLE)])
+        ones = np.ones(sample.shape[1], np.float32)
         for k, row in enumerate(of_owner):
-            alike = (sample[k + 1 :] == sample[k]).mean(1) >= ALIKE
+            alike = (sample[k + 1 :] == sample[k]).astype(np.float32) @ ones >= ALIKE * len(ones)  # faster than mean()
             yield from ((row, of_owner[k + 1 + m]) for m in np.flatnonzero(alike) if of_owner[k + 1 + m][0] != row[0])

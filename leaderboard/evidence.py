@@ -14,13 +14,14 @@ from vddbench.data.fingerprint import equivalent_stores
 from vddbench.data.pinned import contradiction, pinned
 from vddbench.leaderboard.fresh import fresh_students
 from vddbench.leaderboard.maintainers import local_maintainers
-from vddbench.records.files import path_of, read_record, record_files
+from vddbench.records.files import read_record, record_files
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import Record
 from vddbench.submissions.manifest import read_manifest
 from vddbench.system.progress import say
 
 SUBMISSIONS = "submissions"  # a folder of a copy of a results repo, beside records/
+Cell = tuple[str, str, str, bool, int]  # TASK/METHOD@SHA8 and whole sha256 of a submission, student, is_replay, seed
 NO_GROUPS = np.zeros(0, str)
 
 
@@ -65,13 +66,15 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
     counts. If one folder has several records of a cell (published by several people), the earliest counts. All records of one
     prepared store must have the same test videos: a record that disagrees with most submissions of its store is refused.
     """
-    cells: dict[tuple[Path, str], Evaluated] = {}  # by path and sha256 of the submission
+    cells: dict[Cell, Evaluated] = {}
     reruns: list[Evaluated] = []
     trusted = {*maintainers, *local_maintainers(roots)}
     refused = []
     pinned_once = functools.cache(pinned)  # it lists folders
     for root in roots:
-        here: dict[tuple[Path, str], list[Evaluated]] = defaultdict(list)
+        here: dict[Cell, list[Evaluated]] = defaultdict(list)
+        published = root.parent / SUBMISSIONS
+        has_owners = published.is_dir()
         for path in record_files(root):
             try:
                 one = read_evaluated(path)
@@ -79,11 +82,12 @@ def load(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Loaded:
                 refused.append(str(error))
                 continue
             record = one.record
-            one = replace(one, owner=owner_of(root.parent / SUBMISSIONS / record.cell))
+            if has_owners:
+                one = replace(one, owner=owner_of(published / record.cell))
             if (reason := contradiction(record, pinned_once(record.task.dataset))) is not None:
                 refused.append(f"record {path}: {reason}")
                 continue
-            cell = path_of(Path(), record), record.submission_sha256
+            cell = record.cell, record.submission_sha256, record.student, record.is_replay, record.seed
             if record.by is not None:
                 reruns.append(one)
             elif cell not in cells:

@@ -16,11 +16,11 @@ from math import log
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn, Variance, score_difference, together
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
+from vddbench.leaderboard.rows import Row, is_known
 from vddbench.leaderboard.videos import drawn_videos
 
 CODEC_METHOD, CODEC = "random_video", "AV1"
@@ -142,23 +142,22 @@ def over_codec(entry: Sized, curve: Curve | None) -> tuple[float, float, float]:
     return over.difference, over.low, over.high
 
 
-def sentence(ranked: pd.DataFrame) -> str:
+def sentence(ranked: Sequence[Row]) -> str:
     """How many methods lie above the codec curve, in words. Empty without methods.
 
     ranked: the ranked rows of one table of `rank`.
     """
-    is_point = ranked["method"].map(is_codec).astype(bool)
-    methods, points = ranked[~is_point], ranked[is_point]
-    if methods.empty:
+    methods = [row for row in ranked if not is_codec(row["method"])]
+    if not methods:
         return ""
-    if (sizes := points["payload_bytes"].nunique()) < 2:
+    if (sizes := len({row["payload_bytes"] for row in ranked if is_codec(row["method"])})) < 2:
         return (
             f"No codec curve: it needs ranked entries of {CODEC_METHOD} at two sizes or more, e.g. {CODEC_METHOD} and "
             f"{CODEC_METHOD}_tenth; this table has {sizes or 'none'}."
         )
-    compared = methods[methods["over_codec"].notna()]
-    above, below = int((compared["over_codec_low"] > 0).sum()), int((compared["over_codec_high"] < 0).sum())
-    unclear, outside = len(compared) - above - below, len(methods) - len(compared)
+    above, below = sum(row["over_codec_low"] > 0 for row in methods), sum(row["over_codec_high"] < 0 for row in methods)
+    outside = sum(not is_known(row["over_codec"]) for row in methods)
+    unclear = len(methods) - above - below - outside
     parts = [f"{above} of {len(methods)} methods {verb(above, 'lies', 'lie')} above what {CODEC} gives at their bytes"]
     parts += [f"{below} {verb(below, 'lies', 'lie')} below"] if below else []
     parts += [f"for {unclear} the interval of the difference contains 0"] if unclear else []

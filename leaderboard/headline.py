@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from vddbench.leaderboard import frontier
 from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.power import detectable, spread_of_entries
+from vddbench.leaderboard.rows import Row, is_known
 from vddbench.leaderboard.winner import corrected
 from vddbench.system.progress import clean
 
@@ -39,50 +39,50 @@ def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequen
     return [first, *[HeadlineColumns(detectable=smallest)] * (len(ranked) - 1)]
 
 
-def headline(rows: pd.DataFrame, *, with_curve: bool) -> str:
+def headline(rows: Sequence[Row], *, with_curve: bool) -> str:
     """The sentences above a table. Empty if nothing in it is ranked. Arguments: of `sentences`."""
     return " ".join(sentences(rows, with_curve=with_curve))
 
 
-def sentences(rows: pd.DataFrame, *, with_curve: bool) -> list[str]:
+def sentences(rows: Sequence[Row], *, with_curve: bool) -> list[str]:
     """The sentences above a table: who may be the best, then how sure that is. Empty if nothing in it is ranked.
 
     rows: of one table of `rank`. with_curve: whether methods are compared with the codec curve, as in division `open`.
     """
-    ranked = rows[rows["rank"].notna()]
-    if ranked.empty:
+    ranked = [row for row in rows if is_known(row["rank"])]
+    if not ranked:
         return []
     texts = [best_of(ranked), corrected_best(ranked), resolution(ranked)]
     texts += [frontier.sentence(ranked)] if with_curve else []
     return [text for text in texts if text]
 
 
-def best_of(ranked: pd.DataFrame) -> str:
+def best_of(ranked: Sequence[Row]) -> str:
     """The confidence set of the best. Empty for a single entry."""
     if len(ranked) < 2:
         return ""
-    methods = [clean(str(method)) for method in ranked.loc[ranked["may_be_best"].astype(bool), "method"]]
+    methods = [clean(row["method"]) for row in ranked if row["may_be_best"]]
     more = f" and {len(methods) - BEST_SHOWN} more" if len(methods) > BEST_SHOWN else ""
-    kind = "set" if (ranked["distillations"] == 1).any() else "method"
+    kind = "set" if any(row["distillations"] == 1 for row in ranked) else "method"
     names = f"{', '.join(methods[:BEST_SHOWN])}{more}"
     return f"{len(methods)} of {len(ranked)} entries may be the best {kind} with 95 % confidence: {names}."
 
 
-def corrected_best(ranked: pd.DataFrame) -> str:
+def corrected_best(ranked: Sequence[Row]) -> str:
     """The best score, corrected. Empty for a single entry, which was not selected, and if it has no interval."""
-    first = ranked.iloc[0]
-    if len(ranked) < 2 or pd.isna(first["corrected"]):
+    first = ranked[0]
+    if len(ranked) < 2 or not is_known(first["corrected"]):
         return ""
     raw, value, low, high = (f"{100 * first[name]:.1f}" for name in ("top1", "corrected", "corrected_low", "corrected_high"))
     return f"The best score, {raw} %, is {value} % ({low} to {high}) once corrected for having been selected as the best."
 
 
-def resolution(ranked: pd.DataFrame) -> str:
+def resolution(ranked: Sequence[Row]) -> str:
     """Which difference the students of a table can detect. Empty if their spread is not known."""
-    smallest = float(ranked["detectable"].iloc[0])
-    if pd.isna(smallest):
+    smallest = ranked[0]["detectable"]
+    if not is_known(smallest):
         return ""
     return (
-        f"With {int(ranked['seeds'].median())} students of each method, differences of {100 * smallest:.1f} points or more "
-        "between two methods are detected with 80 % power."
+        f"With {int(np.median([row['seeds'] for row in ranked]))} students of each method, differences of "
+        f"{100 * smallest:.1f} points or more between two methods are detected with 80 % power."
     )

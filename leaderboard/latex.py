@@ -6,14 +6,12 @@ end of the line has the method's identifier and the marks in full.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-
-import pandas as pd
+from collections.abc import Sequence
 
 from vddbench.leaderboard.divisions import question
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.marks import legend, marks_in
-from vddbench.leaderboard.rank import TABLE
+from vddbench.leaderboard.rows import Row, by_table, is_known
 from vddbench.spec import Task
 
 COLUMNS = (
@@ -31,31 +29,33 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(c, c if c.isascii() and c.isprintable() else "?") for c in text)
 
 
-def latex(rows: pd.DataFrame) -> str:
+def latex(rows: Sequence[Row]) -> str:
     r"""One `tabular` for each task, student, track and division, after a comment with its name and its question.
 
     Needs \usepackage{booktabs}.
     """
-    parts = [tabular(TableKey(*map(str, names)), part) for names, part in rows.groupby(TABLE, sort=True)]
+    parts = [tabular(table, part) for table, part in by_table(rows).items()]
     return "\n\n".join(parts)
 
 
-def tabular(table: TableKey, rows: pd.DataFrame) -> str:
+def tabular(table: TableKey, rows: Sequence[Row]) -> str:
     title = f"{table.task} {table.student} {table.track}" + (f", division {table.division}" if table.division else "")
     asked = question(Task.parse(table.task), table.division)
     lines = [f"% {escaped(text)}" for text in (title, asked) if text]
     lines += [r"\begin{tabular}{rlrccrrrr}", r"\toprule", " & ".join(COLUMNS) + r" \\", r"\midrule"]
-    lines += [line(row) for row in rows.to_dict("records")]
-    notes = [rf"{superscript([mark.sign])}\,{mark.name}: {escaped(mark.sentence)}" for mark in legend(rows["flags"])]
+    lines += [line(row) for row in rows]
+    notes = [
+        rf"{superscript([mark.sign])}\,{mark.name}: {escaped(mark.sentence)}" for mark in legend(row["flags"] for row in rows)
+    ]
     below = [r"\par\smallskip{\footnotesize " + r" \quad ".join(notes) + r"\par}"] if notes else []
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *below])
 
 
-def line(row: Mapping[Hashable, object]) -> str:
+def line(row: Row) -> str:
     return " & ".join(cells(row)) + rf" \\  % {escaped(str(row['method']))}: {escaped(str(row['flags'])) or 'no marks'}"
 
 
-def cells(row: Mapping[Hashable, object]) -> Sequence[str]:
+def cells(row: Row) -> Sequence[str]:
     score = percent(row["top1"])
     return (
         place(row),
@@ -74,19 +74,19 @@ def superscript(signs: Sequence[str]) -> str:
     return rf"$^{{\mathrm{{{','.join(signs)}}}}}$" if signs else ""
 
 
-def place(row: Mapping[Hashable, object]) -> str:
+def place(row: Row) -> str:
     """The rank, and where the entry comes in 95 % of the draws if that varies."""
     rank, low, high = (number(row[name], "{:.0f}") for name in ("rank", "rank_low", "rank_high"))
     return rank if low == high == rank else f"{rank} ({low}--{high})"
 
 
-def with_interval(row: Mapping[Hashable, object], value: str, low: str, high: str, form: str) -> str:
-    bounds = "" if pd.isna(row[low]) else f" ({between(row[low], row[high], form)})"  # type: ignore[call-overload]
+def with_interval(row: Row, value: str, low: str, high: str, form: str) -> str:
+    bounds = f" ({between(row[low], row[high], form)})" if is_known(row[low]) else ""
     return percent(row[value], form) + bounds
 
 
 def between(low: object, high: object, form: str = "{:.1f}") -> str:
-    return "--" if pd.isna(low) else f"{percent(low, form)} to {percent(high, form)}"  # type: ignore[call-overload]
+    return f"{percent(low, form)} to {percent(high, form)}" if is_known(low) else "--"
 
 
 def percent(value: object, form: str = "{:.1f}") -> str:
@@ -95,4 +95,4 @@ def percent(value: object, form: str = "{:.1f}") -> str:
 
 def number(value: object, form: str, times: float = 1) -> str:
     assert isinstance(value, int | float)
-    return "--" if pd.isna(value) else form.format(value * times).replace("-", "$-$")
+    return form.format(value * times).replace("-", "$-$") if is_known(value) else "--"

@@ -18,8 +18,7 @@ from vddbench.distillation.contract import About
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.source_parts import parts_of
-from vddbench.lookup import file_of, load, named_in_tables, names, source_of
+from vddbench.lookup import load, named_in_tables, names
 from vddbench.spec import FULL
 
 WITHOUT_CODE = Path(__file__).with_name("without_code.csv")
@@ -66,20 +65,6 @@ def methods() -> list[Method]:
     return [one for name in names("baseline") for one in variants(name)]
 
 
-def facts_of(name: str) -> Any:
-    """Docstring, constants and settings of a baseline, read without importing its file, which takes PyTorch, if that works.
-
-    Raises LookupError for an unknown name, and what importing the file raises.
-    """
-    try:
-        parts = parts_of(file_of("baseline", name), "DECODER", "PAPER", "ABOUT", "Config", "PRESETS")
-        parts.__doc__ = source_of("baseline", name).doc
-        _ = by_facts(parts)  # properties of settings may need more of the file
-    except (NameError, AttributeError, TypeError, ValueError, ImportError):
-        return load("baseline", name)
-    return parts
-
-
 def by_facts(module: Any) -> dict[tuple[Any, ...], list[str]]:
     """The presets of a baseline by their facts; "" for its published settings."""
     about: About | None = getattr(module, "ABOUT", None)
@@ -92,7 +77,7 @@ def by_facts(module: Any) -> dict[tuple[Any, ...], list[str]]:
 
 def variants(name: str) -> list[Method]:
     """The combinations of facts of one baseline. Raises LookupError for an unknown name."""
-    module = facts_of(name)
+    module = load("baseline", name)
     return [
         _method(name, tuple(presets), module, dict(zip((*FACTS, "decoder"), facts, strict=True)))
         for facts, presets in by_facts(module).items()

@@ -11,8 +11,8 @@ from typing import Any
 from tabulate import tabulate
 
 from vddbench.leaderboard import reported
-from vddbench.leaderboard.methods import Measured, Method, facts_of, methods, published, without_code
-from vddbench.lookup import named_in_tables, unknown
+from vddbench.leaderboard.methods import Measured, Method, methods, published, without_code
+from vddbench.lookup import load, named_in_tables, unknown
 from vddbench.system.progress import clean
 
 HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads")
@@ -132,7 +132,7 @@ def _with_spread(row: dict[str, Any]) -> str:
 
 def settings_of(method: str, presets: Iterable[str]) -> list[str]:
     """The published settings, and what each of the presets changes."""
-    module = facts_of(method)
+    module: Any = load("baseline", method)
     base = asdict(module.Config())
     lines = [f"settings: {_listed(base)}" if base else "no settings"]
     for preset in filter(None, presets):

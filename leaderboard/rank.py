@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn
 from vddbench.leaderboard.comparisons import Comparisons, compared
@@ -26,10 +25,14 @@ from vddbench.leaderboard.gains import gain_of, gap_closed
 from vddbench.leaderboard.headline import HeadlineColumns
 from vddbench.leaderboard.headline import columns as headline_columns
 from vddbench.leaderboard.marks import marked
+from vddbench.leaderboard.rows import Row
 from vddbench.leaderboard.table_records import check_references, check_unmixed, is_reference, name
 from vddbench.leaderboard.videos import Videos, drawn_videos
 
-TABLE = ["task", "student", "track", "division"]  # the fields of TableKey
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = list(TableKey._fields)
 LOST = ("lost_still", "lost_shuffled", "lost_reversed")  # what a probe loses; fields of records without "lost_", with "_top1"
 COLUMNS = [
     *TABLE, "rank", "rank_low", "rank_high", "may_be_best", "method", "title", "top1", "low", "high", "gain", "gain_low",
@@ -69,6 +72,17 @@ class Contender(NamedTuple):
 
 
 def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
+    """`ranked_rows` as a table of pandas."""
+    return as_frame(ranked_rows(evaluated))
+
+
+def as_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    import pandas as pd  # takes as long to import as a small board to rank
+
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def ranked_rows(evaluated: Sequence[Evaluated]) -> list[Row]:
     """One row for each entry (task, student, track, division, method), best first within each table. Includes reference rows.
 
     An entry of division `ipc` has a row in `open`, too, where it has other competitors. DATASET-full has the division "".
@@ -87,28 +101,28 @@ def rank(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
     Raises ValueError for records that cannot share a table.
     """
     board = draw_all(evaluated)
-    rows = [row for _, table in sorted(board.tables.items()) for row in rows_of(table, board)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return [row for _, table in sorted(board.tables.items()) for row in rows_of(table, board)]
 
 
 class Ranking(NamedTuple):
     """Rows of several tables, and one line for each table whose records cannot share one."""
 
-    rows: pd.DataFrame
+    rows: list[Row]
     problems: list[str]
 
 
 def rank_tables(tables: Iterable[Sequence[Evaluated]]) -> Ranking:
     """Ranks the tables of `tables_of` one by one, so that a table that is refused does not affect the others."""
-    parts, problems = [rank([])], []
+    rows: dict[tuple[object, ...], Row] = {}  # the reference `full` is in several
+    problems = []
     for table in tables:
         try:
-            parts.append(rank(table))
+            for row in ranked_rows(table):
+                rows.setdefault(tuple(row[name] for name in (*TABLE, "method", "sha256")), row)
         except ValueError as error:
             first = table[0].record
             problems.append(f"no table of {first.task}, network {first.student}: {error}")
-    parts = [part for part in parts if len(part)] or parts[:1]
-    return Ranking(pd.concat(parts).drop_duplicates([*TABLE, "method", "sha256"], ignore_index=True), problems)
+    return Ranking(list(rows.values()), problems)
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,9 @@ class DrawnBoard:
     tables: dict[TableKey, list[Contender]]
     random: dict[tuple[str, str, str], Drawn]  # by task, student and division
     full: dict[tuple[str, str], Drawn]  # by dataset and student
+    compared: dict[tuple[int, ...], tuple[list[Place], list[HeadlineColumns]]] = field(
+        default_factory=dict
+    )  # by ranked entries
 
     def gap(self, contender: Contender) -> tuple[Drawn | None, Drawn | None]:
         """The draws of `random` and of `full` for an entry's task, student and division."""
@@ -136,8 +153,12 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
     videos: dict[str, Videos] = {}
     known: dict[tuple[int, ...], Drawn] = {}  # by the students that count: an entry is drawn once for both divisions
     board = DrawnBoard(defaultdict(list), {}, {})
+    of_records: dict[tuple[int, ...], list[Entry]] = {}  # divisions often have the same records
     for division, part in in_divisions(evaluated).items():
-        for entry in entries(part):
+        records = tuple(map(id, part))
+        if records not in of_records:
+            of_records[records] = entries(part)
+        for entry in of_records[records]:
             one, first = entry.one, entry.evaluated[0][0]
             if entry.dataset not in videos:
                 videos[entry.dataset] = drawn_videos(first.groups, first.labels, entry.dataset)
@@ -153,17 +174,21 @@ def draw_all(evaluated: Sequence[Evaluated]) -> DrawnBoard:
     return board
 
 
-def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[dict[str, object]]:
+def rows_of(table: Sequence[Contender], board: DrawnBoard) -> list[Row]:
     """The rows of one table, in order."""
     ranked = sorted((contender for contender in table if contender.entry.is_ranked), key=order)
-    in_table = dict(zip([id(contender.entry) for contender in ranked], compared_in(table, ranked), strict=True))
+    in_table = dict(zip([id(contender.entry) for contender in ranked], compared_in(table, ranked, board), strict=True))
     return [row_of(contender, in_table.get(id(contender.entry), InTable()), board) for contender in sorted(table, key=order)]
 
 
-def compared_in(table: Sequence[Contender], ranked: Sequence[Contender]) -> list[InTable]:
+def compared_in(table: Sequence[Contender], ranked: Sequence[Contender], board: DrawnBoard) -> list[InTable]:
     """What the rows of a table's ranked entries say about each other. ranked: best first."""
-    of_places, drawn = placed(ranked), [contender.drawn for contender in ranked]
-    in_headline = headline_columns([c.entry for c in table], drawn, [bool(place.may_be_best) for place in of_places])
+    key = tuple(id(contender.entry) for contender in (*table, *ranked))
+    if key not in board.compared:
+        of_places, drawn = placed(ranked), [contender.drawn for contender in ranked]
+        in_headline = headline_columns([c.entry for c in table], drawn, [bool(place.may_be_best) for place in of_places])
+        board.compared[key] = of_places, in_headline
+    of_places, in_headline = board.compared[key]
     of_frontier = [NOTHING] * len(ranked)
     if ranked and ranked[0].table.division == OPEN:
         of_frontier = frontier([Sized(c.entry.one.method, c.entry.payload_bytes, c.drawn) for c in ranked])
@@ -193,13 +218,18 @@ def places(scores: Sequence[np.ndarray], comparisons: Comparisons) -> list[Place
     """
     if not scores:
         return []
-    ranks = pd.DataFrame(-np.stack(scores)).rank(axis=0, method="min").to_numpy()  # [entries, draws]
+    ranks = np.stack([places_in(draw) for draw in np.stack(scores, axis=1)], axis=1)  # [entries, draws]
     low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="closest_observation")
     rows = zip(comparisons.groups, low, high, comparisons.may_be_best.tolist(), strict=True)
     return [Place(first + 1.0, float(min(first + 1, a)), float(max(first + 1, b)), best) for first, a, b, best in rows]
 
 
-def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> dict[str, object]:
+def places_in(scores: np.ndarray) -> np.ndarray:
+    """[entries] places by score in one draw: 1 for the highest. Equal scores share the first of their places."""
+    return np.asarray(1 + np.searchsorted(np.sort(-scores), -scores), np.int32)
+
+
+def row_of(contender: Contender, in_table: InTable, board: DrawnBoard) -> Row:
     entry, drawn = contender.entry, contender.drawn
     one, records = entry.one, entry.records
     low, high = drawn.interval

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Sequence
 
-import pandas as pd
 from tabulate import tabulate
 
 from vddbench.leaderboard.rank import LOST
+from vddbench.leaderboard.rows import Row, is_known
 from vddbench.system.progress import clean
 
 HEADERS = (
@@ -15,30 +15,29 @@ HEADERS = (
 )  # fmt: skip
 PROBED = "lost if still / shuffled / reversed"  # points of top-1, on changed test videos
 FRONT = "Pareto front"  # whether the entry is on it, and the probability that it is
-Row = Mapping[Hashable, object]  # of `rank`
 
 
-def draw(rows: pd.DataFrame, style: str) -> str:
+def draw(rows: Sequence[Row], style: str) -> str:
     """The table; with a column of what motion probes lose if an entry was probed, and one of the Pareto front in `open`."""
     more: dict[str, Callable[[Row], str]] = {}
-    if rows["pareto_probability"].notna().any():
+    if any(is_known(row["pareto_probability"]) for row in rows):
         more[FRONT] = on_front
-    if rows[list(LOST)].notna().any(axis=None):
+    if any(is_known(row[name]) for row in rows for name in LOST):
         more[PROBED] = probed
-    lines = [[*line(row)[:-1], *(column(row) for column in more.values()), line(row)[-1]] for row in rows.to_dict("records")]
+    lines = [[*line(row)[:-1], *(column(row) for column in more.values()), line(row)[-1]] for row in rows]
     return tabulate(lines, (*HEADERS[:-1], *more, HEADERS[-1]), style, disable_numparse=True)
 
 
 def on_front(row: Row) -> str:
     """Whether no other entry is as accurate with as few bytes, and the probability of it: `yes (93 %)`."""
-    if pd.isna(row["pareto_probability"]):  # type: ignore[call-overload]
+    if not is_known(row["pareto_probability"]):
         return "-"
     return f"{'yes' if row['pareto'] else 'no'} ({number(row['pareto_probability'], '{:.0f}', 100)} %)"
 
 
 def probed(row: Row) -> str:
     """What is lost on test videos without motion, in points."""
-    if all(pd.isna(row[name]) for name in LOST):  # type: ignore[call-overload]
+    if not any(is_known(row[name]) for name in LOST):
         return "-"
     return " / ".join(number(row[name], "{:.1f}", 100) for name in LOST)
 
@@ -68,7 +67,7 @@ def place(row: Row) -> str:
 
 def interval(low: object, high: object, form: str) -> str:
     """Two shares in percent."""
-    return f"({number(low, form, 100)} to {number(high, form, 100)})" if not pd.isna(low) else "-"  # type: ignore[call-overload]
+    return f"({number(low, form, 100)} to {number(high, form, 100)})" if is_known(low) else "-"
 
 
 def with_interval(row: Row, value: str, low: str, high: str, form: str) -> str:
@@ -78,4 +77,4 @@ def with_interval(row: Row, value: str, low: str, high: str, form: str) -> str:
 
 def number(value: object, form: str, times: float = 1) -> str:
     assert isinstance(value, int | float)
-    return "-" if pd.isna(value) else form.format(value * times)
+    return form.format(value * times) if is_known(value) else "-"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import pandas as pd
 from tabulate import tabulate
 
 from vddbench.data.fingerprint import shared_table_notes
@@ -20,8 +20,9 @@ from vddbench.leaderboard.evidence import Evaluated, load_listed, some
 from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
-from vddbench.leaderboard.rank import TABLE, rank_tables
+from vddbench.leaderboard.rank import as_frame, rank_tables
 from vddbench.leaderboard.row_text import draw, number, place, with_interval
+from vddbench.leaderboard.rows import Row, by_table, is_known, table_of
 from vddbench.leaderboard.table_records import tables_of
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
@@ -68,8 +69,8 @@ def show(
     for line in shared_table_notes(one.record for one in evaluated):
         say(line)
     rows, problems = rank_tables(tables_of(evaluated, task, student))
-    if len(rows):
-        of_track = rows if track is None else rows[rows["track"] == track].reset_index(drop=True)
+    if rows:
+        of_track = [row for row in rows if track in {None, row["track"]}]
         if chart is not None:
             from vddbench.leaderboard.site.chart_file import write_chart
 
@@ -79,7 +80,7 @@ def show(
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
         print_replayed(replays, evaluated, papers, FORMS[form])
         if papers and FORMS[form]:
-            print_reported(sorted({*rows["task"], *(table[0] for table in replays)}), FORMS[form])
+            print_reported(sorted({row["task"] for row in rows} | {table[0] for table in replays}), FORMS[form])
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -99,15 +100,15 @@ def print_reported(tasks: Sequence[str], style: str) -> None:
             print(f"\n{task} as papers report it: other students, tests and choices; not ranked\n\n{text}")
 
 
-def notes_of(rows: pd.DataFrame) -> dict[TableKey, str]:
+def notes_of(rows: Sequence[Row]) -> dict[TableKey, str]:
     """The notes below each table: what its intervals cannot contain."""
-    ranked = rows[rows["rank"].notna()]
-    return {TableKey(*map(str, names)): f"\n\n{failures(part)}" for names, part in ranked.groupby(TABLE)}
+    ranked = by_table(row for row in rows if is_known(row["rank"]))
+    return {table: f"\n\n{failures(part)}" for table, part in ranked.items()}
 
 
-def failures(ranked: pd.DataFrame) -> str:
+def failures(ranked: Sequence[Row]) -> str:
     """A sentence: how many students may fail to train although none of the entry with the fewest did."""
-    students = int(ranked["seeds"].min())
+    students = min(row["seeds"] for row in ranked)
     unseen = 1 - 0.05 ** (1 / students)  # 95 % confidence that it is less
     return (
         f"Intervals cannot contain failures that did not occur: after {students} students without one, up to {unseen:.0%} of "
@@ -115,41 +116,41 @@ def failures(ranked: pd.DataFrame) -> str:
     )
 
 
-def print_rows(rows: pd.DataFrame, form: str, notes: Mapping[TableKey, str], divisions: Sequence[str] = DIVISIONS) -> None:
+def print_rows(rows: Sequence[Row], form: str, notes: Mapping[TableKey, str], divisions: Sequence[str] = DIVISIONS) -> None:
     if FORMS[form]:
         for title, text in tables(rows, FORMS[form], notes, divisions):
             print(f"\n{title}\n\n{text}")
         return
     for key in empty(rows, divisions):
         say(nobody(Task.parse(key.task), key.division))
-    rows = rows[rows["division"].isin([*divisions, NONE])].reset_index(drop=True)
+    rows = [row for row in rows if row["division"] in {*divisions, NONE}]
     if form == "csv":
-        print(rows.to_csv(index=False), end="")
+        print(as_frame(rows).to_csv(index=False), end="")
     elif form == "json":
-        print(rows.to_json(orient="records", indent=1, double_precision=15))
+        print(as_frame(rows).to_json(orient="records", indent=1, double_precision=15))
     elif form == "latex":
         print(latex(rows))
     else:
         if sys.stdout.isatty():
             raise LookupError("--format parquet is binary: send it to a file, vddbench rank --format parquet > ranks.parquet")
-        rows.to_parquet(sys.stdout.buffer, index=False)
+        as_frame(rows).to_parquet(sys.stdout.buffer, index=False)
 
 
-def empty(rows: pd.DataFrame, divisions: Sequence[str]) -> list[TableKey]:
+def empty(rows: Sequence[Row], divisions: Sequence[str]) -> list[TableKey]:
     """The tables of these divisions that have no entries."""
-    keys = (TableKey(*names) for names in rows[TABLE].drop_duplicates().to_numpy().tolist())
-    return [key for key in without_entries(keys) if key.division in divisions]
+    return [key for key in without_entries({table_of(row) for row in rows}) if key.division in divisions]
 
 
 def print_aggregate(
     evaluated: Sequence[Evaluated], student: str | None, track: str | None, style: str, divisions: Sequence[str]
 ) -> None:
     """Prints a combined table for each student, track and division in which at least two methods have a combined rank."""
-    rows = aggregate(evaluated)
-    rows = rows[rows["student"].eq(student or rows["student"]) & rows["track"].eq(track or rows["track"])]
-    rows = rows[rows["division"].isin(divisions)]
-    for (of_student, of_track, division), part in rows.groupby(["student", "track", "division"], sort=True):
-        if part["rank"].notna().sum() < 2:
+    parts: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in aggregate(evaluated):
+        if student in {None, row["student"]} and track in {None, row["track"]} and row["division"] in divisions:
+            parts[row["student"], row["track"], row["division"]].append(row)
+    for (of_student, of_track, division), part in sorted(parts.items()):
+        if sum(is_known(row["rank"]) for row in part) < 2:
             continue
         lines = [
             [
@@ -161,7 +162,7 @@ def print_aggregate(
                 f"lacks {row['missing']}" if row["missing"] else "",
                 clean(str(row["flags"])),
             ]
-            for row in part.to_dict("records")
+            for row in part
         ]
         print(f"\nall tables · network {of_student} · {of_track} labels · division {division}\n")
         print(
@@ -172,7 +173,7 @@ def print_aggregate(
 
 
 def tables(
-    rows: pd.DataFrame,
+    rows: Sequence[Row],
     style: str,
     notes: Mapping[TableKey, str] = MappingProxyType({}),
     divisions: Sequence[str] = DIVISIONS,
@@ -184,37 +185,40 @@ def tables(
     reference `full` of the dataset is repeated at the foot of each of its tables; DATASET-full has a table of its own only
     if it is the dataset's only task or has other entries.
     """
-    if rows.empty:
-        return
-    on_full = rows["task"] == rows["dataset"] + f"-{FULL}"
-    is_reference = on_full & (rows["method"] == FULL) & (rows["track"] == "hard")
-    parts = {TableKey(*map(str, names)): part for names, part in rows[~on_full].groupby(TABLE)}
+    parts = by_table(row for row in rows if row["division"] != NONE)
+    on_full: dict[tuple[str, str], list[Row]] = defaultdict(list)  # by dataset and student
+    for row in rows:
+        if row["division"] == NONE:
+            on_full[row["dataset"], row["student"]].append(row)
     for key in sorted([*(key for key in parts if key.division in divisions), *empty(rows, divisions)]):
         task = Task.parse(key.task)
         title = clean(f"{key.task} · network {key.student} · {key.track} labels · division {key.division}")
         if key not in parts:
             yield TextTable(title, f"{question(task, key.division)}\n\n{nobody(task, key.division)}")
             continue
-        foot = rows[is_reference & (rows["dataset"] == task.dataset) & (rows["student"] == key.student)]
-        whole = pd.concat([parts[key].head(top), foot]) if top else pd.concat([parts[key], foot])
+        foot = [row for row in on_full[task.dataset, key.student] if is_full_reference(row)]
+        whole = [*parts[key][:top], *foot]
         sentences = headline(parts[key], with_curve=key.division == OPEN)
         text = draw(whole, style) + notes.get(key, "") + single_full(parts[key], foot) + explained(whole)
         yield TextTable(title, "\n\n".join(part for part in (question(task, key.division), sentences, text) if part))
-    for (full_task, student), part in rows[on_full].groupby(["task", "student"], sort=True):
-        budgeted = ~on_full & (rows["dataset"] == part["dataset"].iloc[0]) & (rows["student"] == student)
-        if not budgeted.any() or not is_reference[part.index].all():
-            shown = part.head(top) if top else part
-            yield TextTable(clean(f"{full_task} · network {student}"), draw(shown, style) + explained(shown))
+    budgeted = {(Task.parse(key.task).dataset, key.student) for key in parts}
+    for (dataset, student), part in sorted(on_full.items()):
+        if part and ((dataset, student) not in budgeted or not all(map(is_full_reference, part))):
+            yield TextTable(clean(f"{dataset}-{FULL} · network {student}"), draw(part[:top], style) + explained(part[:top]))
 
 
-def single_full(part: pd.DataFrame, foot: pd.DataFrame) -> str:
+def is_full_reference(row: Row) -> bool:
+    return bool(row["method"] == FULL and row["track"] == "hard")
+
+
+def single_full(part: Sequence[Row], foot: Sequence[Row]) -> str:
     """A sentence if `full` has one student, whose spread is not known."""
-    if part["gap_low"].isna().all() or not (foot["seeds"] == 1).any():
+    if not any(is_known(row["gap_low"]) for row in part) or all(row["seeds"] != 1 for row in foot):
         return ""
     return "\n\n`full` has one student: intervals of the gap closed do not contain how much students of `full` vary."
 
 
-def explained(rows: pd.DataFrame) -> str:
+def explained(rows: Sequence[Row]) -> str:
     """What the marks in these rows mean, as lines below the table."""
-    lines = [f"{mark.name}: {mark.sentence}" for mark in legend(rows["flags"])]
+    lines = [f"{mark.name}: {mark.sentence}" for mark in legend(row["flags"] for row in rows)]
     return "\n\n" + "\n".join(lines) if lines else ""

@@ -83,18 +83,17 @@ def rank(
 
     A table is a task, a student, a track and a division; ranks never cross tables. Division "ipc" has the entries of at most
     ipc clips per class, "open" has all: an entry of both has a row in each. The columns are explained at
-    `vddbench.leaderboard.rank.rank`. Raises LookupError for a task or student without records and for an unknown division,
-    ValueError for records that cannot share a table.
+    `vddbench.leaderboard.rank.ranked_rows`. Raises LookupError for a task or student without records and for an unknown
+    division, ValueError for records that cannot share a table.
     """
     from vddbench.leaderboard.divisions import NONE, chosen
-    from vddbench.leaderboard.rank import rank_tables
+    from vddbench.leaderboard.rank import as_frame, rank_tables
 
     divisions = chosen(division)
     rows, problems = rank_tables(_tables(_paths(results), task, student))
     if problems:
         raise ValueError("\n".join(problems))
-    of_track = rows["track"].eq(rows["track"] if track is None else track)
-    return rows[of_track & rows["division"].isin([*divisions, NONE])].reset_index(drop=True)
+    return as_frame([row for row in rows if track in {None, row["track"]} and row["division"] in {*divisions, NONE}])
 
 
 def _paths(folders: Folders) -> list[Path]:

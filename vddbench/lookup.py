@@ -103,6 +103,7 @@ class Source:
     doc: str  # its docstring, "" without one
     values: dict[str, Any]  # plain values by name; of a call such as Recipe(lr=0.01) the keyword arguments, as a dict
     functions: frozenset[str]
+    presets: tuple[str, ...]  # the keys of PRESETS = {...} and of PRESETS["name"] = ... that are written as text
 
 
 def source_of(kind: Kind, name: str) -> Source:
@@ -125,7 +126,18 @@ def source_of(kind: Kind, name: str) -> Source:
                 with suppress(ValueError):
                     values[constant] = _plain(value)
     functions = frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
-    return Source((ast.get_docstring(tree) or "").strip(), values, functions)
+    return Source((ast.get_docstring(tree) or "").strip(), values, functions, _presets(tree))
+
+
+def _presets(tree: ast.Module) -> tuple[str, ...]:
+    keys: list[ast.expr | None] = []
+    for node in (node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)):
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if isinstance(target, ast.Name) and target.id == "PRESETS" and isinstance(node.value, ast.Dict):
+            keys += node.value.keys
+        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == "PRESETS":
+            keys.append(target.slice)
+    return tuple(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
 
 
 def _plain(value: ast.expr) -> Any:

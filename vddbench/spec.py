@@ -42,7 +42,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Frozen(BaseModel):
     """A value that is written as JSON: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings", defer_build=True)
 
 
 def without_none(fields: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vddbench.hub.repo import ID, PUBLIC
 from vddbench.leaderboard import project
 from vddbench.leaderboard.project import front_matter
 from vddbench.leaderboard.publish.columns import described
+from vddbench.leaderboard.rows import is_known
 from vddbench.leaderboard.site.board import Board
 from vddbench.leaderboard.tables import tables
 from vddbench.protocol import PROTOCOL
@@ -143,10 +144,10 @@ def eval_yaml(board: Board) -> str:
 
     Its tasks are those with a ranked entry; their config and split exist in the results repo. Raises ValueError without any.
     """
-    ranked = board.rows[board.rows["rank"].notna()]
-    if ranked.empty:
+    ranked = [row for row in board.rows if is_known(row["rank"])]
+    if not ranked:
         raise ValueError("eval.yaml lists tasks with a ranked entry, and there are none yet: leave --eval-yaml out")
-    tasks = sorted({*ranked["task"]})
+    tasks = sorted({row["task"] for row in ranked})
     fields = {
         "name": "vddbench",
         "description": "Test accuracy of networks that are trained on a distilled video dataset within a budget of bytes",

@@ -59,7 +59,7 @@ def leaderboard_table(board: Board) -> pa.Table:
         tuple(entry.row[name] for name in key): entry for table in board.tables for entry in (*table.entries, *table.full)
     }
     rows = []
-    for row in board.rows.to_dict("records"):
+    for row in board.rows:
         entry = entries[tuple(row[name] for name in key)]
         rows.append({**native(row), "verified_by": list(entry.verified_by), "reproductions": entry.reproductions})
     return pa.Table.from_pylist(rows, schema=pa.schema([*map(column, RANKED), *RERUN_COLUMNS]))
@@ -67,7 +67,7 @@ def leaderboard_table(board: Board) -> pa.Table:
 
 def aggregate_table(board: Board) -> pa.Table:
     """All tables of a student combined."""
-    rows = [native(row) for row in board.aggregated.to_dict("records")]
+    rows = [native(row) for row in board.aggregated]
     return pa.Table.from_pylist(rows, schema=pa.schema(list(map(column, AGGREGATED))))
 
 

@@ -7,17 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from vddbench.leaderboard.aggregate import COLUMNS, Field, aggregate
+from vddbench.leaderboard.aggregate import Field, aggregate
 from vddbench.leaderboard.counting import payload_of
 from vddbench.leaderboard.divisions import NONE
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load
-from vddbench.leaderboard.rank import TABLE, rank_tables
+from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.reruns import Rerun, reruns
+from vddbench.leaderboard.rows import Row, is_known, table_of
 from vddbench.leaderboard.site.entries import Entry, Table, page_of
 from vddbench.leaderboard.table_records import majority, tables_of
 from vddbench.spec import FULL, Task
@@ -30,7 +28,7 @@ class Aggregate:
     student: str
     track: str
     division: str
-    rows: tuple[Mapping[str, Any], ...]  # columns of `aggregate`
+    rows: tuple[Row, ...]  # columns of `aggregate`
 
     @property
     def of_tables(self) -> int:
@@ -41,8 +39,8 @@ class Aggregate:
 class Board:
     """Everything that was measured."""
 
-    rows: pd.DataFrame  # of `rank`, all tables
-    aggregated: pd.DataFrame  # of `aggregate`, all students
+    rows: Sequence[Row]  # of `rank`, all tables
+    aggregated: Sequence[Row]  # of `aggregate`, all students
     tables: tuple[Table, ...]
     evaluated: tuple[Evaluated, ...]
     reruns: Mapping[str, Sequence[Rerun]]  # by the submission's sha256
@@ -51,12 +49,11 @@ class Board:
     @cached_property
     def aggregates(self) -> tuple[Aggregate, ...]:
         """One for each student, track and division in which at least two methods are in all tables."""
-        parts: dict[Field, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in self.aggregated.to_dict("records"):
-            field = Field(*(str(row[name]) for name in Field._fields))
-            parts[field].append({str(name): value for name, value in row.items()})
+        parts: dict[Field, list[Row]] = defaultdict(list)
+        for row in self.aggregated:
+            parts[Field(*(row[name] for name in Field._fields))].append(row)
         return tuple(
-            Aggregate(*field, tuple(rows)) for field, rows in parts.items() if sum(not pd.isna(row["rank"]) for row in rows) > 1
+            Aggregate(*field, tuple(rows)) for field, rows in parts.items() if sum(is_known(row["rank"]) for row in rows) > 1
         )
 
     def tables_by_task(self) -> dict[str, list[Table]]:
@@ -65,6 +62,15 @@ class Board:
         for table in self.tables:
             tables[table.task].append(table)
         return dict(sorted(tables.items(), key=lambda item: (-max(len(table.entries) for table in item[1]), item[0])))
+
+    def entries_by_page(self) -> dict[str, list[tuple[Table, Entry]]]:
+        """The rows of tables in which the set of a page counts."""
+        rows: dict[str, list[tuple[Table, Entry]]] = defaultdict(list)
+        for table in self.tables:
+            for entry in table.entries:
+                for page in entry.pages:
+                    rows[page].append((table, entry))
+        return rows
 
     def submissions(self) -> dict[str, list[Evaluated]]:
         """Records by page. If the hashes of two submissions begin alike, only the one evaluated first has a page."""
@@ -94,23 +100,23 @@ def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
     return assembled(rows, counted.evaluated, again, together, [*loaded.refused, *counted.refused, *refused, *problems, *more])
 
 
-def aggregated(evaluated: Sequence[Evaluated]) -> tuple[pd.DataFrame, list[str]]:
+def aggregated(evaluated: Sequence[Evaluated]) -> tuple[list[Row], list[str]]:
     """All tables of each student combined, and one line for each student whose records cannot be combined."""
-    parts, problems = [], []
+    rows: list[Row] = []
+    problems = []
     for student in sorted({one.record.student for one in evaluated}):
         try:
-            parts.append(aggregate([one for one in evaluated if one.record.student == student]))
+            rows += aggregate([one for one in evaluated if one.record.student == student])
         except ValueError as error:  # two payloads of one reference
             problems.append(f"no table over all tasks of network {student}: {error}")
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS), problems
+    return rows, problems
 
 
 def assembled(
-    rows: pd.DataFrame,
+    rows: Sequence[Row],
     evaluated: Sequence[Evaluated],
     again: Mapping[str, Sequence[Rerun]],
-    together: pd.DataFrame | None = None,
+    together: Sequence[Row] = (),
     left_out: Sequence[str] = (),
 ) -> Board:
     """The board of ranked rows and the records that they were computed from."""
@@ -121,16 +127,15 @@ def assembled(
         records[str(r.task), r.student, r.track, r.method, r.submission_sha256].append(one)
         students[r.submission_sha256].add(r.student)
     entries: dict[TableKey, list[Entry]] = defaultdict(list)
-    for row in rows.to_dict("records"):
-        key, hashes = TableKey(*(str(row[name]) for name in TABLE)), str(row["sha256"]).split()
+    for row in rows:
+        key, hashes = table_of(row), str(row["sha256"]).split()
         entry = Entry(
-            row={str(name): value for name, value in row.items()},
+            row=row,
             evaluated=tuple(one for sha in hashes for one in payload_of(records[*key[:3], row["method"], sha]).counted),
             students=tuple(sorted(set().union(*(students[sha] for sha in hashes)))),
             reruns=tuple(rerun for sha in hashes for rerun in again.get(sha, ()) if rerun.student == row["student"]),
         )
         entries[key].append(entry)
-    together = pd.DataFrame(columns=COLUMNS) if together is None else together
     return Board(rows, together, tuple(_tables(entries)), tuple(evaluated), again, tuple(left_out))
 
 

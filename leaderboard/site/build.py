@@ -16,6 +16,7 @@ from vddbench.leaderboard.marks import MARKS
 from vddbench.leaderboard.site import instructions, kept, protocol_page
 from vddbench.leaderboard.site.board import Board, board_of
 from vddbench.leaderboard.site.downloads import write_downloads
+from vddbench.leaderboard.site.entries import Entry, Table
 from vddbench.leaderboard.site.inventory import Inventory, PayloadView
 from vddbench.leaderboard.site.local_submissions import (
     Identity,
@@ -81,8 +82,10 @@ def write_pages(
     left_out = [writer.without_folders(line) for line in (*board.left_out, *refused)]
     pages, tables = board.submissions(), board.tables_by_task()
     with bar("site", len(pages) + len(tables) + 1) as progress:
+        in_tables = board.entries_by_page()
         for page, evaluated in pages.items():
-            write_submission(writer, board, page, evaluated, submissions.get(identity(evaluated[0].record)))
+            submission = submissions.get(identity(evaluated[0].record))
+            write_submission(writer, board, page, evaluated, submission, in_tables.get(page, ()))
             progress.advance(note=page)
         sections = []
         for name, of_task in tables.items():
@@ -121,7 +124,12 @@ def write_index(writer: PageWriter, board: Board, sections: Sequence[TaskSection
 
 
 def write_submission(
-    writer: PageWriter, board: Board, page: str, evaluated: Sequence[Evaluated], submission: LocalSubmission | None
+    writer: PageWriter,
+    board: Board,
+    page: str,
+    evaluated: Sequence[Evaluated],
+    submission: LocalSubmission | None,
+    in_tables: Sequence[tuple[Table, Entry]],
 ) -> None:
     """Writes the page of one distilled set, with its previews beside it."""
     records = [one.record for one in evaluated]
@@ -152,6 +160,6 @@ def write_submission(
         commands=instructions.commands(evaluated, manifest, spec, writer.results_repo),
         bibtex=instructions.bibtex(records, manifest),
         reruns=board.reruns.get(records[0].submission_sha256, ()),
-        tables=[(table, entry) for table in board.tables for entry in table.entries if page in entry.pages],
+        tables=in_tables,
         root="../" * len(PurePosixPath(page).parts),
     )

@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import vl_convert
 
 from vddbench.leaderboard.divisions import OPEN
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.frontier import curve_of_records, sentence
+from vddbench.leaderboard.rows import Row
 from vddbench.leaderboard.site.board import assembled
 from vddbench.leaderboard.site.charts import bytes_chart
 from vddbench.leaderboard.site.entries import Table
@@ -26,7 +26,7 @@ LINE = 76  # letters of a line above the chart
 PNG_SCALE = 3  # pixels of the picture for each of the chart's
 
 
-def write_chart(rows: pd.DataFrame, evaluated: Sequence[Evaluated], divisions: Sequence[str], path: Path) -> None:
+def write_chart(rows: Sequence[Row], evaluated: Sequence[Evaluated], divisions: Sequence[str], path: Path) -> None:
     """Writes the chart of the only table in `divisions`; if one is in both, of its division `open`.
 
     rows: of `rank`, computed from the records `evaluated`. Raises LookupError unless it is one table, or for another ending
@@ -62,5 +62,5 @@ def heading(table: Table) -> list[str]:
     title = f"{table.task} · network {table.student} · {table.track} labels · division {table.division}"
     about = "Top-1 accuracy against bytes, with 95 % intervals. The grey steps are the Pareto front."
     if table.division == OPEN and table.ranked:
-        about += f" {sentence(pd.DataFrame([entry.row for entry in table.ranked]))}"
+        about += f" {sentence([entry.row for entry in table.ranked])}"
     return [clean(title), *textwrap.wrap(clean(about), LINE)]

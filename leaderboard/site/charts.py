@@ -122,7 +122,7 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
     """
     on_front = data.index.isin(_front(data).index)
     points = data.assign(on_front=on_front).sort_values(["on_front", "top1"], ascending=False)
-    taken = [(x - 4, x + 4, y) for x, y in zip(data["x"], data["y"], strict=True)]
+    taken = np.c_[data["x"] - 4, data["x"] + 4, data["y"]]  # [boxes, 3]: from, to, height
     kept = []
     for index, point in points[~points["kind"].isin(["baseline", "codec"])].iterrows():
         width = len(point["method"]) * NAME_PIXELS
@@ -130,8 +130,9 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
         left = (point["x"] - NAME_GAP - width, point["x"] - NAME_GAP, point["y"])
         for side, box in (("left", right), ("right", left)):
             is_inside = box[0] >= 0 and box[1] <= WIDTH + 10
-            if is_inside and not any(box[0] < b and a < box[1] and abs(box[2] - at) < NAME_HEIGHT for a, b, at in taken):
-                taken.append(box)
+            overlaps = (box[0] < taken[:, 1]) & (taken[:, 0] < box[1]) & (abs(box[2] - taken[:, 2]) < NAME_HEIGHT)
+            if is_inside and not overlaps.any():
+                taken = np.r_[taken, [box]]
                 kept.append((index, side))
                 break
     return data.loc[[index for index, _ in kept]].assign(side=[side for _, side in kept])

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from vddbench import lookup
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.frontier import is_codec
 from vddbench.leaderboard.reruns import Rerun
-from vddbench.records.files import path_of
 from vddbench.records.record import Record
 from vddbench.spec import Task
 
@@ -133,7 +131,7 @@ class Table:
 
 def page_of(record: Record) -> str:
     """`s/TASK/METHOD@SHA8`: the folder of the page of a record's submission."""
-    return f"s/{path_of(Path(), record).parents[1].as_posix()}"
+    return f"s/{record.cell}"
 
 
 def class_accuracy(entry: Entry, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.frontier import Curve, curve_of_records
 from vddbench.leaderboard.headline import sentences
-from vddbench.leaderboard.methods import facts_of
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import DatasetSpec, Task
@@ -90,7 +89,7 @@ def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -
             charts.bytes_chart(table, curve),
             charts.students_chart(table),
             class_map(table, spec),
-            tuple(sentences(pd.DataFrame([entry.row for entry in table.entries]), with_curve=table.division == OPEN)),
+            tuple(sentences([entry.row for entry in table.entries], with_curve=table.division == OPEN)),
             curve is not None,
         )
         for table, curve in ((table, codec_curve(table)) for table in tables)
@@ -178,10 +177,7 @@ def paper_rows(task: Task, tables: Sequence[Table] = ()) -> tuple[Mapping[str, o
 
 def names_in_tables(method: str) -> set[str]:
     """The name of a method, and those with its presets if it is a bundled baseline."""
-    try:
-        presets = getattr(facts_of(method), "PRESETS", {}) if method in lookup.names("baseline") else {}
-    except ModuleNotFoundError:  # a baseline whose settings cannot be read without PyTorch; only the method itself is linked
-        presets = {}
+    presets = lookup.source_of("baseline", method).presets if method in lookup.names("baseline") else ()
     return {lookup.named_in_tables(method, preset) for preset in (None, *presets)}
 
 

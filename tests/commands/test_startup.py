@@ -21,7 +21,7 @@ import os, sys
 for name in ("torch", "torchvision"): sys.modules[name] = None  # importing it raises ModuleNotFoundError
 from vddbench.commands.main import app
 for command in (
-    ["--help"], ["rank"], ["diff", "random", "random_jpeg"], ["power"], ["tasks"], ["students"], ["methods"],
+    ["--help"], ["rank"], ["diff", "random", "random_jpeg"], ["power"], ["tasks"], ["students"],
     ["site", "build", "--out", "site"],
 ):
     app(command, standalone_mode=False)
@@ -70,6 +70,11 @@ def test_what_the_source_of_a_student_says_is_what_importing_it_gives() -> None:
         assert file.doc == (module.__doc__ or "").strip()
         assert Recipe(**file.values["RECIPE"]) == module.RECIPE
         assert file.values.get("BF16", False) == getattr(module, "BF16", False)
+
+
+@pytest.mark.parametrize("name", lookup.names("baseline"))
+def test_what_the_source_of_a_baseline_says_is_what_importing_it_gives(name: str) -> None:
+    assert sorted(lookup.source_of("baseline", name).presets) == sorted(getattr(lookup.load("baseline", name), "PRESETS", {}))
 
 
 def test_a_plug_in_may_be_a_folder_of_python_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from vddbench.distillation.run import distill
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.predict import predict
 from vddbench.evaluation.probes import changed_clips, frame_orders, probe
-from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.rank import rank, ranked_rows
 from vddbench.leaderboard.row_text import PROBED
 from vddbench.leaderboard.tables import print_rows
 from vddbench.records.files import read_record
@@ -106,8 +106,8 @@ def test_tables_show_what_is_lost_and_never_rank_what_was_trained_without_motion
         {"mine": 0.3, "other": np.nan, "mine_frozen": np.nan}, nan_ok=True
     )
     assert by_method["rank"].isna().to_dict() == {"mine": False, "other": False, "mine_frozen": True}
-    print_rows(rows, "md", {})
+    print_rows(rows.to_dict("records"), "md", {})
     text = capsys.readouterr().out
     assert PROBED in text and "30.0 / 20.0 / 0.0" in text and "trained without motion (frozen frames)" in text
-    print_rows(rank(seeds("other", [0.4] * 3)), "md", {})
+    print_rows(ranked_rows(seeds("other", [0.4] * 3)), "md", {})
     assert PROBED not in capsys.readouterr().out

@@ -29,7 +29,7 @@ def field() -> list[Evaluated]:
 
 def rows_of(found: list[Evaluated]) -> pd.DataFrame:
     """Those of division `open`; every method here is in both."""
-    rows = aggregate(found)
+    rows = pd.DataFrame(aggregate(found))
     return rows[rows["division"] == "open"].set_index("method")
 
 
@@ -49,7 +49,7 @@ def test_datasets_of_an_older_protocol_stay_out_of_the_combined_table() -> None:
         for one in table("old-ipc1", random=[0.1, 0.1, 0.1], good=[0.2, 0.2, 0.2])
     ]
     both = field() + older
-    pd.testing.assert_frame_equal(aggregate(both), aggregate(field()))
+    pd.testing.assert_frame_equal(pd.DataFrame(aggregate(both)), pd.DataFrame(aggregate(field())))
     assert set(rank(both)["task"]) >= {"old-ipc1", "toy-ipc1"}
 
 
@@ -85,8 +85,8 @@ def test_equal_methods_share_a_rank() -> None:
 
 
 def test_one_table_or_no_reference_is_no_aggregate() -> None:
-    assert aggregate([one for one in field() if one.record.task.ipc != 5]).empty
-    assert aggregate([one for one in field() if one.record.method != "full"]).empty
+    assert aggregate([one for one in field() if one.record.task.ipc != 5]) == []
+    assert aggregate([one for one in field() if one.record.method != "full"]) == []
 
 
 def test_a_method_with_two_payloads_of_one_distillation_seed_is_not_ranked() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from vddbench.leaderboard.bootstrap import draw, score_difference
-from vddbench.leaderboard.comparisons import Comparisons, compared, tukey
+from vddbench.leaderboard.comparisons import Comparisons, compared, comparisons, tukey
 from vddbench.leaderboard.videos import drawn_videos
 
 
@@ -18,8 +20,10 @@ def test_the_level_of_a_comparison_falls_with_the_number_of_entries() -> None:
 
 
 def of_scores(scores: list[float], half: float | np.ndarray) -> Comparisons:
+    """Comparisons of entries whose differences have intervals of these half widths: a number, or [n, n] for each pair."""
     difference = np.subtract.outer(scores, scores)
-    return Comparisons(difference, *[np.broadcast_to(half, difference.shape)] * 2)
+    halves = np.broadcast_to(half, difference.shape)
+    return comparisons(np.array(scores), lambda entry, others, _: difference[entry, others] > halves[entry, others])
 
 
 def test_a_group_ends_at_the_first_entry_that_differs_from_its_best() -> None:
@@ -38,14 +42,22 @@ def test_the_best_may_be_any_that_nothing_beats() -> None:
     assert of_scores([0.9, 0.1], np.nan).may_be_best.all() and compared([]).groups == []
 
 
+def test_an_entry_that_is_beaten_beats_others() -> None:
+    apart = np.full((3, 3), 0.9)
+    apart[0, 1] = apart[1, 2] = 0.1  # the last one is apart from the second only
+    assert of_scores([0.9, 0.7, 0.5], apart).may_be_best.tolist() == [True, False, False]
+
+
 def test_two_entries_are_compared_as_by_one_interval() -> None:
+    """Of two entries with the same spread, the worse one may be the best while their difference is within its interval."""
     rng = np.random.default_rng(0)
     videos = drawn_videos(np.array([f"g{i % 7}" for i in range(60)]), np.arange(60) % 3, "x", draws=0)
-    students = rng.random((3, 60)) < np.array([[0.4], [0.5], [0.6]])
-    pair = [draw([students], videos, ""), draw([~students], videos, "")]
-    found, one = compared(pair), score_difference(*pair)
-    assert found.difference[0, 1] == pytest.approx(one.difference)
-    assert 0.5 < found.of_pairs[0, 1] / (one.high - one.difference) <= 1.01 and found.of_pairs[0, 1] == found.of_pairs[1, 0]
+    pair = [draw([rng.random((3, 60)) < rate], videos, "") for rate in (0.6, 0.5)]
+    half = score_difference(*pair).high - score_difference(*pair).difference
+    for ratio, may_be_best in ((0.5, True), (1.01, False)):
+        first = replace(pair[0], score=pair[1].score + ratio * half)
+        found = compared([first, pair[1]])
+        assert found.may_be_best.tolist() == [True, may_be_best] and found.groups == [0, int(not may_be_best)]
 
 
 def test_equal_entries_are_rarely_separated() -> None:

@@ -15,7 +15,7 @@ from tests.builders.records import FULL, GOOD, a_record, seeds
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.divisions import nobody, question
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.rank import rank, ranked_rows
 from vddbench.leaderboard.tables import show, tables
 from vddbench.records.files import write_record
 from vddbench.spec import Task
@@ -90,14 +90,14 @@ def test_random_is_the_reference_of_a_division_only_if_it_is_in_it() -> None:
 
 def test_tables_of_all_tasks_are_combined_within_a_division() -> None:
     found = [*seeds("full", [0.8] * 3, **FULL), *field(*CLIPS), *field(*CLIPS, task="toy-ipc5")]
-    rows = aggregate(found)
+    rows = pd.DataFrame(aggregate(found))
     assert of(rows, "open")["method"].tolist() == ["jpeg", "dm", "still", "random"]
     assert of(rows, "ipc")["method"].tolist() == ["dm", "random", "still"]
     assert of(rows, "ipc")["missing"].tolist() == ["", "", "toy-ipc1"]  # 3 clips per class of `still`
 
 
 def test_every_table_says_which_question_it_answers_and_an_empty_division_says_so() -> None:
-    ipc, open_ = tables(rank(field("jpeg")), "simple")
+    ipc, open_ = tables(ranked_rows(field("jpeg")), "simple")
     task = Task.parse("toy-ipc1")
     assert ipc.title.endswith("division ipc") and ipc.text == f"{question(task, 'ipc')}\n\n{nobody(task, 'ipc')}"
     assert "every set decodes to more than 1 clip per class" in ipc.text

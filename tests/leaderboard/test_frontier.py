@@ -97,7 +97,7 @@ def test_methods_above_below_on_and_left_of_the_curve_are_counted() -> None:
         "random_video": rows["pareto"]["random_video"], "random_video_tenth": False, "random_video_hundredth": True,
         "good": True, "bad": False, "as_good": False, "tiny": True,
     }  # fmt: skip
-    assert sentence(rows.reset_index()) == (
+    assert sentence(rows.reset_index().to_dict("records")) == (
         "1 of 4 methods lies above what AV1 gives at their bytes; 1 lies below; for 1 the interval of the difference contains 0"
         "; 1 is smaller than all sizes of the curve and not compared."
     )
@@ -106,5 +106,5 @@ def test_methods_above_below_on_and_left_of_the_curve_are_counted() -> None:
 def test_without_two_sizes_one_sentence_says_that_there_is_no_curve() -> None:
     rows = table({"random_video": CODEC["random_video"], "mine": (500, 0.3)})
     assert rows["over_codec"].isna().all()
-    assert "No codec curve" in sentence(rows) and "this table has 1." in sentence(rows)
-    assert sentence(rows[rows["method"] == "random_video"]) == "" and frontier([]) == []
+    assert "No codec curve" in sentence(rows.to_dict("records")) and "this table has 1." in sentence(rows.to_dict("records"))
+    assert sentence(rows[rows["method"] == "random_video"].to_dict("records")) == "" and frontier([]) == []

@@ -12,7 +12,7 @@ from tests.builders.records import seeds
 from vddbench.leaderboard.divisions import DIVISIONS
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.headline import headline
-from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.rank import rank, ranked_rows
 from vddbench.leaderboard.site.chart_file import write_chart
 from vddbench.leaderboard.tables import tables
 
@@ -24,10 +24,10 @@ def open_table(records: list[Evaluated]) -> pd.DataFrame:
 
 def test_a_table_says_who_may_be_the_best_its_corrected_score_and_what_can_be_detected() -> None:
     rows = open_table([*seeds("a", [0.50, 0.52, 0.54]), *seeds("b", [0.49, 0.52, 0.54]), *seeds("low", [0.1, 0.12, 0.11])])
-    text = headline(rows, with_curve=True)
+    text = headline(rows.to_dict("records"), with_curve=True)
     assert text.startswith("2 of 3 entries may be the best set with 95 % confidence: a, b. The best score, 52.0 %, is 5")
     assert "once corrected for having been selected as the best. With 3 students of each method" in text
-    assert text.count("No codec curve") == 1 and "No codec curve" not in headline(rows, with_curve=False)
+    assert text.count("No codec curve") == 1 and "No codec curve" not in headline(rows.to_dict("records"), with_curve=False)
     first, *others = rows.to_dict("records")
     assert first["corrected_low"] <= first["corrected"] < first["top1"] <= first["corrected_high"]
     assert all(np.isnan(row["corrected"]) for row in others) and rows["detectable"].nunique() == 1
@@ -35,12 +35,13 @@ def test_a_table_says_who_may_be_the_best_its_corrected_score_and_what_can_be_de
 
 def test_one_entry_is_not_selected_and_a_table_without_ranks_has_no_headline() -> None:
     rows = open_table(seeds("a", [0.50, 0.52, 0.54]))
-    assert rows["corrected"][0] == pytest.approx(rows["top1"][0]) and headline(rows, with_curve=False) == ""
-    assert headline(open_table(seeds("a", [0.5])), with_curve=True) == ""
+    assert rows["corrected"][0] == pytest.approx(rows["top1"][0]) and headline(rows.to_dict("records"), with_curve=False) == ""
+    assert headline(open_table(seeds("a", [0.5])).to_dict("records"), with_curve=True) == ""
 
 
 def test_many_methods_are_counted_and_a_few_named() -> None:
-    text = headline(open_table([one for i in range(11) for one in seeds(f"m{i}", [0.3, 0.32, 0.34])]), with_curve=False)
+    rows = open_table([one for i in range(11) for one in seeds(f"m{i}", [0.3, 0.32, 0.34])])
+    text = headline(rows.to_dict("records"), with_curve=False)
     assert text.startswith("11 of 11 entries may be the best set") and "and 3 more." in text
 
 
@@ -63,7 +64,7 @@ def test_division_open_compares_methods_with_the_codec_curve_and_division_ipc_do
     assert by_division["open"]["over_codec_low"]["mine"] > 0 and by_division["open"]["pareto"]["mine"]
     assert by_division["open"].loc[list(CODEC), "over_codec"].isna().all()
     assert by_division["ipc"].index.tolist() == ["mine"] and np.isnan(by_division["ipc"]["pareto_probability"]["mine"])
-    text = dict(tables(rows, "simple"))
+    text = dict(tables(rows.to_dict("records"), "simple"))
     [of_open] = [text[title] for title in text if "division open" in title]
     assert "1 of 1 methods lies above what AV1 gives at their bytes." in of_open and "yes (100 %)" in of_open
     assert all("AV1" not in text[title] for title in text if "division ipc" in title)
@@ -72,16 +73,16 @@ def test_division_open_compares_methods_with_the_codec_curve_and_division_ipc_do
 def test_a_chart_needs_one_table_and_a_known_ending(tmp_path: Path) -> None:
     records = [*seeds("mine", [0.5, 0.52, 0.54]), *seeds("mine", [0.5, 0.5, 0.5], track="soft")]
     with pytest.raises(LookupError, match=r"must end in .png or .svg"):
-        write_chart(rank(records), records, DIVISIONS, tmp_path / "chart.pdf")
+        write_chart(ranked_rows(records), records, DIVISIONS, tmp_path / "chart.pdf")
     with pytest.raises(LookupError, match=r"2 are chosen .*soft labels.*--track"):
-        write_chart(rank(records), records, DIVISIONS, tmp_path / "two.svg")
+        write_chart(ranked_rows(records), records, DIVISIONS, tmp_path / "two.svg")
 
 
 @pytest.mark.long
 def test_a_chart_is_written_as_svg_and_as_png(tmp_path: Path) -> None:
     records = [*codec_records(), *seeds("mine", [0.5, 0.52, 0.54], payload_bytes=50_000, budget_bytes=1_000_000)]
-    write_chart(rank(records), records, DIVISIONS, tmp_path / "chart.svg")
+    write_chart(ranked_rows(records), records, DIVISIONS, tmp_path / "chart.svg")
     text = (tmp_path / "chart.svg").read_text()
     assert "division open" in text and "AV1" in text and "var(--" not in text and "href" not in text
-    write_chart(rank(records), records, ("ipc",), tmp_path / "chart.png")
+    write_chart(ranked_rows(records), records, ("ipc",), tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -69,8 +69,8 @@ def test_names_and_signs_are_unique_and_names_can_be_told_from_details() -> None
 
 @pytest.mark.parametrize("form", ["table", "md", "csv", "json", "latex", "parquet"])
 def test_every_format_shows_every_mark(form: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    rows = rank([*seeds("mine", [0.5] * 3), *seeds("other", [0.4] * 3)])
-    rows.loc[0, "flags"] = ALL
+    rows = rank([*seeds("mine", [0.5] * 3), *seeds("other", [0.4] * 3)]).to_dict("records")
+    rows[0] = {**rows[0], "flags": ALL}
     print_rows(rows, form, {})
     data = capsysbinary.readouterr().out
     if form == "parquet":
@@ -87,8 +87,8 @@ def test_every_format_shows_every_mark(form: str, capsysbinary: pytest.CaptureFi
 
 def test_latex_has_titles_superscripts_rank_intervals_spreads_and_the_number_of_distillations() -> None:
     two_sets = [*seeds("mine", [0.4, 0.5, 0.6], title="DM+SDD"), *seeds("mine", [0.5] * 3, "cd", distill_seed=1)]
-    rows = rank([*two_sets, *seeds("other_1", [0.49] * 3)])
-    rows.loc[0, "flags"] = "external, videos missing (12)"
+    rows = rank([*two_sets, *seeds("other_1", [0.49] * 3)]).to_dict("records")
+    rows[0] = {**rows[0], "flags": "external, videos missing (12)"}
     text = latex(rows)
     assert r"DM+SDD$^{\mathrm{e,m}}$" in text and "% mine: external, videos missing (12)" in text and r"other\_1$^" in text
     assert "6 claimed on 2" in text and "1 (1--2) &" in text and "& 7.1, 0.0 &" in text
@@ -96,7 +96,7 @@ def test_latex_has_titles_superscripts_rank_intervals_spreads_and_the_number_of_
 
 
 def test_a_title_is_beside_the_identifier_and_cannot_be_markup() -> None:
-    [table] = tables(rank(seeds("mine", [0.5] * 3, title="DM+SDD")), "github", divisions=["open"])
+    [table] = tables(rank(seeds("mine", [0.5] * 3, title="DM+SDD")).to_dict("records"), "github", divisions=["open"])
     assert "DM+SDD (mine)" in table.text
     for title in ("", " DM", "[a](b)", "www.evil.com", "https://x", "a|b", "<b>", "\u202eabc", "a\nb", "x" * 61, "$x$", "`a`"):
         with pytest.raises(ValidationError):

@@ -139,7 +139,7 @@ def test_parquet_keeps_numbers_numbers(tmp_path: Path) -> None:
 
 def test_latex_is_bold_in_the_first_tie_group_and_a_name_is_no_command(tmp_path: Path) -> None:
     rows = rank([*seeds("a_1", [0.5] * 3), *seeds("b", [0.495] * 3), *seeds("low", [0.1] * 3)])
-    text = latex(rows)
+    text = latex(rows.to_dict("records"))
     assert text.count(r"\textbf") == 2 and r"a\_1" in text and r"\textbf{10" not in text
     assert escaped("\\input{x} & 100 % $ \u00e9") == r"\textbackslash{}input\{x\} \& 100 \% \$ ?"
 
@@ -147,7 +147,11 @@ def test_latex_is_bold_in_the_first_tie_group_and_a_name_is_no_command(tmp_path:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
 def test_latex_compiles(tmp_path: Path) -> None:
     rows = rank([*seeds("a_1", [0.5] * 3), *seeds("low", [0.1] * 3), *seeds("lucky", [0.9])])
-    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex(rows) + "\n\\end{document}\n"
+    page = (
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+        + latex(rows.to_dict("records"))
+        + "\n\\end{document}\n"
+    )
     (tmp_path / "page.tex").write_text(page)
     subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
 
@@ -205,7 +209,7 @@ def test_two_references_of_one_distillation_seed_are_an_error_that_names_both(me
 def test_entries_of_the_unbudgeted_task_have_a_table_of_their_own_and_no_rank() -> None:
     rows = rank([*seeds("full", [0.8] * 3, **FULL), *seeds("best", [0.9] * 3, **FULL), *seeds("mine", [0.4] * 3)])
     assert rows.set_index("method")["rank"].dropna().to_dict() == {"mine": 1}
-    shown = dict(tables(rows, "simple"))
+    shown = dict(tables(rows.to_dict("records"), "simple"))
     assert "full" in shown["toy-ipc1 · network convnet3d · hard labels · division open"]
     assert "best" not in shown["toy-ipc1 · network convnet3d · hard labels · division open"]
     assert "best" in shown["toy-full · network convnet3d"]

@@ -19,7 +19,7 @@ from vddbench.leaderboard.bootstrap import Variance, half_interval
 from vddbench.leaderboard.divisions import OPEN
 from vddbench.leaderboard.evidence import load
 from vddbench.leaderboard.paired import Difference, pairs
-from vddbench.leaderboard.rank import rank
+from vddbench.leaderboard.rank import ranked_rows
 from vddbench.leaderboard.tables import show
 from vddbench.records.files import read_record
 from vddbench.spec import Task
@@ -111,9 +111,8 @@ def picture_rows() -> list[Row]:
 
     spec = Store.open(Task.parse(TASK).dataset).spec
     evaluated = [one for one in load([RECORDS]).evaluated if (str(one.record.task), one.record.student) == (TASK, STUDENT)]
-    table = rank(evaluated)
     rows = []
-    for row in table[table["division"] == OPEN].to_dict("records"):
+    for row in (row for row in ranked_rows(evaluated) if row["division"] == OPEN):
         try:
             clips = decode(read(submission(row["method"]), spec), spec)
         except FileNotFoundError:  # the package has its record, but not the set

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from vddbench import lookup
 from vddbench.data.sources.source import FROM
-from vddbench.data.store import Store
 from vddbench.spec import DatasetSpec
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `rank` needs neither pandas nor a store
+    import pandas as pd
+
+    from vddbench.data.store import Store
     from vddbench.records.record import Record
 
 

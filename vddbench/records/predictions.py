@@ -147,10 +147,10 @@ def _check_values(predictions: Predictions) -> None:
     """Checks what must hold for any number of classes. Raises ValueError naming the first wrong row."""
     answers, probability = predictions.answers, predictions.true_probability
     ordered = np.sort(answers, axis=2)
-    twice = ((np.diff(ordered, axis=2) == 0) & (ordered[:, :, 1:] != -1)).any(2)
+    twice = ((ordered[:, :, 1:] == ordered[:, :, :-1]) & (ordered[:, :, 1:] != -1)).any(2)
     wrong = {
         "top5 names a class twice or below -1": (twice | (ordered[:, :, 0] < -1)).any(1),
-        "top5 is -1 in a part of its row; allowed: all of it": ((answers == -1).any(2) != (answers == -1).all(2)).any(1),
+        "top5 is -1 in a part of its row; allowed: all of it": ((ordered[:, :, 0] == -1) & (ordered[:, :, -1] != -1)).any(1),
         "true_probability is outside [0, 1]": ~((probability >= 0) & (probability <= 1)),
         "label is negative": predictions.label < 0,
         "centre_top1 is below -1": predictions.centre_top1 < -1,

@@ -26,6 +26,8 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """Replaces characters that a terminal would obey (escape codes); the text may come from a stranger's file."""
+    if text.isprintable():  # nearly always; a board has many texts
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,15 +26,15 @@ def test_two_payloads_of_one_reference_cost_only_their_student_its_combined_tabl
         evaluated += [*seeds("mine", [0.5, 0.5, 0.5], task=task), *seeds("random", [0.1] * 3, task=task)]
     evaluated += seeds("full", [0.9, 0.9, 0.9], task="a-full")
     rows, problems = aggregated(evaluated)
-    assert not problems and set(rows["student"]) == {evaluated[0].record.student}
-    other = {"student": "convnet_gru", "protocol_hash": "9" * 64, "task": "a-ipc1"}
-    for sha in ("e" * 64, "f" * 64):
+    assert not problems and {row["student"] for row in rows} == {evaluated[0].record.student}
+    other = {"student": "convnet_gru", "protocol_hash": "9" * 64}
+    for task, sha in itertools.product(("a-ipc1", "a-ipc5"), ("e" * 64, "f" * 64)):
         evaluated += [
             replace(one, record=one.record.model_copy(update={"submission_sha256": sha}))
-            for one in seeds("random", [0.1] * 3, **other)
+            for one in seeds("random", [0.1] * 3, task=task, **other)
         ]
     again, problems = aggregated(evaluated)
-    pd.testing.assert_frame_equal(again, rows)
+    pd.testing.assert_frame_equal(pd.DataFrame(again), pd.DataFrame(rows))
     assert len(problems) == 1 and "no table over all tasks of network convnet_gru" in problems[0]
 
 
