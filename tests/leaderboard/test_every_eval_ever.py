@@ -43,7 +43,7 @@ def logs(folder: Path) -> dict[str, dict[str, Any]]:
 
 def test_scores_intervals_and_ranks_are_those_of_the_table(exported: tuple[Path, Path]) -> None:
     results, out = exported
-    rows = {row["method"]: row for row in board_of([results]).rows.to_dict("records")}
+    rows = {row["method"]: row for row in board_of([results]).rows}
     found = logs(out)
     assert set(found) == {"mine", "fast"}  # `few` has no rank
     [result] = found["mine"]["evaluation_results"]
