@@ -24,6 +24,7 @@ from vddbench.leaderboard.rank import as_frame, rank_tables
 from vddbench.leaderboard.row_text import draw, number, place, with_interval
 from vddbench.leaderboard.rows import Row, by_table, is_known, table_of
 from vddbench.leaderboard.table_records import tables_of
+from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
 
@@ -75,7 +76,7 @@ def show(
             from vddbench.leaderboard.site.chart_file import write_chart
 
             write_chart(of_track, evaluated, divisions, chart)
-        print_rows(of_track, form, notes_of(of_track) if FORMS[form] else {}, divisions)
+        print_rows(of_track, form, notes_of(of_track, evaluated) if FORMS[form] else {}, divisions)
         if FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
         print_replayed(replays, evaluated, papers, FORMS[form])
@@ -100,10 +101,23 @@ def print_reported(tasks: Sequence[str], style: str) -> None:
             print(f"\n{task} as papers report it: other students, tests and choices; not ranked\n\n{text}")
 
 
-def notes_of(rows: Sequence[Row]) -> dict[TableKey, str]:
-    """The notes below each table: what its intervals cannot contain."""
-    ranked = by_table(row for row in rows if is_known(row["rank"]))
-    return {table: f"\n\n{failures(part)}" for table, part in ranked.items()}
+def notes_of(rows: Sequence[Row], evaluated: Sequence[Evaluated]) -> dict[TableKey, str]:
+    """The notes below each table: what its entries share, and what its intervals cannot contain."""
+    records = {(str(one.record.task), one.record.student): one.record for one in evaluated}
+    notes = {}
+    for table, part in by_table(rows).items():
+        ranked = [row for row in part if is_known(row["rank"])]
+        shared = conditions(records[table.task, table.student])
+        notes[table] = f"\n\n{shared}{f' {failures(ranked)}' if ranked else ''}"
+    return notes
+
+
+def conditions(record: Record) -> str:
+    """A sentence: what all records of a table share."""
+    return (
+        f"Protocol {clean(record.protocol)}, {record.num_test:,} test videos of {record.num_classes} classes "
+        f"(chance: {100 / record.num_classes:.1f} %)."
+    )
 
 
 def failures(ranked: Sequence[Row]) -> str:

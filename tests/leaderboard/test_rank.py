@@ -117,6 +117,8 @@ def test_every_format_shows_the_method_and_its_score(tmp_path: Path, form: str, 
     show([tmp_path], None, None, form)
     text = capsys.readouterr().out
     assert "mine" in text and ("50.0" in text or "0.5" in text)
+    shared = "Protocol v1, 4 test videos of 3 classes (chance: 33.3 %)."
+    assert (shared in text) == (form in {"table", "md"})
 
 
 def test_parquet_keeps_numbers_numbers(tmp_path: Path) -> None:

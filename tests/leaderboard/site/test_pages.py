@@ -238,9 +238,7 @@ def test_every_value_of_the_protocol_is_shown_with_its_reason(built_site: Path) 
 
 def test_a_set_of_a_baseline_has_its_command_and_cites_the_paper_of_its_method(folders: Path) -> None:
     config = {"preset": "fast_1x1"}
-    manifest = write_manifest(
-        folders / "cited", "toy-ipc1", "dm_sdd_fast_1x1", "a" * 64, paper="https://x.y/p", config=config
-    )
+    manifest = write_manifest(folders / "cited", "toy-ipc1", "dm_sdd_fast_1x1", "a" * 64, paper="https://x.y/p", config=config)
     stated = read_manifest(manifest.resolve())
     assert instructions.distill_command(stated) == "vddbench distill dm_sdd --task toy-ipc1 --seed 0 --preset fast_1x1"
     text = instructions.bibtex([a_record(method="dm_sdd_fast_1x1")], stated)
