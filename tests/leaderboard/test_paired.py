@@ -121,7 +121,7 @@ def test_refused_records_are_named_and_two_payloads_of_one_distillation_seed_are
     assert np.isnan(row["low"]) and row["runs"] == (3, 2)
     assert "left out" in capfd.readouterr().err
     _, output = call("diff", "dm", "random", "--results", tmp_path)
-    assert "no interval: it needs 3 students of each" in output and "better" not in output
+    assert "no interval: random has 2 students, it needs 3" in output and "better" not in output
     record(tmp_path, "dm", [True, True], 1, sha="c" * 64)
     with pytest.raises(ValueError, match=r"two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
         compare([tmp_path], "dm", "random")
