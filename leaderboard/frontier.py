@@ -1,10 +1,11 @@
 """Accuracy against bytes: the curve of a plain video codec, which methods lie above it, and who is on the Pareto front.
 
 The curve joins the baseline `random_video` and its smaller presets (`random_video_tenth`, ...): real clips behind a codec.
-Between two of them it is linear in the logarithm of the bytes; beyond the largest it stays there, because a smaller set is
-within a larger budget too; below the smallest there is none. A value of the curve is a weighted mean of two scores on the same
-test videos. So test videos and seeds move it as they move a score, and it is compared with an entry as two entries are
-(bootstrap.py). Its band is this interval at each size, not for all sizes together.
+A size that is no more accurate than a smaller one is not a point of it: the smaller set is within the larger budget too.
+Between two points the curve is linear in the logarithm of the bytes; beyond the largest it stays there, for the same reason;
+below the smallest there is none. A value of the curve is a weighted mean of two scores on the same test videos. So test videos
+and seeds move it as they move a score, and it is compared with an entry as two entries are (bootstrap.py). Its band is this
+interval at each size, not for all sizes together.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ NOTHING = FrontierColumns(None, NAN, NAN, NAN, NAN)
 
 @dataclass(frozen=True)
 class Curve:
-    """The codec curve: at least two points of different sizes, the smallest first."""
+    """The codec curve: points of different sizes, the smallest and least accurate first."""
 
     points: tuple[Sized, ...]
 
@@ -71,11 +72,15 @@ class Curve:
 
 
 def curve_of(sized: Sequence[Sized]) -> Curve | None:
-    """The codec curve of a table's entries; None for fewer than two sizes. Of two points of one size the better one counts."""
-    best: dict[int, Sized] = {}
-    for entry in sorted((one for one in sized if is_codec(one.method)), key=lambda one: one.drawn.score):
-        best[entry.payload_bytes] = entry
-    return Curve(tuple(best[size] for size in sorted(best))) if len(best) > 1 else None
+    """The codec curve of a table's entries; None for fewer than two sizes. Points that a smaller one equals do not count."""
+    codec = sorted((one for one in sized if is_codec(one.method)), key=lambda one: (one.payload_bytes, -one.drawn.score))
+    if len({one.payload_bytes for one in codec}) < 2:
+        return None
+    points: list[Sized] = []
+    for one in codec:
+        if not points or one.drawn.score > points[-1].drawn.score:
+            points.append(one)
+    return Curve(tuple(points))
 
 
 def curve_of_records(evaluated: Sequence[Evaluated]) -> Curve | None:

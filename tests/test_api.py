@@ -50,9 +50,7 @@ def test_a_notebook_distils_checks_evaluates_ranks_and_loads(
 def test_references_are_counted_once_and_a_track_keeps_them() -> None:
     results = ROOT / "leaderboard" / "results"
     full = vddbench.rank(results).set_index("method").loc["full"]
-    assert dict(zip(full["task"], full["seeds"], strict=True)) == {
-        "avletters-full": 1, "avletters10-full": 3,
-    }  # fmt: skip
+    assert (full["task"], full["seeds"]) == ("avletters-full", 1)
     assert not vddbench.load_records(results)["path"].duplicated().any()
     assert vddbench.rank(results, track="soft")["gain"].notna().all()
 

@@ -46,6 +46,17 @@ def test_the_curve_is_linear_in_the_logarithm_of_bytes_and_ends_at_its_points() 
     assert curve_of(points[:1]) is None and curve_of([]) is None
 
 
+def test_a_size_that_is_no_better_than_a_smaller_one_is_not_a_point_of_the_curve() -> None:
+    """Nobody has to store more clips than are good."""
+    points = sized(toy_videos(), {**CODEC, "random_video": (1_000_000, 0.3), "random_video_half": (500_000, 0.35)})
+    curve = curve_of(points)
+    assert curve is not None
+    assert [point.method for point in curve.points] == ["random_video_hundredth", "random_video_tenth"]
+    for size in (100_000, 300_000, 500_000, 1_000_000, 5_000_000):
+        at = curve.at(size)
+        assert at is not None and at.score == curve.points[1].drawn.score
+
+
 def test_the_band_contains_95_percent_of_the_mixed_draws() -> None:
     """Of students that answer alike. Students that differ give a narrower band: two points know more about their spread."""
     videos = toy_videos()
