@@ -35,7 +35,7 @@ from vddbench.data.listing import EXTENSIONS
 from vddbench.data.stored_frames import plan, planned_frames
 from vddbench.data.stored_frames import store_video as store
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.label_forms import from_names
+from vddbench.submissions.label_forms import from_names, some
 from vddbench.system.progress import bar
 
 PICTURES, MOVING = (".jpg", ".jpeg", ".png"), (".gif",)
@@ -94,10 +94,8 @@ def _classes(folder: Path, spec: DatasetSpec, notes: list[str]) -> list[tuple[Pa
     names = [path.name for path in folders]
     if all(name.isdecimal() and int(name) < spec.num_classes for name in names) and not set(names) & set(spec.class_names):
         labels = [int(name) for name in names]
-        shown = ", ".join(
-            f"{path.name} = {spec.class_names[label]}" for path, label in list(zip(folders, labels, strict=True))[:3]
-        )
-        notes.append(f"labels: class folders are numbers, counted from 0 in the order of the sorted names: {shown}, ...")
+        shown = some([f"{path.name} = {spec.class_names[label]}" for path, label in zip(folders, labels, strict=True)])
+        notes.append(f"labels: class folders are numbers, counted from 0 in the order of the sorted names: {shown}")
     else:
         labels = from_names(names, spec, str(folder)).tolist()
         notes.append("labels: class folders are named like the classes")

@@ -79,9 +79,14 @@ def _indices(given: torch.Tensor, spec: DatasetSpec, form: str | None, notes: li
             f"the labels are 1 to {spec.num_classes}; class indices here are 0 to {spec.num_classes - 1}: subtract 1 from "
             f"them, if label 1 is {spec.class_names[0]}"
         )
-    names = ", ".join(f"{index} = {name[:40]}" for index, name in enumerate(spec.class_names[:3]))
-    notes.append(f"labels: class indices, {names}, ... (names sorted)")
+    names = some([f"{index} = {name[:40]}" for index, name in enumerate(spec.class_names)])
+    notes.append(f"labels: class indices, {names} (names sorted)")
     return checked_labels({"labels": given}, spec).to(torch.uint8 if spec.num_classes <= 256 else torch.int16)
+
+
+def some(texts: Sequence[str]) -> str:
+    """The first three of a list."""
+    return ", ".join(texts[:3]) + (", ..." if len(texts) > 3 else "")
 
 
 def _one_hot(rows: torch.Tensor) -> float | None:
@@ -152,7 +157,7 @@ def missing(num_clips: int, source: Path, task: Task, spec: DatasetSpec) -> str:
     """The message for a source without labels, with the options that settle it."""
     sibling = _beside(source)
     file = f"`--labels {sibling}` if that file, which lies beside it, holds them" if sibling else "`--labels FILE`"
-    sorted_ones = f", or `--labels-by-class` if the clips are sorted by class ({', '.join(spec.class_names[:3])}, ...), " + (
+    sorted_ones = f", or `--labels-by-class` if the clips are sorted by class ({some(spec.class_names)}), " + (
         f"{num_clips // spec.num_classes} of each" if num_clips % spec.num_classes == 0 else "equally many of each"
     )
     can_be_sorted = num_clips % spec.num_classes == 0 and num_clips > 0
