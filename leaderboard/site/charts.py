@@ -139,7 +139,7 @@ def _named(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve_layers(curve: Curve | None, largest: float, x: alt.X, y: alt.Y) -> list[Chart]:
-    """The codec curve up to `largest` bytes with its 95 % band, and its name at the end."""
+    """The codec curve up to `largest` bytes with its 95 % band and its name."""
     if curve is None:
         return []
     end = max(largest, curve.points[-1].payload_bytes)
@@ -152,7 +152,8 @@ def _curve_layers(curve: Curve | None, largest: float, x: alt.X, y: alt.Y) -> li
     data = pd.DataFrame(rows)
     band = alt.Chart(data.dropna()).mark_area(color=SECOND, opacity=0.16, aria=False)
     line = alt.Chart(data).mark_line(color=SECOND, strokeWidth=1.75, aria=False)
-    name = alt.Chart(data.tail(1).assign(name=CODEC)).mark_text(align="right", dy=-9, fontSize=10.5, color=SECOND, aria=False)
+    middle = data.iloc[[len(data) // 2]].assign(name=CODEC)  # most sets are at its end
+    name = alt.Chart(middle).mark_text(dy=-9, fontSize=10.5, color=SECOND, aria=False)
     return [band.encode(x, y=alt.Y("low:Q"), y2="high:Q"), line.encode(x, y), name.encode(x, y, text="name:N")]
 
 
