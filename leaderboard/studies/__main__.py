@@ -26,6 +26,9 @@ def bench(
     layers: Annotated[
         bool, typer.Option("--layers", help="compare the convolutions of convnet3d with products of matrices, on the CPU")
     ] = False,
+    released: Annotated[
+        bool, typer.Option("--released", help="compare with the training and testing loops of the field's released code")
+    ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="measure what this machine's GPU makes of all of it instead")] = False,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="with --gpu: run the same code at toy sizes on the CPU")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
@@ -34,12 +37,14 @@ def bench(
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
     With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
-    --layers: what better kernels could gain on a CPU. With --gpu: CPU against GPU, training, testing, one student and two
-    baselines in under 6 minutes. With --prepare: frames/s of prepare against the ffmpeg command, reads of clips, memory, and
-    how long the real datasets will take.
+    --layers: what better kernels could gain on a CPU. With --released: training and testing against the field's released
+    loops. With --gpu: CPU against GPU, training, testing, one student and two baselines in under 6 minutes. With --prepare:
+    frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
     """
-    if distillers + preparing + gpu + layers > 1:
-        raise typer.BadParameter("--distillers, --layers, --gpu and --prepare are several benchmarks: give one of them")
+    if distillers + preparing + gpu + layers + released > 1:
+        raise typer.BadParameter(
+            "--distillers, --layers, --released, --gpu and --prepare are several benchmarks: give one of them"
+        )
     if rehearse and not gpu:
         raise typer.BadParameter("--rehearse needs --gpu")
     if keep is not None and not preparing:
@@ -56,6 +61,10 @@ def bench(
         from vddbench.leaderboard.studies.bench.distillers import run as run_distillers
 
         run_distillers()
+    elif released:
+        from vddbench.leaderboard.studies.bench.released import run as run_released
+
+        run_released(batch)
     elif layers:
         from vddbench.leaderboard.studies.bench.layers import run as run_layers
 

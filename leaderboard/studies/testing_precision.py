@@ -1,21 +1,25 @@
 """Would testing in bf16 change answers? The same trained students answer in fp32, as the protocol says, and in bf16.
 
-What it can show on any machine: how many answers flip. The speed in bf16 is that of the machine, which may have no arithmetic
-for it. Records hold no weights, so each student is trained again; where its record is at hand, the row says whether its answers
-in fp32 are those of the record, as they are on the machine that made it. Nothing is chosen here by test scores.
+What it shows on any machine: how many answers flip. On one without arithmetic for bf16, the same roundings are made in fp32,
+and the seconds of bf16 say nothing about its speed. Records hold no weights, so each student is trained again; where its record
+is at hand, the row says whether its answers in fp32 are those of the record, as they are on the machine that made it. Nothing is
+chosen here by test scores.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 from vddbench.data.store import Split
-from vddbench.evaluation.hardware import Precision, hardware_for
+from vddbench.evaluation.hardware import Precision, hardware_for, has_bf16
 from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
@@ -70,9 +74,13 @@ def compared(trained: Trained, split: Split, recorded: np.ndarray | None) -> dic
     """
     seconds, means = dict[Precision, float](), dict[Precision, np.ndarray]()
     device = next(trained.model.parameters()).device
+    emulated = not has_bf16(device)
     for precision in ("fp32", "bf16"):
         began = time.perf_counter()
-        means[precision], _ = probabilities(trained.model, split, device, precision=precision)
+        if precision == "bf16" and emulated:
+            means[precision], _ = probabilities(rounded(trained.model), split, device)
+        else:
+            means[precision], _ = probabilities(trained.model, split, device, precision=precision)
         seconds[precision] = time.perf_counter() - began
     answers = {precision: mean.argmax(1) for precision, mean in means.items()}
     right = {precision: of_precision == split.labels for precision, of_precision in answers.items()}
@@ -91,7 +99,28 @@ def compared(trained: Trained, split: Split, recorded: np.ndarray | None) -> dic
         "lead_is_small": int((first - second <= 2 * largest).sum()),
         "fp32_seconds": round(seconds["fp32"], 2),
         "bf16_seconds": round(seconds["bf16"], 2),
+        "bf16_emulated": emulated,
     }
+
+
+def rounded(model: nn.Module) -> nn.Module:
+    """A copy that computes in fp32 and rounds to bf16 what autocast rounds: inputs, weights and outputs of convolutions and
+    linear layers, averages, and the logits. Sums inside a layer stay fp32, as in hardware for bf16.
+    """
+    copy = deepcopy(model)
+
+    def nearest(x: torch.Tensor) -> torch.Tensor:
+        return x.bfloat16().float()
+
+    for layer in copy.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
+            layer.requires_grad_(requires_grad=False)
+            for parameter in layer.parameters(recurse=False):
+                parameter.copy_(nearest(parameter))
+            layer.register_forward_pre_hook(lambda _, inputs: tuple(map(nearest, inputs)))
+        if layer is copy or isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear | nn.AvgPool2d | nn.AvgPool3d):
+            layer.register_forward_hook(lambda _, inputs, output: nearest(output))
+    return copy
 
 
 def summary(table: pd.DataFrame) -> str:

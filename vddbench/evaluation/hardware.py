@@ -39,12 +39,15 @@ def hardware_for(
 
 def best_precision(device: torch.device, student: StudentModule) -> Precision:
     """bf16 autocast if the student's file sets `BF16 = True` and the hardware multiplies bf16 natively, else fp32."""
-    if not getattr(student, "BF16", False):
-        return "fp32"
+    return "bf16" if getattr(student, "BF16", False) and has_bf16(device) else "fp32"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 natively."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager

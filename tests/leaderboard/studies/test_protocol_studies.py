@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from vddbench.data.store import Store
+from vddbench.evaluation.hardware import has_bf16
 from vddbench.evaluation.train import Trained
 from vddbench.leaderboard.studies import protocol_studies as study
 from vddbench.leaderboard.studies import testing_precision
 from vddbench.spec import Task
+from vddbench.system.device import best_device
 
 
 @pytest.mark.slow
@@ -44,6 +46,7 @@ def test_answers_that_flip_are_counted_and_those_of_the_record_recognised(tiny: 
     fp32[np.arange(videos), tiny.test.labels] = 0.3  # all right
     bf16 = fp32.copy()
     bf16[0, (tiny.test.labels[0] + 1) % classes] = 0.31  # one answer flips to wrong
+    monkeypatch.setattr(testing_precision, "has_bf16", lambda device: True)
     monkeypatch.setattr(
         testing_precision,
         "probabilities",
@@ -57,8 +60,23 @@ def test_answers_that_flip_are_counted_and_those_of_the_record_recognised(tiny: 
     assert said.startswith(f"2 students of 2 sets: bf16 changes 2 of {2 * videos} answers, 0 to right and 2 to wrong")
 
 
-@pytest.mark.slow  # two minutes
+def test_the_same_roundings_in_fp32_are_what_bf16_computes() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.AvgPool3d(2), torch.nn.Flatten(), torch.nn.Linear(32, 5)
+    )
+    x = torch.randn(2, 3, 6, 6, 6)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        bf16 = net(x).float()
+    with torch.no_grad():
+        emulated, fp32 = testing_precision.rounded(net)(x), net(x)
+    assert (emulated - bf16).abs().max() < (fp32 - bf16).abs().max() / 3
+    assert torch.equal(fp32, net(x)), "the network itself is not changed"
+
+
+@pytest.mark.long
 def test_testing_precision_trains_each_student_once(tiny_random: Path, tmp_path: Path) -> None:
     first = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
     again = testing_precision.testing_precision([tiny_random], "convnet3d", range(1), tmp_path / "none", tmp_path)
     assert len(first) == 1 and first["fp32_seconds"].tolist() == again["fp32_seconds"].tolist()
+    assert first["bf16_emulated"][0] == (not has_bf16(best_device())) and 0 < first["largest_difference"][0] < 0.1
