@@ -2,7 +2,7 @@
 
 What it shows on any machine: how many answers flip. On one without arithmetic for bf16, the same roundings are made in fp32,
 and the seconds of bf16 say nothing about its speed. Records hold no weights, so each student is trained again; where its record
-is at hand, the row says whether its answers in fp32 are those of the record, as they are on the machine that made it. Nothing is
+is at hand, the row says whether its fp32 answers are those of the record, as they are on the machine that made it. Nothing is
 chosen here by test scores.
 """
 
