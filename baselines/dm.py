@@ -6,8 +6,8 @@ the sum over classes of || mean embed(real) - mean embed(synthetic) ||^2. All cl
 The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 16 real clips per class: 0.982 to 0.984
 (3 networks), with single real clips 0.976 and 0.977 (2 networks).
 
-Preset fast on 10 classes of avletters, ipc 1, 200 student steps: 28.0 % (5 students x 2 distillations, one thread of an AMD
-EPYC), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
+Preset fast on 10 classes of avletters, ipc 1, protocol v3, 200 student steps: 28.0 % (3 students of one set, one thread of an
+AMD EPYC), `mean` 26.7, `random` 12.3. Published on MiniUCF ipc 1: 15.3 +- 1.1.
 """
 
 from __future__ import annotations

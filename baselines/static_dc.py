@@ -4,8 +4,8 @@ Gradient matching (DC, arXiv 2006.05929) on one or more frames per class, as SDD
 dynamic memory. Each iteration draws a fresh 2-D ConvNet-3; for every class the gradients of cross-entropy on real frames and on
 the class's stills are compared layer by layer. Settings of static_dc on video are not published: these are DC's.
 
-Preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an AMD EPYC: 19.9 % (5 students x 2
-distillations), `random` 11.3. Published on MiniUCF ipc 1: 13.7 +- 1.1.
+Preset fast on 10 classes of avletters, ipc 1, protocol v3, 200 student steps, one thread of an AMD EPYC: 19.7 % (3 students of
+one set), `random` 12.3. Published on MiniUCF ipc 1: 13.7 +- 1.1.
 """
 
 from __future__ import annotations
