@@ -11,7 +11,7 @@ The gradient is that of autograd through all N steps, in the memory of one step 
 going back through one 2.4 s and 1.3 s (forward over reverse: 2.8 s and 1.5 s). The cosine of the clips' gradient in bf16 with
 that in fp32, at two epochs of an expert on 10-class avletters: 0.993 and 0.996 after 5 steps, 0.987 and 0.989 after one.
 
-Under protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 23.9 % (5 students x 2
+Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 23.9 % (5 students x 2
 distillations), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 19.0 +- 0.1.
 """
 

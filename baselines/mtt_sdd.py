@@ -3,7 +3,7 @@
 Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws one pair per slot. Presets 1x1
 and fast_1x1 have one still and one motion, so a slot is one clip (division ipc).
 
-Under protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 28.2 % (5 students x 2
+Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 28.2 % (5 students x 2
 distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
 """
 
