@@ -70,10 +70,12 @@ def run(students: list[str], batch: int) -> None:
         load("student", name)  # unknown names are refused before anything is measured
     rows = []
     own_process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    with own_process, bar("bench", len(students) * len(SHAPES)) as progress:
-        for name in students:
-            for spec in SHAPES:
-                rows.append(own_process.submit(row, name, spec, batch).result())
-                progress.advance()
-    print(f"{device_name(best_device())}, {torch.get_num_threads()} threads, batch {batch}; medians of {ROUNDS} rounds\n")
-    print(tabulate(rows, HEADERS, "github", disable_numparse=True))
+    try:
+        with own_process, bar("bench", len(students) * len(SHAPES)) as progress:
+            for name in students:
+                for spec in SHAPES:
+                    rows.append(own_process.submit(row, name, spec, batch).result())
+                    progress.advance()
+    finally:  # Ctrl-C keeps the rows measured so far
+        print(f"{device_name(best_device())}, {torch.get_num_threads()} threads, batch {batch}; medians of {ROUNDS} rounds\n")
+        print(tabulate(rows, HEADERS, "github", disable_numparse=True))
