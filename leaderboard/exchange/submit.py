@@ -6,8 +6,7 @@ dataset repo and one pull request.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vddbench import hub
@@ -60,12 +59,11 @@ def submit(
 def advice(made: Plan, licence: str) -> list[str]:
     """What an author may want to add; nothing is refused for it."""
     lines = []
-    students = Counter(path.split("/")[3] for path in made.records if path.endswith(".json"))
-    for name, seeds in _seeds(made.records).items():
+    for name, seeds in made.seeds.items():
         if seeds != list(range(len(seeds))):
             shown = ", ".join(map(str, seeds[:SEEDS_SHOWN]))
             lines.append(f"{name}: the seeds {shown} are not 0..n-1, so the entry has no rank; evaluate with --seeds 5")
-    few = [name for name, count in students.items() if count < MIN_SEEDS]
+    few = [name for name, seeds in made.seeds.items() if len(seeds) < MIN_SEEDS]
     if few:
         lines.append(f"{', '.join(few)}: fewer than {MIN_SEEDS} students are shown, but not ranked; evaluate with --seeds 5")
     if not made.is_published and licence == UNKNOWN:
@@ -73,16 +71,6 @@ def advice(made: Plan, licence: str) -> list[str]:
     if not made.manifest.authors:
         lines.append("the manifest names no authors: vddbench pack --author NAME (and --paper, --code)")
     return lines
-
-
-def _seeds(records: Iterable[str]) -> dict[str, list[int]]:
-    """The seeds of the records by student, from their paths in the results repo."""
-    seeds: dict[str, list[int]] = defaultdict(list)
-    for path in records:
-        if path.endswith(".json"):
-            student, name = path.split("/")[3:5]
-            seeds[student].append(int(name.partition(".")[0].removeprefix("seed")))
-    return {student: sorted(of_student) for student, of_student in seeds.items()}
 
 
 def announced(made: Plan) -> list[str]:

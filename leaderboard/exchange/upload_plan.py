@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vddbench.leaderboard.exchange.proposal import manifest_of
 from vddbench.leaderboard.publish.cards import space_in
 from vddbench.leaderboard.publish.destination import CARD, MAX_CARD_BYTES
 from vddbench.records.files import read_record, record_files
+from vddbench.records.fresh_seeds import FIRST
 from vddbench.records.record import Record
 from vddbench.spec import DatasetSpec, Manifest, Payload, Submission
 from vddbench.submissions.check import examine
@@ -38,6 +40,7 @@ class Plan:
     manifest: Manifest  # main's, if main has it
     report: str
     records: dict[str, hub.Content]  # missing on main, by path in the results repo
+    seeds: dict[str, list[int]]  # of these records and of those on main, by student
     is_published: bool  # main has the manifest, and it says where the set is
     set_repo: hub.Repo
     set_files: dict[str, hub.Content]  # missing in the set's repo, by path
@@ -103,17 +106,29 @@ def plan(accepted: Checked, results_repo: str, repo: str | None, results: Sequen
     if set_listing is not None and card.CARD in set_listing.files:
         content.pop(card.CARD)  # its author may have written more
     missing = own.keys() - main.files.keys() - ownership.taken(own, main)
+    on_board = [path for path in main.files if path.startswith(f"{mirror.RECORDS}/{cell}/") and mirror.most_bytes(path)]
     return Plan(
         results=board,
         cell=cell,
         manifest=on_main or manifest,
         report=accepted.report,
         records={path: file for path, file in own.items() if path in missing},
+        seeds=claimed_seeds([*on_board, *missing]),
         is_published=is_published,
         set_repo=set_repo,
         set_files={path: data for path, data in content.items() if set_listing is None or not set_listing.holds(path, data)},
         set_sha=set_listing.sha if set_listing else None,
     )
+
+
+def claimed_seeds(paths: Iterable[str]) -> dict[str, list[int]]:
+    """The seeds of an author's records by student, from their paths in the results repo, without verifying students' seeds."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for path in paths:
+        if path.endswith(".json"):
+            student, name = path.split("/")[3:5]
+            seeds[student].add(int(name.partition(".")[0].removeprefix("seed")))
+    return {student: sorted(seed for seed in of_student if seed < FIRST) for student, of_student in sorted(seeds.items())}
 
 
 def space_of(results: hub.Repo, main: hub.Listing) -> str:

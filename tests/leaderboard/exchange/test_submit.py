@@ -34,7 +34,8 @@ from vddbench.leaderboard.exchange import submit as submitting
 from vddbench.leaderboard.exchange.proposal import copy, proposal
 from vddbench.leaderboard.exchange.submit import submit
 from vddbench.records.files import read_record
-from vddbench.spec import Manifest
+from vddbench.records.fresh_seeds import FIRST
+from vddbench.spec import Manifest, Payload
 from vddbench.submissions import submission
 
 pytestmark = OLD_UPLOAD
@@ -152,7 +153,7 @@ def test_killed_after_any_step_the_same_command_ends_with_one_of_each(
     told = {**os.environ, **environment(board.url, tmp_path / "hf2", "hf_stranger")}
     process = subprocess.Popen(command, env=told, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     board.fail(method, pattern, when="after", then=lambda: process.send_signal(signal.SIGKILL))
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=120) == -signal.SIGKILL
     submitted(tiny_random, results)
     assert len(board.repo(BOARD).discussions) == 1 and len(board.commits(SET)) == 1
     assert len(board.repo(BOARD).files("refs/pr/1")) == 2 + 2 * published.SEEDS
@@ -289,6 +290,23 @@ def test_an_author_hears_before_the_upload_that_picked_seeds_get_no_rank_and_tha
     assert any(
         f"copies data.safetensors to {board.url}/datasets/{BOARD}-payloads" in line for line in submitting.announced(made)
     )
+
+
+def test_an_author_who_adds_seeds_to_those_on_main_hears_no_complaint_about_them(
+    board: Hub, tiny_random: Path, tmp_path: Path
+) -> None:
+    claimed(tmp_path / "first", tiny_random, [10, 10])
+    accepted = upload_plan.checked(tiny_random)
+    first = upload_plan.plan(accepted, BOARD, None, [tmp_path / "first"], "mit")
+    assert "fewer than 3 students" in " ".join(submitting.advice(first, "mit"))
+    board.put(BOARD, {path: file.read_bytes() for path, file in first.records.items() if isinstance(file, Path)})
+    verifying = next(iter(first.records)).replace("/seed0.", f"/seed{FIRST + 7}.")
+    published_set = Payload(url=f"https://huggingface.co/datasets/{SET}", revision="c" * 40)
+    board.put(BOARD, {verifying: b"a verifying student's", first.manifest_path: first.published(published_set)})
+    claimed(tmp_path / "more", tiny_random, [10], first_seed=2)
+    more = upload_plan.plan(accepted, BOARD, None, [tmp_path / "more"], "mit")
+    assert len(more.records) == 2 and more.seeds == {"convnet3d": [0, 1, 2]}
+    assert not [line for line in submitting.advice(more, "mit") if "seeds" in line]
 
 
 def test_a_licence_is_an_identifier(board: Hub, tiny_random: Path, results: Path) -> None:
