@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 
+import av
 import numpy as np
 import pytest
 
@@ -28,6 +30,13 @@ def test_stored_streams_decode_to_pinned_planes(stream: bytes, digest: str) -> N
     decoded = planes(stream)
     assert len(decoded) == FRAMES * SIZE * SIZE * 3 // 2
     assert hashlib.sha256(decoded).hexdigest() == digest
+
+
+def test_ffmpegs_messages_are_ignored_again_after_a_stream() -> None:
+    for stream in (AV1, AV1[:-5]):
+        with suppress(BadStream):
+            planes(stream)
+        assert av.logging.get_level() is None
 
 
 def test_units_that_change_no_pixels_are_skipped() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,8 +51,7 @@ def stream_planes(stream: Packets, size: int) -> bytes:
         "max_pixels": str((size + PADDING) ** 2),  # checked in the header, before memory is allocated
     })  # fmt: skip
     frames: list[bytes] = []
-    av.logging.set_level(av.logging.WARNING)
-    with av.logging.Capture() as messages:
+    with _warnings() as messages:
         for packet in [*map(Packet, stream.packets), None]:
             try:
                 shown = context.decode(packet)
@@ -69,6 +69,22 @@ def stream_planes(stream: Packets, size: int) -> bytes:
     if len(frames) != len(stream.packets):
         raise BadStream(f"decodes to {len(frames)} frames instead of {len(stream.packets)}")
     return b"".join(frames)
+
+
+@contextmanager
+def _warnings() -> Iterator[list[tuple[int, str, str]]]:
+    """Collects FFmpeg's warnings (level, name, message) inside the block.
+
+    Outside PyAV ignores them, its default: while it passes messages to Python, threads of an encoder can wait for each other
+    forever (PyAV's issue 751).
+    """
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as messages:
+            yield messages
+    finally:
+        av.logging.set_level(before)
 
 
 def _stream_context(context: CodecContext, options: dict[str, str]) -> VideoCodecContext:
