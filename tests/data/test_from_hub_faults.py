@@ -160,10 +160,10 @@ def test_a_killed_run_resumes_at_its_commit_although_main_moved(
     board.watch("GET", "/resolve/", hold, times=999)
     deadline = time.monotonic() + 60
     while not (journal.is_file() and journal.read_bytes().count(b"\n") > 3):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be stopped"
         time.sleep(0.002)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=30)
     held.set()
     board.faults.clear()
     board.put(REPO, {"UCF-101/Archery/v_Archery_g06_c01.avi": b"RIFF", "README.md": b"moved"})

@@ -416,7 +416,7 @@ def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: P
     wait_for_videos(process, 4)
     assert len(members(process.pid)) >= 3  # the parent and two workers
     process.kill()
-    process.communicate()
+    process.communicate(timeout=30)  # waits for the workers, too, which have its stderr
     deadline = time.monotonic() + 20
     while members(process.pid) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -195,7 +195,7 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_command_says_it_in_one_line(board: Hub, tmp_path: Path, more: dict[str, str], code: int, words: str) -> None:
     told = {**os.environ, **environment(board.url, tmp_path / "other"), **more}
     command = [sys.executable, "-c", "from vddbench.commands.main import main; main()", "pull", "--results-repo", "lab/nosuch"]
-    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
     assert done.returncode == code and done.stderr.startswith(words) and done.stderr.count("\n") == 1, done.stderr
     assert "Traceback" not in done.stderr and "hf_" not in done.stderr
 

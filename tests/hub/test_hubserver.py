@@ -138,7 +138,7 @@ def test_a_parquet_table_loads_as_a_dataset(peer: Peer, tmp_path: Path) -> None:
     peer.api().create_commit(repo, operations, commit_message="one", repo_type="dataset")
     code = f"import datasets; d = datasets.load_dataset({repo!r}, split='train'); print(d.to_dict(), d.features)"
     told = {**os.environ, **environment(peer.url, tmp_path / "other", peer.token)}
-    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "{'method': ['a', 'b'], 'top1': [0.5, 0.25]}" in done.stdout and "float64" in done.stdout
 

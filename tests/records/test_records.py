@@ -177,7 +177,8 @@ def test_of_processes_that_write_one_cell_exactly_one_succeeds_and_its_two_files
         start.set()
         assert sorted(results.get(timeout=30) for _ in writers) == ["lost", "lost", "lost", "won"]
         for writer in writers:
-            writer.join()
+            writer.join(30)
+            assert writer.exitcode == 0
         read_record(path)
         assert sorted(p.name for p in path.parent.iterdir()) == ["seed0.json", "seed0.safetensors"]
 

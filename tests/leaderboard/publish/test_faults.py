@@ -32,6 +32,7 @@ from vddbench.leaderboard.publish.local_files import gather_files
 pytestmark = OLD_UPLOAD
 ROOT = Path(__file__).parents[3]
 COMMIT = r"/commit/"
+SECONDS = 120  # until a publisher counts as hanging: its client waits for an answer forever
 
 
 def test_a_merged_record_of_another_store_is_listed_and_left_out(
@@ -181,7 +182,7 @@ def child(hub: Hub, tmp_path: Path, results: Path) -> subprocess.Popen[bytes]:
 def test_two_publishers_at_once_end_with_the_union(hub: Hub, tmp_path: Path) -> None:
     hub.commit_seconds = 0.1
     running = [child(hub, tmp_path, toy_records(tmp_path / name, name)) for name in ("one", "two")]
-    assert [process.wait() for process in running] == [0, 0]
+    assert [process.wait(timeout=SECONDS) for process in running] == [0, 0]
     hub.commit_seconds = 0
     assert {row["method"] for row in table(hub)} == {"one", "two"} and len(table(hub, "records")) == 6
     index = hub.repo(SPACE, "spaces").files()["index.html"]
@@ -209,7 +210,7 @@ def test_a_publisher_killed_at_a_commit_loses_and_doubles_nothing(hub: Hub, tmp_
 
     arm(commit)
     running.append(child(hub, tmp_path, root))
-    assert running[0].wait() == -signal.SIGKILL
+    assert running[0].wait(timeout=SECONDS) == -signal.SIGKILL
     assert sum(map(len, commits_of_both(hub))) == commit - (when == "before")
     publish_messages(root)
     assert commits_of_both(hub) == (["Add 3 records of toy-ipc1", "Regenerate the tables"], ["Regenerate the board"])

@@ -131,7 +131,7 @@ def test_the_default_dataset_is_the_leaderboard_with_native_types(hub: Hub, tmp_
         "board[0], len(records)], default=str))"
     )
     env = {**os.environ, **environment(hub.url, tmp_path / "other", STRANGER_TOKEN)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     types, first, num_records = json.loads(done.stdout)
     assert (types["rank"], types["top1"], types["method"]) == ("int64", "float64", "string")
