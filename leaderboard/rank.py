@@ -132,9 +132,8 @@ class DrawnBoard:
     tables: dict[TableKey, list[Contender]]
     random: dict[tuple[str, str, str], Drawn]  # by task, student and division
     full: dict[tuple[str, str], Drawn]  # by dataset and student
-    compared: dict[tuple[int, ...], tuple[list[Place], list[HeadlineColumns]]] = field(
-        default_factory=dict
-    )  # by ranked entries
+    # by the entries of a table, all and ranked: the divisions of a task often have the same
+    compared: dict[tuple[int, ...], tuple[list[Place], list[HeadlineColumns]]] = field(default_factory=dict)
 
     def gap(self, contender: Contender) -> tuple[Drawn | None, Drawn | None]:
         """The draws of `random` and of `full` for an entry's task, student and division."""
