@@ -119,7 +119,8 @@ for kills in range(KILLS + 1):
     os.waitpid(child, 0)
 """
     path = tmp_path / "seed0.unfinished"
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)  # a child that fails saves nothing
     assert done.stderr.count("resumes after step") == KILLS
     weights = torch.load(path.with_suffix(".pt"), weights_only=True)
     assert all(torch.equal(value, weights[name]) for name, value in trained(steps=5 * STEPS).model.state_dict().items())
