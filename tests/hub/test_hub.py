@@ -206,7 +206,7 @@ def test_the_command_says_it_in_one_line(board: Hub, tmp_path: Path, more: dict[
         (lambda: exchange.verify("submissions/a/b", push=True), 2, "--push needs the number of a pull request"),
         (lambda: exchange.verify("submissions/a/b", merge=True), 2, "--merge needs the number of a pull request"),
         (lambda: exchange.verify("3"), 2, "--results-repo is missing"),
-        (lambda: exchange.verify("3", BOARD, by="me"), 2, "--by and --reruns go with a folder"),
+        (lambda: exchange.verify("3", BOARD, by="me"), 2, "--by and --reruns are for a folder"),
         (lambda: exchange.verify("3", BOARD), 2, "has no pull request 3"),
         (lambda: exchange.verify("nosuch", by="me"), 1, "no submission at nosuch"),
         (lambda: exchange.reproduce(Path("nosuch.json"), by="me"), 1, "no record at"),

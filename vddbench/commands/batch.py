@@ -47,16 +47,16 @@ def plan(
     ] = DEFAULT_SEEDS,
     results: Results = Path("results"),
     distill: Annotated[str | None, typer.Option(help="comma-separated baselines to distill, instead of evaluating")] = None,
-    task: Annotated[str | None, typer.Option(help="with --distill: the task")] = None,
-    preset: Annotated[str | None, typer.Option(help="with --distill, e.g. fast")] = None,
+    task: Annotated[str | None, typer.Option(help="with --distill: task to distill for, e.g. miniucf-ipc1")] = None,
+    preset: Annotated[str | None, typer.Option(help="with --distill: preset of the baselines, e.g. fast")] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="time students on this machine where no record says how long they take")
+        bool, typer.Option("--measure", help="measure the time of students on this machine if no record has it")
     ] = False,
     probes: Annotated[bool, typer.Option("--probes", help="also test each student on test videos without motion")] = False,
     protocol: Annotated[str, typer.Option(help="v3 or sdd, as in vddbench evaluate")] = PROTOCOL_NAME,
     epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set")] = None,
 ) -> None:
-    """List the cells of a run in its folder. Submits nothing; planning again adds new cells."""
+    """Write the cells of a run to its folder and print them. Submits nothing; planning again adds new cells."""
     from vddbench.cluster.planning import distill_plan, evaluate_plan
     from vddbench.cluster.screen import show_plan
 
@@ -151,7 +151,10 @@ def retry(
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Submit failed cells again if another try can help. Uses their last job's resources; memory doubles if it ran out."""
+    """Submit failed cells again if another try can help.
+
+    New jobs request the resources of the last one, and twice the memory if it ran out.
+    """
     from vddbench.cluster.follow import work
     from vddbench.cluster.submit import retry as run_retry
 
@@ -183,7 +186,7 @@ def collect(
     from vddbench.cluster.collect import collect as run_collect
 
     collected = run_collect(_opened(path), results, submissions)
-    say(f"{len(collected.copied):,} copied, {len(collected.there):,} were there, {len(collected.missing):,} missing")
+    say(f"{len(collected.copied):,} copied, {len(collected.there):,} already there, {len(collected.missing):,} missing")
     problems = {**collected.damaged, **collected.other}
     for index, problem in problems.items():
         say(f"cell {index}: {problem}", style="red")
@@ -194,11 +197,11 @@ def collect(
 @friendly
 @with_resources
 def doctor(
-    folder: Annotated[Path, typer.Option(help="a folder on the file system that nodes share")] = Path("runs"),
+    folder: Annotated[Path, typer.Option(help="a folder on the file system that all nodes share")] = Path("runs"),
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Check this site's Slurm and settings: asks Slurm, and runs a job of at most a minute."""
+    """Check the Slurm and the settings of this site: query Slurm, and run a job of at most a minute."""
     from vddbench.cluster.doctor import doctor as examine
     from vddbench.cluster.resources import resources
     from vddbench.system.home import home

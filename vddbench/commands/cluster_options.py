@@ -13,14 +13,14 @@ if TYPE_CHECKING:  # help needs no pydantic
     from vddbench.cluster.jobs import Cluster
 
 ClusterName = Annotated[str, typer.Option(help="slurm, or local: this machine")]
-Bundle = Annotated[str, typer.Option(help="cells per task; auto: as many as should take 10 minutes")]
+Bundle = Annotated[str, typer.Option(help="cells per task; auto: as many as take about 10 minutes")]
 PerGpu = Annotated[int, typer.Option(min=1, help="cells on one GPU at a time, with --cluster local")]
 RESOURCES: dict[str, Any] = {  # options that override the site's settings
     "partition": Annotated[str | None, typer.Option(help="Slurm's partition")],
     "account": Annotated[str | None, typer.Option(help="Slurm's account")],
     "qos": Annotated[str | None, typer.Option(help="Slurm's QOS")],
-    "constraint": Annotated[str | None, typer.Option(help="features of the nodes")],
-    "exclude": Annotated[str | None, typer.Option(help="nodes to leave out")],
+    "constraint": Annotated[str | None, typer.Option(help="features that nodes must have")],
+    "exclude": Annotated[str | None, typer.Option(help="nodes to exclude")],
     "reservation": Annotated[str | None, typer.Option(help="Slurm's reservation")],
     "gpus": Annotated[int | None, typer.Option(min=0, help="GPUs per task (default 1)")],
     "gpu_type": Annotated[str | None, typer.Option(help="type of GPU, for sites that demand one: --gres=gpu:TYPE:N")],
@@ -31,7 +31,7 @@ RESOURCES: dict[str, Any] = {  # options that override the site's settings
         list[str] | None, typer.Option(metavar="TEXT", help='another option of sbatch, e.g. "--nodes=1"; repeatable')
     ],
     "time": Annotated[int | None, typer.Option(min=1, help="minutes per task (default 60)")],
-    "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks at a time")],
+    "max_parallel": Annotated[int | None, typer.Option(min=1, help="tasks that run at the same time")],
     "setup": Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help='shell line before Python starts, e.g. "module load cuda"; repeatable'),

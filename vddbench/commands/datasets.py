@@ -34,10 +34,15 @@ def prepare(
     frames: Annotated[int | None, typer.Option(help="your own videos: frames per clip (default 16)")] = None,
     size: Annotated[int | None, typer.Option(help="your own videos: height and width in pixels (default 112)")] = None,
     stride: Annotated[
-        str | None, typer.Option(help="your own videos: frames between stored frames, or even (default 4)")
+        str | None,
+        typer.Option(
+            help="your own videos: store every N-th frame, or even: spread a clip's frames over the video (default 4)"
+        ),
     ] = None,
     classes: Annotated[str | None, typer.Option(help="your own videos: only these classes, comma-separated")] = None,
-    student_steps: Annotated[int | None, typer.Option(help="your own videos: training steps at ipc 1 (default 500)")] = None,
+    student_steps: Annotated[
+        int | None, typer.Option(help="your own videos: training steps of a student at ipc 1 (default 500)")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="decoding processes (default: one per core)")] = None,
     force: Force = False,
 ) -> None:
@@ -102,7 +107,7 @@ def verify_dataset(
     other: Annotated[
         Path | None,
         typer.Option(
-            "--against", help="a record, a manifest or another lab's done.json; checks whether it names the same data"
+            "--against", help="check whether this record, manifest or done.json of another lab's store is of the same data"
         ),
     ] = None,
 ) -> None:

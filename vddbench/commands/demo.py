@@ -62,11 +62,11 @@ def run(results: Path) -> None:
     print("\n" + "\n".join(answer(question) for question in QUESTIONS) + "\n", flush=True)
     stages.end("the table")
     rows = picture_rows()  # imports PyTorch, after the table is on the screen
-    say(f"the same table as a picture, its clips playing: {draw(rows)}")
+    say(f"the same table as a picture in which the clips play: {draw(rows)}")
     stages.end("the picture")
     from vddbench.evaluation.evaluate import evaluate
 
-    say(f"\nThese are the package's records. One of their students is trained again here, on {LIVE}:")
+    say(f"\nThe table shows records of the package. One of these students is now trained again on this machine, on {LIVE}:")
     [path] = evaluate(submission(LIVE), students=STUDENT, seeds=[SEED], results=results)
     print(f"\n{compared(path, RECORDS / path.relative_to(results))}\n", flush=True)
     draw([row._replace(here=read_record(path)[0].top1) if row.method == LIVE else row for row in rows])

@@ -29,7 +29,7 @@ def submit(
     path: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD")],
     results_repo: ResultsRepo = None,
     repo: Annotated[
-        str | None, typer.Option(help="OWNER/NAME for the distilled set (default YOU/vddbench-TASK-METHOD)")
+        str | None, typer.Option(help="dataset repo for the distilled set, OWNER/NAME (default YOU/vddbench-TASK-METHOD)")
     ] = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     licence: Annotated[
@@ -50,9 +50,9 @@ def verify(
     ],
     results_repo: ResultsRepo = None,
     seeds: Annotated[int, typer.Option(min=3, max=1000, help="how many students of each network to train, on fresh seeds")] = 3,
-    results: Annotated[Path, typer.Option(help="with a folder: folder of its records")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="to verify a folder: folder of its claimed records")] = Path("results"),
     submissions: Submissions = Path("submissions"),
-    into: Annotated[Path, typer.Option(help="with a pull request: folder of its copy")] = Path("verifying"),
+    into: Annotated[Path, typer.Option(help="to verify a pull request: folder to copy it to")] = Path("verifying"),
     reruns: Reruns = None,
     by: By = None,
     push: Annotated[bool, typer.Option("--push", help="add your re-runs to the pull request")] = False,
@@ -77,7 +77,7 @@ def verify(
         verify_folder(Path(target), by=me, count=seeds, results=results, reruns=own, echo=echo, device=place)
         return
     if by is not None or reruns is not None:
-        raise LookupError("--by and --reruns go with a folder; a pull request is verified under your user name on the Hub")
+        raise LookupError("--by and --reruns are for a folder; a pull request is verified under your user name on the Hub")
     verify_pull_request(
         int(target), hub.Repo(remembered("results_repo", results_repo)), count=seeds, submissions=submissions, into=into,
         then="merge" if merge else "push" if push else "nothing", echo=echo, device=place,
@@ -88,10 +88,13 @@ def verify(
 def pull(
     results_repo: ResultsRepo = None,
     task: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="only this task; may be repeated")] = None,
-    into: Annotated[Path, typer.Option(help="folder of the copy")] = PUBLISHED,
-    submissions: Annotated[bool, typer.Option("--submissions", help="also fetch the distilled sets")] = False,
+    into: Annotated[Path, typer.Option(help="folder to copy to")] = PUBLISHED,
+    submissions: Annotated[bool, typer.Option("--submissions", help="also download the distilled sets")] = False,
 ) -> None:
-    """Fetch the published records and manifests that are missing here. The copy's records/ is a results folder."""
+    """Download the published records and manifests that are missing on this machine.
+
+    The folder records/ of the copy is a results folder, for example for `vddbench rank`.
+    """
     from vddbench import hub
     from vddbench.leaderboard.exchange import mirror
 
@@ -107,7 +110,7 @@ def pull(
         from vddbench.leaderboard.exchange.payload_download import SETS, copies_of, fetch_all
 
         say(f"{fetch_all(into, pulled.paths, copies_of(repo))} distilled sets in {into / SETS}/SHA8/TASK/METHOD")
-    echo(f"vddbench rank --results {into / mirror.RECORDS}")
+    echo(f"next: vddbench rank --results {into / mirror.RECORDS}")
 
 
 @friendly

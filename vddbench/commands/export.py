@@ -11,7 +11,7 @@ import typer
 from vddbench.commands.options import Command, Roots, friendly
 from vddbench.system.progress import say
 
-export = typer.Typer(no_args_is_help=True, help="Results in formats of others.")
+export = typer.Typer(no_args_is_help=True, help="Write results in the formats of other projects.")
 MAX_NAME = 200  # letters
 
 
@@ -19,7 +19,7 @@ MAX_NAME = 200  # letters
 @friendly
 def every_eval_ever(
     organization: Annotated[str, typer.Option(help="who publishes these results, e.g. the name of your lab")],
-    out: Annotated[Path, typer.Option(help="folder to write; its data/ is laid out as the datastore of Every Eval Ever")],
+    out: Annotated[Path, typer.Option(help="folder to write to; its data/ is laid out as the datastore of Every Eval Ever")],
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
 ) -> None:
     """Write ranked entries with their intervals as JSON of Every Eval Ever (schema 0.3.0), a file for each entry.

@@ -26,28 +26,38 @@ def grid(
         str | None, typer.Option(help="baselines, comma-separated (default of paper: all for which papers report a number)")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="of the methods that have it, e.g. fast (default of paper: published settings)")
+        str | None, typer.Option(help="preset of all methods that have it, e.g. fast (default of paper: published settings)")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="prepared datasets, comma-separated")] = None,
-    ipc: Annotated[str | None, typer.Option(help="1, 5 and 10, comma-separated")] = None,
-    distill_seeds: Annotated[int | None, typer.Option(min=1, max=100, help="sets that each method distills for a task")] = None,
+    ipc: Annotated[str | None, typer.Option(help="values of IPC, of 1, 5 and 10, comma-separated")] = None,
+    distill_seeds: Annotated[
+        int | None, typer.Option(min=1, max=100, help="number of sets that each method distills per task")
+    ] = None,
     students: Annotated[str | None, typer.Option(help="networks to train, comma-separated")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="students that are trained on each set")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="number of students of each network per set")] = None,
     protocols: Annotated[str | None, typer.Option(help="v3, sdd, or both: v3,sdd")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, max=10_000, help="of protocol sdd (500 as released)")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="with protocol sdd: passes over the set (default: 500, as released)")
+    ] = None,
     cluster: ClusterName = "local",
     out: Annotated[Path | None, typer.Option("--run", help="folder of the run (default: runs/grid-NAME-HASH)")] = None,
     results: Results = Path("results"),
     submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
-    form: Annotated[str, typer.Option("--format", help="of the final tables: table, md, csv, json or latex")] = "table",
+    form: Annotated[str, typer.Option("--format", help="format of the final tables: table, md, csv, json or latex")] = "table",
     measure: Annotated[
-        bool, typer.Option("--measure", help="time students and methods on this machine where no record or manifest tells it")
+        bool,
+        typer.Option(
+            "--measure", help="measure the time of students and methods on this machine if no record or manifest has it"
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="write and print the plan; start nothing")] = False,
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Distill and evaluate all sets of a published table, on Slurm or here, and print it. The same command resumes."""
+    """Distill and evaluate all sets of a published table, on Slurm or on this machine, and print the table.
+
+    The same command resumes an interrupted run.
+    """
     from vddbench.cluster import grid as grids
     from vddbench.cluster.follow import finish, run_folder, what_failed
     from vddbench.cluster.screen import show_plan
@@ -72,7 +82,7 @@ def grid(
     planned = grids.plan(wanted, results, submissions, out, measure)
     show_plan(planned)
     if dry_run:
-        say(f"nothing was started; without --dry-run the same command works on {out}")
+        say(f"nothing was started; without --dry-run the same command runs the cells of {out}")
         return
     failed = finish(planned.run, asked, where, results, submissions)
     if failed:  # first, because without any record there is no table
@@ -88,7 +98,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
 
 def number(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise LookupError(f"--ipc {text[:40]!r}: numbers with commas between, e.g. 1,5")
+        raise LookupError(f"--ipc {text[:40]!r}: allowed are numbers separated by commas, e.g. 1,5")
     return int(text)
 
 

@@ -41,8 +41,9 @@ def tasks(as_json: Json = False) -> None:
     _print(rows, as_json)
     if not as_json:
         typer.echo(
-            "\nbudget_bytes: of all tensors of a payload; - for the whole train split. student_steps: optimiser steps of one "
-            "student.\nOther tasks: prepare your own videos (vddbench prepare NAME --folder DIR)."
+            "\nbudget_bytes: limit for all tensors of a payload together; tasks of the whole train split (-full) have none.\n"
+            "student_steps: optimiser steps of one student.\n"
+            "Other tasks: prepare your own videos (vddbench prepare NAME --folder DIR)."
         )
 
 

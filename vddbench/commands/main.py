@@ -58,7 +58,7 @@ def _before_every_command(
         list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="folder with files of your own, DIR/{baselines,decoders,students,datasets}/NAME.py; may be repeated. "
+            help="folder of your own plugins, FOLDER/{baselines,decoders,students,datasets}/NAME.py; may be repeated. "
             f"The environment variable {PLUGINS} does the same",
         ),
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vddbench.commands.options import Json, OnlyTask, friendly
+from vddbench.commands.options import Json, friendly
 
 
 @friendly
@@ -15,13 +15,13 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="a method, or METHOD_PRESET: its settings and all its results")] = None,
     form: Annotated[str, typer.Option("--format", help="table, md or json")] = "table",
     as_json: Json = False,
-    task: OnlyTask = None,
+    task: Annotated[str | None, typer.Option(help="task of the column with our results (default: the one with most)")] = None,
     results: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="folder of records; may be repeated (default: the records of the package)"),
     ] = None,
 ) -> None:
-    """List all baselines with published results and ours, and methods that have none, with the reason."""
+    """List all baselines with published results and ours, and the methods of the field without a baseline, with the reason."""
     from vddbench.commands.demo import RECORDS
     from vddbench.leaderboard import methods as listing
     from vddbench.leaderboard import methods_text as shown

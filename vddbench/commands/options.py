@@ -33,16 +33,20 @@ INSTALL = {  # packages that only some commands need -> what to install
 Results = Annotated[Path, typer.Option(help="folder of records")]
 Out = Annotated[Path, typer.Option(help="folder of submissions")]
 Force = Annotated[bool, typer.Option("--force", help="run again even if the result exists")]
-Seeds = Annotated[int, typer.Option(min=1, max=1000, help="number of seeds: 0..N-1")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="number of students of each network; their seeds are 0..N-1")]
 Students = Annotated[str, typer.Option(help="networks to train, comma-separated; vddbench students lists them")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")]
 Roots = Annotated[list[Path], typer.Option(metavar="FOLDER", help="folder of records; may be repeated")]
 OnlyTask = Annotated[str | None, typer.Option(help="only this task")]
 OnlyStudent = Annotated[str | None, typer.Option(help="only this network")]
 OnlyDivision = Annotated[
-    str | None, typer.Option("--division", help="ipc: at most ipc clips per class; open: however many clips (default: both)")
+    str | None,
+    typer.Option(
+        "--division",
+        help="ipc: sets of at most IPC clips per class; open: sets of any number of clips within the bytes (default: both)",
+    ),
 ]
-TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full")]
+TaskName = Annotated[str, typer.Option("--task", help="DATASET-ipc1, -ipc5, -ipc10 or DATASET-full; vddbench tasks lists them")]
 
 
 class Command(TyperCommand):

@@ -34,7 +34,7 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the commits; change nothing on the Hub")] = False,
     local: Annotated[Path | None, typer.Option(help="write both repositories into this folder; needs no network")] = None,
     outbox: Annotated[
-        Path | None, typer.Option(help="collect in this folder, without a network, what another machine publishes later")
+        Path | None, typer.Option(help="write to this folder, without a network, what another machine publishes later")
     ] = None,
     tag: Annotated[str | None, typer.Option(help="tag this state of the results repo as a release, e.g. v1.0")] = None,
     previews: Annotated[
@@ -47,15 +47,15 @@ def publish(
     """Publish records, tables and the board to the Hugging Face Hub.
 
     The command can be interrupted and repeated, and several people can run it at once. Both repositories must be new, empty or
-    written by this command. Records of another prepared store or protocol than most submissions have are left out of the
-    tables and listed.
+    written by this command. Records whose prepared store or protocol differs from that of most submissions are left out of
+    the tables and listed.
     """
     if sum([dry_run, local is not None, outbox is not None]) > 1:
-        raise LookupError("--dry-run, --local and --outbox: one of them at a time")
+        raise LookupError("--dry-run, --local and --outbox exclude each other: give one of them")
     if tag is not None and (dry_run or local is not None or outbox is not None):
-        raise LookupError("--tag names what is published: leave --dry-run, --local and --outbox out")
+        raise LookupError("--tag names what is published: it cannot be given with --dry-run, --local or --outbox")
     if previews and (local is not None or outbox is not None):
-        raise LookupError("--previews needs a network: leave --local and --outbox out")
+        raise LookupError("--previews needs a network: it cannot be given with --local or --outbox")
     results = results if results is not None else [root for root in (RESULTS,) if root.is_dir()]
     submissions = submissions if submissions is not None else [root for root in (SUBMISSIONS,) if root.is_dir()]
     if outbox is not None:

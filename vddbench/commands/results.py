@@ -40,7 +40,8 @@ def evaluate(
     frames: Annotated[
         str | None,
         typer.Option(
-            help="frozen or shuffled: train on the clips without their motion; recorded as METHOD_frozen, never ranked"
+            help="frozen or shuffled: train on the clips without their motion; recorded as METHOD_frozen or METHOD_shuffled, "
+            "never ranked"
         ),
     ] = None,
     protocol: Annotated[
@@ -50,13 +51,17 @@ def evaluate(
         int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: passes over the set (default: 500, as released)")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="slurm, or local for all GPUs here: plan a run, submit it, follow it, rank")
+        str | None,
+        typer.Option(help="slurm, or local for all GPUs of this machine: plan a run, submit and follow it, then rank"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--run", help="with --cluster: folder of the run (default: runs/evaluate-HASH)")
     ] = None,
 ) -> None:
-    """Train students on submissions and record their scores. Skips seeds that are recorded, so it can be repeated."""
+    """Train students on submissions and record their scores.
+
+    Students that have a record are skipped, so the command can be repeated.
+    """
     from vddbench.protocol import protocol_named
 
     chosen_protocol = protocol_named(protocol, epochs)
@@ -69,7 +74,7 @@ def evaluate(
         if device is not None:
             raise LookupError("--device and --cluster exclude each other: CUDA_VISIBLE_DEVICES limits the GPUs of a run")
         if frames:
-            raise LookupError("--frames works without --cluster only")
+            raise LookupError("--frames and --cluster exclude each other: train on changed clips without --cluster")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes, chosen_protocol)
         return
     from vddbench.evaluation.evaluate import evaluate as run
@@ -97,7 +102,7 @@ def rank(
     student: OnlyStudent = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
     as_json: Json = False,
-    track: Annotated[str | None, typer.Option(help="hard or soft labels")] = None,
+    track: Annotated[str | None, typer.Option(help="only this track: hard or soft labels")] = None,
     reported: Annotated[bool, typer.Option("--reported", help="also print what papers report, never ranked")] = False,
     division: OnlyDivision = None,
     chart: Annotated[
@@ -115,8 +120,8 @@ def rank(
 
 @friendly
 def diff(
-    first: str,
-    second: str,
+    first: Annotated[str, typer.Argument(help="a method as tables name it, e.g. dm_fast")],
+    second: Annotated[str, typer.Argument(help="the method to compare it with, e.g. random")],
     task: OnlyTask = None,
     student: OnlyStudent = None,
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
@@ -150,7 +155,7 @@ def power(
 
 @friendly
 def demo(results: Results = Path("results")) -> None:
-    """Prepare movingshapes, print and draw the ranked table of the package's records, train one of their students again.
+    """Prepare movingshapes, print and draw the ranked table of the package's records, and train one recorded student again.
 
     Writes vddbench-demo.gif, which shows the clips of each row, and one record.
     """

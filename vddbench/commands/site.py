@@ -22,7 +22,7 @@ Submissions = Annotated[
 @site.command(cls=Command)
 @friendly
 def build(
-    out: Annotated[Path, typer.Option(help="folder to write; files that no build wrote are left alone")],
+    out: Annotated[Path, typer.Option(help="folder to write to; only files of earlier builds are replaced or removed")],
     results: Roots = [Path("results")],  # noqa: B006 - typer reads it
     submissions: Submissions = [Path("submissions")],  # noqa: B006 - typer reads it
     maintainer: Annotated[

@@ -22,7 +22,7 @@ from vddbench.system.progress import clean, say
 
 @friendly
 def distill(
-    method: Annotated[str, typer.Argument(help="name of a file in baselines/")],
+    method: Annotated[str, typer.Argument(help="a baseline; vddbench methods lists them")],
     task: TaskName,
     seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
     preset: Annotated[
@@ -30,7 +30,9 @@ def distill(
     ] = None,
     watch_val: Annotated[
         int | None,
-        typer.Option(min=1, help="exclude the validation videos, score on them every N iterations, submit the best iteration"),
+        typer.Option(
+            min=1, help="exclude the validation videos, score on them every N iterations, write the set of the best iteration"
+        ),
     ] = None,
     device: Device = None,
     out: Out = Path("submissions"),
@@ -67,7 +69,7 @@ def pack(
         bool, typer.Option("--labels-by-class", help="no labels: the clips are sorted by class, equally many of each")
     ] = False,
     labels_as: Annotated[
-        str | None, typer.Option(help="make labels of rows of scores by argmax, softmax, or centred (kernel methods)")
+        str | None, typer.Option(help="turn rows of scores into labels by argmax, softmax, or centred (kernel methods)")
     ] = None,
     statics: Annotated[Path | None, typer.Option(help="file of the stills, for the decoder static_dynamic")] = None,
     hallucinator: Annotated[Path | None, typer.Option(help="file of the network's weights, for static_dynamic")] = None,

@@ -21,10 +21,10 @@ def table(
     as_json: Json = False,
     student: Annotated[str, typer.Option(help="network of the measured numbers")] = RANKED_STUDENT,
     protocol: Annotated[
-        str, typer.Option(help="of the measured numbers: v3, or sdd for records that replay the field's released code")
+        str, typer.Option(help="protocol of the measured numbers: v3, or sdd, which replays the field's released code")
     ] = PROTOCOL_NAME,
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: only records of so many epochs (default: 500)")
+        int | None, typer.Option(min=1, max=10_000, help="with --protocol sdd: only records of this many epochs (default: 500)")
     ] = None,
     tasks: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def table(
         ),
     ] = None,
 ) -> None:
-    """Print the table of papers: what they report for each method and task, with its origin, beside what is measured here.
+    """Print what papers report for each method and task, with its source, beside what was measured.
 
     Works without records. Numbers are never ranked or sorted by score.
     """

@@ -112,7 +112,7 @@ def test_an_outbox_half_written_is_completed(tmp_path: Path) -> None:
     [
         (["--results-repo", RESULTS], 2, "--space"),
         (["--results-repo", "a/../b", "--space", SPACE], 2, "OWNER/NAME"),
-        (["--results-repo", RESULTS, "--space", SPACE, "--dry-run", "--outbox", "x"], 2, "one of them at a time"),
+        (["--results-repo", RESULTS, "--space", SPACE, "--dry-run", "--outbox", "x"], 2, "give one of them"),
         (["--results-repo", RESULTS, "--space", SPACE, "--dry-run", "--tag", "v1"], 2, "--tag names"),
         (["--results-repo", RESULTS, "--space", SPACE, "--local", "x", "--previews"], 2, "needs a network"),
         (["--results-repo", RESULTS, "--space", SPACE, "--results", "nowhere"], 1, "no folder nowhere"),
