@@ -26,6 +26,9 @@ def bench(
     layers: Annotated[
         bool, typer.Option("--layers", help="compare the convolutions of convnet3d with products of matrices, on the CPU")
     ] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="count operations and memory of a step of each student, without timing")
+    ] = False,
     released: Annotated[
         bool, typer.Option("--released", help="compare with the training and testing loops of the field's released code")
     ] = False,
@@ -37,13 +40,14 @@ def bench(
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
     With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
-    --layers: what better kernels could gain on a CPU. With --released: training and testing against the field's released
-    loops. With --gpu: CPU against GPU, training, testing, one student and two baselines in under 6 minutes. With --prepare:
-    frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
+    --layers: what better kernels could gain on a CPU. With --costs: operations and memory of a step of each student. With
+    --released: training and testing against the field's released loops. With --gpu: CPU against GPU, training, testing, one
+    student and two baselines in under 6 minutes. With --prepare: frames/s of prepare against the ffmpeg command, reads of
+    clips, memory, and how long the real datasets will take.
     """
-    if distillers + preparing + gpu + layers + released > 1:
+    if distillers + preparing + gpu + layers + released + costs > 1:
         raise typer.BadParameter(
-            "--distillers, --layers, --released, --gpu and --prepare are several benchmarks: give one of them"
+            "--distillers, --layers, --costs, --released, --gpu and --prepare are several benchmarks: give one of them"
         )
     if rehearse and not gpu:
         raise typer.BadParameter("--rehearse needs --gpu")
@@ -61,6 +65,10 @@ def bench(
         from vddbench.leaderboard.studies.bench.distillers import run as run_distillers
 
         run_distillers()
+    elif costs:
+        from vddbench.leaderboard.studies.bench.costs import run as run_costs
+
+        run_costs(students.split(","))
     elif released:
         from vddbench.leaderboard.studies.bench.released import run as run_released
 

@@ -8,7 +8,7 @@ import torch
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.evaluation import speed
 from vddbench.evaluation.students import convnet3d
-from vddbench.leaderboard.studies.bench import gpu, layers
+from vddbench.leaderboard.studies.bench import costs, gpu, layers
 from vddbench.leaderboard.studies.bench import students as bench
 
 
@@ -79,3 +79,13 @@ def test_a_section_that_fails_or_begins_too_late_is_a_row(monkeypatch: pytest.Mo
     rows = list(gpu.measured(gpu.TOY, torch.device("cpu")))
     assert len(rows) == 5 and all(result == "FAILED: RuntimeError: CUDA error: out of luck" for _, result in rows)
     assert all("left out" in result for _, result in gpu.measured(gpu.TOY, torch.device("cpu"), seconds=-1.0))
+
+
+@pytest.mark.long
+def test_the_operations_of_recurrent_layers_are_counted() -> None:
+    """A GRU of 1,024 units reads 8,192 features of 8 frames, forward and twice backward; the heads differ by 7,168 inputs."""
+    spec = miniucf.SPEC.model_copy(update={"frames": 8, "size": 64})
+    parameters, with_gru, _ = costs.step("convnet_gru", spec)
+    _, without, held = costs.step("convnet_mean", spec)
+    assert parameters == 28_668_466 and held > 4 * 8 * 128 * 64 * 64  # one layer's output at least
+    assert with_gru - without == pytest.approx(3 * 2 * (3 * 1024 * (8192 + 1024) * 8 - 7168 * 50), rel=0.01)
