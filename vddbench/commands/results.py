@@ -52,7 +52,9 @@ def evaluate(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(help="slurm, or local for all GPUs of this machine: plan a run, submit and follow it, then rank"),
+        typer.Option(
+            help="slurm (resources: cluster.toml), or local for all GPUs of this machine: submit and follow a run, then rank"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--run", help="with --cluster: folder of the run (default: runs/evaluate-HASH)")
