@@ -2,7 +2,7 @@
 
 `PROTOCOL` ranks. `SDD` replays the field's released protocol, with its faults, to compare a set with what papers print; its
 records are never ranked. The store's spec and its digest fix a dataset's classes, geometry and steps; a student's `RECIPE` its
-training. README, "What the protocol fixes", gives the reason for each value of `PROTOCOL`, docs/sdd.md those of `SDD`.
+training. docs/protocol.md gives the reason for each value of `PROTOCOL`, docs/sdd.md those of `SDD`.
 """
 
 from __future__ import annotations

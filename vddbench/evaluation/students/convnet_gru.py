@@ -11,8 +11,7 @@ from torch import nn
 from vddbench.evaluation.students._per_frame import FEATURES, Recurrent
 from vddbench.spec import Recipe
 
-# The lr of SDD. `python leaderboard/studies lr` found no better one on movingshapes-ipc1: 0.001, 0.01 and 0.1 gave 13.5, 14.6
-# and 12.5 % on its 96 validation videos (one seed each, 2 CPU cores, 80 steps), none different from chance, 12.5 %.
+# The lr of SDD; no other one is shown to be better: docs/students.md
 RECIPE = Recipe(lr=0.01)
 
 
