@@ -2,6 +2,9 @@
 
 Multi-formation (arXiv 2205.14959), see _factors.py, with the loss of `dm`. A slot decodes to 4 clips, or with the presets time
 and fast_time to 2 of half as many frames, so the set is in division open. A reconstruction: nothing is published for video.
+
+Preset fast on movingshapes, ipc 1, protocol v3, one thread of an AMD EPYC: 35.8 % (5 students of one set), `dm` 18.2 and
+`random` 22.3 (3 students of one set each).
 """
 
 from __future__ import annotations
