@@ -1,4 +1,4 @@
-"""`bench --costs`: what a training step of each student takes, counted and not timed: the same on every machine."""
+"""`bench --costs`: operations and memory of a training step of each student. They are counted, so they are equal everywhere."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from vddbench.system.progress import bar
 
 TEST_BATCH = 64  # SDD's
 ROUNDS, STEPS = 3, 2
-HEADERS = ("clip", "", "referee, ms a clip", "released loop, ms a clip", "times as fast", "of rounds")
+HEADERS = ("clip", "part", "referee, ms a clip", "released loop, ms a clip", "times as fast", "range of rounds")
 
 
 class MirroredClips(Clips):
@@ -54,6 +54,7 @@ def network(spec: DatasetSpec, device: torch.device) -> nn.Module:
 
 
 def scaled(clips: torch.Tensor) -> torch.Tensor:
+    """A batch minus its mean, over its standard deviation: two numbers for all of its clips."""
     return (clips - clips.mean()) / clips.std()
 
 
@@ -85,7 +86,7 @@ def released_testing(net: nn.Module, split: Split, device: torch.device) -> None
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Of all threads on a CPU, by the clock on a GPU."""
+    """CPU seconds of all threads, or seconds by the clock if the device is a GPU."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     started = clock()
     run()
@@ -106,7 +107,7 @@ def referee(spec: DatasetSpec, clips: int) -> tuple[float, float]:
 
 
 def released(spec: DatasetSpec, clips: int) -> tuple[float, float]:
-    """As `referee`."""
+    """The same two figures of the released loops."""
     device, clipset, split = best_device(), random_clips(spec, clips), random_split(spec, 2 * TEST_BATCH)
     net = network(spec, device)
     training = per_step(lambda steps: released_training(spec, clipset, steps, device), device)
@@ -114,7 +115,7 @@ def released(spec: DatasetSpec, clips: int) -> tuple[float, float]:
 
 
 def per_step(run: Callable[[int], object], device: torch.device) -> float:
-    """Without what a call costs once, such as building the network."""
+    """Seconds per step, without the one-time costs of a call, such as building the network."""
     once = seconds(lambda: run(1), device)
     return (seconds(lambda: run(1 + STEPS), device) - once) / STEPS
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.evaluation import speed
 from vddbench.evaluation.students import convnet3d
-from vddbench.leaderboard.studies.bench import costs, gpu, layers
+from vddbench.leaderboard.studies.bench import costs, gpu, layers, released
 from vddbench.leaderboard.studies.bench import students as bench
 
 
@@ -89,3 +90,17 @@ def test_the_operations_of_recurrent_layers_are_counted() -> None:
     _, without, held = costs.step("convnet_mean", spec)
     assert parameters == 28_668_466 and held > 4 * 8 * 128 * 64 * 64  # one layer's output at least
     assert with_gru - without == pytest.approx(3 * 2 * (3 * 1024 * (8192 + 1024) * 8 - 7168 * 50), rel=0.01)
+
+
+def test_the_gain_over_the_released_loops_is_the_median_of_the_ratios_of_rounds() -> None:
+    ours, theirs = np.array([[0.1, 0.01], [0.2, 0.01], [0.4, 0.01]]), np.array([[0.3, 0.01], [0.2, 0.02], [0.8, 0.03]])
+    training, testing = released.rows_of(movingshapes.SPEC, ours, theirs)
+    assert training[0] == "8x64x64" and training[2:] == ["200.0", "300.0", "2.00", "1.00 to 3.00"]
+    assert testing[1:] == ["testing in fp32", "10.0", "20.0", "2.00", "1.00 to 3.00"]
+
+
+def test_the_released_network_gets_its_clips_scaled() -> None:
+    """Its first layer does not standardise them again."""
+    x = torch.randn(2, 3, 4, 5, 5) * 7 + 3
+    assert torch.equal(released.network(movingshapes.SPEC, torch.device("cpu")).standardise(x), x)
+    assert released.scaled(x).mean().abs() < 1e-5 and (released.scaled(x).std() - 1).abs() < 1e-5
