@@ -184,6 +184,16 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         door.whoami()
 
 
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TRIES", 2)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(client, "LONGEST_SILENCE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with at(url, tmp_path / "hf"), pytest.raises(ConnectionError, match=r"can't be reached \(ReadTimeout\); try again"):
+            door.whoami()
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TypeVar
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi, get_session, get_token
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -33,6 +33,7 @@ TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 TRIES = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0  # 1, 2, 4, ... each times a random 0.5 to 1.5
 LONGEST_ASKED_SECONDS = 300.0  # longest wait that the Hub may ask for; it counts requests in windows of 5 minutes
+LONGEST_SILENCE_SECONDS = 300.0  # before a call is tried again; the Hub checks a large commit before it answers
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}  # 409: somebody else is committing
 
 
@@ -51,6 +52,7 @@ def api() -> HfApi:
             f"{named} holds the character {wrong[0]!a} (U+{ord(wrong[0]):04X}), which no token has: paste it again, without "
             "quotes or spaces"
         )
+    get_session().timeout = LONGEST_SILENCE_SECONDS  # it has none; set at each call, as the client may make a new session
     return _api(endpoint())
 
 
