@@ -32,7 +32,7 @@ from vddbench.evaluation.speed import random_clips, timed
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input, train
 from vddbench.leaderboard.studies.bench.distillers import small_mtt
-from vddbench.leaderboard.studies.bench.naive import fresh, plain_testing, plain_training
+from vddbench.leaderboard.studies.bench.released import network, released_testing, released_training
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import DatasetSpec, Task
 from vddbench.system.device import device_name, forget_peak_memory, peak_memory_bytes
@@ -132,7 +132,7 @@ class Bench:
                 "one graph a step": lambda steps, run=referee: run(steps, convnet3d),  # type: ignore[misc]
                 "single kernels": lambda steps, run=referee: run(steps, STEP_BY_STEP),  # type: ignore[misc]
                 "bare network": bare,
-                "plain loop": lambda steps, spec=spec, clips=clips: plain_training(spec, clips, steps, self.device),  # type: ignore[misc]
+                "released loop": lambda steps, spec=spec, clips=clips: released_training(spec, clips, steps, self.device),  # type: ignore[misc]
             }
             rates = {name: batch / self.per_step(run) for name, run in arms.items()}
             yield f"training {shape(spec)}, {batch} clips a step, clips/s", listed(rates)
@@ -148,7 +148,7 @@ class Bench:
         """Clips/s of testing."""
         for spec, _ in self.sizes.shapes:
             split = random_videos(spec, self.sizes.test_clips, spec.frames)
-            model, plain = build(convnet3d, spec, 0, self.device).eval(), fresh(spec, self.device).eval()
+            model, plain = build(convnet3d, spec, 0, self.device).eval(), network(spec, self.device)
             x = to_input(random_clips(spec, self.test_batch).clips, spec, self.device)
 
             @torch.no_grad()
@@ -164,7 +164,7 @@ class Bench:
                 "referee": lambda run=referee: run("fp32"),  # type: ignore[misc]
                 "bare network": bare,
                 "in bf16": lambda run=referee: run("bf16"),  # type: ignore[misc]
-                "plain loop": lambda plain=plain, split=split: plain_testing(plain, split, self.test_batch, self.device),  # type: ignore[misc]
+                "released loop": lambda plain=plain, split=split: released_testing(plain, split, self.device),  # type: ignore[misc]
             }
             rates = {}
             for name, run in arms.items():

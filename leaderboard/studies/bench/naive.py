@@ -2,8 +2,8 @@
 
 `bench --distillers` compares with one step of each matching baseline: a loop over classes, fp32, PyTorch's own memory layout,
 clips from a DataLoader, and one graph through all inner steps of trajectory matching. docs/speed.md needs it for the columns
-"straightforward" and "faster" and for the memory of mtt "when written straight down". `bench --gpu`
-compares with `plain_training` and `plain_testing`.
+"straightforward" and "faster" and for the memory of mtt "when written straight down". The loops of released.py, with which
+`bench --released` and `bench --gpu` compare, use its clips and its network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from vddbench.baselines import frepo, static_dc
 from vddbench.data.store import Split
 from vddbench.evaluation.students import convnet3d
-from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.spec import DatasetSpec
 
 
 class Clips(Dataset[tuple[torch.Tensor, int]]):
@@ -143,26 +143,3 @@ def normalised(clips: torch.Tensor, spec: DatasetSpec) -> torch.Tensor:
     """[N, T, H, W, C] uint8 -> [N, C, T, H, W] float32 on the CPU, in PyTorch's own layout."""
     mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
     return (clips.permute(0, 4, 1, 2, 3).float() / 255 - mean) / std
-
-
-def plain_training(spec: DatasetSpec, clips: ClipSet, steps: int, device: torch.device) -> None:
-    """As in much research code: PyTorch's own layout and precision (TF32 on GPUs); each step copies and waits."""
-    net = fresh(spec, device).train()
-    sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    ready = normalised(clips.clips, spec)
-    for _ in range(steps):
-        rows = torch.randperm(len(ready))
-        loss = F.cross_entropy(net(ready[rows].to(device)), clips.labels[rows].to(device))
-        sgd.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        sgd.step()
-        loss.item()
-
-
-@torch.no_grad()
-def plain_testing(net: torch.nn.Module, split: Split, batch: int, device: torch.device) -> None:
-    """One batch after the other: read, normalised on the CPU, copied, computed, answered."""
-    for i in range(0, len(split), batch):
-        videos = np.arange(i, min(i + batch, len(split)))
-        x = normalised(split.clips(videos, np.zeros(len(videos), np.int64)), split.spec)
-        net(x.to(device)).softmax(1).cpu()

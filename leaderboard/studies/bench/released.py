@@ -34,7 +34,7 @@ from vddbench.system.device import best_device, device_name
 from vddbench.system.progress import bar
 
 TEST_BATCH = 64  # SDD's
-ROUNDS, STEPS = 3, 2
+ROUNDS, STEPS = 3, 8
 HEADERS = ("clip", "part", "referee, ms a clip", "released loop, ms a clip", "times as fast", "range of rounds")
 
 
