@@ -26,10 +26,11 @@ STREAM_OPTIONS: dict[Codec, dict[str, str]] = {
     # strict: frames in order of display, not in a guessed order; unaligned: cropped to the pixel; explode: damage is an error
     "h264": {"strict": "strict", "flags": "unaligned", "err_detect": "explode"},
 }
-# with their options besides crf; one thread, so that the bytes are the same
+# With their options besides crf. One thread, so that the bytes are the same. no-asm, because with x264's code for AVX-512 the
+# bytes depended on what freed memory held.
 ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
     "av1": ("libsvtav1", {"preset": "4", "svtav1-params": "lp=1:film-grain=0"}),
-    "h264": ("libx264", {"preset": "slow", "x264-params": "threads=1:slices=1"}),
+    "h264": ("libx264", {"preset": "slow", "x264-params": "threads=1:slices=1:no-asm=1"}),
 }
 PADDING = 128  # pixels that FFmpeg adds to a side when it compares a frame with `max_pixels`, at most
 
