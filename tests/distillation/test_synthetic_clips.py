@@ -147,3 +147,15 @@ def test_a_parameter_may_have_a_momentum_and_an_end_of_the_cosine_of_its_own(kin
     assert kept == [0.95, 0.9]
     follow_cosine(optimiser, rates, 10, 10, {"clips": 0.1, "lr": 0.0})
     assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.1, 0.0])
+
+
+def test_a_restored_optimiser_keeps_its_averages_in_the_memory_layout_of_the_weights() -> None:
+    weight = torch.randn(4, 3, 2, 5, 5).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    first, again = (make_optimiser("adam", {"weight": weight}, {"weight": 0.1}, 0.9) for _ in range(2))
+    weight.square().sum().backward()
+    first.step()
+    kept = {name: value.contiguous() for name, value in saved({"weight": weight}, first).items()}  # as a file holds them
+    restore(kept, {"weight": weight}, again)
+    for name, average in first.state[weight].items():
+        assert torch.equal(again.state[weight][name], average)
+        assert again.state[weight][name].stride() == average.stride()

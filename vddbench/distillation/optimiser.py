@@ -68,9 +68,11 @@ def restore(
     """Restores what `saved` returned. Raises KeyError if a parameter is missing."""
     for name, value in parameters.items():
         value.copy_(state[f"{prefix}{name}"])
-    averages: dict[int, dict[str, torch.Tensor]] = {}
+    averages, values = dict[int, dict[str, torch.Tensor]](), list(parameters.values())
     for key, value in state.items():
         if key.startswith(f"{prefix}optimiser."):
             number, name = key.removeprefix(f"{prefix}optimiser.").split(".")
-            averages.setdefault(int(number), {})[name] = value
+            # in the parameter's memory layout, as before: PyTorch's fast kernels need that
+            kept = value if name == "step" else torch.empty_like(values[int(number)]).copy_(value)
+            averages.setdefault(int(number), {})[name] = kept
     optimiser.load_state_dict({**optimiser.state_dict(), "state": averages})

@@ -61,16 +61,15 @@ class Repeated:
     replay: Step | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        on_gpu = self.device.type == "cuda"
+        on_gpu = self.device.type == "cuda" and self.capture is not None
         self.stream = torch.cuda.Stream(self.device) if on_gpu else None  # type: ignore[no-untyped-call]
 
     def __call__(self, constant: float) -> torch.Tensor:
         """Does one step. constant: the Python number that the step uses, such as the learning rate."""
         self.calls += 1
-        if self.capture is None:
-            return self.step()
-        with ordered(self.stream):
-            if self.calls > EAGER_STEPS and (self.replay is None or constant != self.constant):
+        with ordered(self.stream):  # also after a capture that failed: the memory that steps reuse belongs to this stream
+            is_new = self.replay is None or constant != self.constant
+            if self.capture is not None and self.calls > EAGER_STEPS and is_new:
                 self._capture(self.capture)
                 self.constant = constant
             return self.step() if self.replay is None else self.replay()

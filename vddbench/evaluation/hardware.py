@@ -83,6 +83,7 @@ def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The clips on the device if they fit comfortably. Otherwise where they are; each batch is copied to the device later."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's cache
         if clips.numel() * clips.element_size() < RESIDENT_SHARE * free:
             return clips.to(device)
         say("  the clips do not fit on the GPU: each batch is copied there, which takes longer", style="yellow")

@@ -15,7 +15,8 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.utils.flop_counter import FlopCounterMode
 
 from vddbench.data.store import Split
-from vddbench.evaluation.hardware import hardware_for
+from vddbench.evaluation.engine import EAGER_STEPS
+from vddbench.evaluation.hardware import exact_fp32, hardware_for
 from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import build, optimiser, to_input, train
@@ -37,6 +38,7 @@ class Speed:
     gflop: float  # per clip, for one training step
 
 
+@exact_fp32()
 def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:
     """Times one student on random clips of one shape. Rounds alternate the referee's code with the bare network."""
     clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
@@ -89,18 +91,27 @@ def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch
     )
 
 
-def per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Seconds per step, without the one-time costs of a call, such as building the network."""
-    short = timed(lambda: run(1), device)
-    return (timed(lambda: run(1 + steps), device) - short) / steps
+def per_step(
+    run: Callable[[int], object], steps: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds per step, without the one-time costs of a training, such as building the network and capturing its steps."""
+    first = first_steps(device)
+    short = timed(lambda: run(first), device, clock)
+    return (timed(lambda: run(first + steps), device, clock) - short) / steps
 
 
-def timed(run: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
+def first_steps(device: torch.device) -> int:
+    """The steps of a training with all its one-time costs: on a GPU, a step is captured at each of two learning rates."""
+    return 2 * EAGER_STEPS + 2 if device.type == "cuda" else 1
+
+
+def timed(run: Callable[[], object], device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds by `clock` until `run` and all work that it gave the GPU are done."""
+    started = clock()
     run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def random_clips(spec: DatasetSpec, count: int) -> ClipSet:

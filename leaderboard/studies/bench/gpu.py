@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+from math import ceil
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +26,9 @@ from vddbench.baselines import dm, mtt
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Split
 from vddbench.distillation.contract import Learner
-from vddbench.evaluation.engine import EAGER_STEPS
 from vddbench.evaluation.hardware import Hardware, best_precision, exact_fp32
 from vddbench.evaluation.predict import TEST_BATCH, probabilities
-from vddbench.evaluation.speed import random_clips, timed
+from vddbench.evaluation.speed import first_steps, per_step, random_clips, timed
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input, train
 from vddbench.leaderboard.studies.bench.distillers import small_mtt
@@ -41,6 +41,7 @@ from vddbench.system.progress import say
 
 SECONDS = 300.0  # no section begins later; the longest takes less than a minute on an H100, by estimate
 STEP_BY_STEP: Any = SimpleNamespace(RECIPE=convnet3d.RECIPE, BF16=True, GRAPH=False, build=convnet3d.build)
+LEAST_SECONDS = 1e-5  # of a step; a difference of two timings may be smaller by chance
 Row = tuple[str, str]  # what was measured, and the result
 
 
@@ -53,8 +54,8 @@ class Sizes:
     test_videos: int  # of `large`
     validation_videos: int
     steps: int  # of the student from start to end
-    first_steps: int  # of a training, which are not timed; on a GPU enough to capture the step at both learning rates
-    timed_steps: int  # of each timing of training
+    timed_steps: int  # of each timing of training, at least
+    round_seconds: float  # that its steps should take
     test_clips: int  # of each timing of testing; a multiple of TEST_BATCH
     real_per_class: int  # of dm
     inner_steps: int  # of mtt
@@ -63,13 +64,13 @@ class Sizes:
 
 FULL = Sizes(
     shapes=((movingshapes.SPEC, 50), (miniucf.SPEC, 50)), large=miniucf.SPEC, test_videos=1861, validation_videos=1017,
-    steps=500, first_steps=2 * EAGER_STEPS + 2, timed_steps=60, test_clips=16 * TEST_BATCH,
+    steps=500, timed_steps=60, round_seconds=1.0, test_clips=16 * TEST_BATCH,
     real_per_class=64, inner_steps=10, rounds=5,
 )  # fmt: skip
 SMALL = movingshapes.SPEC.model_copy(update={"size": 44, "class_names": ("A", "B")})
 TOY = Sizes(
     shapes=((SMALL, 2),), large=SMALL, test_videos=4, validation_videos=2,
-    steps=2, first_steps=1, timed_steps=1, test_clips=2, real_per_class=1, inner_steps=1, rounds=1,
+    steps=2, timed_steps=1, round_seconds=0.0, test_clips=2, real_per_class=1, inner_steps=1, rounds=1,
 )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ class Bench:
         here, _ = probabilities(model.to(cpu), few, cpu, batch=self.test_batch)
         yield f"one student on {len(few)} videos, fp32, GPU against CPU", differences(there, here)
         yield f"one student on {len(few)} videos, bf16 against fp32 on the GPU", differences(half, there)
-        steps = self.sizes.first_steps
+        steps = first_steps(self.device)
         for precision in ("fp32", "bf16"):
             arithmetic = Hardware(device=self.device, precision=precision)
             graph, single, again = (
@@ -138,11 +139,11 @@ class Bench:
             yield f"training {shape(spec)}, {batch} clips a step, clips/s", listed(rates)
 
     def per_step(self, run: Callable[[int], None]) -> float:
-        """Seconds of a step without the costs of a training: the difference of a long and a short one, both with captures."""
-        short = self.sizes.first_steps
-        run(short)
-        few = timed(lambda: run(short), self.device)
-        return max(timed(lambda: run(short + self.sizes.timed_steps), self.device) - few, 1e-9) / self.sizes.timed_steps
+        """Seconds of a step without the costs of a training. The timed steps take about a second."""
+        run(first_steps(self.device))  # loads kernels
+        rough = max(per_step(run, self.sizes.timed_steps, self.device), LEAST_SECONDS)
+        steps = max(self.sizes.timed_steps, ceil(self.sizes.round_seconds / rough))
+        return max(per_step(run, steps, self.device), LEAST_SECONDS)
 
     def testing(self) -> Iterator[Row]:
         """Clips/s of testing."""
@@ -229,7 +230,7 @@ def measured(sizes: Sizes, device: torch.device, seconds: float = SECONDS) -> It
             continue
         try:
             yield from section()
-        except (RuntimeError, ValueError, LookupError, OSError) as error:  # the other sections are worth their minutes of GPU
+        except Exception as error:  # noqa: BLE001 - the other sections are worth their minutes of GPU
             yield section.__name__, f"FAILED: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -24,7 +24,7 @@ from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Split
 from vddbench.evaluation.hardware import best_precision, hardware_for
 from vddbench.evaluation.predict import probabilities
-from vddbench.evaluation.speed import random_clips, random_split
+from vddbench.evaluation.speed import per_step, random_clips, random_split, timed
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, train
 from vddbench.leaderboard.studies.bench.naive import Clips, fresh, normalised
@@ -85,14 +85,9 @@ def released_testing(net: nn.Module, split: Split, device: torch.device) -> None
         np.sum(output.cpu().numpy().argmax(1) == labels.numpy())
 
 
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """CPU seconds of all threads, or seconds by the clock if the device is a GPU."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    started = clock()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - started
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Seconds by the clock if the device is a GPU, else CPU seconds of all threads."""
+    return time.perf_counter if device.type == "cuda" else time.process_time
 
 
 def referee(spec: DatasetSpec, clips: int) -> tuple[float, float]:
@@ -100,24 +95,22 @@ def referee(spec: DatasetSpec, clips: int) -> tuple[float, float]:
     keep_freed_memory()
     device, clipset, split = best_device(), random_clips(spec, clips), random_split(spec, 2 * TEST_BATCH)
     hardware, net = hardware_for(convnet3d, device), build(convnet3d, spec, 0, device).eval()
-    training = per_step(
-        lambda steps: train(clipset, spec, convnet3d, steps=steps, batch=clips, seed=0, hardware=hardware), device
-    )
-    return training / clips, seconds(lambda: probabilities(net, split, device), device) / len(split)
+    clock = clock_of(device)
+
+    def training(steps: int) -> None:
+        train(clipset, spec, convnet3d, steps=steps, batch=clips, seed=0, hardware=hardware)
+
+    testing = timed(lambda: probabilities(net, split, device), device, clock)
+    return per_step(training, STEPS, device, clock) / clips, testing / len(split)
 
 
 def released(spec: DatasetSpec, clips: int) -> tuple[float, float]:
     """The same two figures of the released loops."""
     device, clipset, split = best_device(), random_clips(spec, clips), random_split(spec, 2 * TEST_BATCH)
     net = network(spec, device)
-    training = per_step(lambda steps: released_training(spec, clipset, steps, device), device)
-    return training / clips, seconds(lambda: released_testing(net, split, device), device) / len(split)
-
-
-def per_step(run: Callable[[int], object], device: torch.device) -> float:
-    """Seconds per step, without the one-time costs of a call, such as building the network."""
-    once = seconds(lambda: run(1), device)
-    return (seconds(lambda: run(1 + STEPS), device) - once) / STEPS
+    clock = clock_of(device)
+    training = per_step(lambda steps: released_training(spec, clipset, steps, device), STEPS, device, clock)
+    return training / clips, timed(lambda: released_testing(net, split, device), device, clock) / len(split)
 
 
 def rows_of(spec: DatasetSpec, ours: np.ndarray, theirs: np.ndarray) -> list[list[str]]:
