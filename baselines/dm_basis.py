@@ -4,6 +4,9 @@ The linear parameterisation of "Remember the Past" (LinBa, arXiv 2206.02916) wit
 unrolled training. No other baseline shares content between classes. As in LinBa, bases are smaller than clips, and as many as
 fit the budget; their size is ours. A slot decodes to 2 clips (division open), with the presets single and fast_single to one
 (division ipc). A reconstruction: nothing is published for video.
+
+Protocol v3 on movingshapes, ipc 1 (3 students of one set, bf16 on one thread of an Intel Xeon): preset fast 37.3 %,
+significantly above `random` (22.3) and `dm` (18.2); preset fast_single, one clip per class from the same bases, 15.6.
 """
 
 from __future__ import annotations

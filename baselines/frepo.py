@@ -14,6 +14,9 @@ iterations).
 
 Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 22.2 % (5 students x 2
 distillations), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 20.3 +- 0.5, with learned labels.
+
+Protocol v3, preset fast on movingshapes, ipc 1: 20.8 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
+22.3.
 """
 
 from __future__ import annotations

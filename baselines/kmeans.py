@@ -1,6 +1,8 @@
 """K-means: the clip nearest to each of ipc centroids of the class. Source: DC-BENCH (arXiv 2207.09639).
 
 Features of a trained MiniC3D (centre clips); k-means++ seeding, then Lloyd's iterations.
+
+At ipc 1 it picks the same clips as `k_center`, so there it is marked as a near-copy of it.
 """
 
 from __future__ import annotations

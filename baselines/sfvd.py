@@ -11,6 +11,9 @@ default has not been compared with others on validation. Preset fast has all set
 the size of a gradient.
 
 Published on MiniUCF: "up to 5.3 points" over earlier work; no absolute number is known to us.
+
+Protocol v3, preset fast on movingshapes, ipc 1: 16.0 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
+22.3; a still cannot show a direction of motion.
 """
 
 from __future__ import annotations
