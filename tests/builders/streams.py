@@ -11,6 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from vddbench.data.elementary import _obus
+from vddbench.data.stream_codec import ordinary_priority
 
 FRAMES, SIZE = 4, 16  # of the dataset of builders/submissions.py
 AV1 = b64decode(
@@ -42,6 +43,8 @@ def encoded(
     context.width = context.height = size
     context.pix_fmt, context.framerate, context.time_base, context.thread_count = pixel_format, Fraction(25), Fraction(1, 25), 1
     context.options = options
+    with ordinary_priority():
+        context.open()
     pictures = [
         VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pixel_format) for pixels in moving(size, frames)
     ]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,21 @@ def test_encoding_gives_the_same_bytes_whatever_is_in_freed_memory(codec: str, t
         for value in ("7", "165")
     }
     assert streams == {encode_stream(zip(*planes, strict=True), codec, 40, 32)}  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no priorities of threads")
+def test_encoding_leaves_threads_their_priority() -> None:
+    """As root, SVT-AV1 makes itself and the calling thread real-time. Two such processes stopped each other for hours."""
+    during: list[int] = []
+
+    def watched(planes: list[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+        for i, frame in enumerate(planes):
+            if i == 2:
+                during.extend(os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir())
+            yield frame
+
+    encode_stream(watched([*zip(*video.to_planes(moving(32, 4)), strict=True)]), "av1", 40, 32)
+    assert len(during) > 3 and {*during, os.sched_getscheduler(0)} == {os.SCHED_OTHER}
 
 
 @pytest.mark.parametrize(("change", "message"), [

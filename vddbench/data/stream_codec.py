@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,6 +122,8 @@ def encode_stream(frames: Iterable[tuple[np.ndarray, ...]], codec: Codec, crf: i
     context.pix_fmt, context.framerate, context.time_base = "yuv420p", Fraction(25), Fraction(1, 25)
     parts: list[bytes] = []
     try:
+        with ordinary_priority():
+            context.open()
         for i, planes in enumerate(frames):
             frame = VideoFrame(size, size, "yuv420p")
             frame.pts = i
@@ -134,6 +136,25 @@ def encode_stream(frames: Iterable[tuple[np.ndarray, ...]], codec: Codec, crf: i
     except av.FFmpegError as error:
         raise ValueError(f"{name} cannot encode clips of {size}x{size} pixels at crf {crf}: {error.strerror}") from None
     return b"".join(parts)
+
+
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Takes back the real-time priority that SVT-AV1, if it runs as root, gives its threads and, for good, the calling one.
+
+    A real-time thread that waits in a loop, as those of PyTorch and V8 do, stops all others of its core, even the awaited ones.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # not on macOS and Windows
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended
+                if os.sched_getscheduler(int(thread.name)) == os.SCHED_FIFO:
+                    os.sched_setscheduler(int(thread.name), *before)
 
 
 def encode(
