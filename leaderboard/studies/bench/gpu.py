@@ -42,6 +42,7 @@ from vddbench.system.progress import say
 SECONDS = 300.0  # no section begins later; the longest takes less than a minute on an H100, by estimate
 STEP_BY_STEP: Any = SimpleNamespace(RECIPE=convnet3d.RECIPE, BF16=True, GRAPH=False, build=convnet3d.build)
 LEAST_SECONDS = 1e-5  # of a step; a difference of two timings may be smaller by chance
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 Row = tuple[str, str]  # what was measured, and the result
 
 
@@ -230,7 +231,7 @@ def measured(sizes: Sizes, device: torch.device, seconds: float = SECONDS) -> It
             continue
         try:
             yield from section()
-        except Exception as error:  # noqa: BLE001 - the other sections are worth their minutes of GPU
+        except FAILURES as error:  # the other sections are worth their minutes of GPU
             yield section.__name__, f"FAILED: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
         if device.type == "cuda":
             torch.cuda.empty_cache()
