@@ -22,7 +22,8 @@ MAX_CLIPS = 500  # every clip of a set of MiniUCF at IPC 10
 MAX_BYTES = 50_000_000  # of all files together
 FRAMES_PER_SECOND = 8  # slow enough to see what 16 frames show
 CODEC = "libx264"
-OPTIONS = {"crf": "23", "preset": "veryfast", "movflags": "+faststart"}  # faststart: plays before it is downloaded
+# faststart: plays before it is downloaded; no-asm: same bytes for the same clips, as in stream_codec.py
+OPTIONS = {"crf": "23", "preset": "veryfast", "movflags": "+faststart", "x264-params": "no-asm=1"}
 
 
 @dataclass(frozen=True)
