@@ -166,6 +166,26 @@ def study_settings(
     settings(method, task, preset, tries, range(seeds), distill_seed, named_device(device) if device else best_device(), out)
 
 
+@studies.command("curve")
+def study_curve(
+    method: str,
+    task: TaskName,
+    every: Annotated[int, typer.Option(min=1, help="iterations between two scores")],
+    changes: Annotated[str, typer.Option("--try", metavar="SETTINGS", help="e.g. lr=0.1,iterations=300")] = "",
+    preset: Annotated[str | None, typer.Option(help="the settings that --try changes")] = None,
+    seeds: Seeds = 1,
+    distill_seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the GPU if there is one)")] = None,
+    out: Out = STUDIES,
+) -> None:
+    """Loss and validation top-1 of a baseline over the iterations of one run: do more iterations help?"""
+    from vddbench.leaderboard.studies.settings import curve
+    from vddbench.system.device import best_device, named_device
+
+    on = named_device(device) if device else best_device()
+    curve(method, task, preset, changes, every, range(seeds), distill_seed, on, out)
+
+
 @studies.command("sdd")
 def study_sdd(
     paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],

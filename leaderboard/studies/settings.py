@@ -1,7 +1,7 @@
-"""`settings`: a baseline at several settings, each scored on validation videos that distilling did not see.
+"""`settings` and `curve`: a baseline at several settings, or at several iterations of one run, scored on validation videos.
 
-The CSVs beside this file hold the settings that were tried for the fast presets. Those of `dm` are older than this command.
-The test split is not read.
+Distilling does not see these videos, and the test split is not read. The CSVs beside this file hold the settings that were
+tried for the fast presets. Those of `dm` on avletters10-ipc1 are older than this command.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
 COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device"]
+CURVE_COLUMNS = ["preset", "changed", "settings", "distill_seed", "students", "iteration", "loss", "validation_top1", "device"]
 
 
 def changed_config(config: Any, text: str) -> Any:
@@ -75,9 +76,8 @@ def settings(
     file = out / f"settings-{method}-{task}.csv"
     for text in tries:
         job = Job(method=method, task=task, seed=distill_seed, config=changed_config(base, text), device=device)
-        identity = {"method": method, "seed": distill_seed, "store": train.digest, "holdout": True, **asdict(job.config)}
-        identity["device"] = device.type
-        digest = hashlib.sha256(canonical_json(identity)).hexdigest()[:12]
+        identity = _identity(job, train)
+        digest = _digest(identity)
         rows = _rows(file)
         missing = sorted(set(seeds) - set(rows.loc[rows["settings"] == digest, "student_seed"]))
         folder, title = resume.folder_of(str(task), f"study-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
@@ -87,7 +87,7 @@ def settings(
                 distilled, seconds = _distilled(baseline, job, fit, identity, folder, title)
                 for seed in missing:
                     top1 = round(replace(watch, seeds=(seed,)).top1(distilled), 4)
-                    _add(file, [preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device)])
+                    _add(file, [[preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device)]])
                 resume.drop(folder)
         elif folder.is_dir():  # an earlier run was killed between its last row and dropping its checkpoint
             with suppress(ValueError), resume.locked(folder):  # unless another process is adding more seeds
@@ -96,6 +96,56 @@ def settings(
         scores = rows.loc[rows["settings"] == digest, "validation_top1"]
         say(f"{title}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
     return _rows(file)
+
+
+def curve(
+    method: str,
+    task: Task,
+    preset: str | None,
+    text: str,
+    every: int,
+    seeds: Sequence[int],
+    distill_seed: int,
+    device: torch.device,
+    out: Path,
+) -> pd.DataFrame:
+    """Loss and validation top-1 of one run, before it and after each `every` iterations.
+
+    Writes one row per scored iteration to `out/curve-METHOD-TASK.csv`, when the run is done, and returns the table. `loss` is
+    the mean since the row before; `validation_top1` is the mean of one student per seed. A run that exists is not repeated, and
+    one that was stopped resumes. Raises LookupError if the baseline has no iterations.
+    """
+    baseline, train = load("baseline", method), open_train(task.dataset)
+    if not isinstance(baseline, IterativeBaselineModule):
+        raise LookupError(f"{method} has no iterations: use settings")
+    config = changed_config(config_for(baseline, method, task, preset), text)
+    job = Job(method=method, task=task, seed=distill_seed, config=config, device=device)
+    identity = {**_identity(job, train), "every": every, "students": len(seeds)}
+    digest, file = _digest(identity), out / f"curve-{method}-{task}.csv"
+    if digest not in set(_rows(file, CURVE_COLUMNS)["settings"]):
+        watch, fit = watch_for(train, task, decoder_of(baseline, config), every, device)
+        folder, title = resume.folder_of(str(task), f"curve-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
+        with resume.locked(folder):
+            settings = {**identity, "precision": best_precision(device, convnet3d)}
+            run = learn(make_learner(baseline, job, fit), settings, folder, replace(watch, seeds=tuple(seeds)), title).progress
+            described, rows, before = [preset or "", text, digest, distill_seed, len(seeds)], [], 0
+            for iteration, top1 in run.watched:
+                loss = f"{np.mean(run.losses[before:iteration]):.4g}" if iteration else ""
+                rows.append([*described, iteration, loss, round(top1, 4), device_name(device)])
+                before = iteration
+            _add(file, rows, CURVE_COLUMNS)
+            resume.drop(folder)
+    return _rows(file, CURVE_COLUMNS)
+
+
+def _identity(job: Job, train: Split) -> Settings:
+    """What the learned tensors of a study depend on."""
+    config = asdict(job.config)
+    return {"method": job.method, "seed": job.seed, "store": train.digest, "holdout": True, **config, "device": job.device.type}
+
+
+def _digest(identity: Settings) -> str:
+    return hashlib.sha256(canonical_json(identity)).hexdigest()[:12]
 
 
 def _distilled(
@@ -111,16 +161,16 @@ def _distilled(
     return distilled, round(time.monotonic() - started, 1)
 
 
-def _rows(file: Path) -> pd.DataFrame:
+def _rows(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     if not file.exists():
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=columns)
     texts = dict.fromkeys(("preset", "changed", "settings", "device"), str)  # a digest may look like a number
     return pd.read_csv(file, dtype=texts, keep_default_na=False)
 
 
-def _add(file: Path, row: Sequence[object]) -> None:
-    """Appends a row. Several processes may add to one file."""
+def _add(file: Path, new: Sequence[Sequence[object]], columns: Sequence[str] = COLUMNS) -> None:
+    """Appends rows, all or none. Several processes may add to one file."""
     with locked(file.with_name(f".{file.name}.lock")):
-        rows = [*_rows(file).to_numpy(object).tolist(), list(row)]
+        rows = [*_rows(file, columns).to_numpy(object).tolist(), *new]
         with replacing(file) as target:
-            target.write(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
+            target.write(pd.DataFrame(rows, columns=columns).to_csv(index=False).encode())

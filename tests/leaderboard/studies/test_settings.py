@@ -12,8 +12,9 @@ import torch
 from vddbench.baselines import dm, dm_sdd
 from vddbench.data.store import Split, Store
 from vddbench.distillation import resume
+from vddbench.distillation.contract import Distilled
 from vddbench.distillation.watch import Watch
-from vddbench.leaderboard.studies.settings import changed_config, settings
+from vddbench.leaderboard.studies.settings import changed_config, curve, settings
 from vddbench.spec import Task
 from vddbench.system.home import home
 
@@ -104,3 +105,28 @@ def test_each_setting_is_scored_once_a_seed(tiny: Store, scores: None, tmp_path:
     written = pd.read_csv(tmp_path / "settings-dm-tiny-ipc1.csv")
     assert len(written) == 4 and written["settings"].nunique() == 2  # identified by all their values, not by the text
     assert len(study("iterations=1,real_per_class=2")) == 4  # the preset's own value, so no new setting
+
+
+def test_a_curve_has_the_start_each_scored_iteration_and_the_last(
+    tiny: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scored: list[torch.Tensor] = []
+
+    def top1(self: Watch, distilled: Distilled) -> float:
+        scored.append(distilled.tensors["clips"])
+        return 0.1 * len(scored) + 0.01 * len(self.seeds)
+
+    monkeypatch.setattr(Watch, "top1", top1)
+    tables = [curve("dm", TASK, "smoke", "iterations=5", 2, [0, 1], 0, CPU, tmp_path) for _ in range(2)]
+    pd.testing.assert_frame_equal(*tables)  # the second reads what the first wrote
+    assert tables[0][["students", "iteration", "validation_top1"]].to_numpy().tolist() == [
+        [2, 0, 0.12], [2, 2, 0.22], [2, 4, 0.32], [2, 5, 0.42],
+    ]  # fmt: skip
+    assert len(scored) == 4 and not torch.equal(scored[0], scored[1])
+    assert tables[0]["loss"].iloc[0] == "" and all(float(loss) > 0 for loss in tables[0]["loss"].iloc[1:])
+    assert not list((home() / "distill").rglob("checkpoint.safetensors"))
+
+
+def test_a_curve_needs_iterations(tiny: Store, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="random has no iterations"):
+        curve("random", TASK, None, "", 1, [0], 0, CPU, tmp_path)
