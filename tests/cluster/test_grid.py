@@ -12,6 +12,8 @@ import pytest
 
 from tests.builders.cells import StandIn, attempt, give
 from tests.builders.commands import call
+from tests.builders.published import claimed
+from tests.builders.students import use_linear_student
 from tests.builders.submissions import edit_manifest, written
 from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
@@ -25,6 +27,8 @@ from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, bundles, retry, submit
 from vddbench.cluster.worker import Stop, Worker
 from vddbench.data.store import Store, store_path
+from vddbench.distillation.run import distill
+from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.speed import Speed
 from vddbench.leaderboard.evidence import load
 from vddbench.protocol import PROTOCOL, SDD, Sdd
@@ -146,15 +150,31 @@ def test_planning_a_grid_again_adds_nothing_even_when_its_sets_were_collected(ti
     other = plan(SMALL, tmp_path / "results", tmp_path / "submissions", tmp_path / "other")
     of_random = [cell for cell in other.run.cells if cell.method == "random"]
     assert [cell.kind for cell in of_random] == ["evaluate"] * 4  # the set exists and is evaluated as it is
-    record = tmp_path / of_random[0].makes
-    record.parent.mkdir(parents=True)
-    record.write_text("{}")
+    claimed(tmp_path / "results", tmp_path / "submissions/tiny-ipc1/random", [10])
     assert plan(SMALL, tmp_path / "results", tmp_path / "submissions", tmp_path / "third").recorded == 1
 
 
-def tiny_random_again(run: Run) -> Path:
-    from vddbench.distillation.run import distill
+def test_a_record_of_other_epochs_is_refused_before_anything_runs(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its file has the path of the planned record, but its row would not be in the table."""
+    monkeypatch.chdir(tmp_path)
+    use_linear_student(monkeypatch)
+    evaluate(
+        distill("random", TINY, 0, Path("submissions")),
+        students="convnet3d",
+        seeds=1,
+        results="results",
+        protocol=Sdd(epochs=2),
+    )
+    options = ["--dataset", "tiny", "--methods", "random,mean", "--seeds", "1", "--epochs", "1", "--dry-run"]
+    code, output = call("grid", "tiny", *options)
+    shown = " ".join((output + "".join(capfd.readouterr())).split())
+    assert code == 1 and "convnet3d-sdd/seed0.json was made under other conditions: protocol_hash" in shown
+    assert "epochs 2 (now 1); use another --results folder" in shown and not Path("runs").exists()
 
+
+def tiny_random_again(run: Run) -> Path:
     return distill("random", TINY, 0, run.path / SUBMISSIONS)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.cells import give, planned
+from tests.builders.published import claimed
 from tests.builders.submissions import written
 from vddbench.cluster import slurm
 from vddbench.cluster.access import private_folder
@@ -47,14 +48,30 @@ def test_planning_twice_changes_nothing_and_new_cells_are_appended(tmp_path: Pat
     assert again.new == 0 and [cell.seconds for cell in again.run.cells] == [7.0, *[None] * 5]
 
 
-def test_recorded_cells_are_not_planned(tmp_path: Path) -> None:
-    paths = [written(tmp_path / "submissions")]
-    run = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "a").run
-    record = tmp_path / run.cells[1].makes
-    record.parent.mkdir(parents=True)
+def test_recorded_cells_are_not_planned_and_a_damaged_record_is_made_again(tiny_random: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (record,) = claimed(results, tiny_random, [10], first_seed=1)
+    planned = evaluate_plan([tiny_random], ["convnet3d"], range(3), results, tmp_path / "a")
+    assert (planned.new, planned.recorded) == (2, 1) and [cell.seed for cell in planned.run.cells] == [0, 2]
     record.write_text("{}")
-    result = evaluate_plan(paths, ["convnet3d"], range(3), tmp_path / "results", tmp_path / "b")
-    assert (result.new, result.recorded) == (2, 1) and [cell.seed for cell in result.run.cells] == [0, 2]
+    planned = evaluate_plan([tiny_random], ["convnet3d"], range(3), results, tmp_path / "b")
+    assert (planned.new, planned.recorded) == (3, 0) and record.with_name("seed1.broken1.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"protocol_hash": "1" * 64}, "protocol_hash 1111111111111111"),
+        ({"store_digest": "2" * 64}, "store_digest 2222222222222222"),
+    ],
+)
+def test_a_record_of_another_protocol_version_or_store_is_not_the_planned_one(
+    changes: dict[str, str], says: str, tiny_random: Path, tmp_path: Path
+) -> None:
+    claimed(tmp_path / "results", tiny_random, [10], **changes)
+    with pytest.raises(ValueError, match=f"seed0.json was made under other conditions: {says}.*; use another --results folder"):
+        evaluate_plan([tiny_random], ["convnet3d"], range(3), tmp_path / "results", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_durations_come_from_records_of_the_same_task_and_student(tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from vddbench import lookup
 from vddbench.cluster.cells import distillations, evaluations
 from vddbench.cluster.durations import basis_of, measured, recorded, with_durations
 from vddbench.cluster.plan import RESULTS, Cell, Planned, write_plan
-from vddbench.protocol import PROTOCOL, Protocol, Sdd
+from vddbench.data.store import Store
+from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
 from vddbench.spec import Task
+from vddbench.submissions.manifest import read_manifest
 from vddbench.system.home import home
 
 
@@ -47,8 +50,24 @@ def check_students(students: Sequence[str]) -> None:
 
 
 def unrecorded(cells: Iterable[Cell], results: Path) -> list[Cell]:
-    """The cells whose record `results` does not have."""
-    return [cell for cell in cells if not os.path.exists(f"{results}{cell.makes.removeprefix(RESULTS)}")]  # noqa: PTH110 - fast
+    """The cells whose record `results` does not have. Moves damaged records aside, as `evaluate` does.
+
+    Raises ValueError if a record was made under other conditions, for example with other epochs or on another prepared store.
+    """
+    digest_of = cache(lambda dataset: Store.open(dataset).digest)
+    return [cell for cell in cells if not _is_recorded(cell, f"{results}{cell.makes.removeprefix(RESULTS)}", digest_of)]
+
+
+def _is_recorded(cell: Cell, path: str, digest_of: Callable[[str], str]) -> bool:
+    if not os.path.exists(path):  # noqa: PTH110 - fast
+        return False
+    from vddbench.evaluation.evaluate import existing  # needs torch
+    from vddbench.evaluation.record_fields import identity
+
+    assert cell.student is not None  # the path is that of a record
+    manifest, protocol = read_manifest(Path(cell.submission)), protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
+    expected = identity(manifest, digest_of(cell.task.dataset), cell.student, cell.seed, protocol)
+    return existing(Path(path), expected) is not None
 
 
 def planned(cells: Sequence[Cell], results: Sequence[Path], submissions: Sequence[Path], out: Path, measure: bool) -> Planned:

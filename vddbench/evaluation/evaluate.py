@@ -115,10 +115,9 @@ def evaluate_cell(
     beside a record that is made now.
     """
     manifest = scored.submission.manifest
-    cell = identity(manifest, scored.store.digest, student, seed, scored.protocol) | scored.referee(student).record_fields
+    cell = identity(manifest, scored.store.digest, student, seed, scored.protocol)
     path = cell_path(results, manifest.cell, student, seed, scored.protocol.name)
-    if not force and (record := existing(path)):
-        check_same(path, record, cell)
+    if not force and (record := existing(path, cell)):
         lacks = scored.is_probed and record.still_top1 is None
         hint = "; without probes: use another --results folder for a record with them" if lacks else ""
         say(f"{path}: recorded already, top-1 {record.top1:.1%}{hint}")
@@ -201,16 +200,21 @@ def evaluate_seed(
     return record, predictions
 
 
-def existing(path: Path) -> Record | None:
-    """The record at `path`. Returns None if it does not exist or is damaged; logs damage and moves the record's files aside."""
+def existing(path: Path, cell: dict[str, Any]) -> Record | None:
+    """The record at `path`. Returns None if it does not exist or is damaged; logs damage and moves the record's files aside.
+
+    cell: the `identity` that it must have. Raises ValueError if it has another one.
+    """
     if not path.exists():
         return None
     try:
-        return read_record(path)[0]
+        record, _ = read_record(path)
     except ValueError as error:
         with suppress(FileNotFoundError):  # another process moved it aside first
             say(f"{error}; moved to {set_aside(path).name}, evaluating again", style="yellow")
         return None
+    check_same(path, record, cell)
+    return record
 
 
 def save_record(results: Path, record: Record, predictions: Predictions, path: Path, force: bool) -> Path:

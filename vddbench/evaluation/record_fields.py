@@ -11,6 +11,7 @@ import torch
 
 from vddbench import __version__
 from vddbench.data.store import Store
+from vddbench.evaluation.sdd import learned_lr
 from vddbench.evaluation.train import Trained
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
@@ -26,9 +27,11 @@ def identity(
     manifest: Manifest, store_digest: str, student: str, seed: int, protocol: Protocol | Sdd = PROTOCOL
 ) -> dict[str, Any]:
     """The fields that say what was evaluated under which protocol. All records of one cell agree in them."""
+    recipe = load("student", student).RECIPE
+    replayed = {"epochs": protocol.epochs, "student_lr": learned_lr(manifest) or recipe.lr} if isinstance(protocol, Sdd) else {}
     return {
         "protocol": protocol.name,
-        "protocol_hash": protocol.hash(load("student", student).RECIPE),
+        "protocol_hash": protocol.hash(recipe),
         "task": manifest.task,
         "method": manifest.method,
         "distill_seed": manifest.seed,
@@ -39,6 +42,7 @@ def identity(
         "store_digest": store_digest,
         "student": student,
         "seed": seed,
+        **replayed,
     }
 
 
@@ -69,7 +73,6 @@ def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
         "budget_bytes": scored.task.budget_bytes(spec),
         "clips_per_class": len(scored.clipset) / spec.num_classes,
         "clip_steps": referee.clip_steps,
-        **referee.record_fields,
     }
 
 

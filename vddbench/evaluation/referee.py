@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -44,11 +43,6 @@ class Referee:
     def clip_steps(self) -> int:
         """Clips that a student is trained on, counted at each step."""
         return self.steps * self.batch
-
-    @property
-    def record_fields(self) -> dict[str, Any]:
-        """Further fields of records that this protocol has."""
-        return {}
 
     def train(self, seed: int, hardware: Hardware, session: Session | None = None) -> Trained:
         return train(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -96,10 +95,6 @@ class Replay(Referee):
     @property
     def lr(self) -> float:
         return self.learned_lr if self.learned_lr and self.protocol.lr == "learned" else self.student.RECIPE.lr
-
-    @property
-    def record_fields(self) -> dict[str, Any]:
-        return {"epochs": self.protocol.epochs, "student_lr": self.lr}
 
     def train(self, seed: int, hardware: Hardware, session: Session | None = None) -> Trained:
         """As `train.train`, which explains the shared parts; here the epochs, the inputs and the lost momentum differ."""
