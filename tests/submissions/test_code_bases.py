@@ -105,6 +105,35 @@ def test_clips_and_labels_of_each_code_base_come_back(
             packed(source, tmp_path, task=FIVE)
 
 
+@pytest.mark.parametrize("scale", [1, 1.3])  # 1.3: values leave 0-255, so a scale and an offset are stored, too
+def test_soft_labels_fit_at_their_own_ipc_without_the_last_frame_or_as_classes(scale: float, tmp_path: Path) -> None:
+    """The budget of ipc 1 has 8 bytes for the label of a clip; 8 probabilities take 16 or 32."""
+    task = Task.parse("tiny-ipc1")
+    source = saved(normalised() * scale, tmp_path / "images.pt")
+    for soft in (SOFT, SOFT.half()):
+        options = {"labels": saved(soft, tmp_path / "labels.pt"), "task": task, "spec": SPEC8, "value_range": "imagenet"}
+        with pytest.raises(ValueError, match=r"has 8 bytes for .* label.*these probabilities take (16|32)") as refusal:
+            packed(source, tmp_path, **options)
+        assert "`pack --drop-last-frame` stores T - 1 frames" in str(refusal.value)
+        assert "`pack --labels-as argmax` keeps only each clip's class" in str(refusal.value)
+        clip_set, report = packed(source, tmp_path, drop_last_frame=True, **options)
+        torch.testing.assert_close(clip_set.labels, SOFT, atol=1e-3, rtol=0)
+        full = packed(source, tmp_path, labels_as="argmax", **options)[0]
+        torch.testing.assert_close(clip_set.clips[:, :3].float(), full.clips[:, :3].float(), atol=1.5, rtol=0)
+        assert torch.equal(clip_set.clips[:, 3], clip_set.clips[:, 2]) and "the first 3 of each clip" in report
+        assert torch.equal(full.labels, LABELS) and (scale != 1 or torch.equal(full.clips, REAL))
+
+
+def test_a_dropped_frame_is_offered_only_where_it_makes_enough_room(tmp_path: Path) -> None:
+    many = SPEC8.model_copy(update={"class_names": tuple(f"c{n:03}" for n in range(200)), "frames": 4, "size": 8})
+    rows = torch.full((200, 200), 0.1 / 199).fill_diagonal_(0.9)
+    file = {"clips": torch.zeros((200, 4, 8, 8, 3), dtype=torch.uint8), "labels": rows}
+    with pytest.raises(ValueError, match=r"these probabilities take 800\. `pack --labels-as argmax`"):
+        packed(file, tmp_path, task=Task.parse("tiny-ipc1"), spec=many)
+    with pytest.raises(ValueError, match=r"--drop-last-frame is for clips; these are stills"):
+        packed({"clips": clips()[:, 0], "labels": [0, 1, 2]}, tmp_path, drop_last_frame=True)
+
+
 @pytest.mark.parametrize(
     ("file", "name", "message"),
     [

@@ -63,6 +63,9 @@ def pack(
         str | None, typer.Option(help="pixels, still for one frame per clip, or static_dynamic (default: detected)")
     ] = None,
     dtype: Annotated[str, typer.Option(help="dtype of the stored pixels: uint8, float16 or float32")] = "uint8",
+    drop_last_frame: Annotated[
+        bool, typer.Option("--drop-last-frame", help="store all frames of a clip but the last, to make room for soft labels")
+    ] = False,
     clips_key: Annotated[str | None, typer.Option(help="name of the clips in a file of several tensors")] = None,
     labels_key: Annotated[str | None, typer.Option(help="name of the labels in a file of several tensors")] = None,
     labels_by_class: Annotated[
@@ -100,6 +103,7 @@ def pack(
         value_range=value_range,
         decoder=decoder,
         dtype=dtype,
+        drop_last_frame=drop_last_frame,
         clips_key=clips_key,
         labels_key=labels_key,
         labels_by_class=labels_by_class,

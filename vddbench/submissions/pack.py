@@ -28,7 +28,7 @@ from vddbench.submissions.write import checked, same_bytes, save
 
 STATIC_DYNAMIC = "static_dynamic"
 DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
-TENSOR = {"pixels": "clips", "still": "frames"}  # by decoder: the tensor that holds the pixels
+TENSOR = {"pixels": "clips", "still": "frames", "keyframes": "frames"}  # by decoder: the tensor that holds the pixels
 SOURCE_FACTOR = 16  # limit of a source, in budgets: float64 clips take 8, other content may take 8 more
 UNBUDGETED_SOURCE_BYTES = 64 * 10**9  # float32 clips of UCF101's 9,537 train videos are 23 GB
 
@@ -42,6 +42,7 @@ class Conversion:
     value_range: str | None = None  # a name of ranges.READINGS, or MEAN,MEAN,MEAN/STD,STD,STD
     decoder: str | None = None  # pixels, still for one frame per clip, or static_dynamic
     dtype: str = "uint8"  # or float16, float32
+    drop_last_frame: bool = False  # store T - 1 frames of each clip (decoder keyframes), which makes room for soft labels
     clips_key: str | None = None  # names of the tensors in a file that holds several
     labels_key: str | None = None
     labels_by_class: bool = False  # without labels: the clips are sorted by class, equally many of each
@@ -153,8 +154,9 @@ def _converted(
     """The tensors of the payload and the name of their decoder."""
     budget = task.budget_bytes(spec)
     limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
-    dtype = DTYPES[conversion.dtype]
     if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
+        if conversion.drop_last_frame:
+            raise ValueError("--drop-last-frame is for clips; a static-dynamic set stores stills and motions")
         where = conversion.labels
         tensors = static_dynamic_tensors(
             source,
@@ -165,14 +167,15 @@ def _converted(
             limit_bytes=limit,
             value_range=conversion.value_range,
             labels_as=conversion.labels_as,
-            dtype=dtype,
+            dtype=DTYPES[conversion.dtype],
             notes=notes,
         )
         return tensors, STATIC_DYNAMIC
     if source.is_dir():
         clip_set = read_clip_folder(source, spec, limit, notes)
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
-        return {"clips": clip_set.clips, "labels": labels}, "pixels"
+        tensors, decoder = _stored(clip_set.clips, "pixels", conversion, notes)
+        return {**tensors, "labels": labels}, decoder
     file = read_source(source, limit)
     try:
         key = choose_clips(file.tensors, conversion.clips_key)
@@ -204,9 +207,23 @@ def _converted(
             "dimensions with --layout"
         )
     labels = in_order_of(file.texts, labels_for(given, len(clips), spec, conversion.labels_as, notes), spec, notes)
-    stored = quantise(clips, dtype)
+    tensors, decoder = _stored(clips, arranged.decoder, conversion, notes)
+    return {**tensors, "labels": labels}, decoder
+
+
+def _stored(clips: torch.Tensor, decoder: str, conversion: Conversion, notes: list[str]) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors of clips [N, T, H, W, 3] or stills [N, H, W, 3] on the 0-255 scale, without labels, and their decoder."""
+    if conversion.drop_last_frame:
+        if decoder != "pixels":
+            raise ValueError("--drop-last-frame is for clips; these are stills, of one frame each")
+        clips, decoder = clips[:, :-1], "keyframes"
+    stored = quantise(clips, DTYPES[conversion.dtype])
     notes.append(storage_note(clips, stored))
-    return {TENSOR[arranged.decoder]: stored.pop("pixels"), **stored, "labels": labels}, arranged.decoder
+    tensors = {TENSOR[decoder]: stored.pop("pixels"), **stored}
+    if decoder == "keyframes":
+        tensors["times"] = torch.arange(clips.shape[1], dtype=torch.float16).repeat(len(clips), 1)  # exact up to 2,048
+        notes.append(f"frames: the first {clips.shape[1]} of each clip; a student sees the last of these twice (keyframes)")
+    return tensors, decoder
 
 
 def _given_labels(

@@ -17,7 +17,7 @@ from vddbench.spec import ClipSet, DatasetSpec, Manifest, Task
 from vddbench.submissions import payload
 from vddbench.submissions.decoders import DecoderModule
 from vddbench.submissions.manifest import DATA, MANIFEST, data_file
-from vddbench.submissions.tensors import value_range
+from vddbench.submissions.tensors import AFFINE, value_range
 from vddbench.system.files import sha256_file
 
 MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a larger payload may decode to at most its own size
@@ -25,6 +25,7 @@ MAX_DECODED_BYTES = 16 * 10**9  # a workstation's memory; a larger payload may d
 # quality 50, 57 at quality 5. static_dynamic, from uint8 to float32: 20 for 2 x 2 pairs a slot, as published, 40 for 4 x 4.
 MAX_EXPANSION = 64
 MAX_EXCESS = 5 * 255.0  # learned sets reached -247 to 506 (mtt_smoke), noise of unit variance, normalised, -150 to 400
+SMALLER = "Store fewer clips or a narrower dtype (uint8 pixels, uint8 or int16 labels)"
 
 
 def check_place(folder: Path, manifest: Manifest) -> None:
@@ -66,7 +67,25 @@ def check_bytes(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec)
     raise ValueError(
         f"payload of {total:,} bytes is {total - budget:,} over the budget of {task}: {budget:,} bytes = {task.ipc} x "
         f"{spec.num_classes} classes x ({spec.clip_bytes:,} + 8). Every tensor counts: {table}. "
-        "Store fewer clips or a narrower dtype (uint8 pixels, uint8 or int16 labels)"
+        + (_room_for_soft_labels({row.name: row for row in rows}, total - budget, spec) or SMALLER)
+    )
+
+
+def _room_for_soft_labels(entries: Mapping[str, payload.Entry], excess: int, spec: DatasetSpec) -> str | None:
+    """What to do if plain clips would fit with hard labels and their probabilities do not. Returns None otherwise."""
+    clips, labels = entries.get("clips"), entries.get("labels")
+    if clips is None or labels is None or len(labels.shape) != 2 or not entries.keys() <= {"clips", "labels", *AFFINE}:
+        return None
+    num_clips = labels.shape[0]
+    index_bytes = 1 if spec.num_classes <= 256 else 2
+    if labels.num_bytes - num_clips * index_bytes < excess:
+        return None
+    times_bytes = num_clips * 2 * (spec.frames - 1)
+    dropped = "`pack --drop-last-frame` stores T - 1 frames, of which a student sees the last one twice, and keeps the labels; "
+    return (
+        f"The budget has 8 bytes for the label of a clip; these probabilities take {labels.num_bytes // num_clips}. "
+        + (dropped if clips.num_bytes // spec.frames - times_bytes >= excess else "")
+        + "`pack --labels-as argmax` keeps only each clip's class (track hard); or store fewer clips"
     )
 
 
