@@ -16,7 +16,7 @@ import torch
 
 from vddbench.baselines import static_dc
 from vddbench.data.store import Split
-from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
 from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.learn import learn
@@ -24,7 +24,6 @@ from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
 from vddbench.spec import Task
-from vddbench.system.cache import cached
 
 FORMAT = 4  # version of cached stills and of how they are learned; after a change all are learned again
 
@@ -133,18 +132,18 @@ def stills(train: Split, task: Task, count: int, config: static_dc.Config, seed:
     path = work_path("statics", train.dataset, depends_on)
     checkpoint = path.with_suffix("")
 
-    def make() -> bytes:
+    def make() -> Fresh:
         return _make(train, count, config, seed, device, checkpoint, f"stills for {task} seed {seed} (cached for later)")
 
-    cached(path, make)
+    work = do_once(path, "file of stills", make)
     shutil.rmtree(checkpoint, ignore_errors=True)  # not earlier: before the file exists, only the checkpoint has the stills
-    return read_work(path, "file of stills")
+    return work
 
 
 def _make(
     train: Split, count: int, config: static_dc.Config, seed: int, device: torch.device, checkpoint: Path, title: str
-) -> bytes:
+) -> Fresh:
     matching = static_dc.Matching(train, static_dc.real_stills(train, count, config, seed, device), config, seed, device)
     matching.memory_knob = "static_real_per_class"  # the name of that field in the Config of the calling method
     progress = learn(matching, asdict(config), checkpoint, None, title).progress
-    return work_bytes(matching.memory.images().detach().cpu(), progress.seconds, progress.clips_read)
+    return Fresh(matching.memory.images().detach().cpu(), progress.seconds, progress.clips_read)

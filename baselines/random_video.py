@@ -21,7 +21,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.data.workers import num_cores
-from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
 from vddbench.distillation.contract import About, CannotServe, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.evaluation.hardware import best_precision
@@ -31,7 +31,6 @@ from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.submissions import payload
 from vddbench.submissions.decoders import video
-from vddbench.system.cache import cached
 from vddbench.system.device import best_device
 from vddbench.system.progress import bar, say
 
@@ -95,16 +94,16 @@ def score(filled: Filled, validation: Split, task: Task, seed: int) -> Work:
     """Top-1 of a student that is trained on a payload, as a tensor [1]. Cached."""
     encoding = cost_of("encoding", *filled.rounds)
 
-    def make() -> bytes:
+    def make() -> Fresh:
         started = time.monotonic()
         top1 = top1_on(validation, video.decode(filled.tensors, validation.spec), task, convnet3d, seed)
         seconds = time.monotonic() - started + float(encoding["encoding_seconds"] or 0)
-        return work_bytes(torch.tensor([top1], dtype=torch.float64), seconds, int(encoding["encoding_clips_read"] or 0))
+        return Fresh(torch.tensor([top1], dtype=torch.float64), seconds, int(encoding["encoding_clips_read"] or 0))
 
     device = best_device()
     student = [PROTOCOL.hash(convnet3d.RECIPE), seed, device.type, best_precision(device, convnet3d)]
     depends_on = [FORMAT, validation.digest, str(task), student, payload.sha256(filled.tensors)]
-    return read_work(cached(work_path("tuned", validation.dataset, depends_on), make), "score")
+    return do_once(work_path("tuned", validation.dataset, depends_on), "score", make)
 
 
 def fill(train: Split, budget: int, crf: int, seed: int) -> Filled | None:
@@ -153,15 +152,15 @@ def draw(train: Split, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, n
 def encoded(train: Split, rows: np.ndarray, starts: np.ndarray, crf: int) -> Work:
     """The offsets and streams of these clips as bytes, one after the other. Cached."""
 
-    def make() -> bytes:
+    def make() -> Fresh:
         started = time.monotonic()
         tensors = video.encode(train.clips(rows, starts), "av1", crf, threads=num_cores())
         packed = torch.cat([tensors["offsets"].to(torch.int32).view(torch.uint8), tensors["stream"]])
-        return work_bytes(packed, time.monotonic() - started, len(rows))
+        return Fresh(packed, time.monotonic() - started, len(rows))
 
     videos = train.index["video"].iloc[rows].tolist()
     depends_on = [FORMAT, train.digest, version("av"), videos, starts.tolist(), crf]
-    return read_work(cached(work_path("encoded", train.dataset, depends_on), make), "encoded clips")
+    return do_once(work_path("encoded", train.dataset, depends_on), "encoded clips", make)
 
 
 def unpacked(packed: torch.Tensor, num_clips: int) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from vddbench.data.store import Split, Store
 from vddbench.distillation import experts
+from vddbench.distillation.cached_work import Fresh
 from vddbench.distillation.experts import Experts, flatten, trajectories, views
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build
@@ -89,7 +90,7 @@ def test_a_run_that_stops_between_experts_keeps_those_it_finished(
 ) -> None:
     real, made = experts._make, []
 
-    def stopped_at_the_second(split: object, settings: object, number: int, *rest: object) -> bytes:
+    def stopped_at_the_second(split: object, settings: object, number: int, *rest: object) -> Fresh:
         if number == 1 and not made:
             made.append(number)
             raise KeyboardInterrupt

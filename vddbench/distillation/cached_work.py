@@ -1,21 +1,24 @@
 """Work that is done once and shared by methods and runs: a tensor in a file, and the cost of making it.
 
 Experts, stills and a teacher's features are kept like this under `$VDDBENCH_HOME`. A file's name depends on everything that its
-content depends on, so it is never out of date. A set that is learned from cached work still counts the cost.
+content depends on, so it is never out of date, and the file holds that name, so that one copied from another store is noticed.
+A set that is learned from cached work still counts the cost.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vddbench.spec import ConfigValue
+from vddbench.system.cache import cached
 from vddbench.system.files import canonical_json
 from vddbench.system.home import home
 
@@ -45,30 +48,48 @@ class Work:
     clips_read: int
 
 
+class Fresh(NamedTuple):
+    """Work that was just done, with its cost."""
+
+    tensor: torch.Tensor
+    seconds: float
+    clips_read: int
+
+
 def work_path(folder: str, dataset: str, depends_on: list[Any]) -> Path:
     """`$VDDBENCH_HOME/FOLDER/DATASET-HASH.safetensors`, with the hash of the JSON values that the work depends on."""
     digest = hashlib.sha256(canonical_json(depends_on)).hexdigest()[:16]
     return home() / folder / f"{dataset}-{digest}.safetensors"
 
 
-def work_bytes(tensor: torch.Tensor, seconds: float, clips_read: int, name: str | None = None) -> bytes:
-    """The file's content. name: stored in the file, so that `read_work` notices a file that was renamed or copied."""
-    named = {} if name is None else {"name": name}
-    return save({TENSOR: tensor}, {"seconds": str(seconds), "clips_read": str(clips_read), **named})
+def do_once(path: Path, what: str, make: Callable[[], Fresh]) -> Work:
+    """Opens the file `path`. If it does not exist, writes what `make` returns; other processes wait meanwhile.
+
+    Raises what `make` and `read_work` raise.
+    """
+
+    def content() -> bytes:
+        fresh = make()
+        about = {"seconds": str(fresh.seconds), "clips_read": str(fresh.clips_read), "name": path.stem}
+        return save({TENSOR: fresh.tensor}, about)
+
+    return read_work(cached(path, content), what)
 
 
-def read_work(path: Path, what: str, name: str | None = None) -> Work:
+def read_work(path: Path, what: str) -> Work:
     """Opens a file without reading its tensor. The messages call the file `what`.
 
-    Raises ValueError if the file is damaged, or if it was made under another name than `name`.
+    Raises ValueError if the file is damaged, or if it was written under another name. Files from before names were stored in
+    them are accepted as they are, because making experts again takes hours.
     """
     try:
         file = safe_open(path, "pt")
         about: dict[str, str] = file.metadata()  # type: ignore[no-untyped-call]
         tensor = OnDisk(file.get_slice(TENSOR))  # type: ignore[no-untyped-call]
-        if name is not None and about["name"] != name:
-            raise ValueError(f"it holds {about['name'][:80]!r}, made from another store or with other settings")
-        return Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
+        work = Work(tensor=tensor, seconds=float(about["seconds"]), clips_read=int(about["clips_read"]))
+        if (name := about.get("name", path.stem)) != path.stem:
+            raise ValueError(f"it holds {name[:80]!r}, made from another store or with other settings")
+        return work
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{what} {path} cannot be used ({str(error)[:200]}); delete the file and run again") from error
 

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Fresh, cost_of, do_once, read_work, work_path
 from vddbench.distillation.real_clips import RealClips, stream
 from vddbench.evaluation.hardware import best_precision, default_micro_batch, exact_fp32, hardware_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import BatchGradient, build
-from vddbench.system.cache import cached
 from vddbench.system.progress import Bar, bar, say
 
 FORMAT = 2  # version of the cached file and of the training of experts; after a change all experts are trained again
@@ -71,7 +70,7 @@ class Trajectories:
     clips_read = 0  # as RealData of a learner: reads no clips itself; those of the experts are in `cost`
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Raises ValueError if a file is damaged."""
+        """Raises ValueError if a file is damaged or of another store."""
         self.experts = [read_work(path, "expert") for path in paths]
         self.waited_seconds = 0.0
         self.cost = cost_of("expert", *self.experts)
@@ -95,7 +94,7 @@ def trajectories(split: Split, settings: Experts, device: torch.device) -> Traje
     if missing:
         with bar(f"{missing} experts on {split.dataset} (cached for later)", missing * settings.epochs) as progress:
             for number, path in enumerate(paths):
-                cached(path, partial(_make, split, settings, number, device, progress))
+                do_once(path, "expert", partial(_make, split, settings, number, device, progress))
     return Trajectories(paths)
 
 
@@ -109,8 +108,8 @@ def _path(split: Split, settings: Experts, number: int, device: torch.device) ->
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def _make(split: Split, settings: Experts, number: int, device: torch.device, progress: Bar) -> bytes:
-    """An expert's file. One that diverges is trained again at half the lr, at most HALVINGS times."""
+def _make(split: Split, settings: Experts, number: int, device: torch.device, progress: Bar) -> Fresh:
+    """An expert's weights by epoch. One that diverges is trained again at half the lr, at most HALVINGS times."""
     started = time.monotonic()
     epochs = 0  # of all tries: the cost
     for halvings in range(HALVINGS + 1):
@@ -122,7 +121,7 @@ def _make(split: Split, settings: Experts, number: int, device: torch.device, pr
                 break
         else:
             epochs += settings.epochs
-            return work_bytes(torch.stack(kept), time.monotonic() - started, epochs * len(split))
+            return Fresh(torch.stack(kept), time.monotonic() - started, epochs * len(split))
         failed = len(kept) - 1
         epochs += failed
         progress.advance(-failed)

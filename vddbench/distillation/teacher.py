@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vddbench.data.store import Split
-from vddbench.distillation.cached_work import Work, cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
 from vddbench.distillation.learn import enough_memory
 from vddbench.evaluation.hardware import Hardware, arithmetic, exact_fp32, hardware_for
 from vddbench.evaluation.resume import Checkpoint
@@ -24,7 +24,6 @@ from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule, convnet3d
 from vddbench.evaluation.train import Trained, build, to_input, train
 from vddbench.spec import FULL, ClipSet, ConfigValue
-from vddbench.system.cache import cached
 from vddbench.system.device import best_device
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar
@@ -54,10 +53,11 @@ class TeacherFeatures:
 def features(split: Split) -> TeacherFeatures:
     """Features of a train split in a MiniC3D. The teacher is trained on first use.
 
-    Raises ValueError if the cached file is damaged, KeyboardInterrupt if the training was stopped; the next call resumes it.
+    Raises ValueError if the cached file is damaged or of another store, KeyboardInterrupt if the training was stopped; the
+    next call resumes it.
     """
     path = work_path("teachers", split.dataset, [FORMAT, split.digest, split.index["video"].tolist(), BATCH, SEED])
-    work = read_work(cached(path, lambda: _features(split)), "teacher")
+    work = do_once(path, "teacher", lambda: _features(split))
     return TeacherFeatures(points=work.tensor[:].numpy().astype(np.float64), cost=cost_of("teacher", work))
 
 
@@ -94,15 +94,15 @@ def embed(model: convnet3d.ConvNet3D, split: Split, rows: np.ndarray, starts: np
     return torch.cat(points)
 
 
-def _features(split: Split) -> bytes:
-    """The content of a file of features."""
+def _features(split: Split) -> Fresh:
+    """Features of the centre clip of each video."""
     work, hardware, name = _weights(split, convnet3d, split.spec.student_steps[FULL], BATCH, best_device())
     started = time.monotonic()
     model = _restored(split, convnet3d, work, hardware, name).model
     rows = np.arange(len(split))
     points = embed(model, split, rows, split.centre_starts(rows))
     seconds = work.seconds + time.monotonic() - started
-    return work_bytes(points, seconds, work.clips_read + len(split))
+    return Fresh(points, seconds, work.clips_read + len(split))
 
 
 def _weights(
@@ -114,7 +114,7 @@ def _weights(
     path, hardware = work_path("teachers/weights", split.dataset, depends_on), hardware_for(network, device)
     checkpoint = Checkpoint(path.with_suffix(UNFINISHED), {"teacher": path.stem, **arithmetic(hardware)})
 
-    def make() -> bytes:
+    def make() -> Fresh:
         started = time.monotonic()
         rows = np.arange(len(split))
         starts = split.random_starts(rows, np.random.default_rng(SEED))
@@ -124,9 +124,9 @@ def _weights(
         if not trained.finite:
             raise ValueError(f"the loss of the teacher on {split.dataset} is not finite; lower its learning rate in {kind}.py")
         seconds = reading + trained.seconds  # of all processes
-        return work_bytes(_packed(trained.model), seconds, len(split), name=path.stem)
+        return Fresh(_packed(trained.model), seconds, len(split))
 
-    work = read_work(cached(path, make), "teacher", name=path.stem)
+    work = do_once(path, "teacher", make)
     checkpoint.remove()
     return work, hardware, path.stem
 

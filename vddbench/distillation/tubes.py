@@ -17,12 +17,11 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
-from vddbench.distillation.cached_work import cost_of, read_work, work_bytes, work_path
+from vddbench.distillation.cached_work import Fresh, cost_of, do_once, work_path
 from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.learn import enough_memory
 from vddbench.distillation.teacher import Teacher, answers
 from vddbench.spec import ConfigValue
-from vddbench.system.cache import cached
 from vddbench.system.progress import Bar, bar
 
 FORMAT = 1  # version of the cached files and of how tubes are cut out; after a change all are made again
@@ -77,7 +76,7 @@ def answers_to(train: Split, tubes: Sequence[Tubes], teacher: Teacher, tile: int
     """The teacher's answers to the tubes of each class. Computes those that are not cached, and shows progress.
 
     tile: pixels a side that a tube will have in a mosaic; the teacher sees it enlarged to a whole clip. batch: tubes at a time.
-    Raises ValueError if memory runs out, or if a cached file is damaged.
+    Raises ValueError if memory runs out, or if a cached file is damaged or of another store.
     """
     works = []
     with bar(title, sum(len(part.rows) for part in tubes)) as progress, enough_memory("batch", "while tubes were compared"):
@@ -85,20 +84,18 @@ def answers_to(train: Split, tubes: Sequence[Tubes], teacher: Teacher, tile: int
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(array, np.int64).tobytes() for array in part)).hexdigest()
             depends_on = [FORMAT, train.digest, train.index["video"].tolist(), teacher.name, tile, digest]
             path = work_path("tubes", train.dataset, depends_on)
-            works.append(
-                read_work(cached(path, partial(_answers, train, part, teacher, tile, batch, progress)), "file of answers")
-            )
+            works.append(do_once(path, "file of answers", partial(_answers, train, part, teacher, tile, batch, progress)))
     return Answers([work.tensor[:].numpy() for work in works], cost_of("tubes", *works))
 
 
-def _answers(train: Split, tubes: Tubes, teacher: Teacher, tile: int, batch: int, progress: Bar) -> bytes:
+def _answers(train: Split, tubes: Tubes, teacher: Teacher, tile: int, batch: int, progress: Bar) -> Fresh:
     started, parts = time.monotonic(), []
     for index in np.split(np.arange(len(tubes.rows)), range(batch, len(tubes.rows), batch)):
         clips = cut(train, tubes.only(index), tile)
         enlarged = torch.stack([resized(clip, train.spec.size) for clip in clips])
         parts.append(answers(teacher.model, enlarged, train))
         progress.advance(len(index))
-    return work_bytes(torch.cat(parts), time.monotonic() - started, len(tubes.rows))
+    return Fresh(torch.cat(parts), time.monotonic() - started, len(tubes.rows))
 
 
 def tile_size(train: Split, mosaic: int, method: str) -> int:
