@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +96,18 @@ def test_every_format_has_the_same_numbers() -> None:
             assert r"my\_method & -- & 20.0 $\pm$ 10.0 (3) & --" in text
             assert re.search(r"\ndm & 15\.3 \$\\pm\$ 1\.1\$\^\{\d\}\$ & --", text)
             assert r"\href{https://arxiv.org/abs/2505.22564}" in text and r"q=\%22Video" in text and text.isascii()
+            assert (
+                "table 1 of ''Enhancing Diversity" in text and "textquotedbl" not in text
+            )  # which needs another font encoding
             assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
         else:
             assert "20.0 ± 10.0 (3)" in text and "15.3 ± 1.1 [" in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
+def test_latex_needs_only_the_packages_that_it_names(tmp_path: Path) -> None:
+    table = drawn(numbers(NOTHING, TASKS, "convnet3d", PROTOCOL, ()), TASKS, "latex")
+    (packages,) = re.findall(r"^% needs (.+)$", table, re.M)
+    page = ["\\documentclass{article}", packages, "\\begin{document}", table, "\\end{document}"]
+    (tmp_path / "page.tex").write_text("\n".join(page))
+    subprocess.run(["pdflatex", "-halt-on-error", "page.tex"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
