@@ -15,10 +15,10 @@ from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry
 from vddbench.leaderboard.evidence import Evaluated, Loaded
 from vddbench.leaderboard.marks import marked
-from vddbench.leaderboard.replayed import score
+from vddbench.leaderboard.replayed import STUDENT, score
 from vddbench.leaderboard.reported import NOT_STATED, methods, reported
 from vddbench.leaderboard.table_records import check_references, check_unmixed
-from vddbench.protocol import Protocol, Sdd
+from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
 from vddbench.spec import FULL, Task
 
 REPORTED, MEASURED = "reported", "measured"
@@ -62,12 +62,13 @@ def numbers(loaded: Loaded, tasks: Sequence[str], student: str, protocol: Protoc
     known = {one.record.method for one in records}
     for name in add:
         if name not in known:
-            kind = f"method with records of network {student} under protocol {protocol.name} on these tasks"
-            raise LookupError(lookup.unknown(kind, name, sorted(known)))
+            kind = f"method with records of {conditions(student, protocol)} on these tasks"
+            raise LookupError(lookup.unknown(kind, name, sorted(known)) + others(loaded, tasks, name))
     both = [number for task in tasks for number in (*reported_on(task), *measured_on(task, records))]
     for task in tasks:
         if not any(number.task == task for number in both):
-            raise LookupError(f"task {task} has neither reported numbers nor records of network {student}, {protocol.name}")
+            nothing = f"task {task} has neither reported numbers nor records of {conditions(student, protocol)}"
+            raise LookupError(nothing + others(loaded, [task]))
     shown = [number for number in both if number.method in order]
     return sorted(shown, key=lambda number: order.index(number.method))
 
@@ -83,6 +84,25 @@ def of_table(loaded: Loaded, tasks: Sequence[str], student: str, protocol: Proto
     check_unmixed(records)
     check_references(one.record for one in records)
     return records
+
+
+def conditions(student: str, protocol: Protocol | Sdd) -> str:
+    """The conditions that all measured numbers of a table share."""
+    epochs = f" of {protocol.epochs} epochs" if isinstance(protocol, Sdd) else ""
+    return f"network {student}, protocol {protocol.name}{epochs}"
+
+
+def others(loaded: Loaded, tasks: Sequence[str], method: str | None = None) -> str:
+    """The end of a message: which options show records of these tasks, of one method or of all. "" if there are no records."""
+    options = {
+        f"--protocol {one.record.protocol}{f' --epochs {one.record.epochs}' if one.record.is_replay else ''}"
+        f"{'' if one.record.student == STUDENT else f' --student {one.record.student}'}"
+        for one in (*loaded.evaluated, *loaded.replayed)
+        if str(one.record.task) in tasks
+        and method in {None, one.record.method}
+        and one.record.protocol in {PROTOCOL.name, SDD.name}  # not those of earlier versions, which no option shows
+    }
+    return f"; there are records for {' and for '.join(sorted(options))}" if options else ""
 
 
 def measured_on(task: str, records: Sequence[Evaluated]) -> list[Number]:

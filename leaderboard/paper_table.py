@@ -17,7 +17,7 @@ from tabulate import tabulate
 from vddbench import lookup
 from vddbench.leaderboard.evidence import load_listed
 from vddbench.leaderboard.latex import escaped
-from vddbench.leaderboard.paper_numbers import MEASURED, REPORTED, Number, numbers, of_table
+from vddbench.leaderboard.paper_numbers import MEASURED, REPORTED, Number, conditions, numbers, of_table, others
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.spec import Task
 from vddbench.system.progress import say
@@ -53,10 +53,11 @@ def show(
     shown = numbers(loaded, tasks, student, protocol, add)
     print(drawn(shown, tasks, form))
     own = {one.record.method for one in of_table(loaded, tasks, student, protocol)}
-    if others := sorted(own - {number.method for number in shown}):
-        say(f"measured, but reported by no paper: {', '.join(others)}; show them with --add METHOD")
+    if unreported := sorted(own - {number.method for number in shown}):
+        say(f"measured, but reported by no paper: {', '.join(unreported)}; show them with --add METHOD")
     if not own:
-        say(f"no record of these tasks, network {student}, protocol {protocol.name} in {', '.join(map(str, roots))}")
+        nothing = f"no record of these tasks, {conditions(student, protocol)} in {', '.join(map(str, roots))}"
+        say(nothing + others(loaded, tasks))
 
 
 def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:

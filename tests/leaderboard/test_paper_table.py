@@ -49,6 +49,25 @@ def test_measured_numbers_are_of_one_protocol(root: Path, protocol: Sdd, mean: s
     assert "no record of these tasks" in output.err or mean
 
 
+def test_records_of_other_epochs_are_named_with_the_option_that_shows_them(
+    root: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written(root, "mine", "sdd", epochs=2)
+    written(root, "gru", "v3", student="convnet_gru")
+    with pytest.raises(
+        LookupError, match=r"sdd of 500 epochs .*known: none\); there are records for --protocol sdd --epochs 2$"
+    ):
+        show([root], add=["mine"], protocol=SDD)
+    show([root], add=["mine"], protocol=Sdd(epochs=2))
+    assert "\nmine " in capsys.readouterr().out
+    show([root])
+    expected = "there are records for --protocol sdd --epochs 2 and for --protocol v3 --student convnet_gru"
+    assert expected in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(LookupError, match=r"neither reported numbers nor records of network convnet3d, protocol v3$"):
+        show([root], tasks=["toy-ipc1"])
+
+
 def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None:
     v3 = {"protocol": "v3", "task": TASK}
     first, second = (
