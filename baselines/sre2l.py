@@ -9,6 +9,9 @@ the paper, so the statistics are those of the whole set. Relabel: the teacher's 
 Reconstruction: the paper distils images only. Published are the constants so marked. Ours: the teacher, the batch over all
 clips, no random crops of the synthetic clip (its students train on them too, which the protocol fixes), one label per clip
 instead of one per crop, and the settings of `fast`.
+
+Protocol v3 on movingshapes, ipc 1 (3 students of one set each, one thread of an AMD EPYC): fast 25.8 % on the soft track,
+fast_hard 21.5, `random` 22.3.
 """
 
 from __future__ import annotations
