@@ -214,9 +214,11 @@ def test_durations_come_from_the_fastest_machine_and_the_plan_names_it(run: Run,
     written(tmp_path / "sets", method="random", distill_seconds=30.0, distill_hardware="a GPU")
     known = recorded([tmp_path / "results"], [tmp_path / "sets"])
     assert [cell.seconds for cell in with_durations(run.cells, known)] == [30.0, 5.0, 5.0, None, 5.0, 5.0]
-    lines = "\n".join(basis_of(run.cells, known))
+    lines = "\n".join(basis_of(run.cells, known, is_measured=False))
     assert "4 cells: medians of records made on a GPU" in lines and "1 cells: medians of manifests made on a GPU" in lines
-    assert "1 cells are unknown: mean" in lines and "--measure" in lines
+    assert "1 cells are unknown: mean" in lines and "Plan again with --measure" in lines
+    (unknown,) = (line for line in basis_of(run.cells, known, is_measured=True) if "unknown" in line)
+    assert "Plan again with --measure" not in unknown and "make a set in one call" in unknown
     (sdd,) = evaluations_of(run.cells[0], ["convnet3d"], [0], SDD)
     assert known[work_of(sdd)].seconds == 10.0
     assert work_of(sdd.model_copy(update={"epochs": 5})) not in known
@@ -251,6 +253,23 @@ def test_the_command_plans_and_starts_nothing_with_dry_run(
     assert call("grid", "tiny", *options)[0] == 0 and list((tmp_path / "runs").iterdir()) == [folder]  # the same run
     for wrong in (["grid", "papr"], ["grid", "tiny", "--ipc", "one"], ["grid", "tiny", "--protocols", "v3", "--epochs", "3"]):
         assert call(*wrong)[0] == 2
+
+
+def test_the_paper_table_is_planned_before_its_data_are_prepared_but_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = call("grid", "paper", "--dry-run")
+    (folder,) = (tmp_path / "runs").iterdir()
+    cells = Run.open(folder).cells
+    assert code == 0 and {str(cell.task) for cell in cells} == {
+        *("miniucf-ipc1", "miniucf-ipc5", "hmdb51-ipc1", "hmdb51-ipc5", "miniucf-full", "hmdb51-full")
+    }
+    shown = " ".join((output + "".join(capfd.readouterr())).split())
+    assert f"{len(cells):,} cells" in shown
+    assert all(f"run: vddbench prepare {dataset}" in shown for dataset in ("miniucf", "hmdb51"))
+    assert call("grid", "paper")[0] == call("grid", "paper", "--dry-run", "--dataset", "mine", "--methods", "random")[0] == 2
+    assert list((tmp_path / "runs").iterdir()) == [folder] and not (folder / "jobs").exists()
 
 
 def test_csv_and_json_of_a_grid_are_one_table_of_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

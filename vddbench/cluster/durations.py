@@ -61,16 +61,21 @@ def with_durations(cells: Iterable[Cell], durations: Durations) -> list[Cell]:
     ]
 
 
-def basis_of(cells: Iterable[Cell], durations: Durations) -> list[str]:
-    """One line for each basis of the cells' durations, and one for what is not known."""
+def basis_of(cells: Iterable[Cell], durations: Durations, is_measured: bool) -> list[str]:
+    """One line for each basis of the cells' durations, and one for what is not known. is_measured: after --measure."""
     bases = Counter(durations[work].basis if (work := work_of(cell)) in durations else "" for cell in cells)
     unknown = sorted({work_of(cell).name for cell in cells if work_of(cell) not in durations})
     lines = [f"expected durations of {number:,} cells: {basis}" for basis, number in sorted(bases.items()) if basis]
     if unknown:
         names = ", ".join(unknown)
+        why = (
+            "--measure does not time methods that make a set in one call; finish"
+            if is_measured
+            else "Plan again with --measure on a machine with your GPU; or finish"
+        )
         lines.append(
-            f"expected durations of {bases['']:,} cells are unknown: {names}. Plan again with --measure on a machine with your "
-            "GPU; or finish one cell of a kind: the next plan uses its record or manifest"
+            f"expected durations of {bases['']:,} cells are unknown: {names}. {why} one cell of a kind: the next plan uses its "
+            "record or manifest"
         )
     return lines
 

@@ -75,8 +75,11 @@ GRIDS: Mapping[str, Grid] = MappingProxyType(
 )
 
 
-def checked(grid: Grid) -> Grid:
-    """The grid with the names of its methods. Raises LookupError for unknown names and datasets that are not prepared."""
+def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
+    """The grid with the names of its methods. Raises LookupError for unknown names and datasets that are not prepared.
+
+    needs_data: False accepts built-in datasets that are not prepared, which can be planned but not run.
+    """
     grid = replace(grid, methods=grid.methods or reported_methods(grid.datasets))
     for ipc in grid.ipcs:
         if ipc not in IPCS:
@@ -88,9 +91,9 @@ def checked(grid: Grid) -> Grid:
         if grid.preset not in (presets := {preset for module in modules for preset in getattr(module, "PRESETS", {})}):
             raise LookupError(lookup.unknown("preset", grid.preset, sorted(presets)))
     check_students(grid.students)
-    problems = [problem for dataset in grid.datasets if (problem := _not_prepared(dataset))]
-    if problems:
-        raise LookupError("\n".join(problems))
+    problems = not_prepared(grid.datasets)
+    if refused := [problem for name, problem in problems.items() if needs_data or name not in lookup.names("dataset")]:
+        raise LookupError("\n".join(refused))
     return grid
 
 
@@ -107,12 +110,15 @@ def reported_methods(datasets: Iterable[str]) -> tuple[str, ...]:
     return tuple(methods)
 
 
-def _not_prepared(dataset: str) -> str:
-    try:
-        check_pinned(Store.open(dataset))
-    except (LookupError, ValueError) as error:
-        return str(error)
-    return ""
+def not_prepared(datasets: Iterable[str]) -> dict[str, str]:
+    """For each dataset that is not prepared here, or not as this version defines it: what to do."""
+    problems = {}
+    for dataset in datasets:
+        try:
+            check_pinned(Store.open(dataset))
+        except (LookupError, ValueError) as error:
+            problems[dataset] = str(error)
+    return problems
 
 
 def plan(grid: Grid, results: Path, submissions: Path, out: Path, measure: bool = False) -> Planned:

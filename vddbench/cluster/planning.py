@@ -75,7 +75,7 @@ def planned(cells: Sequence[Cell], results: Sequence[Path], submissions: Sequenc
     durations = dict(recorded([*results, out / RESULTS], submissions))
     if measure:
         durations |= measured(with_durations(cells, durations))
-    basis = tuple(basis_of(cells, durations))
+    basis = tuple(basis_of(cells, durations, measure))
     return replace(write_plan(out, with_durations(cells, durations), home()), basis=basis)
 
 

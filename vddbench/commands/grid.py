@@ -77,11 +77,13 @@ def grid(
         "protocols": protocols_of(grids.GRIDS[name], words(protocols), epochs),
     }
     narrowed = replace(grids.GRIDS[name], **{option: value for option, value in chosen.items() if value is not None})
-    wanted, where = grids.checked(narrowed), cluster_named(cluster)
+    wanted, where = grids.checked(narrowed, needs_data=not dry_run), cluster_named(cluster)
     out = out or run_folder(f"grid-{name}", wanted.to_json())
     planned = grids.plan(wanted, results, submissions, out, measure)
     show_plan(planned)
     if dry_run:
+        for problem in grids.not_prepared(wanted.datasets).values():
+            say(f"before the cells can run: {problem}", style="yellow")
         say(f"nothing was started; without --dry-run the same command runs the cells of {out}")
         return
     failed = finish(planned.run, asked, where, results, submissions)
