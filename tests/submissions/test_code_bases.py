@@ -148,7 +148,7 @@ def test_a_dropped_frame_is_offered_only_where_it_makes_enough_room(tmp_path: Pa
         ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like"),
         (torch.tensor(0.01), "lr.pt", "no tensor has the 4 to 6 dimensions of clips.*found: a tensor without a name"),
         ({"data": [[normalised()[:1]] for _ in range(8)]}, "x.pt", "the clips of one class, join them"),
-        ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "Clips of another size or length are not resized"),
+        ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "--resize does it, bilinear"),
         ({"images": clips(10), "labels": torch.arange(10)}, "x.pt", "clip 8 has label 8; allowed: 0 to 7"),
     ],
 )  # fmt: skip

@@ -223,9 +223,17 @@ def folder_of_clips(root: Path, kind: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize("kind", ["beside", "in a folder", "gif"])
+RECOGNISED = {
+    "beside": "pictures CLIP_t000, CLIP_t001, ... beside each other, as RDED and Video-DC save them",
+    "in a folder": "a folder of pictures for each clip, as diffusion and selection methods save them",
+    "gif": "videos (.gif), as diffusion and selection methods save them",
+}
+
+
+@pytest.mark.parametrize("kind", RECOGNISED)
 def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
     clip_set, report = packed(folder_of_clips(tmp_path, kind), tmp_path)
+    assert "scaled" not in report and f"recognised: class folders of {RECOGNISED[kind]}" in report
     assert torch.equal(clip_set.clips, clips() // 64 * 64 if kind == "gif" else clips())
     assert clip_set.labels.tolist() == [0, 1, 2]
     assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
@@ -239,6 +247,7 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
     (tmp_path / "set" / "split.csv").write_text("folder_name,label,split\n")  # as OptDistill saves it
     clip_set, report = packed(tmp_path / "set", tmp_path)
     assert clip_set.labels.tolist() == [0, 2] and "not read: split.csv beside the class folders" in report
+    assert "recognised: class folders of videos (.avi), as OptDistill saves them" in report and "scaled" not in report
     shown = clip_set.clips.float().mean((2, 3, 4))
     torch.testing.assert_close(shown, torch.tensor([[20.0, 40, 60, 80], [80, 100, 120, 140]]), atol=4, rtol=0)
     encode(tmp_path / "set" / "ant" / "1.avi", grey[:3], "mpeg4", rate=5)
@@ -246,10 +255,72 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
         packed(tmp_path / "set", tmp_path)
 
 
+def square(value: float, side: int) -> torch.Tensor:
+    """One clip, grey, with a brighter square of half its width in the middle: [4, side, side, 3] uint8."""
+    clip = torch.full((4, side, side, 3), value)
+    clip[:, side // 4 : -side // 4, side // 4 : -side // 4] += 100
+    return clip.to(torch.uint8)
+
+
+def test_clips_of_another_size_are_scaled_only_if_asked_for(tmp_path: Path) -> None:
+    """Videos, pictures and tensors of the same clips come out alike but at edges, and the report counts those that were scaled."""
+    sides, due = (16, 32, 32), torch.stack([square(value, 16) for value in (20, 60, 100)]).float()
+    big = torch.stack([square(value, 32) for value in (20, 60, 100)])
+    for kind in ("videos", "pictures"):
+        for label, (side, name) in enumerate(zip(sides, SPEC.class_names, strict=True)):
+            folder = tmp_path / kind / name
+            folder.mkdir(parents=True)
+            frames = list(square(20 + 40 * label, side).numpy())
+            if kind == "videos":
+                encode(folder / "0.mp4", frames, "libx264", rate=5, options={"crf": "1"})
+            for t, frame in enumerate(frames if kind == "pictures" else []):
+                Image.fromarray(frame).save(folder / f"a_t{t}.png")
+        with pytest.raises(ValueError, match=r"bee\S*: its frames are 32x32; allowed: 16x16.* --resize scales and crops"):
+            packed(tmp_path / kind, tmp_path)
+        clip_set, report = packed(tmp_path / kind, tmp_path, resize=True)
+        torch.testing.assert_close(clip_set.clips.float(), due, atol=25, rtol=0)
+        assert "scaled to 16x16 as `prepare` does it: 2 from 32x32" in report
+    source = {"clips": big.permute(0, 4, 1, 2, 3).contiguous(), "labels": [0, 1, 2]}
+    with pytest.raises(ValueError, match=r"fits no layout; clips here have T=4, H=W=16.* --resize does it, bilinear"):
+        packed(source, tmp_path)
+    clip_set, report = packed(source, tmp_path, resize=True)
+    torch.testing.assert_close(clip_set.clips.float(), due, atol=25, rtol=0)
+    assert "layout: NCTHW (detected)" in report and "bilinear with anti-aliasing: 3 from 32x32" in report
+    stills = packed({"clips": big[:, 0], "labels": [0, 1, 2]}, tmp_path, resize=True, layout="NHWC")[0].clips
+    torch.testing.assert_close(stills.float(), due, atol=25, rtol=0)
+
+
+def test_clips_that_have_the_size_are_not_changed_by_resize(tmp_path: Path) -> None:
+    for source in (folder_of_clips(tmp_path, "beside"), {"clips": clips(), "labels": [0, 1, 2]}):
+        clip_set, report = packed(source, tmp_path, resize=True)
+        assert torch.equal(clip_set.clips, clips()) and ": no clip, all have this size" in report
+    for option in ("resize", "drop_last_frame"):
+        with pytest.raises(ValueError, match=rf"--{option.replace('_', '-')} is for clips; a static-dynamic set"):
+            packed({"clips": clips()}, tmp_path, decoder="static_dynamic", **{option: True})
+
+
+def test_squares_are_scaled_whole_even_if_the_videos_of_the_dataset_are_cropped(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"resize": (24, 20)})  # (w, h), before the crop to 16x16
+    for label, name in enumerate(SPEC.class_names):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for t, frame in enumerate(square(20 + label, 32).numpy()):
+            Image.fromarray(frame).save(tmp_path / "set" / name / f"a_t{t}.png")
+    scaled = packed(tmp_path / "set", tmp_path, spec=spec, resize=True)[0].clips
+    assert torch.equal(scaled, packed(tmp_path / "set", tmp_path, resize=True)[0].clips)
+
+
+def test_a_clip_that_is_too_short_and_too_large_is_refused_for_both(tmp_path: Path) -> None:
+    for t in range(3):
+        (tmp_path / "set" / "ant").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(square(20, 32)[t].numpy()).save(tmp_path / "set" / "ant" / f"a_t{t}.png")
+    with pytest.raises(ValueError, match=r"the clip has 3 frames; allowed: 4 or more.*; its frames are 32x32; allowed: 16x16"):
+        packed(tmp_path / "set", tmp_path)
+
+
 def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
     root = folder_of_clips(tmp_path, "in a folder")
     (root / "ant" / "clip7" / "frame_9.png").unlink()
-    with pytest.raises(ValueError, match=r"the clip has 3 pictures; allowed: 4 or more.*Shorter clips are not stretched"):
+    with pytest.raises(ValueError, match=r"the clip has 3 frames; allowed: 4 or more.*Shorter clips are not stretched"):
         packed(root, tmp_path)
     (root / "ant" / "class00000_id00003.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"id00003.jpg is no clip; .*stills are packed from a tensor"):

@@ -115,7 +115,7 @@ def test_the_decoder_flag_decides_between_clips_and_stills_with_a_class_axis(tmp
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((3, 4, 32, 32, 3), {}, r"fits no layout; clips here have T=4, H=W=16, C=3, K=3.*not resized"),
+        ((3, 4, 32, 32, 3), {}, r"fits no layout; clips here have T=4, H=W=16, C=3, K=3.*--resize does it"),
         ((3, 4, 16, 16, 3), {"layout": "NCTHW"}, "--layout NCTHW does not fit .*C is 4, must be 3"),
         ((3, 4, 16, 16, 3), {"layout": "NHWC"}, "--layout NHWC does not fit .*4 letters for 5 dimensions"),
         ((3, 4, 16, 16, 3), {"layout": "NTHWX"}, "'NTHWX' does not order the letters"),

@@ -63,6 +63,7 @@ def pack(
         str | None, typer.Option(help="pixels, still for one frame per clip, or static_dynamic (default: detected)")
     ] = None,
     dtype: Annotated[str, typer.Option(help="dtype of the stored pixels: uint8, float16 or float32")] = "uint8",
+    resize: Annotated[bool, typer.Option("--resize", help="scale frames of another size, which are refused otherwise")] = False,
     drop_last_frame: Annotated[
         bool, typer.Option("--drop-last-frame", help="store all frames of a clip but the last, to make room for soft labels")
     ] = False,
@@ -103,6 +104,7 @@ def pack(
         value_range=value_range,
         decoder=decoder,
         dtype=dtype,
+        resize=resize,
         drop_last_frame=drop_last_frame,
         clips_key=clips_key,
         labels_key=labels_key,

@@ -2,7 +2,8 @@
 
 A clip is a video (`<class>/<clip>.mp4`), a folder of pictures (`<class>/<clip>/00001.jpg`), or pictures beside each other
 (`<class>/class00003_id00000_t000.jpg`, RDED). Clips with more than T frames are read as `prepare` reads videos, and the middle
-T stored frames are used. Class folders are named like the classes, or by their numbers.
+T stored frames are used. Frames of another size are scaled only if asked for. Class folders are named like the classes, or by
+their numbers.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import io
 import re
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +37,11 @@ from vddbench.data.listing import EXTENSIONS
 from vddbench.data.stored_frames import plan, planned_frames
 from vddbench.data.stored_frames import store_video as store
 from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.submissions.known_formats import PICTURES, recognised_folder
 from vddbench.submissions.label_forms import from_names, some
 from vddbench.system.progress import bar
 
-PICTURES, MOVING = (".jpg", ".jpeg", ".png"), (".gif",)
+MOVING = (".gif",)
 MAX_PICTURE_BYTES = 64 * 10**6
 NUMBERED = re.compile(r".*?(?P<frame>\d{1,9})", re.ASCII)  # in a folder of their own
 MARKED = re.compile(
@@ -53,8 +56,43 @@ class Clip(NamedTuple):
     label: int
 
 
-def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, notes: list[str]) -> ClipSet:
-    """The clips uint8 and labels of a folder. Raises ValueError for folders that are no classes and files that are no clips."""
+@dataclass
+class Fit:
+    """How frames come to the size of the dataset, and which other sizes were scaled."""
+
+    spec: DatasetSpec
+    resize: bool  # whether frames of another size may be scaled
+    scaled: set[tuple[int, int]] = field(default_factory=set)  # sizes (w, h) within the clip that is being read
+
+    def geometry(self, num_frames: int, width: int, height: int) -> Geometry:
+        """How the frames of a clip are scaled and cropped: as by `prepare`, but squares are not cropped.
+
+        Raises UnreadableVideo, with both reasons, if the length of the clip or the size of its frames is not allowed.
+        """
+        problems = []
+        if not self.spec.frames <= num_frames <= MAX_FRAMES:
+            problems.append(
+                f"the clip has {num_frames:,} frames; allowed: {self.spec.frames} or more, up to {MAX_FRAMES:,}. Shorter clips "
+                "are not stretched: repeat or interpolate frames in your code"
+            )
+        size = f"{self.spec.size}x{self.spec.size}"
+        if not self.resize and f"{width}x{height}" != size:
+            problems.append(
+                f"its frames are {width}x{height}; allowed: {size}, the size of the dataset's clips. "
+                "--resize scales and crops clips of another size as `prepare` does; or scale them in your code"
+            )
+        if problems:
+            raise UnreadableVideo("; ".join(problems))
+        if (width, height) != (self.spec.size, self.spec.size):
+            self.scaled.add((width, height))
+        return Geometry.of(self.spec.model_copy(update={"resize": None}) if width == height else self.spec)
+
+
+def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, resize: bool, notes: list[str]) -> ClipSet:
+    """The clips uint8 and labels of a folder. resize: scale and crop frames of another size, which are refused otherwise.
+
+    Raises ValueError for folders that are no classes and files that are no clips.
+    """
     clips = [clip for path, label in _classes(folder, spec, notes) for clip in _clips(path, label)]
     if len(clips) * spec.clip_bytes > limit_bytes:
         raise ValueError(
@@ -63,18 +101,22 @@ def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, notes: l
         )
     if not clips:
         raise ValueError(f"{folder}: its class folders hold no clips; allowed: {', '.join(EXTENSIONS + MOVING + PICTURES)}")
+    notes.append(f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders")
+    notes.append(recognised_folder(folder, [clip.files for clip in clips]))
     out = np.empty((len(clips), *spec.clip_shape), np.uint8)
+    sizes: Counter[tuple[int, int]] = Counter()
     with bar("reading clips", len(clips)) as progress:
         for at, clip in enumerate(clips):
             try:
-                out[at] = _frames(clip.files, spec)
+                fit = Fit(spec, resize)
+                out[at] = _frames(clip.files, fit)
             except (UnreadableVideo, OSError, Image.DecompressionBombError) as error:
                 raise ValueError(f"{clip.files[0]}: {error}") from error
+            sizes.update(fit.scaled)
             progress.advance()
-    notes.append(
-        f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders; frames that are not "
-        f"{spec.size}x{spec.size} were scaled and cropped as `prepare` does it"
-    )
+    if resize:
+        of_size = ", ".join(f"{count:,} from {width}x{height}" for (width, height), count in sorted(sizes.items()))
+        notes.append(f"scaled to {spec.size}x{spec.size} as `prepare` does it: {of_size or 'no clip, all have this size'}")
     return ClipSet(clips=torch.from_numpy(out), labels=torch.tensor([clip.label for clip in clips]))
 
 
@@ -143,35 +185,32 @@ def _add(numbered: dict[int, Path], number: int, file: Path) -> None:
     numbered[number] = file
 
 
-def _frames(files: Sequence[Path], spec: DatasetSpec) -> np.ndarray:
+def _frames(files: Sequence[Path], fit: Fit) -> np.ndarray:
     """The frames of one clip, uint8 [T, H, W, 3]."""
     if len(files) == 1 and files[0].suffix.lower() in EXTENSIONS:
-        return _video(files[0], spec)
+        return _video(files[0], fit)
     if files[0].suffix.lower() in MOVING:
         with _opened(files[0]) as image:
-            return _chosen(getattr(image, "n_frames", 1), lambda at: _frame_of(image, at), spec)
-    return _chosen(len(files), lambda at: _picture(files[at]), spec)
+            return _chosen(getattr(image, "n_frames", 1), lambda at: _frame_of(image, at), fit)
+    return _chosen(len(files), lambda at: _picture(files[at]), fit)
 
 
-def _chosen(number: int, read: Callable[[int], np.ndarray], spec: DatasetSpec) -> np.ndarray:
+def _chosen(number: int, read: Callable[[int], np.ndarray], fit: Fit) -> np.ndarray:
     """The frames that a clip of `number` pictures is read by, uint8 [T, H, W, 3]."""
-    if not spec.frames <= number <= MAX_FRAMES:
-        raise UnreadableVideo(
-            f"the clip has {number:,} pictures; allowed: {spec.frames} or more, up to {MAX_FRAMES:,}. Shorter clips are not "
-            "stretched: repeat or interpolate frames in your code"
-        )
-    planned = planned_frames(plan(number, spec.frames, spec.stride), number)
-    begin = (len(planned) - spec.frames) // 2
-    scaler, geometry = Scaler(), Geometry.of(spec)
-    return np.stack([fitted(read(at), geometry, scaler) for at in planned[begin : begin + spec.frames]])
+    planned = planned_frames(plan(number, fit.spec.frames, fit.spec.stride), number)
+    begin = max(0, len(planned) - fit.spec.frames) // 2
+    scaler, frames = Scaler(), []
+    for at in planned[begin : begin + fit.spec.frames]:
+        pixels = read(at)
+        frames.append(fitted(pixels, fit.geometry(number, pixels.shape[1], pixels.shape[0]), scaler))
+    return np.stack(frames)
 
 
-def _video(path: Path, spec: DatasetSpec) -> np.ndarray:
+def _video(path: Path, fit: Fit) -> np.ndarray:
+    spec = fit.spec
     with opened(path) as (container, stream):
-        is_square = stream.width == stream.height
-        if 0 < (number := header_num_frames(container, stream)) < spec.frames:
-            raise UnreadableVideo(f"the clip has {number} frames; allowed: {spec.frames} or more")
-    geometry = Geometry.of(spec.model_copy(update={"resize": None}) if is_square else spec)  # cropped clips stay as they are
+        number = header_num_frames(container, stream) or MAX_FRAMES  # 0: unknown
+        geometry = fit.geometry(min(number, MAX_FRAMES), stream.width, stream.height)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "frames"
         number = store(path, geometry, part).num_frames

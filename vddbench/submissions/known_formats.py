@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vddbench.submissions.importers import Source, listing, names_of_clips
 
 LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors
 REPETITION = re.compile(r"(?:.*\.)?\d+\.0")  # [images, labels] in a list: data.3.0
+PICTURES = (".jpg", ".jpeg", ".png")
+RDED = re.compile(r"class\d+_id\d+_t\d+", re.ASCII)  # class00003_id00000_t000.jpg
 WHITENED = re.compile(r"(?<!no)(?<!no[_-])(?<![a-z])zca|whiten", re.IGNORECASE)
 
 
@@ -30,6 +33,25 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     else:
         known = f"no known code base; the clips are the tensor {key[:60]!r}"
     return f"recognised: {known}"
+
+
+def recognised_folder(folder: Path, clips: Sequence[Sequence[Path]]) -> str:
+    """The same line for a folder of class folders. clips: the files of each clip."""
+    first = [files[0] for files in clips]
+    videos = sorted({file.suffix.lower() for file in first if file.suffix.lower() not in PICTURES})
+    pictures = [file for file in first if file.suffix.lower() in PICTURES]
+    kinds = [f"videos ({', '.join(videos)})"] if videos else []
+    if any(file.parent.parent == folder for file in pictures):
+        kinds.append("pictures CLIP_t000, CLIP_t001, ... beside each other")
+    if any(file.parent.parent != folder for file in pictures):
+        kinds.append("a folder of pictures for each clip")
+    if not videos and all(RDED.fullmatch(file.stem) for file in pictures):
+        by = "RDED and Video-DC save them"
+    elif videos == [".avi"] and not pictures and any(folder.glob("*.csv")):
+        by = "OptDistill saves them, beside a csv"
+    else:
+        by = "diffusion and selection methods save them"
+    return f"recognised: class folders of {' and '.join(kinds)}, as {by}"
 
 
 def no_clips(source: Path, file: Source) -> str | None:

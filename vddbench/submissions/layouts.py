@@ -1,10 +1,15 @@
-"""The order of the dimensions of a research tensor: stated by `pack --layout`, or detected if only one order fits."""
+"""The order of the dimensions of a research tensor: stated by `pack --layout`, or detected if only one order fits.
+
+Frames of another size fit only with `pack --resize`, which scales them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import interpolate
 
 from vddbench.spec import DatasetSpec
 from vddbench.submissions.payload import dtype_name
@@ -31,13 +36,18 @@ def described(name: str, tensor: torch.Tensor) -> str:
     return f"tensor{f' {name!r}' if name else ''} {list(tensor.shape)} {dtype_name(tensor.dtype)}"
 
 
-def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, notes: list[str]) -> Arranged:
-    """Orders the dimensions, as a view if possible. Raises ValueError unless exactly one layout fits."""
+def arrange(
+    tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, resize: bool, notes: list[str]
+) -> Arranged:
+    """Orders the dimensions, as a view if possible. Raises ValueError unless exactly one layout fits.
+
+    resize: frames may be squares of another size, which the caller scales.
+    """
     if 0 in tensor.shape:
         raise ValueError(f"the clips are {list(tensor.shape)}: there is none")
     allowed = [name for kind, names in LAYOUTS.items() if decoder in {None, kind} for name in names]
     if layout is None:
-        fitting = [name for name in allowed if not _misfit(name, tensor, spec)]
+        fitting = [name for name in allowed if not _misfit(name, tensor, spec, resize)]
         moving = [name for name in fitting if "T" in name]
         others = [name for name in fitting if name not in moving] if moving else []
         fitting = moving or fitting  # prefers T frames of a clip to T stills of a class
@@ -47,11 +57,11 @@ def arrange(tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder
         kind = {frozenset("NTHWC"): "pixels", frozenset("NHWC"): "still"}.get(frozenset(layout) - {"K"})
         if kind is None or len(set(layout)) != len(layout) or decoder not in {None, kind}:
             raise ValueError(f"--layout {layout[:40]!r} does not order the letters of one of: {', '.join(allowed)}")
-        if why := _misfit(layout, tensor, spec):
+        if why := _misfit(layout, tensor, spec, resize):
             raise ValueError(f"--layout {layout} does not fit {list(tensor.shape)}: {why}")
         fitting, how = [layout], "as stated"
     if not fitting:
-        raise ValueError(f"shape {list(tensor.shape)} fits no layout; {_next_step(tensor, spec)}")
+        raise ValueError(f"shape {list(tensor.shape)} fits no layout; {_next_step(tensor, spec, allowed)}")
     if len(fitting) > 1:
         raise ValueError(
             f"shape {list(tensor.shape)} could be {' or '.join(fitting)}; clips here have {_sizes(spec)}: say which with "
@@ -74,7 +84,22 @@ def _sizes(spec: DatasetSpec) -> str:
     return f"T={spec.frames}, H=W={spec.size}, C=3, K={spec.num_classes} classes"
 
 
-def _next_step(tensor: torch.Tensor, spec: DatasetSpec) -> str:
+def scaled(pixels: torch.Tensor, size: int, notes: list[str]) -> torch.Tensor:
+    """Clips or stills [N, ..., H, W, 3] with frames of this size, bilinear with anti-aliasing: float32, or unchanged."""
+    height, width = pixels.shape[-3:-1]
+    if (height, width) == (size, size):
+        notes.append(f"scaled to {size}x{size}: no clip, all have this size")
+        return pixels
+    out = torch.empty((*pixels.shape[:-3], size, size, 3))
+    for clip, small in zip(pixels, out, strict=True):  # one at a time, to save memory
+        planes = clip.reshape(-1, height, width, 3).movedim(-1, 1).float()
+        planes = interpolate(planes, (size, size), mode="bilinear", antialias=True)
+        small.copy_(planes.movedim(1, -1).reshape(small.shape))
+    notes.append(f"scaled to {size}x{size}, bilinear with anti-aliasing: {len(out):,} from {width}x{height}")
+    return out
+
+
+def _next_step(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) -> str:
     """What to do with a tensor that fits no layout."""
     if tuple(tensor.shape) == (3, 4, 3, 3, 3):
         return "it is the network of a static-dynamic set: pack the motions, with --statics FILE --hallucinator FILE"
@@ -83,17 +108,22 @@ def _next_step(tensor: torch.Tensor, spec: DatasetSpec) -> str:
             "if these are the motions of a static-dynamic set: add --statics FILE --hallucinator FILE; if they are grey clips: "
             "repeat the channel three times in your code"
         )
+    if any(not _misfit(layout, tensor, spec, resize=True) for layout in allowed):
+        return (
+            f"clips here have {_sizes(spec)}. Frames of another size are scaled only if asked for, because the way of scaling "
+            "is a part of the method: --resize does it, bilinear with anti-aliasing; or do it in your code and save them again"
+        )
     return (
-        f"clips here have {_sizes(spec)}. Clips of another size or length are not resized, because the way of resizing is a "
-        "part of the method: resize them in your code, e.g. with torch.nn.functional.interpolate, and save them again. Latents "
-        "must be decoded to pixels first"
+        f"clips here have {_sizes(spec)}. Clips of another length are not changed: choose or interpolate frames in your code "
+        "and save them again. --resize scales square frames of another size. Latents must be decoded to pixels first"
     )
 
 
-def _misfit(layout: str, tensor: torch.Tensor, spec: DatasetSpec) -> str:
-    """Why a layout does not fit a tensor. Returns "" if it fits."""
-    wanted = {"T": spec.frames, "H": spec.size, "W": spec.size, "C": 3, "K": spec.num_classes}
+def _misfit(layout: str, tensor: torch.Tensor, spec: DatasetSpec, resize: bool) -> str:
+    """Why a layout does not fit a tensor. Returns "" if it fits. resize: frames of any size fit, if H = W."""
     if len(layout) != tensor.ndim:
         return f"{len(layout)} letters for {tensor.ndim} dimensions"
+    side = tensor.shape[layout.index("H")] if resize else spec.size
+    wanted = {"T": spec.frames, "H": side, "W": side, "C": 3, "K": spec.num_classes}
     sizes = zip(layout, tensor.shape, strict=True)
     return ", ".join(f"{x} is {size}, must be {wanted[x]}" for x, size in sizes if size != wanted.get(x, size))

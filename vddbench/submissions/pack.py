@@ -17,7 +17,7 @@ from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.clip_folder import read_clip_folder
 from vddbench.submissions.importers import LABEL_NAMES, Source, choose_clips, choose_labels, listing, read_source
 from vddbench.submissions.label_forms import FORMS, by_class, from_names, in_order_of, labels_for, missing
-from vddbench.submissions.layouts import LAYOUTS, arrange, described
+from vddbench.submissions.layouts import LAYOUTS, arrange, described, scaled
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
 from vddbench.submissions.previews import write_sheet
 from vddbench.submissions.quantise import quantise, storage_note
@@ -42,6 +42,7 @@ class Conversion:
     value_range: str | None = None  # a name of ranges.READINGS, or MEAN,MEAN,MEAN/STD,STD,STD
     decoder: str | None = None  # pixels, still for one frame per clip, or static_dynamic
     dtype: str = "uint8"  # or float16, float32
+    resize: bool = False  # scale frames of another size, which are refused otherwise
     drop_last_frame: bool = False  # store T - 1 frames of each clip (decoder keyframes), which makes room for soft labels
     clips_key: str | None = None  # names of the tensors in a file that holds several
     labels_key: str | None = None
@@ -155,8 +156,9 @@ def _converted(
     budget = task.budget_bytes(spec)
     limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
     if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
-        if conversion.drop_last_frame:
-            raise ValueError("--drop-last-frame is for clips; a static-dynamic set stores stills and motions")
+        if conversion.drop_last_frame or conversion.resize:
+            flag = "--drop-last-frame" if conversion.drop_last_frame else "--resize"
+            raise ValueError(f"{flag} is for clips; a static-dynamic set stores stills and motions for its network")
         where = conversion.labels
         tensors = static_dynamic_tensors(
             source,
@@ -172,7 +174,7 @@ def _converted(
         )
         return tensors, STATIC_DYNAMIC
     if source.is_dir():
-        clip_set = read_clip_folder(source, spec, limit, notes)
+        clip_set = read_clip_folder(source, spec, limit, conversion.resize, notes)
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
         tensors, decoder = _stored(clip_set.clips, "pixels", conversion, notes)
         return {**tensors, "labels": labels}, decoder
@@ -181,13 +183,15 @@ def _converted(
         key = choose_clips(file.tensors, conversion.clips_key)
         notes.append(f"source: {source} {described(key, file.tensors[key])}")
         notes.append(known_formats.recognised(source, file, key, conversion.labels))
-        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, notes)
+        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, conversion.resize, notes)
     except ValueError as error:
         raise ValueError(known_formats.no_clips(source, file) or str(error)) from None
     if conversion.value_range is None and (why := known_formats.whitened(source, key)):
         raise ValueError(why)
     del file.tensors[key]
     clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
+    if conversion.resize:
+        clips = scaled(clips, spec.size, notes)
     by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else nothing shows which axis has the classes
     given = _given_labels(file, key, conversion, spec, limit, notes)
     if given is None:
