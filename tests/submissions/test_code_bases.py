@@ -144,17 +144,51 @@ def test_a_dropped_frame_is_offered_only_where_it_makes_enough_room(tmp_path: Pa
         (torch.ones(3, 4, 3, 3, 3), "hal_100.pt", "the network of a static-dynamic set: pack the motions"),
         (torch.ones(16, 4, 1, 16, 16), "dynamic_best.pt", "motions of a static-dynamic set: add --statics FILE --hallucinator"),
         ({"image": normalised()[:, 0]}, "sta.pt", "Stills of a static-dynamic set: pack its motions"),
-        ({c: normalised()[:1] for c in "abcdefgh"}, "x.pt", "If each of them holds the clips of one class, join them"),
+        ({c: normalised()[:1] for c in "abcdefgh"}, "x.pt", "the dataset has 8 classes: one tensor per class. .* join them"),
+        ({c: normalised()[:1] for c in "abcdef"}, "x.pt", "If each of them holds the clips of one class, join them"),
+        ([[normalised()[:1]] for _ in range(8)], "x.pt", "one tensor per class. .*torch.cat.*--labels-by-class if all"),
+        ([[normalised()[:1]] for _ in range(6)], "x.pt", "which tensor holds the clips. .*the clips of one class, join them"),
         ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like"),
         (torch.tensor(0.01), "lr.pt", "no tensor has the 4 to 6 dimensions of clips.*found: a tensor without a name"),
-        ({"data": [[normalised()[:1]] for _ in range(8)]}, "x.pt", "the clips of one class, join them"),
+        ({"data": [[normalised()[:1]] for _ in range(8)]}, "x.pt", "one tensor per class. .*--labels-by-class if all"),
         ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "--resize does it, bilinear"),
-        ({"images": clips(10), "labels": torch.arange(10)}, "x.pt", "clip 8 has label 8; allowed: 0 to 7"),
+        ({"images": clips(10), "labels": torch.arange(10)}, "x.pt", "label 8; allowed: 0 to 7.* 8 classes: is --task right"),
+        ({"images": clips(8), "labels": torch.rand(8, 10)}, "x.pt", "allowed: 8 values .* has 8 classes: is --task right"),
     ],
 )  # fmt: skip
 def test_what_holds_no_clips_is_refused_with_the_reason(file: object, name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         packed(saved(file, tmp_path / name), tmp_path, task=FIVE)
+
+
+def test_tensors_of_each_class_are_packed_when_they_are_joined(tmp_path: Path) -> None:
+    lists = [[normalised()[label : label + 1]] for label in range(8)]
+    joined = torch.cat([item[0] for item in lists])
+    assert torch.equal(packed(joined, tmp_path, task=FIVE, labels_by_class=True)[0].clips, REAL)
+    report = packed(lists, tmp_path, task=FIVE, clips_key="3.0", labels=saved(torch.tensor([3]), tmp_path / "y.pt"))[1]
+    assert "repetitions" not in report
+
+
+def test_what_is_wrong_with_clips_and_labels_is_said_at_once(tmp_path: Path) -> None:
+    for values, problem in ((torch.rand(10, 4, 3, 32, 32), "fits no layout"), (clips(10) / 200, "more than one scale")):
+        for labels in (torch.arange(10), torch.rand(10, 10)):
+            with pytest.raises(ValueError, match=rf"{problem}.*\n.*The dataset has 8 classes: is --task right"):
+                packed({"images": values, "labels": labels}, tmp_path, task=FIVE)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.1, 0.3])
+def test_learned_labels_of_frepo_are_never_sent_to_a_softmax(noise: float, tmp_path: Path) -> None:
+    """A softmax of centred labels is nearly uniform; with much noise their rows do not sum to 0 any more."""
+    generator = torch.Generator().manual_seed(0)
+    learned = CENTRED + torch.randn((8, 8), generator=generator) * noise
+    np.savez(tmp_path / "frepo.npz", image=normalised().movedim(2, -1).numpy(), label=learned.numpy())
+    y_syn = {"labels": saved(learned, tmp_path / "y_syn_400.pt")}
+    for source, options in ((tmp_path / "frepo.npz", {}), (saved(normalised(), tmp_path / "x_syn_400.pt"), y_syn)):
+        with pytest.raises(ValueError, match=r"look centred.*`--labels-as centred` undoes") as refusal:
+            packed(source, tmp_path, task=FIVE, **options)
+        assert "--labels-as softmax" not in str(refusal.value)
+        soft = packed(source, tmp_path, task=FIVE, labels_as="centred", **options)[0].labels
+        assert torch.equal(soft.argmax(1), learned.argmax(1)) and float(soft.max(1).values.mean()) > 0.4
 
 
 def test_clips_of_a_file_named_zca_are_read_in_a_stated_range(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def square(value: float, side: int) -> torch.Tensor:
 
 
 def test_clips_of_another_size_are_scaled_only_if_asked_for(tmp_path: Path) -> None:
-    """Videos, pictures and tensors of the same clips come out alike but at edges, and the report counts those that were scaled."""
+    """Videos, pictures and tensors of the same clips come out alike but at edges, and the report counts those scaled."""
     sides, due = (16, 32, 32), torch.stack([square(value, 16) for value in (20, 60, 100)]).float()
     big = torch.stack([square(value, 32) for value in (20, 60, 100)])
     for kind in ("videos", "pictures"):
@@ -326,8 +326,10 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"id00003.jpg is no clip; .*stills are packed from a tensor"):
         packed(root, tmp_path)
     (root / "ant").rename(root / "dog")
-    with pytest.raises(ValueError, match="no class named 'dog'"):
+    with pytest.raises(ValueError, match=r"no class named 'dog'.* has 3 classes: is --task right"):
         packed(root, tmp_path)
+    with pytest.raises(ValueError, match=r"--labels: not for folders, .*save clips and labels as tensors"):
+        packed(root, tmp_path, labels=tmp_path / "y.pt")
     (root / "dog").rename(root / "3")
     with pytest.raises(ValueError, match=r"no class named '3'.*; numbers are read as class indices, from 0 to 2"):
         packed(root, tmp_path)

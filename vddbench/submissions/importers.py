@@ -22,6 +22,7 @@ CLIP_NAMES = {"clips", "clip", "images", "image", "image_syn", "images_syn", "sy
 LABEL_NAMES = {"labels", "label", "label_syn", "labels_syn", "syn_labels", "targets", "target", "y", "y_syn"}
 FORMAT = "format"  # the name under which Lite-VD says what a file holds
 CLASS_NAMES = {"class_names", "classes", "classnames"}
+REPETITION = re.compile(r"(?:.*\.)?\d+\.0")
 MAX_DEPTH = 6  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 MAPPED_FACTOR = 16  # files that are mapped, not unpacked, may hold this many times the limit: repetitions, other states
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
@@ -191,10 +192,10 @@ def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
     return None
 
 
-def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
+def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None, num_classes: int) -> str:
     """The name of the clips: the key if given, else the only tensor of 4 to 6 dimensions, else the only one named like clips.
 
-    Raises ValueError if that is not clear.
+    Raises ValueError if that is not clear. num_classes: of the dataset; as many tensors without labels may be one per class.
     """
     if key is not None:
         return _named(tensors, key, "--clips-key")
@@ -205,8 +206,15 @@ def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
             return candidates[0]
     if not large:
         raise ValueError(f"no tensor has the 4 to 6 dimensions of clips or stills; found: {listing(tensors)}")
+    if len(large) == num_classes and not any(1 <= tensor.ndim <= 2 for tensor in tensors.values()):
+        raise ValueError(
+            f"the file holds {len(large)} tensors and no labels, and the dataset has {num_classes} classes: one tensor per "
+            "class? Then join them in the order of the sorted class names, torch.save(torch.cat([...]), 'syn.pt') (torch.stack "
+            "if each is a single clip), and pack that with --labels-by-class if all have equally many clips, otherwise with "
+            f"--labels FILE. If only one of them is the set, name it with --clips-key; found: {listing(tensors)}"
+        )
     by_class = ". If each of them holds the clips of one class, join them first: torch.cat"
-    if all(name.endswith(".0") for name in large):
+    if len(names_of_repetitions(tensors)) == len(large):
         raise ValueError(
             f"the file holds {len(large)} repetitions of [clips, labels]: which one? `--clips-key {large[0][:60]}` packs the "
             f"first, with its labels; found: {listing({name: tensors[name] for name in large})}{by_class}"
@@ -217,6 +225,11 @@ def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None) -> str:
 def names_of_clips(tensors: Mapping[str, torch.Tensor]) -> list[str]:
     """The names of the tensors that can be clips or frames."""
     return [name for name, tensor in tensors.items() if 4 <= tensor.ndim <= 6]
+
+
+def names_of_repetitions(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of the clips in lists of [clips, labels], e.g. `data.3.0`, which has its labels in `data.3.1`."""
+    return [name for name in names_of_clips(tensors) if REPETITION.fullmatch(name) and f"{name[:-1]}1" in tensors]
 
 
 def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_key: str = "") -> str | None:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vddbench.submissions.importers import Source, listing, names_of_clips
+from vddbench.submissions.importers import Source, listing, names_of_repetitions
 
 LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors
-REPETITION = re.compile(r"(?:.*\.)?\d+\.0")  # [images, labels] in a list: data.3.0
 PICTURES = (".jpg", ".jpeg", ".png")
 RDED = re.compile(r"class\d+_id\d+_t\d+", re.ASCII)  # class00003_id00000_t000.jpg
 WHITENED = re.compile(r"(?<!no)(?<!no[_-])(?<![a-z])zca|whiten", re.IGNORECASE)
@@ -17,14 +16,14 @@ WHITENED = re.compile(r"(?<!no)(?<!no[_-])(?<![a-z])zca|whiten", re.IGNORECASE)
 
 def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str:
     """One line of the report: which code base saves clips under this name. key: of the clips; labels: their own file."""
-    repetitions = sum(bool(REPETITION.fullmatch(name)) for name in names_of_clips(file.tensors))
+    repetitions = len(names_of_repetitions(file.tensors))
     if (artifact := file.texts.get("format")) is not None:
         known = f"file of the format {artifact[0][:60]!r}, as Lite-VD saves it"
     elif repetitions:
         known = f"list of [clips, labels], as DC, DSA, DM and CAFE save it; repetitions in the file: {repetitions}"
     elif key == "0" and set(file.tensors) == {"0", "1"}:
         known = "pair (clips, labels), as IDC saves it"
-    elif source.suffix == ".npz" and {"image", "label"} <= set(file.tensors):
+    elif _is_frepo(source, file):
         known = "arrays `image` and `label`, as FRePo saves them"
     elif labels is not None:
         known = "clips and labels in two files, as MTT, TESLA, DATM and DD-Ranking save them"
@@ -33,6 +32,15 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     else:
         known = f"no known code base; the clips are the tensor {key[:60]!r}"
     return f"recognised: {known}"
+
+
+def keeps_labels_centred(source: Path, file: Source, labels: Path | None) -> bool:
+    """Whether the names of the files are those of a code base that centres labels for a kernel regression (FRePo)."""
+    return _is_frepo(source, file) if labels is None else labels.name.startswith("y_syn")
+
+
+def _is_frepo(source: Path, file: Source) -> bool:
+    return source.suffix == ".npz" and {"image", "label"} <= set(file.tensors)
 
 
 def recognised_folder(folder: Path, clips: Sequence[Sequence[Path]]) -> str:

@@ -26,10 +26,13 @@ FORMS = {
 ONE_HOT_TOLERANCE = 0.05  # of the difference between the two values of one-hot rows, centred or not
 
 
-def labels_for(given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str | None, notes: list[str]) -> torch.Tensor:
+def labels_for(
+    given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str | None, notes: list[str], *, of_kernels: bool = False
+) -> torch.Tensor:
     """The labels as [N] in the narrowest int dtype, or as [N, K] float probabilities.
 
-    form: one of FORMS for rows of scores, or None. Raises ValueError if the labels are wrong or can be read in two ways.
+    form: one of FORMS for rows of scores, or None. of_kernels: the file is one of a code base that keeps labels centred. Raises
+    ValueError if the labels are wrong or can be read in two ways.
     """
     num_classes = spec.num_classes
     if given.ndim == 2 and given.shape != (num_clips, num_classes) and given.numel() == num_clips:
@@ -41,9 +44,7 @@ def labels_for(given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str
     if given.ndim == 1:
         return _indices(given, spec, form, notes)
     if given.shape[1] != num_classes:
-        raise ValueError(
-            f"labels are {list(given.shape)}; allowed: {num_classes} values for each clip, one for each class of the dataset"
-        )
+        raise ValueError(f"labels are {list(given.shape)}; allowed: {num_classes} values for each clip. {_right_task(spec)}")
     rows = given.float()
     if not bool(rows.isfinite().all()):
         raise ValueError("the labels hold NaN or infinite values; allowed: finite numbers")
@@ -57,7 +58,7 @@ def labels_for(given: torch.Tensor, num_clips: int, spec: DatasetSpec, form: str
         notes.append("labels: log-probabilities became probabilities")
         rows = rows.exp()
     elif not _are_distributions(rows):
-        raise ValueError(_asked(rows))
+        raise ValueError(_asked(rows, of_kernels))
     elif given.dtype == torch.float16:
         rows = given
     if rows.ndim == 1:
@@ -79,9 +80,18 @@ def _indices(given: torch.Tensor, spec: DatasetSpec, form: str | None, notes: li
             f"the labels are 1 to {spec.num_classes}; class indices here are 0 to {spec.num_classes - 1}: subtract 1 from "
             f"them, if label 1 is {spec.class_names[0]}"
         )
+    if not given.is_floating_point() and len(outside := ((given < 0) | (given >= spec.num_classes)).nonzero()):
+        first = int(outside[0])
+        raise ValueError(
+            f"clip {first} has label {int(given[first])}; allowed: 0 to {spec.num_classes - 1}. {_right_task(spec)}"
+        )
     names = some([f"{index} = {name[:40]}" for index, name in enumerate(spec.class_names)])
     notes.append(f"labels: class indices, {names} (names sorted)")
     return checked_labels({"labels": given}, spec).to(torch.uint8 if spec.num_classes <= 256 else torch.int16)
+
+
+def _right_task(spec: DatasetSpec) -> str:
+    return f"The dataset has {spec.num_classes} classes: is --task right?"
 
 
 def some(texts: Sequence[str]) -> str:
@@ -119,15 +129,15 @@ def _converted(rows: torch.Tensor, form: str) -> torch.Tensor:
     return positive / positive.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def _asked(rows: torch.Tensor) -> str:
+def _asked(rows: torch.Tensor, of_kernels: bool) -> str:
     """The message for rows that are no distributions: what they look like, and the options that settle it."""
     num_classes = rows.shape[1]
     sums = rows.sum(1)
     first = f"row 0 sums to {float(sums[0]):.4g}, from {float(rows[0].min()):.4g} to {float(rows[0].max()):.4g}"
-    if bool((rows < 0).any()) and bool((sums.abs() <= 0.1 * rows.abs().sum(1)).all()):
+    if of_kernels or (bool((rows < 0).any()) and float((sums.abs() / rows.abs().sum(1)).median()) <= 0.1):
         return (
-            f"the rows of the labels sum to about 0 ({first}): they look centred, as kernel methods keep them, (one-hot - 1/K) "
-            f"/ sqrt(K/10). A softmax would make them nearly uniform over {num_classes} classes. `--labels-as centred` undoes "
+            f"the labels are not probabilities ({first}): they look centred, as kernel methods keep them, (one-hot - 1/K) / "
+            f"sqrt(K/10). A softmax would make them nearly uniform over {num_classes} classes. `--labels-as centred` undoes "
             "the centring and keeps probabilities, `--labels-as argmax` keeps only each row's class"
         )
     if bool((rows < 0).any()):
@@ -182,7 +192,7 @@ def from_names(names: Sequence[str], spec: DatasetSpec, what: str) -> torch.Tens
     for name in names:
         if name.lower() not in index:
             numbers = f"; numbers are read as class indices, from 0 to {spec.num_classes - 1}" if name.isdecimal() else ""
-            raise ValueError(f"{what}: {unknown('class', name, list(spec.class_names))}{numbers}")
+            raise ValueError(f"{what}: {unknown('class', name, list(spec.class_names))}{numbers}. {_right_task(spec)}")
     return torch.tensor([index[name.lower()] for name in names])
 
 

@@ -17,7 +17,7 @@ from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.clip_folder import read_clip_folder
 from vddbench.submissions.importers import LABEL_NAMES, Source, choose_clips, choose_labels, listing, read_source
 from vddbench.submissions.label_forms import FORMS, by_class, from_names, in_order_of, labels_for, missing
-from vddbench.submissions.layouts import LAYOUTS, arrange, described, scaled
+from vddbench.submissions.layouts import LAYOUTS, Arranged, arrange, described, scaled
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
 from vddbench.submissions.previews import write_sheet
 from vddbench.submissions.quantise import quantise, storage_note
@@ -153,8 +153,6 @@ def _converted(
     source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, train: Split | None, notes: list[str]
 ) -> tuple[dict[str, torch.Tensor], str]:
     """The tensors of the payload and the name of their decoder."""
-    budget = task.budget_bytes(spec)
-    limit = UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
     if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
         if conversion.drop_last_frame or conversion.resize:
             flag = "--drop-last-frame" if conversion.drop_last_frame else "--resize"
@@ -165,8 +163,8 @@ def _converted(
             conversion.statics,
             conversion.hallucinator,
             spec,
-            labels=None if where is None else _given_labels(Source({}, {}), "", conversion, spec, limit, notes),
-            limit_bytes=limit,
+            labels=None if where is None else _given_labels(Source({}, {}), "", conversion, task, spec, notes),
+            limit_bytes=_limit_bytes(task, spec),
             value_range=conversion.value_range,
             labels_as=conversion.labels_as,
             dtype=DTYPES[conversion.dtype],
@@ -174,45 +172,98 @@ def _converted(
         )
         return tensors, STATIC_DYNAMIC
     if source.is_dir():
-        clip_set = read_clip_folder(source, spec, limit, conversion.resize, notes)
+        stated = {"--labels": conversion.labels, "--labels-as": conversion.labels_as, "--range": conversion.value_range}
+        if unused := [flag for flag, value in stated.items() if value is not None]:
+            raise ValueError(
+                f"{' and '.join(unused)}: not for folders, whose clips are 8-bit pictures and whose class folders are the "
+                "labels. For other labels: save clips and labels as tensors"
+            )
+        clip_set = read_clip_folder(source, spec, _limit_bytes(task, spec), conversion.resize, notes)
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
         tensors, decoder = _stored(clip_set.clips, "pixels", conversion, notes)
         return {**tensors, "labels": labels}, decoder
-    file = read_source(source, limit)
+    return _of_tensors(source, task, spec, conversion, train, notes)
+
+
+def _of_tensors(
+    source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, train: Split | None, notes: list[str]
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The same for a file of tensors. Raises ValueError with the problems of the clips and of the labels, one line each."""
+    file = read_source(source, _limit_bytes(task, spec))
+    latents = known_formats.no_clips(source, file)
     try:
-        key = choose_clips(file.tensors, conversion.clips_key)
-        notes.append(f"source: {source} {described(key, file.tensors[key])}")
-        notes.append(known_formats.recognised(source, file, key, conversion.labels))
-        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, conversion.resize, notes)
+        key = choose_clips(file.tensors, conversion.clips_key, spec.num_classes)
     except ValueError as error:
-        raise ValueError(known_formats.no_clips(source, file) or str(error)) from None
-    if conversion.value_range is None and (why := known_formats.whitened(source, key)):
-        raise ValueError(why)
-    del file.tensors[key]
-    clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
-    if conversion.resize:
-        clips = scaled(clips, spec.size, notes)
-    by_axis = arranged.has_class_axis and len(clips) != spec.num_classes**2  # else nothing shows which axis has the classes
-    given = _given_labels(file, key, conversion, spec, limit, notes)
+        raise ValueError(latents or str(error)) from None
+    notes.append(f"source: {source} {described(key, file.tensors[key])}")
+    notes.append(known_formats.recognised(source, file, key, conversion.labels))
+    arranged, problems = None, []
+    try:
+        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, conversion.resize, notes)
+        if conversion.value_range is None and (why := known_formats.whitened(source, key)):
+            raise ValueError(why)
+        clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
+        if conversion.resize:
+            clips = scaled(clips, spec.size, notes)
+    except ValueError as error:
+        if arranged is None and latents:
+            raise ValueError(latents) from None
+        problems.append(str(error))
+    try:
+        labels = _labels(source, file, key, arranged, task, spec, conversion, notes)
+    except ValueError as error:
+        problems.append(str(error))
+    if arranged is None or problems:
+        raise ValueError("\n".join(problems))
+    assert labels is not None
+    tensors, decoder = _stored(clips, arranged.decoder, conversion, notes)
+    return {**tensors, "labels": labels}, decoder
+
+
+def _limit_bytes(task: Task, spec: DatasetSpec) -> int:
+    """The most bytes that a source may hold."""
+    budget = task.budget_bytes(spec)
+    return UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget
+
+
+def _labels(
+    source: Path,
+    file: Source,
+    key: str,
+    arranged: Arranged | None,
+    task: Task,
+    spec: DatasetSpec,
+    conversion: Conversion,
+    notes: list[str],
+) -> torch.Tensor | None:
+    """The labels as they are stored. arranged: the clips; None: they fit no layout, so fewer checks are possible."""
+    given = _given_labels(file, key, conversion, task, spec, notes)
+    of_kernels = known_formats.keeps_labels_centred(source, file, conversion.labels)
+    if arranged is None:
+        if given is None or len(given) != len(file.tensors[key]) or (given.ndim == 2 and not given.is_floating_point()):
+            return None  # [K, ipc] of K x ipc clips, perhaps
+        return labels_for(given, len(given), spec, conversion.labels_as, notes, of_kernels=of_kernels)
+    num_clips = len(arranged.values)
     if given is None:
+        by_axis = arranged.has_class_axis and num_clips != spec.num_classes**2  # else nothing shows which axis has the classes
         if not (conversion.labels_by_class or by_axis):
-            rest = f". Also in the file: {listing(file.tensors)}" if file.tensors else ""
+            others = {name: tensor for name, tensor in file.tensors.items() if name != key}
+            rest = f". Also in the file: {listing(others)}" if others else ""
             stills = ". Stills of a static-dynamic set: pack its motions, with --statics and --hallucinator"
-            raise ValueError(missing(len(clips), source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
-        given = by_class(len(clips), spec, notes)
+            raise ValueError(missing(num_clips, source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
+        given = by_class(num_clips, spec, notes)
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
-    if len(given) != len(clips) and arranged.has_class_axis:
+    if len(given) != num_clips and arranged.has_class_axis:
         kind = "stills" if arranged.decoder == "still" else "clips"
         raise ValueError(
-            f"{list(given.shape)} labels for {len(clips)} {kind}: the shape was read with an axis of classes "
+            f"{list(given.shape)} labels for {num_clips} {kind}: the shape was read with an axis of classes "
             f"({arranged.layout}). Clips of another length than T={spec.frames} look like this, too: choose or interpolate "
             f"{spec.frames} frames in your code. Or give a label for each of the {kind}, or state the order of the "
             "dimensions with --layout"
         )
-    labels = in_order_of(file.texts, labels_for(given, len(clips), spec, conversion.labels_as, notes), spec, notes)
-    tensors, decoder = _stored(clips, arranged.decoder, conversion, notes)
-    return {**tensors, "labels": labels}, decoder
+    labels = labels_for(given, num_clips, spec, conversion.labels_as, notes, of_kernels=of_kernels)
+    return in_order_of(file.texts, labels, spec, notes)
 
 
 def _stored(clips: torch.Tensor, decoder: str, conversion: Conversion, notes: list[str]) -> tuple[dict[str, torch.Tensor], str]:
@@ -231,11 +282,11 @@ def _stored(clips: torch.Tensor, decoder: str, conversion: Conversion, notes: li
 
 
 def _given_labels(
-    file: Source, clips_key: str, conversion: Conversion, spec: DatasetSpec, limit: int, notes: list[str]
+    file: Source, clips_key: str, conversion: Conversion, task: Task, spec: DatasetSpec, notes: list[str]
 ) -> torch.Tensor | None:
     """The labels as the user's files hold them: in a file of their own, or beside the clips. Returns None without labels."""
     where = conversion.labels
-    source = file if where is None else read_source(where, limit)
+    source = file if where is None else read_source(where, _limit_bytes(task, spec))
     named = [name for name in source.texts if name.split(".")[-1] in LABEL_NAMES or name == conversion.labels_key]
     if named and conversion.labels_key in {None, named[0]}:
         notes.append(f"labels: {where or 'beside the clips'} {named[0]!r}, {len(source.texts[named[0]])} names of classes")

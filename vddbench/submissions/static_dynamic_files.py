@@ -68,7 +68,7 @@ def static_dynamic_tensors(
     if labels is None:
         notes.append(f"labels: by class, as the format has it: class 0 ({spec.class_names[0]}) first, then class 1, ...")
         labels = torch.arange(classes).repeat_interleave(per_class * pairs)
-    stored_labels = labels_for(labels, classes * per_class * pairs, spec, labels_as, notes)
+    stored_labels = labels_for(labels, classes * per_class * pairs, spec, labels_as, notes, of_kernels=True)
     pixels = to_255(_slots(stills, stills_per_slot).movedim(2, -1), value_range, notes)
     stored_stills = quantise(pixels, dtype)
     notes.append(f"stills {storage_note(pixels, stored_stills)}")
@@ -105,7 +105,7 @@ def _by_class(
 ) -> torch.Tensor:
     """The clips' tensor of a file, [K*n, ...] as [K, n, ...]. FRePo, which saves labels, has the axis of classes."""
     tensors = read_source(path, limit_bytes).tensors
-    name = choose_clips(tensors, None)
+    name = choose_clips(tensors, None, classes)
     tensor = tensors[name]
     notes.append(f"source: {path} {described(name, tensor)}")
     if has_labels and tensor.ndim == len(shape) + 2:
