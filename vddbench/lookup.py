@@ -83,6 +83,9 @@ def check_known(kind: Kind, name: str) -> None:
     """Raises LookupError for an unknown name, with the nearest ones."""
     known = names(kind)
     if name not in known:
+        if kind == "baseline" and (split := split_name(name)):
+            method, preset = split
+            raise LookupError(f"no baseline named {name!r}; did you mean {method} --preset {preset}, which tables call {name}?")
         raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
 
 
@@ -188,11 +191,16 @@ def named_in_tables(method: str, preset: str | None) -> str:
     return f"{method}_{preset}" if preset else method
 
 
+def split_name(name: str) -> tuple[str, str] | None:
+    """The baseline and the preset of a name in tables such as dm_fast; None for the name of a baseline and for other names."""
+    known = names("baseline")
+    for method in (one for one in known if name.startswith(f"{one}_") and name not in known):
+        preset = name.removeprefix(f"{method}_")
+        if preset in source_of("baseline", method).presets:
+            return method, preset
+    return None
+
+
 def is_bundled(method: str) -> bool:
     """Whether tables use the name `method` for a baseline, with or without one of its presets."""
-    return any(
-        method == named_in_tables(name, preset)
-        for name in names("baseline")
-        if method.startswith(name)  # to avoid importing every baseline
-        for preset in (None, *getattr(load("baseline", name), "PRESETS", {}))
-    )
+    return method in names("baseline") or split_name(method) is not None
