@@ -81,8 +81,9 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     for label, of_class in enumerate(tubes):
         if len(of_class.rows) < needed:
             raise CannotServe(
-                f"class {spec.class_names[label]!r} has {len(of_class.rows)} tubes in {len(rows_of(train, label, 1))} train "
-                f"videos, {needed} are needed for {ipc} mosaics; use a smaller ipc, or a smaller mosaic in the method's file"
+                f"class {spec.class_names[label]!r} of {train.dataset} has {len(of_class.rows)} tubes in "
+                f"{len(rows_of(train, label, 1))} train videos, {needed} are needed for {ipc} mosaics; use a smaller ipc, or a "
+                "smaller mosaic in the method's file"
             )
     taught = teacher(train, steps=config.teacher_steps)
     found = answers_to(train, tubes, taught, tile, config.batch, f"tubes of {train.dataset}")

@@ -87,7 +87,8 @@ def clip_shape(task: Task, spec: DatasetSpec, config: Config) -> tuple[int, int]
         raise CannotServe(
             f"sfvd_t stores a frame, a label and a real clip of {frames} x {size} x {size} for each of {num_slots:,} slots: "
             f"{needed:,} bytes, {task} allows {budget:,}. Clips of {frames} frames fit up to {largest} x {largest} pixels; "
-            f"allowed are at most {spec.frames} frames. Set clip_size=0 (the largest that fits), fewer clip_frames, or use sfvd"
+            f"allowed are at most {spec.frames} frames. Set clip_size=0 (the largest that fits), fewer clip_frames in "
+            "the method's file, or use sfvd"
         )
     return frames, size
 

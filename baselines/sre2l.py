@@ -95,7 +95,12 @@ class Synthesis(MemoryLearner):
         self.memory = Pixels(clips, labels, spec, device)
         self.clips = self.memory.parameters["clips"]
         self.teacher: Teacher = teacher(
-            train, batch_norm_teacher, steps=config.teacher_steps, batch=config.teacher_batch, device=device
+            train,
+            batch_norm_teacher,
+            steps=config.teacher_steps,
+            batch=config.teacher_batch,
+            device=device,
+            knob="teacher_batch",
         )
         beta1, beta2 = (float(beta) for beta in config.betas.split(","))
         self.optimiser = torch.optim.Adam([{"params": [self.clips], "lr": config.lr, "name": "clips", "betas": (beta1, beta2)}])

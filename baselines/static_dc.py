@@ -150,7 +150,8 @@ def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
     needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
     if budget is not None and needed > budget:
         raise CannotServe(
-            f"{stills_per_slot} stills per slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot"
+            f"{stills_per_slot} stills per slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot "
+            "in the method's file"
         )
 
 

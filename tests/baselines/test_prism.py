@@ -175,5 +175,5 @@ def test_the_start_is_gaussian_noise_or_the_ends_of_mean_clips(split: Split) -> 
     assert abs(float(first.mean())) < 0.02 and abs(float(first.std()) - 1) < 0.02
     means = prism.learner(split, Task(dataset="made", ipc=1), replace(QUICK, start_mean_of=4), 0, CPU).memory
     assert means.exact().clips[0, ..., 0].mean() > means.exact().clips[0, ..., 1].mean() + 40  # class 0 is red
-    with pytest.raises(ValueError, match="class 'ant' has 4 train videos, 10 are needed"):
+    with pytest.raises(ValueError, match="class 'ant' of made has 4 train videos, 10 are needed"):
         prism.learner(split, Task(dataset="made", ipc=10), replace(QUICK, start_mean_of=4), 0, CPU)

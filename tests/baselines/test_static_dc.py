@@ -152,7 +152,7 @@ def test_a_submission_fits_the_budget_and_the_same_seed_gives_the_same_bytes(tin
 def test_more_stills_than_a_clip_has_frames_or_a_class_has_videos_are_refused(split: Split) -> None:
     with pytest.raises(ValueError, match=r"5 stills per slot need .* bytes, .* allows .*; use fewer"):
         static_dc.learner(split, TASK, Config(stills_per_slot=5), 0, CPU)
-    with pytest.raises(ValueError, match="class 'ant' has 4 train videos, 5 are needed"):
+    with pytest.raises(ValueError, match="class 'ant' of made has 4 train videos, 5 are needed"):
         static_dc.learner(split, Task(dataset="made", ipc=5), QUICK, 0, CPU)
     with pytest.raises(ValueError, match="static_dc needs a budget"):
         static_dc.learner(split, Task(dataset="made", ipc=None), QUICK, 0, CPU)

@@ -22,8 +22,9 @@ from vddbench.baselines import dm, random
 from vddbench.data.store import Split, Store
 from vddbench.distillation import learn, resume
 from vddbench.distillation.resume import FILE, folder_of
-from vddbench.distillation.run import distill
+from vddbench.distillation.run import distill, rounding_error
 from vddbench.distillation.watch import Watch, watch_for
+from vddbench.lookup import file_of
 from vddbench.spec import Task
 from vddbench.submissions.manifest import read_manifest
 
@@ -209,6 +210,8 @@ def test_a_store_without_validation_videos_cannot_be_watched(tiny: Store) -> Non
     ("options", "code", "says"),
     [
         (["dm", "--preset", "fst"], 2, "no preset of dm named 'fst'; did you mean fast or fast_dsa?"),
+        (["dm_fast"], 2, "no baseline named 'dm_fast'; did you mean dm --preset fast, which tables call dm_fast?"),
+        (["rfad"], 2, "rfad has no baseline of its own: It is frepo with --preset frozen"),
         (["random", "--preset", "fast"], 2, "no preset of random named 'fast' (known: none)"),
         (["dm", "--device", "gpu"], 2, "no device 'gpu' here; allowed: cpu"),
         (["dm", "--device", "cuda:9"], 2, "no device 'cuda:9' here; allowed: cpu"),
@@ -226,7 +229,9 @@ def test_mistakes(
 
 
 def test_a_class_with_fewer_videos_than_ipc_is_refused_by_name(tiny: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="class 'cross_down' has 8 train videos, 10 are needed; use a smaller ipc"):
+    with pytest.raises(
+        ValueError, match="dm on tiny-ipc10: class 'cross_down' of tiny has 8 train videos, 10 are needed; use a smaller ipc"
+    ):
         distill("dm", Task(dataset="tiny", ipc=10), 0, tmp_path, preset="smoke")
 
 
@@ -236,7 +241,39 @@ def test_out_of_memory_ends_with_what_to_lower(
     interrupted_at(1, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))  # there is no GPU to fill
     code, output = call("distill", "dm", "--task", "tiny-ipc1", "--preset", "smoke", "--out", tmp_path)
     said = " ".join((output + "".join(capfd.readouterr())).split())
-    assert code == 1 and "memory ran out at iteration 1: lower real_per_class" in said and "Traceback" not in said
+    assert code == 1 and "memory ran out at iteration 1" in said and "Traceback" not in said
+    assert said.endswith(f": lower real_per_class in {file_of('baseline', 'dm')}")  # no preset needs less than smoke
+
+
+def test_a_set_whose_values_are_far_too_large_is_refused(tiny: Store) -> None:
+    """Labels of two classes leave no bytes for a scale, so such values are cut off, and the squared error is infinite."""
+    spec = tiny.spec.model_copy(update={"class_names": tiny.spec.class_names[:2]})
+    two = replace(tiny.train.only(tiny.train.labels < 2), spec=spec)
+    learner = dm.learner(two, IPC1, SHORT, 0, CPU)
+    assert rounding_error(learner, "pixels", two, None)["last_rounding_rms_grey_levels"] < 1
+    with torch.no_grad():
+        learner.memory.parameters["clips"] *= 1e30
+    with pytest.raises(
+        ValueError, match=r"values up to \d.*, too large to be stored: lower the learning rates in the method's"
+    ):
+        rounding_error(learner, "pixels", two, None)
+
+
+def test_a_set_that_looks_unlike_the_data_is_reported(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    warning = "warning: THE CLIPS LOOK UNLIKE THE DATA"
+    distill("random", IPC1, 0, tmp_path)
+    assert warning not in capfd.readouterr().err
+
+    def far(self: dm.Matching, iteration: int) -> torch.Tensor:
+        with torch.no_grad():
+            self.memory.parameters["clips"] *= 1.6
+        return torch.tensor(1.0)
+
+    monkeypatch.setattr(dm.Matching, "step", far)
+    distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    assert warning in capfd.readouterr().err
 
 
 def test_a_submission_that_exists_is_not_distilled_again_without_force(tiny: Store, quick: list[int], tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_labels_are_stored_in_the_fewest_bytes(tiny: Store) -> None:
 
 
 def test_a_class_with_fewer_videos_than_clips_is_refused_by_name(tiny: Store) -> None:
-    with pytest.raises(ValueError, match="class 'cross_down' has 8 train videos, 10 are needed; use a smaller ipc"):
+    with pytest.raises(ValueError, match="class 'cross_down' of tiny has 8 train videos, 10 are needed; use a smaller ipc"):
         real_start(tiny.train, 10, np.random.default_rng(0))
 
 

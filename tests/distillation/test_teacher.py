@@ -81,6 +81,8 @@ def test_a_teacher_copied_from_another_store_is_refused(tiny: Store, tmp_path: P
 def test_a_teacher_whose_loss_is_not_finite_is_not_cached(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path))
     monkeypatch.setattr(convnet3d, "RECIPE", convnet3d.RECIPE.model_copy(update={"lr": 1e30}))
-    with pytest.raises(ValueError, match="the loss of the teacher on tiny is not finite"):
+    with pytest.raises(
+        ValueError, match=r"the loss of the teacher on tiny is not finite; lower its learning rate in /.*/convnet3d\.py"
+    ):
         teacher.teacher(tiny.train, steps=2, batch=2)
     assert not list(tmp_path.rglob("*.safetensors"))

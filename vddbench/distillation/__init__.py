@@ -3,6 +3,7 @@
 contract.py          what a file of baselines/ must have
 run.py               `vddbench distill`: runs a baseline and writes its submission
 learn.py, resume.py  the loop of an iterative baseline, and its checkpoints
+remedies.py          what messages advise, and which file they name
 watch.py, curves.py  scores on validation videos during a run, and plots of it
 real_clips.py        random real clips, read ahead
 synthetic_clips.py, static_dynamic.py, key_frames.py, parameterisations.py, soft_frames.py   the learned tensors, and payloads

@@ -24,7 +24,9 @@ def rows_of(train: Split, label: int, count: int) -> np.ndarray:
     rows = np.flatnonzero(train.labels == label)
     if len(rows) < count:
         name = train.spec.class_names[label]
-        raise CannotServe(f"class {name!r} has {len(rows)} train videos, {count} are needed; use a smaller ipc")
+        raise CannotServe(
+            f"class {name!r} of {train.dataset} has {len(rows)} train videos, {count} are needed; use a smaller ipc"
+        )
     return rows
 
 

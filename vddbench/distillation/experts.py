@@ -19,6 +19,7 @@ import torch
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import Fresh, cost_of, do_once, read_work, work_path
 from vddbench.distillation.real_clips import RealClips, stream
+from vddbench.distillation.remedies import enough_memory
 from vddbench.evaluation.hardware import best_precision, default_micro_batch, exact_fp32, hardware_for
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import BatchGradient, build
@@ -88,11 +89,15 @@ class Trajectories:
 
 
 def trajectories(split: Split, settings: Experts, device: torch.device) -> Trajectories:
-    """The experts of a train split. Trains those that are not cached. Raises ValueError if one diverges at each lr."""
+    """The experts of a train split. Trains those that are not cached.
+
+    Raises ValueError if one diverges at each lr, or if memory runs out.
+    """
     paths = [_path(split, settings, number, device) for number in range(settings.num)]
     missing = sum(not path.exists() for path in paths)
     if missing:
-        with bar(f"{missing} experts on {split.dataset} (cached for later)", missing * settings.epochs) as progress:
+        title = f"{missing} experts on {split.dataset} (cached for later)"
+        with bar(title, missing * settings.epochs) as progress, enough_memory("while experts trained", "expert_batch"):
             for number, path in enumerate(paths):
                 do_once(path, "expert", partial(_make, split, settings, number, device, progress))
     return Trajectories(paths)
@@ -126,7 +131,9 @@ def _make(split: Split, settings: Experts, number: int, device: torch.device, pr
         epochs += failed
         progress.advance(-failed)
         say(f"expert {number} on {split.dataset} diverged in epoch {failed} at lr {lr:g}", style="yellow")
-    raise ValueError(f"expert {number} on {split.dataset} diverged at lr {lr:g}, too; lower expert_lr ({settings.lr:g})")
+    raise ValueError(
+        f"expert {number} on {split.dataset} diverged at lr {lr:g}, too; lower expert_lr ({settings.lr:g}) in the method's file"
+    )
 
 
 def _weights_by_epoch(

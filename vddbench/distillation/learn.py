@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 
 from vddbench.distillation import resume
 from vddbench.distillation.contract import Distilled, Learner
+from vddbench.distillation.remedies import diverged, enough_memory
 from vddbench.distillation.resume import Progress, Settings
 from vddbench.distillation.watch import Watch
 from vddbench.evaluation.hardware import exact_fp32
@@ -75,23 +74,8 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
 
 def step(learner: Learner, iteration: int) -> torch.Tensor:
     """One step. Raises ValueError if memory runs out; the message says which setting to lower."""
-    with enough_memory(learner.memory_knob, f"at iteration {iteration}"), exact_fp32():
+    with enough_memory(f"at iteration {iteration}", learner.memory_knob), exact_fp32():
         return learner.step(iteration)
-
-
-@contextmanager
-def enough_memory(knob: str, when: str) -> Iterator[None]:
-    """Turns an out-of-memory error of the GPU or the machine into a ValueError that says to lower `knob`."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        on_gpu = isinstance(error, torch.OutOfMemoryError)
-        if not on_gpu and not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise ValueError(
-            f"{'the GPU' if on_gpu else 'this machine'}'s memory ran out {when}: lower {knob} in the method's file, or use "
-            "--preset fast; everything up to the last checkpoint is saved"
-        ) from error
 
 
 class _Run:
@@ -166,7 +150,4 @@ def _named(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 
 
 def _diverged(iteration: int) -> ValueError:
-    return ValueError(
-        f"the loss or what is learned is not finite at iteration {iteration}: lower the learning rates in the method's file, "
-        "or use --preset fast"
-    )
+    return diverged(f"the loss or what is learned is not finite at iteration {iteration}")

@@ -34,7 +34,9 @@ def balanced(train: Split, per_class: int) -> Choose:
     by_class = [np.flatnonzero(train.labels == label) for label in range(train.spec.num_classes)]
     empty = [train.spec.class_names[label] for label, rows in enumerate(by_class) if len(rows) == 0]
     if empty:
-        raise CannotServe(f"class {empty[0]!r} has no train video to match; prepare the data without it (--classes)")
+        raise CannotServe(
+            f"class {empty[0]!r} of {train.dataset} has no train video to match; prepare the data without it (--classes)"
+        )
 
     def choose(rng: np.random.Generator) -> np.ndarray:
         return np.concatenate([np.resize(rng.permutation(rows), per_class) for rows in by_class])

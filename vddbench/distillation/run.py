@@ -15,15 +15,17 @@ from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
 from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule, IterativeConfig, Learner
 from vddbench.distillation.curves import write_curves
-from vddbench.distillation.learn import enough_memory, learn
+from vddbench.distillation.learn import learn
+from vddbench.distillation.remedies import diverged, enough_memory, explained
 from vddbench.distillation.watch import Watch, watch_for
 from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, missing_parts, named_in_tables, unknown
 from vddbench.spec import ConfigValue, Manifest, Task, folder_of
+from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, read_manifest, readable_errors
 from vddbench.submissions.tensors import label_track
-from vddbench.submissions.write import same_bytes, write
+from vddbench.submissions.write import checked, same_bytes, save
 from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
@@ -76,6 +78,8 @@ def distill(
 
     The method receives the train split and a seed and no other data. On the CPU, the same seed gives the same bytes. With
     `watch_every`, distilling does not use the validation videos, and the iteration that scores best on them is submitted.
+    Prints the warnings that `check` would give, except those about copies of test videos, which are not read here.
+
     Raises ValueError if the method cannot serve the task or the submission exists and `force` is not set, LookupError for
     unknown names.
     """
@@ -96,13 +100,14 @@ def distill(
     check_writable(out)
     keep_freed_memory()
     forget_peak_memory(job.device)
-    if isinstance(baseline, IterativeBaselineModule):
-        folder = out / str(task) / folder_of(job.name, seed)
-        if (folder / MANIFEST).exists() and not force:
-            raise ValueError(f"{folder} exists; --force distills it again, --seed N makes another one")
-        made = _made_in_steps(baseline, job, train, force)
-    else:
-        made = _made_at_once(baseline, job, train)
+    with explained(method, task, config, getattr(baseline, "PRESETS", {})):
+        if isinstance(baseline, IterativeBaselineModule):
+            folder = out / str(task) / folder_of(job.name, seed)
+            if (folder / MANIFEST).exists() and not force:
+                raise ValueError(f"{folder} exists; --force distills it again, --seed N makes another one")
+            made = _made_in_steps(baseline, job, train, force)
+        else:
+            made = _made_at_once(baseline, job, train)
     with readable_errors():
         draft = Manifest(
             method=job.name,
@@ -121,11 +126,14 @@ def distill(
             distill_clips_read=made.clips_read,
             **train.id._asdict(),
         )
-    path = write(out, made.distilled.tensors, draft, spec=train.spec, force=force)
+    ready = checked(made.distilled.tensors, draft, train.spec)
+    path = save(out, ready, force=force)
     resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
-    if warning := same_bytes(out, read_manifest(path.resolve())):
-        say(f"warning: {warning}", style="yellow")
+    warnings = warnings_of(contents_of(ready.clip_set, train.spec, train), train.spec)
+    for warning in (*warnings, same_bytes(out, read_manifest(path.resolve()))):
+        if warning:
+            say(f"warning: {warning}", style="yellow")
     return path
 
 
@@ -165,7 +173,7 @@ def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> L
 
     Raises ValueError if memory runs out, or if what the file returns is not a Learner.
     """
-    with enough_memory("the sizes of its batches", "before the first iteration"):
+    with enough_memory("before the first iteration"):
         learner = baseline.learner(train, job.task, job.config, job.seed, job.device)
     if missing := missing_parts(learner, Learner):
         raise ValueError(
@@ -181,10 +189,13 @@ def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | 
     """What storing the last iteration in 8 bits costs, for the manifest.
 
     The cost is the error in grey levels (root mean square) and, with a watch, validation top-1 with and without rounding.
+    Raises ValueError if the error is not finite.
     """
     exact = learner.exact()
     decoded = load("decoder", decoder).decode(learner.distilled().tensors, train.spec)
     error = (decoded.clips.float() - exact.clips.float()).square().mean().sqrt()
+    if not error.isfinite():
+        raise diverged(f"what is learned has values up to {exact.clips.abs().max():.2g}, too large to be stored")
     measured = {"last_rounding_rms_grey_levels": round(float(error), 4)}
     if watch is not None:
         measured["last_top1_rounded"] = round(watch.score(decoded), 4)

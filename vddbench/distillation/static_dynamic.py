@@ -165,5 +165,5 @@ def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> No
     if budget is not None and needed > budget:
         raise CannotServe(
             f"{statics} statics and {dynamics} dynamics per slot need {needed:,} bytes, {task} allows {budget:,}; "
-            "use fewer stills_per_slot or dynamics_per_slot"
+            "use fewer stills_per_slot or dynamics_per_slot in the method's file"
         )

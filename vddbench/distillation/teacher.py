@@ -7,6 +7,7 @@ students, so that an interrupted training resumes.
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
-from vddbench.distillation.learn import enough_memory
+from vddbench.distillation.remedies import enough_memory
 from vddbench.evaluation.hardware import Hardware, arithmetic, exact_fp32, hardware_for
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -62,15 +63,22 @@ def features(split: Split) -> TeacherFeatures:
 
 
 def teacher(
-    split: Split, network: StudentModule = convnet3d, *, steps: int = 0, batch: int = 0, device: torch.device | None = None
+    split: Split,
+    network: StudentModule = convnet3d,
+    *,
+    steps: int = 0,
+    batch: int = 0,
+    device: torch.device | None = None,
+    knob: str = "",
 ) -> Teacher:
     """A network trained on one random clip of each video of a train split. It is trained on first use, then cached.
 
-    steps, batch: SGD steps and clips per step; 0: as many steps as a student on the full data, BATCH clips.
+    steps, batch: SGD steps and clips per step; 0: as many steps as a student on the full data, BATCH clips. knob: the field of
+    the method's Config that `batch` comes from, "" if it has none.
     Raises ValueError if its loss is not finite, if memory runs out, or if the cached file is damaged or of another teacher;
     KeyboardInterrupt if the training was stopped; the next call resumes it.
     """
-    work, hardware, name = _weights(split, network, steps or split.spec.student_steps[FULL], batch or BATCH, device)
+    work, hardware, name = _weights(split, network, steps or split.spec.student_steps[FULL], batch or BATCH, device, knob)
     return _restored(split, network, work, hardware, name)
 
 
@@ -85,12 +93,16 @@ def answers(model: torch.nn.Module, clips: torch.Tensor, split: Split) -> torch.
 
 @torch.no_grad()
 def embed(model: convnet3d.ConvNet3D, split: Split, rows: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-    """Features [n, D] float32 on the CPU of the clips that begin at `starts` of the videos `rows`, BATCH clips at a time."""
+    """Features [n, D] float32 on the CPU of the clips that begin at `starts` of the videos `rows`, BATCH clips at a time.
+
+    Raises ValueError if memory runs out.
+    """
     device, points = next(model.parameters()).device, []
-    for part in np.split(np.arange(len(rows)), range(BATCH, len(rows), BATCH)):
-        clips = split.clips(rows[part], starts[part])
-        with exact_fp32():
-            points.append(model.embed(to_input(clips, split.spec, device)).float().cpu())
+    with enough_memory("while the teacher's features were computed"):
+        for part in np.split(np.arange(len(rows)), range(BATCH, len(rows), BATCH)):
+            clips = split.clips(rows[part], starts[part])
+            with exact_fp32():
+                points.append(model.embed(to_input(clips, split.spec, device)).float().cpu())
     return torch.cat(points)
 
 
@@ -106,7 +118,7 @@ def _features(split: Split) -> Fresh:
 
 
 def _weights(
-    split: Split, network: StudentModule, steps: int, batch: int, device: torch.device | None
+    split: Split, network: StudentModule, steps: int, batch: int, device: torch.device | None, knob: str = ""
 ) -> tuple[Work, Hardware, str]:
     """(the weights as one vector, the hardware, the name of the cached file). Trains the teacher if it is not cached."""
     kind = network.build.__module__.rpartition(".")[2]
@@ -118,11 +130,13 @@ def _weights(
         started = time.monotonic()
         rows = np.arange(len(split))
         starts = split.random_starts(rows, np.random.default_rng(SEED))
-        clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))
-        reading = time.monotonic() - started
-        trained = _train(clips, split, network, steps, min(batch, len(clips)), hardware, checkpoint)
+        with enough_memory("while the teacher trained", knob):
+            clips = ClipSet(clips=split.clips(rows, starts), labels=torch.from_numpy(split.labels))
+            reading = time.monotonic() - started
+            trained = _train(clips, split, network, steps, min(batch, len(clips)), hardware, checkpoint)
         if not trained.finite:
-            raise ValueError(f"the loss of the teacher on {split.dataset} is not finite; lower its learning rate in {kind}.py")
+            file = inspect.getfile(network.build)
+            raise ValueError(f"the loss of the teacher on {split.dataset} is not finite; lower its learning rate in {file}")
         seconds = reading + trained.seconds  # of all processes
         return Fresh(_packed(trained.model), seconds, len(split))
 
@@ -135,7 +149,7 @@ def _train(
     clips: ClipSet, split: Split, network: StudentModule, steps: int, batch: int, hardware: Hardware, checkpoint: Checkpoint
 ) -> Trained:
     title = f"teacher on {split.dataset} (cached for later)"
-    with bar(title, steps) as progress, interruptible() as stop, enough_memory("teacher_batch", "while the teacher trained"):
+    with bar(title, steps) as progress, interruptible() as stop:
         session = Session(checkpoint, on_step=progress.advance, stop=stop)
         # No limit on gradients: teachers train in larger batches, and a limit would change every cached teacher.
         return train(

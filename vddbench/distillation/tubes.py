@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import Fresh, cost_of, do_once, work_path
 from vddbench.distillation.contract import CannotServe
-from vddbench.distillation.learn import enough_memory
+from vddbench.distillation.remedies import enough_memory
 from vddbench.distillation.teacher import Teacher, answers
 from vddbench.spec import ConfigValue
 from vddbench.system.progress import Bar, bar
@@ -79,7 +79,7 @@ def answers_to(train: Split, tubes: Sequence[Tubes], teacher: Teacher, tile: int
     Raises ValueError if memory runs out, or if a cached file is damaged or of another store.
     """
     works = []
-    with bar(title, sum(len(part.rows) for part in tubes)) as progress, enough_memory("batch", "while tubes were compared"):
+    with bar(title, sum(len(part.rows) for part in tubes)) as progress, enough_memory("while tubes were compared", "batch"):
         for part in tubes:
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(array, np.int64).tobytes() for array in part)).hexdigest()
             depends_on = [FORMAT, train.digest, train.index["video"].tolist(), teacher.name, tile, digest]
