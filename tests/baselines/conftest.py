@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.baselines.test_mtt import smooth_loss
 from tests.builders.stores import SIZE
 from tests.builders.submissions import SPEC
+from vddbench.baselines import mtt
 from vddbench.data.store import Split
+from vddbench.distillation.experts import Experts
 from vddbench.distillation.teacher import Teacher
 
 
@@ -42,3 +45,36 @@ def small_teacher() -> Teacher:
         net(torch.randn(2, 3, 8, SIZE, SIZE))
     net.__dict__["embed"] = net[:5]  # no submodule, which the forward pass would run
     return Teacher(net.eval().requires_grad_(False), "small", {"teacher_seconds": 1.0, "teacher_clips_read": 2})  # type: ignore[arg-type]
+
+
+class ToyExperts:
+    """One expert of the small network of `smooth_loss`."""
+
+    cost, clips_read, waited_seconds = {"expert_seconds": 0.0}, 0, 0.0
+
+    def __init__(self) -> None:
+        rng = torch.Generator().manual_seed(0)
+        self.weights = torch.randn((2, 53), generator=rng)
+        self.project = torch.randn((3 * 4 * 16 * 16, 6), generator=rng) / 50
+
+    def __len__(self) -> int:
+        return 1
+
+    def start_and_target(self, expert: int, epoch: int, span: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weights[0], self.weights[1]
+
+
+@pytest.fixture
+def toy_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experts and students of a few numbers, in place of MiniC3Ds."""
+    experts = ToyExperts()
+
+    def trajectories(split: Split, settings: Experts, device: torch.device) -> ToyExperts:
+        return experts
+
+    def loss(self: mtt.Matching, theta: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return smooth_loss(theta, x.flatten(1) @ experts.project, labels)
+
+    monkeypatch.setattr(mtt, "trajectories", trajectories)
+    monkeypatch.setattr(mtt, "random_net", lambda spec, seed, device: torch.nn.Identity())
+    monkeypatch.setattr(mtt.Matching, "_loss", loss)

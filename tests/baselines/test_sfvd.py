@@ -8,54 +8,20 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tests.baselines.test_mtt import smooth_loss
 from tests.builders.submissions import SPEC, TASK
 from vddbench.baselines import mtt, sfvd, sfvd_t
 from vddbench.data.datasets import miniucf
 from vddbench.data.store import Split
-from vddbench.distillation.experts import Experts
 from vddbench.distillation.synthetic_clips import Pixels
 from vddbench.spec import Task
 from vddbench.submissions.decoders import still, still_and_clip
 from vddbench.submissions.payload import num_bytes
 
+pytestmark = pytest.mark.usefixtures("toy_experts")
 CPU = torch.device("cpu")
 PLAIN = replace(sfvd.PRESETS["smoke"], lr=1.0, momentum=0.0, inner_steps=3, student_lr=0.3)
 STAGES = {"iterations": 4, "frame_iterations": 2, "lr": 1.0, "lr_layer": 1.0}
 IN_TURN = replace(sfvd_t.PRESETS["smoke"], **STAGES, inner_steps=3, momentum=0.5, student_lr=0.3)
-
-
-class ToyExperts:
-    """One expert of the small network of `smooth_loss`."""
-
-    cost, clips_read, waited_seconds = {"expert_seconds": 0.0}, 0, 0.0
-
-    def __init__(self) -> None:
-        rng = torch.Generator().manual_seed(0)
-        self.weights = torch.randn((2, 53), generator=rng)
-        self.project = torch.randn((3 * 4 * 16 * 16, 6), generator=rng) / 50
-
-    def __len__(self) -> int:
-        return 1
-
-    def start_and_target(self, expert: int, epoch: int, span: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.weights[0], self.weights[1]
-
-
-@pytest.fixture(autouse=True)
-def toy_experts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Experts and students of a few numbers, in place of MiniC3Ds."""
-    experts = ToyExperts()
-
-    def trajectories(split: Split, settings: Experts, device: torch.device) -> ToyExperts:
-        return experts
-
-    def loss(self: mtt.Matching, theta: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return smooth_loss(theta, x.flatten(1) @ experts.project, labels)
-
-    monkeypatch.setattr(mtt, "trajectories", trajectories)
-    monkeypatch.setattr(mtt, "random_net", lambda spec, seed, device: torch.nn.Identity())
-    monkeypatch.setattr(mtt.Matching, "_loss", loss)
 
 
 def test_the_gradient_of_the_frame_is_the_sum_of_those_of_its_copies(split: Split) -> None:
@@ -74,7 +40,7 @@ def test_sfvd_stores_one_frame_a_clip_and_starts_from_different_videos(split: Sp
     assert num_bytes(tensors) == 3 * (16 * 16 * 3 + 1)
     decoded = still.decode(tensors, SPEC).clips
     assert torch.equal(decoded[:, 0], decoded[:, -1])
-    with pytest.raises(ValueError, match="class 'ant' has 4 train videos, 5 are needed; use a smaller ipc"):
+    with pytest.raises(ValueError, match="class 'ant' of made has 4 train videos, 5 are needed; use a smaller ipc"):
         sfvd.learner(split, Task(dataset="made", ipc=5), PLAIN, 3, CPU)
 
 
