@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from vddbench.records.record import Record
     from vddbench.spec import ClipSet, DatasetSpec, Manifest, Recipe, Task
     from vddbench.submissions.check import check
-    from vddbench.submissions.pack import Conversion, Declaration, pack
+    from vddbench.submissions.conversion import Conversion, Declaration
+    from vddbench.submissions.pack import pack
     from vddbench.submissions.report import Report
 
 __version__ = "0.1.0"
@@ -43,7 +44,8 @@ _MODULES = {
     "vddbench.records.record": ("Record",),
     "vddbench.spec": ("ClipSet", "DatasetSpec", "Manifest", "Recipe", "Task"),
     "vddbench.submissions.check": ("check",),
-    "vddbench.submissions.pack": ("Conversion", "Declaration", "pack"),
+    "vddbench.submissions.conversion": ("Conversion", "Declaration"),
+    "vddbench.submissions.pack": ("pack",),
     "vddbench.submissions.report": ("Report",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

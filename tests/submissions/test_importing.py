@@ -18,7 +18,8 @@ from vddbench.data.stream_codec import encode
 from vddbench.spec import ClipSet, DatasetSpec, Task
 from vddbench.submissions import ranges, submission
 from vddbench.submissions.check import check, contents_of, warnings_of
-from vddbench.submissions.pack import Conversion, pack
+from vddbench.submissions.conversion import Conversion
+from vddbench.submissions.pack import pack
 
 SPEC8 = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})
 Change = Callable[[torch.Tensor], torch.Tensor]

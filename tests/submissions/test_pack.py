@@ -17,7 +17,8 @@ from tests.builders.submissions import LABELS, SPEC, TASK, all_files, clips
 from vddbench.data.store import Store
 from vddbench.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSet, Task
 from vddbench.submissions import submission
-from vddbench.submissions.pack import Conversion, Declaration, pack
+from vddbench.submissions.conversion import Conversion, Declaration
+from vddbench.submissions.pack import pack
 
 MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 LARGE = SPEC.model_copy(update={"class_names": tuple("abcdefgh")})  # 8 classes: narrow labels pay for scale and offset

@@ -100,7 +100,7 @@ def pack(
     force: Force = False,
 ) -> None:
     """Turn a file or folder of synthetic clips into a submission; report how layout, values and labels were understood."""
-    from vddbench.submissions.pack import Conversion, Declaration
+    from vddbench.submissions.conversion import Conversion, Declaration
     from vddbench.submissions.pack import pack as run
 
     conversion = Conversion(

@@ -1,0 +1,74 @@
+"""Finds the labels of a file of clips: in a file of their own, beside the clips, or stated as sorted by class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from vddbench.spec import DatasetSpec, Task
+from vddbench.submissions import known_formats
+from vddbench.submissions.conversion import Conversion, limit_bytes
+from vddbench.submissions.importers import LABEL_NAMES, Source, choose_labels, listing, read_source
+from vddbench.submissions.label_forms import by_class, from_names, in_order_of, labels_for, missing
+from vddbench.submissions.layouts import Arranged, described
+
+
+def stored_labels(
+    source: Path,
+    file: Source,
+    key: str,
+    arranged: Arranged | None,
+    task: Task,
+    spec: DatasetSpec,
+    conversion: Conversion,
+    notes: list[str],
+) -> torch.Tensor | None:
+    """The labels as they are stored. arranged: the clips; None: they fit no layout, so fewer checks are possible."""
+    given = given_labels(file, key, conversion, task, spec, notes)
+    of_kernels = known_formats.keeps_labels_centred(source, file, conversion.labels)
+    if arranged is None:
+        if given is None or len(given) != len(file.tensors[key]) or (given.ndim == 2 and not given.is_floating_point()):
+            return None  # [K, ipc] of K x ipc clips, perhaps
+        return labels_for(given, len(given), spec, conversion.labels_as, notes, of_kernels=of_kernels)
+    num_clips = len(arranged.values)
+    if given is None:
+        by_axis = arranged.has_class_axis and num_clips != spec.num_classes**2  # else nothing shows which axis has the classes
+        if not (conversion.labels_by_class or by_axis):
+            others = {name: tensor for name, tensor in file.tensors.items() if name != key}
+            rest = f". Also in the file: {listing(others)}" if others else ""
+            stills = ". Stills of a static-dynamic set: pack its motions, with --statics and --hallucinator"
+            raise ValueError(missing(num_clips, source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
+        given = by_class(num_clips, spec, notes)
+    elif conversion.labels_by_class:
+        raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
+    if len(given) != num_clips and arranged.has_class_axis:
+        kind = "stills" if arranged.decoder == "still" else "clips"
+        raise ValueError(
+            f"{list(given.shape)} labels for {num_clips} {kind}: the shape was read with an axis of classes "
+            f"({arranged.layout}). Clips of another length than T={spec.frames} look like this, too: choose or interpolate "
+            f"{spec.frames} frames in your code. Or give a label for each of the {kind}, or state the order of the "
+            "dimensions with --layout"
+        )
+    labels = labels_for(given, num_clips, spec, conversion.labels_as, notes, of_kernels=of_kernels)
+    return in_order_of(file.texts, labels, spec, notes)
+
+
+def given_labels(
+    file: Source, clips_key: str, conversion: Conversion, task: Task, spec: DatasetSpec, notes: list[str]
+) -> torch.Tensor | None:
+    """The labels as the user's files hold them: in a file of their own, or beside the clips. Returns None without labels."""
+    where = conversion.labels
+    source = file if where is None else read_source(where, limit_bytes(task, spec))
+    named = [name for name in source.texts if name.split(".")[-1] in LABEL_NAMES or name == conversion.labels_key]
+    if named and conversion.labels_key in {None, named[0]}:
+        notes.append(f"labels: {where or 'beside the clips'} {named[0]!r}, {len(source.texts[named[0]])} names of classes")
+        return from_names(source.texts[named[0]], spec, f"labels {named[0]!r}")
+    name = choose_labels(source.tensors, conversion.labels_key, clips_key if where is None else "")
+    if name is None and where is not None:
+        found = listing(source.tensors)
+        raise ValueError(f"which tensor of {where} holds the labels, [N] or [N, K]? Name it with --labels-key; found: {found}")
+    if name is None:
+        return None
+    notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")
+    return source.tensors[name]
