@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -277,8 +278,11 @@ def test_csv_and_json_of_a_grid_are_one_table_of_both_protocols(tmp_path: Path, 
     show(grid, tmp_path, "json")
     numbers = json.loads(capsys.readouterr().out)
     assert len(numbers) == len({(one["method"], one["task"]) for one in numbers})  # each reported number once
-    show(grid, tmp_path, "md")
+    show(grid, tmp_path, "md", tmp_path / "table.tex")
     assert capsys.readouterr().out.count("| dm ") == 2  # a table for each protocol
+    show(grid, tmp_path, "latex")
+    text = capsys.readouterr().out
+    assert text.count("\ndm & ") == 2 and (tmp_path / "table.tex").read_text() == text
 
 
 def test_cells_lost_in_an_earlier_call_get_the_resources_that_this_call_asks_for(
@@ -307,6 +311,10 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     assert sorted(one.record.method for one in loaded.evaluated) == ["dm_smoke", "random"]
     assert {one.record.epochs for one in loaded.replayed} == {1} and len(loaded.replayed) == 2
     assert {path.name for path in (tmp_path / "submissions/tiny-ipc1").iterdir()} == {"dm_smoke", "random"}
+    assert (tmp_path / "run/table.tex").read_text().count(r"\begin{tabular}") == 2
+    shown = " ".join((output + capsys.readouterr().err).split())
+    (site,) = re.findall(r"as a web page: vddbench (site build .+ --out site)", shown)
+    assert call(*site.split())[0] == 0 and "dm_smoke" in (tmp_path / "site/index.html").read_text()
     jobs = len(read_jobs(Run.open(tmp_path / "run")))
     code, latex = call("grid", "tiny", *options, "--format", "latex")
     assert code == 0 and r"\begin{tabular}" in latex and len(read_jobs(Run.open(tmp_path / "run"))) == jobs

@@ -200,20 +200,27 @@ def reason_of(failure: Mapping[str, object]) -> str:
     return errors[-1].removeprefix("error: ") if errors else ""
 
 
-def show(grid: Grid, results: Path, form: str) -> None:
+def show(grid: Grid, results: Path, form: str, latex: Path | None = None) -> None:
     """Prints the table of papers for each protocol and network, with the grid's own methods. form: one of FORMS.
 
-    CSV and JSON are one table of all protocols and networks, with each reported number once. Raises what `numbers` raises.
+    CSV and JSON are one table of all protocols and networks, with each reported number once. latex: a file that is written with
+    the same tables. Raises what `numbers` raises.
     """
     tasks = [str(task) for task in grid.tasks if not task.is_full]
-    parts = _numbers(grid, tasks, load_listed([results]))
+    parts = list(_numbers(grid, tasks, load_listed([results])))
     if form in DATA_FORMS:
-        _, first = next(parts)
-        print(drawn([*first, *(one for _, part in parts for one in part if one.kind == MEASURED)], tasks, form))
-        return
-    for title, part in parts:
-        print(f"% {title}" if form == "latex" else f"\n{title}\n")
-        print(drawn(part, tasks, form))
+        _, first = parts[0]
+        print(drawn([*first, *(one for _, part in parts[1:] for one in part if one.kind == MEASURED)], tasks, form))
+    else:
+        print(_drawn(parts, tasks, form))
+    if latex is not None:
+        latex.write_text(_drawn(parts, tasks, "latex") + "\n")
+
+
+def _drawn(parts: Sequence[tuple[str, list[Number]]], tasks: Sequence[str], form: str) -> str:
+    """The tables below each other, each with its title."""
+    heading = "% {}\n" if form == "latex" else "\n{}\n\n"
+    return "\n".join(heading.format(title) + drawn(part, tasks, form) for title, part in parts)
 
 
 def _numbers(grid: Grid, tasks: Sequence[str], loaded: Loaded) -> Iterator[tuple[str, list[Number]]]:

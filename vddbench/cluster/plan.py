@@ -7,6 +7,7 @@ runs/NAME/jobs/N/CELL.json     attempts of job N at a cell
 runs/NAME/logs/CELL.log        output of a cell's processes
 runs/NAME/slurm/N/             scripts, pickles and logs of job N, written by submitit
 runs/NAME/results, submissions files that the cells make, with the usual layout
+runs/NAME/table.tex            final tables of `vddbench grid`
 """
 
 from __future__ import annotations

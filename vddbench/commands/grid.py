@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vddbench.commands.cluster_options import ClusterName, cluster_named, with_resources
-from vddbench.commands.options import Results, friendly
+from vddbench.commands.options import PROTOCOL_NAME, Results, friendly
 from vddbench.lookup import unknown
 from vddbench.system.progress import say
+
+LATEX = "table.tex"  # the final tables, in the run's folder
 
 if TYPE_CHECKING:  # help needs no pydantic
     from vddbench.cluster.grid import Grid
@@ -89,7 +92,11 @@ def grid(
     failed = finish(planned.run, asked, where, results, submissions)
     if failed:  # first, because without any record there is no table
         say(f"error: the table is incomplete: {what_failed(failed, out, where)}", style="red")
-    grids.show(wanted, results, form)
+    grids.show(wanted, results, form, out / LATEX)
+    say(f"the same tables in LaTeX: {out / LATEX}")
+    if PROTOCOL_NAME in {protocol.name for protocol in wanted.protocols}:  # the board ranks only its records
+        board = ["vddbench", "site", "build", "--results", str(results), "--submissions", str(submissions), "--out", "site"]
+        say(f"as a web page: {shlex.join(board)}")
     if failed:
         raise typer.Exit(1)
 
