@@ -16,6 +16,7 @@ from vddbench.leaderboard.entry import pooled_std
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.reported import reported
 from vddbench.protocol import SDD
+from vddbench.records.record import Record
 from vddbench.system.progress import clean
 
 HEADERS = ("method", f"{SDD.name} top-1 %", "std", "students", "epochs")
@@ -83,10 +84,15 @@ def beside(one: Evaluated) -> tuple[str, str, str, str]:
     return str(one.record.task), one.record.student, one.record.track, one.record.method
 
 
+def is_comparable(record: Record) -> bool:
+    """Whether a record of protocol sdd has the network and the number of epochs of papers."""
+    return record.student == STUDENT and record.epochs == SDD.epochs
+
+
 def printed(one: Evaluated) -> str:
-    """What papers print for the method: only their own student and number of epochs can be compared with them."""
+    """What papers print for the method."""
     record = one.record
-    if record.student != STUDENT or record.epochs != SDD.epochs:
+    if not is_comparable(record):
         return "-"
     rows = reported(record.task)
     numbers = rows[rows["method"] == record.method]

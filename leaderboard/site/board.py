@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Board:
     evaluated: tuple[Evaluated, ...]
     reruns: Mapping[str, Sequence[Rerun]]  # by the submission's sha256
     left_out: tuple[str, ...]  # one line for each refused record and each table that could not be made
+    replayed: tuple[Evaluated, ...] = ()  # records of protocol sdd, shown beside what papers report
 
     @cached_property
     def aggregates(self) -> tuple[Aggregate, ...]:
@@ -97,7 +98,8 @@ def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
     counted = majority(loaded.evaluated)
     rows, problems = rank_tables(tables_of(counted.evaluated))
     together, more = aggregated(counted.evaluated)
-    return assembled(rows, counted.evaluated, again, together, [*loaded.refused, *counted.refused, *refused, *problems, *more])
+    left_out = [*loaded.refused, *counted.refused, *refused, *problems, *more]
+    return replace(assembled(rows, counted.evaluated, again, together, left_out), replayed=loaded.replayed)
 
 
 def aggregated(evaluated: Sequence[Evaluated]) -> tuple[list[Row], list[str]]:

@@ -89,7 +89,8 @@ def write_pages(
             progress.advance(note=page)
         sections = []
         for name, of_task in tables.items():
-            sections.append(task_section(name, of_task, writer.specs.of(of_task[0].entries[0].evaluated[0])))
+            spec = writer.specs.of(of_task[0].entries[0].evaluated[0])
+            sections.append(task_section(name, of_task, spec, board.replayed))
             progress.advance(note=name)
         students = protocol_page.students()
         writer.page(
@@ -99,7 +100,7 @@ def write_pages(
         commands = [instructions.prepare(dataset, writer.specs.of(one)) for dataset, one in reversed(examples.items())]
         repo = writer.results_repo or instructions.EXAMPLE_REPO
         writer.page("submit.html", "submit", task=sections[0].name, prepare="\n".join(commands), repo=repo)
-        index = write_index(writer, board, in_order([*sections, *sections_without_records(tables)]), left_out)
+        index = write_index(writer, board, in_order([*sections, *sections_without_records(tables, board.replayed)]), left_out)
         progress.advance()
     return index
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,13 @@ from vddbench import lookup
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
+from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.frontier import Curve, curve_of_records
 from vddbench.leaderboard.headline import sentences
+from vddbench.leaderboard.replayed import Score, is_comparable, score
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
-from vddbench.spec import DatasetSpec, Task
+from vddbench.spec import FULL, DatasetSpec, Task
 
 MAX_HEAT_ROWS = 14  # of the map of classes, best first
 MAX_TRANSFER_ROWS = 60
@@ -81,7 +83,9 @@ class TaskSection:
         return len({entry.method for part in self.tables for entry in part.table.entries})
 
 
-def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -> TaskSection:
+def task_section(
+    name: str, tables: Sequence[Table], spec: DatasetSpec | None, replayed: Sequence[Evaluated] = ()
+) -> TaskSection:
     task = Task.parse(name)
     sections = tuple(
         TableSection(
@@ -95,7 +99,7 @@ def task_section(name: str, tables: Sequence[Table], spec: DatasetSpec | None) -
         for table, curve in ((table, codec_curve(table)) for table in tables)
     )
     empty = tuple(without_entries(TableKey(table.task, table.student, table.track, table.division) for table in tables))
-    papers = paper_rows(task, tables)
+    papers = paper_rows(task, tables, replayed)
     return TaskSection(task, about(task), sections, empty, facts(tables[0], spec), transfer_maps(tables), papers)
 
 
@@ -161,18 +165,36 @@ def transfer_maps(tables: Sequence[Table]) -> dict[tuple[str, str], HeatMap]:
     return maps
 
 
-def paper_rows(task: Task, tables: Sequence[Table] = ()) -> tuple[Mapping[str, object], ...]:
+def paper_rows(
+    task: Task, tables: Sequence[Table] = (), replayed: Sequence[Evaluated] = ()
+) -> tuple[Mapping[str, object], ...]:
     """What papers report for the task, best first; None for values that a paper does not give.
 
-    `measured` has the entries of the task's tables that are the paper's method, also with other settings.
+    `measured` has the entries of the task's tables that are the paper's method, also with other settings; `replayed` has the
+    scores of such methods under protocol sdd.
     """
     entries = {entry.pages[0]: entry for table in tables for entry in (*table.entries, *table.full)}
     rows = []
     for row in reported.reported(task).to_dict("records"):
         names = names_in_tables(str(row["method"]))
         measured = tuple(entry for entry in entries.values() if entry.method in names)
-        rows.append({**{str(name): None if pd.isna(value) else value for name, value in row.items()}, "measured": measured})
+        shown = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        rows.append({**shown, "measured": measured, "replayed": scores_of(task, names, replayed)})
     return tuple(rows)
+
+
+def scores_of(task: Task, names: Collection[str], replayed: Sequence[Evaluated]) -> tuple[tuple[str, Score], ...]:
+    """Method and score under protocol sdd, of records that can be compared with papers: their network and their epochs.
+
+    `full` has the records of DATASET-full. Records of different versions of the protocol or of the data are not averaged.
+    """
+    full = Task(dataset=task.dataset, ipc=None)
+    scored: dict[tuple[str, ...], list[Evaluated]] = defaultdict(list)
+    for one in replayed:
+        record = one.record
+        if record.method in names and record.task == (full if record.method == FULL else task) and is_comparable(record):
+            scored[record.method, record.track, record.protocol_hash, *one.store].append(one)
+    return tuple((key[0], score(records)) for key, records in sorted(scored.items()))
 
 
 def names_in_tables(method: str) -> set[str]:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from vddbench import lookup
 from vddbench.leaderboard import reported
+from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.site import instructions
 from vddbench.leaderboard.site.sections import TaskSection, about, paper_rows
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import IPCS, DatasetSpec, Task
 
 
-def sections_without_records(measured: Collection[str]) -> list[TaskSection]:
-    """A section for each budgeted task of a bundled dataset, and for each task of papers, that is not in `measured`."""
+def sections_without_records(measured: Collection[str], replayed: Sequence[Evaluated]) -> list[TaskSection]:
+    """A section for each budgeted task of a bundled dataset, and for each task of papers, that is not in `measured`.
+
+    replayed: records of protocol sdd, which are not ranked.
+    """
     bundled = lookup.names("dataset")
     tasks = {Task(dataset=dataset, ipc=ipc) for dataset in bundled for ipc in IPCS} | set(map(Task.parse, reported.tasks()))
     return [
-        section_without_records(task, lookup.load("dataset", task.dataset).SPEC if task.dataset in bundled else None)
+        section_without_records(task, lookup.load("dataset", task.dataset).SPEC if task.dataset in bundled else None, replayed)
         for task in sorted(tasks)
         if str(task) not in measured
     ]
 
 
-def section_without_records(task: Task, spec: DatasetSpec | None) -> TaskSection:
+def section_without_records(task: Task, spec: DatasetSpec | None, replayed: Sequence[Evaluated]) -> TaskSection:
     facts = () if spec is None else facts_of(task, spec)
-    return TaskSection(task, about(task), (), (), facts, {}, paper_rows(task), commands(task, spec))
+    return TaskSection(task, about(task), (), (), facts, {}, paper_rows(task, (), replayed), commands(task, spec))
 
 
 def facts_of(task: Task, spec: DatasetSpec) -> tuple[tuple[str, str], ...]:

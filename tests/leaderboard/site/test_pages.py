@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders.records import GOOD, a_record
 from tests.builders.sites import HARM, ParsedPage, write_manifest
+from tests.leaderboard.test_replayed import written
 from vddbench import lookup
 from vddbench.data.store import Store
 from vddbench.leaderboard import evidence, reported
@@ -141,6 +142,30 @@ def test_what_papers_report_is_below_the_ranked_table_and_has_no_rank(
         "never ranked" in papers and "2312.00362" in papers and "2312.00362" not in ranked_part and 'class="rank"' not in papers
     )
     assert re.search(r'href="s/miniucf-ipc1/dm_fast@\w+/index.html">dm_fast 50.0 %</a>', papers)  # measured here
+    assert "Replayed here" not in text  # there are no records of protocol sdd
+
+
+def test_scores_of_the_replayed_protocol_are_beside_what_papers_report(
+    tmp_path: Path, no_charts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only with the network and the epochs of papers, and also for a task without ranked records."""
+    monkeypatch.setattr(evidence, "contradiction", lambda record, dataset: None)
+    results = tmp_path / "results"
+    written(results, "dm", "v3")
+    written(results, "dm", "sdd")
+    written(results, "mtt_fast", "sdd", epochs=2)
+    written(results, "mtt", "sdd", student="convnet_gru")
+    written(results, "random", "sdd", task="miniucf-ipc5", seeds=[0])
+    written(results, "full", "sdd", task="miniucf-full", budget_bytes=None)
+    text = build([results], [], tmp_path / "site").read_text()
+    replayed = {
+        "miniucf-ipc1": ["dm 58.3 ± 0.0 % (3)", "full 58.3 ± 0.0 % (3)"],
+        "miniucf-ipc5": ["random 58.3 % (1)", "full 58.3 ± 0.0 % (3)"],
+    }
+    for task, cells in replayed.items():
+        papers = section_of(text, task).split("<h3>What papers report")[1]
+        assert papers.count(">Replayed here<") == papers.count("Replayed here: top‑1 under protocol") == 1
+        assert sorted(re.findall(r'<td class="t">(\w+ [\d.]+(?: ± [\d.]+)? % \(\d\))</td>', papers)) == sorted(cells)
 
 
 def section_of(text: str, task: str) -> str:
