@@ -163,7 +163,7 @@ def _distilled(
 
 def _rows(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     if not file.exists():
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=list(columns))
     texts = dict.fromkeys(("preset", "changed", "settings", "device"), str)  # a digest may look like a number
     return pd.read_csv(file, dtype=texts, keep_default_na=False)
 
@@ -173,4 +173,4 @@ def _add(file: Path, new: Sequence[Sequence[object]], columns: Sequence[str] = C
     with locked(file.with_name(f".{file.name}.lock")):
         rows = [*_rows(file, columns).to_numpy(object).tolist(), *new]
         with replacing(file) as target:
-            target.write(pd.DataFrame(rows, columns=columns).to_csv(index=False).encode())
+            target.write(pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode())
