@@ -78,7 +78,7 @@ def test_every_class_gives_as_many_and_each_video_once_before_any_twice(tiny: St
 
 
 def test_a_class_without_train_videos_is_refused_by_name(tiny: Store) -> None:
-    with pytest.raises(ValueError, match="class 'cross_left' has no train video to match"):
+    with pytest.raises(ValueError, match="class 'cross_left' of tiny has no train video to match"):
         balanced(tiny.train.only(tiny.train.labels != 1), 2)
 
 
