@@ -24,6 +24,7 @@ from vddbench.cluster.plan import Run, write_plan
 from vddbench.cluster.worker import GIVE_UP, Stop, Worker, command
 from vddbench.data.store import Store
 from vddbench.distillation.contract import CannotServe
+from vddbench.distillation.remedies import MemoryRanOut
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.records.files import read_record
 
@@ -93,6 +94,13 @@ def test_a_cell_of_a_later_job_is_left_to_that_job(tmp_path: Path, monkeypatch: 
     assert list(read_attempts(run, 1)) == [1]
 
 
+def ran_out(cause: Exception) -> MemoryRanOut:
+    """What `distill` raises when memory runs out."""
+    error = MemoryRanOut("this machine's memory ran out")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -110,6 +118,7 @@ def test_a_cell_of_a_later_job_is_left_to_that_job(tmp_path: Path, monkeypatch: 
         (ValueError("field x"), BAD),
         (CannotServe("the budget is too small"), REFUSED),
         (LookupError("no student"), BAD),
+        (ran_out(MemoryError()), OUT_OF_MEMORY),
     ],
 )
 def test_errors_of_a_cell_have_exit_codes(error: Exception, code: int | None) -> None:

@@ -71,6 +71,7 @@ def test_a_method_that_cannot_serve_a_task_names_it_once() -> None:
     refusal = told("random", None, CannotServe("class 'a' of tiny has 4 train videos, 5 are needed; use a smaller ipc"))
     assert refusal == "random on tiny-ipc1: class 'a' of tiny has 4 train videos, 5 are needed; use a smaller ipc"
     assert told("dm", None, CannotServe("tiny-ipc1 allows 3 bytes")) == "tiny-ipc1 allows 3 bytes"
+    assert told("dm", None, CannotServe("dm needs 2 slots")) == "dm needs 2 slots"
     assert told("dm", None, ValueError("a file is damaged")) == "a file is damaged"
 
 

@@ -64,7 +64,7 @@ def exit_code_of(error: Exception) -> int | None:
     if isinstance(error, CannotServe):
         return REFUSED
     text = f"{error} {error.__cause__ or ''}"
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    if any(isinstance(one, MemoryError) for one in (error, error.__cause__)) or getattr(error, "errno", None) == errno.ENOMEM:
         return OUT_OF_MEMORY
     if isinstance(error, OSError):
         return DISK if error.errno in DISK_ERRORS or isinstance(error, FileNotFoundError) else BAD

@@ -56,7 +56,7 @@ def diverged(what: str) -> ValueError:
 
 @contextmanager
 def explained(method: str, task: Task, config: Any, presets: Mapping[str, Any]) -> Iterator[None]:
-    """Completes the messages of a method: with its file's path, the task that it cannot serve, and --preset fast if that helps.
+    """Completes the messages of a method: with its file's path, what it cannot serve, and --preset fast if that helps.
 
     presets: all presets of the method. `fast` helps against a lack of memory if it has a lower value of the field to lower.
     """
@@ -69,7 +69,7 @@ def explained(method: str, task: Task, config: Any, presets: Mapping[str, Any]) 
         if isinstance(error, MemoryRanOut) and error.knob and "fast" in presets:
             faster, current = (getattr(one, error.knob) for one in (presets["fast"], config))
             message += ", or use --preset fast" if faster < current else ""
-        if isinstance(error, CannotServe) and str(task) not in message:
+        if isinstance(error, CannotServe) and not any(name in message for name in (method, str(task))):
             message = f"{method} on {task}: {message}"
         if message != str(error):
             error.args = (message,)
