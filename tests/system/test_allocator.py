@@ -13,21 +13,22 @@ import resource
 import torch
 from vddbench.system.allocator import keep_freed_memory
 
-def page_faults():
-    torch.zeros(10_000_000)
+def ask_and_free(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
+    for _ in range(times):
         torch.ones(10_000_000)  # 40 MB: above the 32 MB from which glibc always maps a buffer of its own
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-plain = page_faults()
+ask_and_free(20)
+mapped = ask_and_free(20)
 assert keep_freed_memory()
-print(plain, page_faults())
+ask_and_free(40)  # the heap grows first: until then there are page faults, too (7 times at most were seen)
+print(mapped, ask_and_free(20))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_a_large_buffer_that_is_freed_and_asked_for_again_costs_no_page_faults() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    plain, kept = map(int, done.stdout.split())
-    assert kept < plain / 3, done.stdout
+    mapped, kept = map(int, done.stdout.split())
+    assert kept < mapped / 20, done.stdout  # less than one buffer of 20
