@@ -174,6 +174,7 @@ def test_a_killed_run_resumes_at_its_commit_although_main_moved(
     assert f"at its commit {sha[:8]}; for another one write {REPO}@COMMIT" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_ctrl_c_is_obeyed_in_the_middle_of_a_download(board: Hub, ucf: Path, ucf_digest: str, tmp_path: Path) -> None:
     publish(board, files_of(ucf))
     over, reached = threading.Event(), threading.Event()

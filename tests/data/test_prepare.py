@@ -410,6 +410,7 @@ def wait_for_videos(process: subprocess.Popen[str], count: int) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_killed_run_leaves_no_processes_and_resumes_to_the_same_digest(many: Path, tmp_path: Path) -> None:
     process = started(many)

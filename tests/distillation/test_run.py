@@ -97,9 +97,10 @@ def uninterrupted(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path
         return distill("dm", "tiny-ipc1", 0, tmp_path_factory.mktemp("whole"), preset="smoke", device=CPU)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code", "left"),
-    [pytest.param(2, 130, 2, marks=pytest.mark.long, id="ctrl-c"), pytest.param(9, -9, 1, id="kill -9")],
+    [pytest.param(2, 130, 2, id="ctrl-c"), pytest.param(9, -9, 1, id="kill -9")],
 )
 def test_a_stopped_run_resumes_to_the_same_bytes(
     number: int, code: int, left: int, uninterrupted: Path, quick: list[int], home: Path, tmp_path: Path,

@@ -140,6 +140,7 @@ written(Path(sys.argv[1]), {"clips": clips(seed=9), "labels": LABELS}, force=Tru
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("renames", [0, 1])
 def test_a_kill_at_any_rename_never_leaves_a_manifest_with_other_data(tmp_path: Path, renames: int) -> None:
     folder = written(tmp_path)

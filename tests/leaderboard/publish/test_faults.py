@@ -179,6 +179,7 @@ def child(hub: Hub, tmp_path: Path, results: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.long
 def test_two_publishers_at_once_end_with_the_union(hub: Hub, tmp_path: Path) -> None:
     hub.commit_seconds = 0.1
     running = [child(hub, tmp_path, toy_records(tmp_path / name, name)) for name in ("one", "two")]

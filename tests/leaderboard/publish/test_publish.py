@@ -81,6 +81,7 @@ def test_previews_of_published_sets_are_made_on_request(hub: Hub, tmp_path: Path
     assert publish.publish(wanted, [tmp_path / "results"], []) == []
 
 
+@pytest.mark.long
 def test_publishers_with_and_without_payloads_end_with_the_same_board(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_board: None
 ) -> None:
