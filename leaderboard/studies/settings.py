@@ -22,8 +22,9 @@ from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
 from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule
 from vddbench.distillation.learn import learn
+from vddbench.distillation.presets import config_for, decoder_of
 from vddbench.distillation.resume import Settings
-from vddbench.distillation.run import Job, config_for, decoder_of, make_learner
+from vddbench.distillation.run import Job, make_learner
 from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d

@@ -175,7 +175,8 @@ def _distillation_seconds(cell: Cell) -> float | None:
     from vddbench.data.store import open_train
     from vddbench.distillation.contract import IterativeBaselineModule
     from vddbench.distillation.learn import step
-    from vddbench.distillation.run import Job, config_for, make_learner
+    from vddbench.distillation.presets import config_for
+    from vddbench.distillation.run import Job, make_learner
     from vddbench.evaluation.speed import timed
     from vddbench.system.device import best_device
     from vddbench.system.home import temporary_home

@@ -16,7 +16,7 @@ from vddbench.cluster.plan import SUBMISSIONS, Cell, Planned, Run
 from vddbench.cluster.planning import check_students, planned, unrecorded
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
-from vddbench.distillation.run import PUBLISHED, config_for, is_published
+from vddbench.distillation.presets import PUBLISHED, config_for, is_published
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.evidence import Loaded, load_listed
 from vddbench.leaderboard.methods import published

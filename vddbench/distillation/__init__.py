@@ -2,6 +2,7 @@
 
 contract.py          what a file of baselines/ must have
 run.py               `vddbench distill`: runs a baseline and writes its submission
+presets.py           which settings a baseline runs with
 learn.py, resume.py  the loop of an iterative baseline, and its checkpoints
 remedies.py          what messages advise, and which file they name
 watch.py, curves.py  scores on validation videos during a run, and plots of it

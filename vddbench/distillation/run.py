@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import torch
 
 from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
-from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule, IterativeConfig, Learner
+from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule, Learner
 from vddbench.distillation.curves import write_curves
 from vddbench.distillation.learn import learn
+from vddbench.distillation.presets import PUBLISHED, config_for, decoder_of, is_published
 from vddbench.distillation.remedies import diverged, enough_memory, explained
 from vddbench.distillation.watch import Watch, watch_for
 from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
-from vddbench.lookup import load, missing_parts, named_in_tables, unknown
+from vddbench.lookup import load, missing_parts, named_in_tables
 from vddbench.spec import ConfigValue, Manifest, Task, folder_of
 from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, read_manifest, readable_errors
@@ -30,8 +31,6 @@ from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
 from vddbench.system.files import check_writable
 from vddbench.system.progress import say
-
-PUBLISHED = "miniucf-ipc1"  # the defaults of every Config are the published settings for this task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,25 +107,7 @@ def distill(
             made = _made_in_steps(baseline, job, train, force)
         else:
             made = _made_at_once(baseline, job, train)
-    with readable_errors():
-        draft = Manifest(
-            method=job.name,
-            task=task,
-            seed=seed,
-            decoder=decoder_of(baseline, config),
-            labels=label_track(made.distilled.tensors),
-            sha256=UNMEASURED,
-            config={**asdict(config), **({"preset": preset} if preset else {}), **made.distilled.chosen, **made.chosen},
-            paper=baseline.PAPER,
-            external_data=made.distilled.external_data,
-            holdout=watch_every is not None,
-            distill_seconds=round(made.seconds, 3),
-            distill_hardware=device_name(job.device),
-            distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
-            distill_clips_read=made.clips_read,
-            **train.id._asdict(),
-        )
-    ready = checked(made.distilled.tensors, draft, train.spec)
+    ready = checked(made.distilled.tensors, _manifest(baseline, job, made, train), train.spec)
     path = save(out, ready, force=force)
     resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
@@ -137,35 +118,31 @@ def distill(
     return path
 
 
-def is_published(baseline: BaselineModule | IterativeBaselineModule, task: Task) -> bool:
-    """Whether the file has settings published for this very task, or has no settings that depend on the task."""
-    return not isinstance(baseline, IterativeBaselineModule) or str(task) in {PUBLISHED, *getattr(baseline, "CONFIGS", {})}
-
-
-def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, task: Task, preset: str | None) -> Any:
-    """The settings of the preset, else those published for the task, else the method's own.
-
-    Raises LookupError for an unknown preset, ValueError if the file's Config is not what the contract demands.
-    """
-    iterative = isinstance(baseline, IterativeBaselineModule)
-    if preset is not None:
-        presets: dict[str, Any] = getattr(baseline, "PRESETS", {})
-        if preset not in presets:
-            raise LookupError(unknown(f"preset of {method}", preset, sorted(presets)))
-        config = presets[preset]
-    else:
-        published: dict[str, Any] = getattr(baseline, "CONFIGS", {})
-        config = published.get(str(task), baseline.Config())
-    if not is_dataclass(config):
-        raise ValueError(f"the Config of baseline {method} is not a dataclass; make it one, with @dataclass(frozen=True)")
-    if iterative and missing_parts(config, IterativeConfig):
-        raise ValueError(f"the Config of baseline {method} has no field `iterations`, the number of steps; add it")
-    return config
-
-
-def decoder_of(baseline: BaselineModule | IterativeBaselineModule, config: Any) -> str:
-    """The decoder of a payload made with this Config: its property `decoder` if it has one, else the file's DECODER."""
-    return str(getattr(config, "decoder", baseline.DECODER))
+def _manifest(baseline: BaselineModule | IterativeBaselineModule, job: Job, made: Made, train: Split) -> Manifest:
+    """The manifest of a distilled set, without the measurements of its payload."""
+    with readable_errors():
+        return Manifest(
+            method=job.name,
+            task=job.task,
+            seed=job.seed,
+            decoder=decoder_of(baseline, job.config),
+            labels=label_track(made.distilled.tensors),
+            sha256=UNMEASURED,
+            config={
+                **asdict(job.config),
+                **({"preset": job.preset} if job.preset else {}),
+                **made.distilled.chosen,
+                **made.chosen,
+            },
+            paper=baseline.PAPER,
+            external_data=made.distilled.external_data,
+            holdout=job.watch_every is not None,
+            distill_seconds=round(made.seconds, 3),
+            distill_hardware=device_name(job.device),
+            distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
+            distill_clips_read=made.clips_read,
+            **train.id._asdict(),
+        )
 
 
 def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> Learner:
