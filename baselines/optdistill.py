@@ -33,7 +33,7 @@ from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.regions import detections, load_detector, motion_boxes, squares, track
 from vddbench.distillation.soft_frames import check_budget
 from vddbench.distillation.stored_clips import Labelled, stored
-from vddbench.distillation.teacher import teacher
+from vddbench.distillation.teacher import QUICK_STEPS, teacher
 from vddbench.distillation.tubes import Tubes, answers_to, cut, mosaics, tile_size
 from vddbench.spec import Task
 from vddbench.system.progress import bar
@@ -65,8 +65,8 @@ RELEASED = {"soft_labels": False, "boxes": 2, "only_persons": False, "own_class"
 PRESETS = {
     "paper": Config(),
     "released": Config(**RELEASED),  # type: ignore[arg-type]
-    "fast": Config(teacher_steps=60),
-    "fast_released": Config(**RELEASED, teacher_steps=60),  # type: ignore[arg-type]
+    "fast": Config(teacher_steps=QUICK_STEPS),
+    "fast_released": Config(**RELEASED, teacher_steps=QUICK_STEPS),  # type: ignore[arg-type]
     "smoke": Config(boxes=1, teacher_steps=1),
 }
 

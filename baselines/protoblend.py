@@ -26,7 +26,7 @@ from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.soft_frames import check_budget
 from vddbench.distillation.stored_clips import Labelled, stored
-from vddbench.distillation.teacher import Teacher, embed, teacher
+from vddbench.distillation.teacher import QUICK_STEPS, Teacher, embed, teacher
 from vddbench.distillation.tubes import answers_to, whole_clips
 from vddbench.spec import ConfigValue, Task
 
@@ -47,8 +47,8 @@ class Config(Labelled):
 
 PRESETS = {
     "soft": Config(soft_labels=True),
-    "fast": Config(views=3, teacher_steps=60),
-    "fast_soft": Config(views=3, teacher_steps=60, soft_labels=True),
+    "fast": Config(views=3, teacher_steps=QUICK_STEPS),
+    "fast_soft": Config(views=3, teacher_steps=QUICK_STEPS, soft_labels=True),
     "smoke": Config(views=2, teacher_steps=1),
 }
 

@@ -27,7 +27,7 @@ from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
 from vddbench.distillation.soft_frames import check_budget
 from vddbench.distillation.stored_clips import Labelled, stored
-from vddbench.distillation.teacher import teacher
+from vddbench.distillation.teacher import QUICK_STEPS, teacher
 from vddbench.distillation.tubes import Tubes, answers_to, cut, mosaics, tile_size, whole_clips
 from vddbench.spec import Task
 
@@ -49,7 +49,7 @@ class Config(Labelled):
 PRESETS = {
     "soft": Config(soft_labels=True),
     "mosaic": Config(mosaic=2),
-    "fast": Config(videos=20, teacher_steps=60),
+    "fast": Config(videos=20, teacher_steps=QUICK_STEPS),
     "smoke": Config(videos=4, crops=2, teacher_steps=1),
 }
 
