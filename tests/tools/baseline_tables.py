@@ -26,6 +26,8 @@ TABLES = (  # heading, task, the line before the table, track, division
     ("## movingshapes, IPC 1", "movingshapes-ipc1", "Soft labels", "soft", IPC),
     ("### 10 letters, IPC 1", "avletters10-ipc1", "Division `ipc`", "hard", IPC),
     ("### 10 letters, IPC 1", "avletters10-ipc1", "Division `open`", "hard", OPEN),
+    ("### 10 letters, IPC 1", "avletters10-ipc1", "Soft labels", "soft", IPC),
+    ("## smarthome17, IPC 1", "smarthome17-ipc1", "Division `ipc`", "hard", IPC),
 )
 
 
