@@ -19,8 +19,8 @@ the released sets take 2, 4 or 16 videos per class), and the sizes of motion box
 Protocol v3 on movingshapes, ipc 1: fast 21.2 % on the soft track (3 students of one set, bf16 on one thread of an Intel Xeon),
 fast_released 17.8, `random` 22.3 (3 students of one set each, one thread of an AMD EPYC).
 
-Protocol v3, preset fast on 10 classes of avletters, ipc 1: 8.0 % on the soft track (3 students of one set, bf16 on one thread of
-an Intel Xeon), `random` 12.3, chance 10. Its clips show 2 x 2 parts of mouths, test clips a whole one.
+Protocol v3, preset fast on 10 classes of avletters, ipc 1: 8.0 % on the soft track (3 students of one set, bf16 on one thread
+of an Intel Xeon), `random` 12.3, chance 10. Its clips show 2 x 2 parts of mouths, test clips a whole one.
 """
 
 from __future__ import annotations

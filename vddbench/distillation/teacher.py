@@ -33,7 +33,7 @@ BATCH = 64  # clips; a quarter of a student's batch on the full data, so trainin
 SEED = 0
 # SGD steps of a teacher in the presets `fast` of methods that select by its answers. On 10 letters of avletters a teacher of 60
 # steps gets 42 % of its own train clips right, with a probability of 0.18 for its answer in the mean; one of 200 steps 89 %,
-# with 0.85. On movingshapes both have 100 %. Validation of the letters, `rded`: 10.8 % with 60 steps, 18.3 with 200 (3 students).
+# with 0.85. On movingshapes both have 100 %. `rded` on validation of the letters: 10.8 % with 60 steps, 18.3 with 200.
 QUICK_STEPS = 200
 UNFINISHED = ".unfinished"  # suffix of the teacher's checkpoint
 FORMAT = 3  # version of the cached files and of the teacher's training; after a change all are made again
