@@ -8,8 +8,8 @@ teacher's answers, as in RDED. A mosaic shows mosaic x mosaic crops in one clip;
 Published are the constants so marked. Ours: each crop has a random start of its own, a class with fewer than 70 videos gives
 all it has, and one label per clip, where RDED labels each crop that a student sees (the protocol fixes how students train).
 
-Protocol v3 on movingshapes, ipc 1: preset soft 27.1 % (3 students of one set, bf16 on one thread of an Intel Xeon), fast 24.3,
-`random` 22.3 (3 students of one set each, one thread of an AMD EPYC).
+Protocol v3 on movingshapes, ipc 1: preset fast 23.5 %, soft 27.1 on the soft track (3 students of one set each, bf16 on one
+thread of an Intel Xeon), `random` 22.3.
 
 Protocol v3 on 10 classes of avletters, ipc 1: fast 12.0 %, soft 12.7 on the soft track (3 students of one set each, bf16 on one
 thread of an Intel Xeon), `random` 12.3. With a teacher of 60 steps fast had 20.7, but less on validation: docs/baselines.md.
