@@ -455,6 +455,7 @@ def test_a_script_without_a_guard_can_prepare_and_its_workers_import_only_a_deco
     subprocess.run([sys.executable, "-c", f"import sys, vddbench.data.workers\nassert not {heavy}, {heavy}"], check=True)
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_terminal_ends_quietly_and_resumes(many: Path) -> None:
     process = started(many)
     wait_for_videos(process, 4)

@@ -207,6 +207,7 @@ def test_a_re_run_of_a_record_that_is_not_published_is_not_proposed(
         again(seed0(results), entry.parents[1], tmp_path / "own", push_to=door.Repo(BOARD))
 
 
+@pytest.mark.long
 def test_a_trained_student_is_published_as_a_model_whose_answers_are_those_of_its_record(
     board: Hub, tiny: Store, entry: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

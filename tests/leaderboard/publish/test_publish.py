@@ -63,6 +63,7 @@ def test_the_space_contains_the_real_board(hub: Hub, tmp_path: Path, real_board:
     assert publish_messages(root) == []
 
 
+@pytest.mark.long
 def test_previews_of_published_sets_are_made_on_request(hub: Hub, tmp_path: Path, real_board: None) -> None:
     bundled = ROOT / "submissions/movingshapes-ipc1/random_still"
     HfApi(endpoint=hub.url).create_repo("lab/set", repo_type="dataset")

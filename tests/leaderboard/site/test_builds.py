@@ -172,6 +172,7 @@ def test_what_cannot_be_shown_here_stays_as_it_is_published(
     assert payload_view(None, None, tmp_path / "out", None, whole).tensors == ()  # nobody's manifest: nothing of it is shown
 
 
+@pytest.mark.long
 def test_what_is_kept_beside_the_records_is_shown_where_payload_and_data_are_missing(
     folders: Path, tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_charts: None
 ) -> None:
