@@ -26,6 +26,7 @@ from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - o
 from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
 from vddbench.spec import FULL, IPCS, Task
 from vddbench.submissions.manifest import MANIFEST, read_manifest
+from vddbench.system.files import replacing
 from vddbench.system.progress import say
 
 
@@ -214,7 +215,8 @@ def show(grid: Grid, results: Path, form: str, latex: Path | None = None) -> Non
     else:
         print(_drawn(parts, tasks, form))
     if latex is not None:
-        latex.write_text(_drawn(parts, tasks, "latex") + "\n")
+        with replacing(latex) as file:
+            file.write(f"{_drawn(parts, tasks, 'latex')}\n".encode())
 
 
 def _drawn(parts: Sequence[tuple[str, list[Number]]], tasks: Sequence[str], form: str) -> str:
