@@ -12,8 +12,7 @@ scaling, and optimiser.
 The cosine of the clips' gradient in bf16 with that in fp32, on 10-class avletters with 64 real clips: 0.961 to 0.972 (3
 iterations).
 
-Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 22.2 % (5 students x 2
-distillations), `mean` 26.8, `random` 11.3. Published on MiniUCF ipc 1: 20.3 +- 0.5, with learned labels.
+Published on MiniUCF ipc 1: 20.3 +- 0.5, with learned labels.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 20.8 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
 22.3.

@@ -2,8 +2,7 @@
 
 Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py; here a slot decodes to one clip. Labels are fixed.
 
-Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 18.6 % (5 students x 4
-distillations), `random` 11.3. Published on MiniUCF ipc 1: 22.0 +- 1.0, with learned labels.
+Published on MiniUCF ipc 1: 22.0 +- 1.0, with learned labels.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 28.9 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
 22.3.

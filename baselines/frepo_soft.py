@@ -4,9 +4,6 @@ In the paper (arXiv 2206.00719) labels y are any real numbers, with a term that 
 distributions, so here y is the centred softmax of learned logits, and students train on the labels that the regression used.
 To pay for soft labels, T - 1 frames are stored and the last one is shown twice.
 
-Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 21.9 % (5 students x 3
-distillations, which differ: 22.0, 27.6, 16.0), +10.6 over `random` (-1.2 to +22.3), no significant difference.
-
 Protocol v3, preset fast on movingshapes, ipc 1: 21.2 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
 22.3.
 """

@@ -3,8 +3,7 @@
 Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py. Each inner step draws one pair per slot. Presets 1x1
 and fast_1x1 have one still and one motion, so a slot is one clip (division ipc).
 
-Protocol v1, preset fast on 10 classes of avletters, ipc 1, 200 student steps, one thread of an EPYC: 28.2 % (5 students x 2
-distillations), `random` 11.3. Published on MiniUCF ipc 1: 23.3 +- 0.6.
+Published on MiniUCF ipc 1: 23.3 +- 0.6.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 17.7 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
 22.3. The experts of this preset do not suit that dataset, see docs/baselines.md.

@@ -51,7 +51,7 @@ def test_references_are_counted_once_and_a_track_keeps_them() -> None:
     results = ROOT / "leaderboard" / "results"
     ranked = vddbench.rank(results)
     full = ranked[ranked["method"] == "full"].set_index("task")["seeds"]
-    assert full.index.is_unique and full["avletters-full"] == full["avletters10-full"] == 1
+    assert full.index.is_unique and full["avletters10-full"] == 1
     assert not vddbench.load_records(results)["path"].duplicated().any()
     assert vddbench.rank(results, track="soft")["gain"].notna().all()
 

@@ -13,10 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.tools.baseline_tables import PAGE, written
-from vddbench.leaderboard.divisions import OPEN
-from vddbench.leaderboard.evidence import load
-from vddbench.leaderboard.rank import rank
-from vddbench.leaderboard.row_text import line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -116,32 +112,5 @@ def test_contributing_names_every_room_and_a_room_names_its_files() -> None:
             assert f"\nvddbench/{package.name}/ " in ROOMS
 
 
-def test_the_table_of_26_letters_says_what_the_records_say() -> None:
-    """Rank, score, gain, students and budget of each row, as `vddbench rank` prints them now."""
-    task = "avletters-ipc1"
-    told = {cells[1].strip("`"): cells for cells in rows_after(f"\n`{task}`")}
-    found = {}
-    for place, method, top1, between, gain, _, students, _, share, *_ in lines(task, OPEN):
-        over_random = "" if method == "random" else gain
-        found[method] = [place, f"`{method}`", f"{top1} {between}", over_random, students.replace(" claimed", ""), share]
-    assert {method: cells[:6] for method, cells in told.items()} == found
-
-
 def test_the_tables_of_the_baselines_say_what_the_records_say() -> None:
     assert written(PAGE.read_text()) == PAGE.read_text()
-
-
-def rows_after(*marks: str) -> list[list[str]]:
-    """The cells of the first table of docs/baselines.md after these texts, which follow each other."""
-    text = (ROOT / "docs" / "baselines.md").read_text()
-    for mark in marks:
-        text = text.partition(mark)[2]
-    table = text[text.index("\n|") : text.index("|\n\n")].splitlines()[3:]
-    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table]
-
-
-def lines(task: str, division: str) -> list[list[str]]:
-    """The rows of a division's table without soft labels, as `vddbench rank` prints them."""
-    evaluated = load([ROOT / "leaderboard" / "results"]).evaluated
-    table = rank([one for one in evaluated if (str(one.record.task), one.record.track) == (task, "hard")])
-    return [line(row) for row in table[table["division"] == division].to_dict("records")]
