@@ -233,10 +233,13 @@ def test_durations_of_methods_and_of_the_replayed_protocol_are_measured_on_reque
     monkeypatch.setattr("vddbench.evaluation.speed.measure", lambda *arguments: speed)
     dm, random = (cell for method in ("dm", "random") for cell in distillations([method], TINY, [0], "smoke"))
     (sdd,) = evaluations_of(dm, ["convnet3d"], [0], Sdd(epochs=3))
-    known = measured([dm, random.model_copy(update={"preset": None}), sdd])
+    (absent,) = evaluations_of(dm.model_copy(update={"task": Task.parse("hmdb51-ipc1")}), ["convnet3d"], [0], Sdd(epochs=3))
+    known = measured([dm, random.model_copy(update={"preset": None}), sdd, absent])
     assert known[work_of(sdd)].seconds == (3 + 1) * 8 * 10.0 + (3 + 1) * (len(tiny.test) + len(tiny.validation))
     assert known[work_of(dm)].seconds > 0 and "without teachers" in known[work_of(dm)].basis
-    assert len(known) == 2  # random makes its set in one call, which is not measured
+    assert known[work_of(absent)].seconds == (3 + 1) * 51 * 10.0 + (3 + 1) * (1530 + 3570 // 5)
+    assert "with random clips, because hmdb51 is not prepared here" in known[work_of(absent)].basis
+    assert len(known) == 3  # random makes its set in one call, which is not measured
 
 
 def test_the_command_plans_and_starts_nothing_with_dry_run(

@@ -231,6 +231,29 @@ def test_a_static_dynamic_set_decodes_to_what_its_network_gives(
     assert float((decoded - ranges.READINGS["imagenet"].to_255(due)).abs().mean()) < 1
 
 
+def test_stills_of_a_static_dynamic_set_are_in_the_units_of_its_network(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    motions = saved(torch.randn((8, 4, 1, 16, 16), generator=generator), tmp_path / "dynamic_best.pt")
+    network = {"0.encoder.weight": torch.full((3, 4, 3, 3, 3), 0.01), "0.encoder.bias": torch.zeros(3)}
+    options = {"hallucinator": saved(network, tmp_path / "weights_best.pt")}
+    low = torch.rand((8, 3, 16, 16), generator=generator) * 2.4 - 1.2  # could be -1-1 or imagenet
+    options["statics"] = saved({"image": low}, tmp_path / "sta.pt")
+    assert "taken as imagenet" in packed(motions, tmp_path, task=FIVE, **options)[1]
+    with pytest.raises(ValueError, match=r"--range -1-1: the stills .*leave out --range"):
+        packed(motions, tmp_path, task=FIVE, value_range="-1-1", **options)
+    options["statics"] = saved({"image": low.abs() * 200}, tmp_path / "sta.pt")
+    with pytest.raises(ValueError, match=r"stills from .* are not normalised with ImageNet's"):
+        packed(motions, tmp_path, task=FIVE, **options)
+
+
+def test_a_range_that_is_not_clear_is_refused_with_the_usual_one_of_the_code_base(tmp_path: Path) -> None:
+    grey = normalised(REAL // 4 + 96) * 0.9
+    with pytest.raises(ValueError, match=r"recognised: one tensor, as SDD .*; usual there is --range imagenet"):
+        packed(saved(grey, tmp_path / "images_best.pt"), tmp_path, task=FIVE, labels_by_class=True)
+    with pytest.raises(ValueError, match=r"state your code's normalisation: --range [A-Z,/]+$"):
+        packed(saved({"mine": grey, "labels": LABELS}, tmp_path / "a.pt"), tmp_path, task=FIVE)
+
+
 def test_static_dynamic_files_in_the_wrong_place_are_refused(tmp_path: Path) -> None:
     dynamics = saved(torch.ones(16, 4, 1, 16, 16), tmp_path / "dynamic_best.pt")
     statics = saved({"image": torch.ones(16, 3, 16, 16)}, tmp_path / "sta.pt")

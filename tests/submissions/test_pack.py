@@ -95,6 +95,16 @@ def test_a_class_axis_before_the_clips_gives_the_labels(tmp_path: Path) -> None:
     assert "KNTHWC" in report
 
 
+def test_clips_of_another_length_are_not_taken_for_stills_of_each_class(tmp_path: Path) -> None:
+    short = save(tmp_path, clips()[:, :2].contiguous())  # 3 clips of 2 frames, or 2 stills of each of 3 classes
+    for options in ({}, {"labels_by_class": True}):
+        with pytest.raises(
+            ValueError, match=r"2 stills of each class, or clips of another length than T=4\. Stills: --layout KNHWC"
+        ):
+            packed(short, tmp_path, task=Task.parse("tiny-ipc5"), **options)
+    assert "labels: by class (from the axis of classes in KNHWC)" in packed(short, tmp_path, layout="KNHWC")[1]
+
+
 def test_of_two_possible_layouts_one_must_be_stated(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"frames": 3})
     source = save(tmp_path, {"clips": torch.zeros((3, 3, 3, 16, 16), dtype=torch.uint8), "labels": LABELS})

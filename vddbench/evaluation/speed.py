@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vddbench.data.store import Split
 from vddbench.evaluation.engine import EAGER_STEPS
-from vddbench.evaluation.hardware import exact_fp32, hardware_for
+from vddbench.evaluation.hardware import Precision, exact_fp32, hardware_for
 from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import build, optimiser, to_input, train
@@ -39,13 +39,15 @@ class Speed:
 
 
 @exact_fp32()
-def measure(student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device) -> Speed:
+def measure(
+    student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device, precision: Precision | None = None
+) -> Speed:
     """Times one student on random clips of one shape. Rounds alternate the referee's code with the bare network."""
     clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
     model = build(student, spec, 0, device)
     x = to_input(clipset.clips, spec, device)
     labels = clipset.labels.to(device)
-    hardware = hardware_for(student, device)
+    hardware = hardware_for(student, device, precision=precision)
     sgd = optimiser(model, student.RECIPE)
 
     def bare_train(steps: int) -> None:

@@ -33,13 +33,21 @@ def stored_labels(
         return labels_for(given, len(given), spec, conversion.labels_as, notes, of_kernels=of_kernels)
     num_clips = len(arranged.values)
     if given is None:
+        if arranged.decoder == "still" and arranged.has_class_axis and not (conversion.layout or conversion.decoder):
+            shape = file.tensors[key].shape
+            raise ValueError(
+                f"{list(shape)} could be {shape[1]} stills of each class, or clips of another length than T={spec.frames}. "
+                f"Stills: --layout {arranged.layout}. Clips of another length are not changed: choose or interpolate "
+                f"{spec.frames} frames in your code"
+            )
         by_axis = arranged.has_class_axis and num_clips != spec.num_classes**2  # else nothing shows which axis has the classes
         if not (conversion.labels_by_class or by_axis):
             others = {name: tensor for name, tensor in file.tensors.items() if name != key}
             rest = f". Also in the file: {listing(others)}" if others else ""
             stills = ". Stills of a static-dynamic set: pack its motions, with --statics and --hallucinator"
             raise ValueError(missing(num_clips, source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
-        given = by_class(num_clips, spec, notes)
+        stated = "as stated" if conversion.labels_by_class else f"from the axis of classes in {arranged.layout}"
+        given = by_class(num_clips, spec, stated, notes)
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
     if len(given) != num_clips and arranged.has_class_axis:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vddbench.submissions.importers import Source, listing, names_of_repetitions
 
+NOT_KNOWN = "no known code base"
 LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors
 PICTURES = (".jpg", ".jpeg", ".png")
 RDED = re.compile(r"class\d+_id\d+_t\d+", re.ASCII)  # class00003_id00000_t000.jpg
@@ -30,8 +31,15 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     elif key == "":
         known = "one tensor, as SDD saves clips of DM and MTT"
     else:
-        known = f"no known code base; the clips are the tensor {key[:60]!r}"
+        known = f"{NOT_KNOWN}; the clips are the tensor {key[:60]!r}"
     return f"recognised: {known}"
+
+
+def usual_range(known: str) -> str:
+    """The end of a refusal for an unclear value range: the line of `recognised`, and the usual range of that code base."""
+    if NOT_KNOWN in known:
+        return ""
+    return f". {known}; usual there is --range {'0-1' if 'IDC' in known else 'imagenet'}"
 
 
 def keeps_labels_centred(source: Path, file: Source, labels: Path | None) -> bool:

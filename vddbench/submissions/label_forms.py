@@ -151,15 +151,18 @@ def _asked(rows: torch.Tensor, of_kernels: bool) -> str:
     )
 
 
-def by_class(num_clips: int, spec: DatasetSpec, notes: list[str]) -> torch.Tensor:
-    """Labels of clips that are sorted by class, equally many for each. Raises ValueError if their number does not allow it."""
+def by_class(num_clips: int, spec: DatasetSpec, known: str, notes: list[str]) -> torch.Tensor:
+    """Labels of clips that are sorted by class, equally many for each. Raises ValueError if their number does not allow it.
+
+    known: from where, for the report.
+    """
     per_class, rest = divmod(num_clips, spec.num_classes)
     if rest or not per_class:
         raise ValueError(
             f"--labels-by-class: {num_clips} clips are not equally many for each of {spec.num_classes} classes; give a file of "
             "labels with --labels"
         )
-    notes.append(f"labels: by class (as stated), {per_class} of class 0 ({spec.class_names[0]}) first, then class 1, ...")
+    notes.append(f"labels: by class ({known}), {per_class} of class 0 ({spec.class_names[0]}) first, then class 1, ...")
     return torch.arange(spec.num_classes).repeat_interleave(per_class)
 
 

@@ -162,7 +162,7 @@ def _of_tensors(
     except ValueError as error:
         raise ValueError(latents or str(error)) from None
     notes.append(f"source: {source} {described(key, file.tensors[key])}")
-    notes.append(known_formats.recognised(source, file, key, conversion.labels))
+    notes.append(known := known_formats.recognised(source, file, key, conversion.labels))
     arranged, problems = None, []
     try:
         arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, conversion.resize, notes)
@@ -171,6 +171,8 @@ def _of_tensors(
         clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
         if conversion.resize:
             clips = scaled(clips, spec.size, notes)
+    except ranges.Unclear as error:
+        problems.append(str(error) + known_formats.usual_range(known))
     except ValueError as error:
         if arranged is None and latents:
             raise ValueError(latents) from None

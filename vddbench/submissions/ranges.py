@@ -20,6 +20,10 @@ from vddbench.submissions.payload import CODES, dtype_name
 from vddbench.submissions.tensors import value_range
 
 
+class Unclear(ValueError):
+    """Several value ranges fit the clips, or none does."""
+
+
 class Reading(NamedTuple):
     """What a stored value means: 255 * (stored * std + mean) on the 0-255 scale, by channel (RGB)."""
 
@@ -98,7 +102,7 @@ def value_range_of(values: torch.Tensor) -> tuple[float, float]:
 
 
 def detect(values: torch.Tensor, train: Split | None = None) -> str:
-    """The name of the only reading that values [N, ..., 3] allow. Raises ValueError, with the options to choose from."""
+    """The name of the only reading that values [N, ..., 3] allow. Raises Unclear, with the options to choose from."""
     if values.dtype == torch.uint8:
         return "0-255"
     if values.is_floating_point() and _standardised(values):
@@ -117,7 +121,7 @@ def detect(values: torch.Tensor, train: Split | None = None) -> str:
     shown = fitting if len(fitting) > 1 else COMMON
     looks = "; ".join(f"`--range {name}` gives {_look(sample, name)}" for name in shown)
     beside = f"; the train split has {appearance.of_train(train)}" if train is not None else ""
-    raise ValueError(
+    raise Unclear(
         f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) could be on more than one scale: {looks}{beside}. "
         f"Choose one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}"
     )
@@ -145,6 +149,11 @@ def _reaches_bounds(values: torch.Tensor, name: str) -> bool:
     low, high = torch.aminmax(values.reshape(-1, 3), dim=0)
     ends = READINGS[name].to_255(torch.stack([low, high]))
     return bool((ends[0].abs() <= 1).all()) and bool(((ends[1] - 255).abs() <= 1).all())
+
+
+def is_possible(values: torch.Tensor, name: str) -> bool:
+    """Whether values [..., 3] may be on this scale of COMMON, judged by their quantiles."""
+    return _possible(_sampled(values), name)
 
 
 def _possible(sample: torch.Tensor, name: str) -> bool:

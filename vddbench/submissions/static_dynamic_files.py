@@ -25,9 +25,10 @@ from vddbench.submissions.importers import choose_clips, listing, read_source
 from vddbench.submissions.label_forms import labels_for
 from vddbench.submissions.layouts import described
 from vddbench.submissions.quantise import quantise, storage_note
-from vddbench.submissions.ranges import to_255, value_range_of
+from vddbench.submissions.ranges import is_possible, to_255, value_range_of
 
 WEIGHT, BIAS = (3, 4, 3, 3, 3), (3,)
+RANGE = "imagenet"
 
 
 def static_dynamic_tensors(
@@ -43,8 +44,9 @@ def static_dynamic_tensors(
     dtype: torch.dtype,
     notes: list[str],
 ) -> dict[str, torch.Tensor]:
-    """The tensors of the decoder `static_dynamic` from three files. value_range: of the stills.
+    """The tensors of the decoder `static_dynamic` from three files.
 
+    value_range: of the stills: None or imagenet, because the hallucinator reads stills normalised with ImageNet's numbers.
     labels: one for each still and motion, as FRePo has them; None: sorted by class.
 
     Raises ValueError if a file is missing or its shapes do not fit the dataset, FileNotFoundError.
@@ -53,6 +55,11 @@ def static_dynamic_tensors(
         raise ValueError(
             "a static-dynamic set needs three files: pack DYNAMICS --statics FILE --hallucinator FILE --decoder "
             "static_dynamic, e.g. dynamic_best.pt, sta.pt and weights_best.pt"
+        )
+    if value_range not in {None, RANGE}:
+        raise ValueError(
+            f"--range {value_range[:60]}: the stills of a static-dynamic set are read by its network, which learned on clips "
+            f"that the released code normalises with ImageNet's numbers; leave out --range (or give {RANGE})"
         )
     size, frames, classes = spec.size, spec.frames, spec.num_classes
     motions = _by_class(dynamics, (frames, 1, size, size), classes, limit_bytes, notes, has_labels=labels is not None)
@@ -69,7 +76,14 @@ def static_dynamic_tensors(
         notes.append(f"labels: by class, as the format has it: class 0 ({spec.class_names[0]}) first, then class 1, ...")
         labels = torch.arange(classes).repeat_interleave(per_class * pairs)
     stored_labels = labels_for(labels, classes * per_class * pairs, spec, labels_as, notes, of_kernels=True)
-    pixels = to_255(_slots(stills, stills_per_slot).movedim(2, -1), value_range, notes)
+    stills = _slots(stills, stills_per_slot).movedim(2, -1)
+    if not is_possible(stills, RANGE):
+        low, high = value_range_of(stills)
+        raise ValueError(
+            f"{statics}: stills from {low:.4g} to {high:.4g} are not normalised with ImageNet's mean and standard deviation, "
+            "as the network of a static-dynamic set reads them; save them as the network gets them"
+        )
+    pixels = to_255(stills, RANGE, notes)
     stored_stills = quantise(pixels, dtype)
     notes.append(f"stills {storage_note(pixels, stored_stills)}")
     stored_motions = _eight_bits(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype)
