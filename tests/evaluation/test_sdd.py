@@ -289,8 +289,7 @@ def test_a_record_lies_beside_those_of_v3_says_its_epochs_and_can_be_repeated(
     tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_linear_student(monkeypatch)
-    monkeypatch.setattr("vddbench.evaluation.hardware.has_bf16", lambda device: True)
-    monkeypatch.setattr(convnet3d, "BF16", True, raising=False)
+    monkeypatch.setattr("vddbench.evaluation.hardware.best_precision", lambda device, student: "bf16")
     one = Sdd(epochs=1)
     options: dict[str, Any] = {"students": "convnet3d", "seeds": 1}
     (ranked,) = evaluate(tiny_random, results=tmp_path, **options)
@@ -298,7 +297,7 @@ def test_a_record_lies_beside_those_of_v3_says_its_epochs_and_can_be_repeated(
     assert path == ranked.parents[1] / "convnet3d-sdd" / "seed0.json"
     record, answers = read_record(path)
     assert (record.protocol, record.epochs, record.student_steps, record.clip_steps) == ("sdd", 1, 2, 16)
-    assert (read_record(ranked)[0].precision, record.precision) == ("bf16", "fp32")
+    assert (read_record(ranked)[0].environment.precision, record.environment.precision) == ("bf16", "fp32")
     assert (record.student_lr, record.protocol_hash) == (0.01, one.hash(convnet3d.RECIPE))
     assert answers.answers.shape == (32, 3, 5) and record.top1 == answers.scores()["top1"]
     (again,) = evaluate(tiny_random, results=tmp_path / "again", protocol=one, **options)
