@@ -53,7 +53,9 @@ class Config:
 
 
 PRESETS = {
-    "fast": Config(  # 2 % of the iterations, 2 per network, a quarter of the real clips; so few steps must be larger
+    # 2 % of the iterations, 2 per network, a quarter of the real clips; so few steps must be larger. Other rates of it: see
+    # leaderboard/studies/settings-dm-*.csv
+    "fast": Config(
         iterations=120,
         real_per_class=16,
         updates_per_net=2,
