@@ -6,10 +6,10 @@ frame has a negative cosine with the gradient at the key-frame on its left and w
 inserted in the same iteration. The first and the last 20 % of the iterations insert none.
 
 A reconstruction; there is no public code. Published: the loss (DM's), the start, the insertion, its schedule and threshold, the
-momentum (0.95; preset fast has dm's 0.9). Ours: lr, iterations and real clips (DM's, not tuned), and that the gradient at a key-frame is taken in the decoded
-clip. As a parameter, the key-frame's gradient sums over the frames between and so agrees with theirs: it would have
-inserted none at any of the iterations looked at (every 20th from 60 to 120 of a run of 300 on 8 classes of 8x44x44, 4 real
-clips a class, one run), while the decoded gradient took clips from 2 to 3.25 key-frames.
+momentum (0.95; preset fast has dm's 0.9). Ours: lr, iterations and real clips (DM's, not tuned), and that the gradient at a
+key-frame is taken in the decoded clip. As a parameter, the key-frame's gradient sums over the frames between and so agrees with
+theirs: it would have inserted none at any of the iterations looked at (every 20th from 60 to 120 of a run of 300 on 8 classes
+of 8x44x44, 4 real clips a class, one run), while the decoded gradient took clips from 2 to 3.25 key-frames.
 
 The budget of a task holds T frames per clip, but not always their times: where the payload would exceed it, the frames with the
 smallest cosines are inserted and the manifest counts the refused insertions (`keyframes_over_budget`).

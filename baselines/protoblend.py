@@ -37,8 +37,8 @@ ABOUT = About(family="selection", reads=("teacher",))
 
 @dataclass(frozen=True)
 class Config(Labelled):
-    # Ours; validation of movingshapes-ipc1 (96 videos): 23.4 %, with weight 0.6 18.8 (2 students each). With a teacher of 60 steps
-    # instead of 200: 17.7 %, with weight 1 16.7 (1 student each).
+    # Ours; validation of movingshapes-ipc1 (96 videos): 23.4 %, with weight 0.6 18.8 (2 students each). With a teacher of 60
+    # steps instead of 200: 17.7 %, with weight 1 16.7 (1 student each).
     weight: float = 0.8  # of the clip nearest the centre, from 0 to 1
     views: int = 5  # evenly spaced clips of a video, of which one is kept; 1: the centre clip; ours
     iterations: int = 50  # of k-means, at most; ours, as `kmeans`
