@@ -19,9 +19,10 @@ from tests.builders.submissions import edit_manifest, written
 from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
 from vddbench.cluster.child import BAD, REFUSED
-from vddbench.cluster.durations import basis_of, measured, recorded, with_durations, work_of
+from vddbench.cluster.durations import basis_of, recorded, with_durations, work_of
 from vddbench.cluster.grid import GRIDS, Grid, checked, plan, refused, reported_methods, show
 from vddbench.cluster.jobs import read_jobs
+from vddbench.cluster.measured_durations import measured
 from vddbench.cluster.plan import SUBMISSIONS, Cell, Run, write_plan
 from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status

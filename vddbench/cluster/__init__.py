@@ -6,6 +6,7 @@ evaluation room makes the scores, and old runs need not be readable.
 
 plan.py       cells; the files of a run                   cells.py     makes evaluations and distillations as cells
 planning.py   which cells are missing                     durations.py how long cells should take
+measured_durations.py the same, from speeds of this machine
 grid.py       the cells of a published table
 resources.py  what a task asks for: options, site         jobs.py      which job has which cells, attempts at them
 submit.py     cells to jobs: submit, retry, cancel        slurm.py     submitit and Slurm's commands

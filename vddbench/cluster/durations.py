@@ -1,37 +1,23 @@
-"""How long cells should take: from records and manifests that exist, or from speeds measured on this machine."""
+"""How long cells should take, from records and manifests that exist, and what an estimate rests on."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from vddbench import lookup
 from vddbench.cluster.plan import Cell
-from vddbench.data.pinned import pinned
-from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
 from vddbench.records.files import MAX_JSON_BYTES
-from vddbench.spec import DatasetSpec, Task
+from vddbench.spec import Task
 from vddbench.submissions.manifest import MANIFEST, read_manifest
 from vddbench.system.files import read_json
-from vddbench.system.progress import say
 
-if TYPE_CHECKING:
-    from vddbench.data.store import Split
-
-BATCH = 8  # clips per step when measuring, as in leaderboard/studies/bench
 MOST_RECORDS = 50  # that are read for each submission and student
 MAX_SECONDS = 1e7
-RANDOM_CLIPS = 1_000  # that stand for the train split of a dataset that is not prepared
-STEPS = 3  # of a distillation that are timed, after one that is not
-ONCE = {  # settings of work that is done once per dataset and kept: experts, stills, pools; the cost of a step is the same
-    **dict(min_start_epoch=0, max_start_epoch=1, first_max_start_epoch=0, num_experts=1),
-    **dict(static_iterations=1, static_real_per_class=1),
-}
 
 
 class Work(NamedTuple):
@@ -126,89 +112,3 @@ def _of_manifests(roots: Sequence[Path]) -> Iterator[tuple[Work, str, float]]:
             continue
         device = manifest.distill_hardware[:100] or "an unknown machine"
         yield Work("distill", manifest.task, manifest.method, None), device, manifest.distill_seconds or 0.0
-
-
-def measured(cells: Iterable[Cell]) -> Durations:
-    """Measures what has no expected duration yet on this machine: minutes per student and method on CPUs.
-
-    Left out are methods that make a set in one call, and the teachers, experts and stills of the others, which are made once
-    per dataset.
-    """
-    from vddbench.system.device import best_device, device_name
-
-    durations = {}
-    for work, cell in {work_of(cell): cell for cell in cells if cell.seconds is None}.items():
-        data = _videos_of(cell.task.dataset)
-        seconds = _evaluation_seconds(cell, data) if cell.kind == "evaluate" else _distillation_seconds(cell, data)
-        if seconds is not None:
-            clips = "" if data.train is not None else f" with random clips, because {cell.task.dataset} is not prepared here"
-            without = "" if cell.kind == "evaluate" else ", without teachers, experts and stills"
-            durations[work] = Duration(seconds, f"speeds measured now on {device_name(best_device())}{clips}{without}")
-    return durations
-
-
-class Videos(NamedTuple):
-    """What durations depend on: the shape and the number of clips."""
-
-    spec: DatasetSpec
-    num_train: int
-    num_tested: int  # test and validation videos
-    train: Split | None  # None: the dataset is not prepared
-
-
-def _videos_of(dataset: str) -> Videos:
-    """Of the prepared dataset, or of the definition of a built-in one. Raises LookupError for others."""
-    from vddbench.data.store import Store, prepared_names
-
-    builtin = pinned(dataset)
-    if builtin is None or dataset in prepared_names():
-        store = Store.open(dataset)
-        is_train = store.index["split"] == "train"
-        tested = ~is_train | store.index["validation"]
-        return Videos(store.spec, int(is_train.sum()), int(tested.sum()), store.train)
-    spec, videos = builtin.SPEC, builtin.SPEC.num_videos  # a fifth of the train videos are for validation
-    return Videos(spec, videos["train"], videos["test"] + videos["train"] // 5, None)
-
-
-def _evaluation_seconds(cell: Cell, videos: Videos) -> float:
-    from vddbench.evaluation.speed import measure
-    from vddbench.system.device import best_device
-
-    assert cell.student is not None
-    module, spec = lookup.load("student", cell.student), videos.spec
-    say(f"measuring {cell.student} on clips of {cell.task}")
-    protocol = protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
-    is_replay = isinstance(protocol, Sdd)
-    speed = measure(module, spec, BATCH, best_device(), "fp32" if is_replay else None)
-    clips = videos.num_train if cell.task.ipc is None else spec.num_classes * cell.task.ipc  # larger sets: no larger batches
-    passes = protocol.passes + 1 if isinstance(protocol, Sdd) else protocol.test_views
-    return _train_clips(protocol, cell.task, spec, clips, module.RECIPE) * speed.train + videos.num_tested * passes * speed.test
-
-
-def _train_clips(protocol: Protocol | Sdd, task: Task, spec: DatasetSpec, clips: int, recipe: Any) -> int:
-    if isinstance(protocol, Sdd):
-        return (protocol.epochs + protocol.one_epoch_more) * clips
-    return task.student_steps(spec) * task.batch_size(spec, clips, recipe)
-
-
-def _distillation_seconds(cell: Cell, videos: Videos) -> float | None:
-    from vddbench.distillation.contract import IterativeBaselineModule
-    from vddbench.distillation.learn import step
-    from vddbench.distillation.presets import config_for
-    from vddbench.distillation.run import Job, make_learner
-    from vddbench.evaluation.speed import random_split, timed
-    from vddbench.system.device import best_device
-    from vddbench.system.home import temporary_home
-
-    baseline, device = lookup.load("baseline", cell.method), best_device()
-    if not isinstance(baseline, IterativeBaselineModule):
-        return None
-    config = config_for(baseline, cell.method, cell.task, cell.preset)
-    train = videos.train or random_split(videos.spec, max(videos.spec.num_classes, RANDOM_CLIPS))
-    say(f"measuring {STEPS} steps of {cell.method} on {cell.task}")
-    cheap = replace(config, **{name: value for name, value in ONCE.items() if hasattr(config, name)})
-    job = Job(method=cell.method, task=cell.task, seed=cell.seed, config=cheap, device=device, preset=cell.preset)
-    with temporary_home():
-        learner = make_learner(baseline, job, train)
-        seconds = [timed(lambda number=number: step(learner, number).item(), device) for number in range(1 + STEPS)]  # type: ignore[misc]
-    return float(median(seconds[1:])) * int(config.iterations)

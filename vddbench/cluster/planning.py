@@ -10,7 +10,8 @@ from pathlib import Path
 
 from vddbench import lookup
 from vddbench.cluster.cells import distillations, evaluations
-from vddbench.cluster.durations import basis_of, measured, recorded, with_durations
+from vddbench.cluster.durations import basis_of, recorded, with_durations
+from vddbench.cluster.measured_durations import measured
 from vddbench.cluster.plan import RESULTS, Cell, Planned, write_plan
 from vddbench.data.store import Store
 from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
