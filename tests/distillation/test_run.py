@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,15 @@ import torch
 from tests.builders.commands import call
 from vddbench.baselines import dm, random
 from vddbench.data.store import Split, Store
-from vddbench.distillation import learn, resume
+from vddbench.distillation import cached_work, learn, resume, run
+from vddbench.distillation.contract import Distilled
 from vddbench.distillation.resume import FILE, folder_of
 from vddbench.distillation.run import distill, rounding_error
 from vddbench.distillation.watch import Watch, watch_for
 from vddbench.lookup import file_of
 from vddbench.spec import Task
 from vddbench.submissions.manifest import read_manifest
+from vddbench.system.device import best_device
 
 CPU = torch.device("cpu")
 IPC1 = Task(dataset="tiny", ipc=1)
@@ -350,6 +353,46 @@ def test_a_method_that_ignores_its_seed_is_reported(
     for seed in (0, 1):
         distill("random", IPC1, seed, tmp_path)
     assert "seed 1 of random has the same bytes as seed 0" in " ".join(capsys.readouterr().err.split())
+
+
+def test_cached_work_counts_once_whether_this_process_made_it_all_a_part_of_it_or_nothing(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, own = 0.0, 3.0
+
+    def work(name: str, seconds: float, here: float, inside: str = "") -> cached_work.Work:
+        """seconds: its cost in all processes. here: the part of it that the process spends that makes it."""
+
+        def make() -> cached_work.Fresh:
+            nonlocal now
+            if inside:
+                work(inside, 5.0, 5.0)
+            now += here
+            return cached_work.Fresh(torch.zeros(1), seconds, 1)
+
+        return cached_work.do_once(tmp_path / f"{name}.safetensors", name, make)
+
+    def method(*_: object) -> Distilled:
+        nonlocal now
+        now += own
+        teacher = work("teacher", 30.0, 10.0, inside="weights")  # its training was resumed; `weights` are part of its cost
+        tubes = work("tubes", 4.0, 4.0)
+        return Distilled(tensors={}, chosen=cached_work.cost_of("teacher", teacher) | cached_work.cost_of("tubes", tubes))
+
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(run, "time", clock)
+    monkeypatch.setattr(cached_work, "time", clock)
+    job = run.Job(method="herding", task=IPC1, seed=0, config=None, device=best_device())
+
+    def cost() -> float:
+        return run._made_at_once(SimpleNamespace(distill=method), job, tiny.train).seconds  # type: ignore[arg-type]
+
+    assert cost() == 3 + 30 + 4  # all of it made, the teacher in part
+    assert cost() == 3 + 30 + 4  # all of it cached
+    (tmp_path / "tubes.safetensors").unlink()
+    assert cost() == 3 + 30 + 4  # the teacher cached, the tubes made
+    own = 100.0
+    assert cost() == 100 + 30 + 4  # a process that is slower than its cached work
 
 
 def test_a_coreset_costs_what_its_teacher_took_also_when_that_is_cached(tiny: Store, home: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ A set that is learned from cached work still counts the cost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,10 +64,36 @@ def work_path(folder: str, dataset: str, depends_on: list[Any]) -> Path:
     return home() / folder / f"{dataset}-{digest}.safetensors"
 
 
+class Stopwatch:
+    """Time that this process spent in do_once: making work, opening it, and waiting for another process that made it.
+
+    Each work knows its own cost, so the cost of a set is the time of the run without this time, plus the costs of its works.
+    """
+
+    seconds = 0.0
+    running = False
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Adds the time of a block. A block within another one is part of the outer one's time, and of its work's cost."""
+        if self.running:
+            yield
+            return
+        self.running, started = True, time.monotonic()
+        try:
+            yield
+        finally:
+            self.running = False
+            self.seconds += time.monotonic() - started
+
+
+STOPWATCH = Stopwatch()
+
+
 def do_once(path: Path, what: str, make: Callable[[], Fresh]) -> Work:
     """Opens the file `path`. If it does not exist, writes what `make` returns; other processes wait meanwhile.
 
-    Raises what `make` and `read_work` raise.
+    Its time is added to STOPWATCH. Raises what `make` and `read_work` raise.
     """
 
     def content() -> bytes:
@@ -73,7 +101,8 @@ def do_once(path: Path, what: str, make: Callable[[], Fresh]) -> Work:
         about = {"seconds": str(fresh.seconds), "clips_read": str(fresh.clips_read), "name": path.stem}
         return save({TENSOR: fresh.tensor}, about)
 
-    return read_work(cached(path, content), what)
+    with STOPWATCH.measuring():
+        return read_work(cached(path, content), what)
 
 
 def read_work(path: Path, what: str) -> Work:

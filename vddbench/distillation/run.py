@@ -13,6 +13,7 @@ import torch
 
 from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
+from vddbench.distillation.cached_work import STOPWATCH
 from vddbench.distillation.contract import BaselineModule, Distilled, IterativeBaselineModule, Learner
 from vddbench.distillation.curves import write_curves
 from vddbench.distillation.learn import learn
@@ -185,12 +186,14 @@ def _made_at_once(baseline: BaselineModule, job: Job, train: Split) -> Made:
         raise ValueError(f"{job.method} has no iterations to watch; leave out --watch-val")
     if job.device != best_device():
         raise ValueError(f"{job.method} always runs on the default device, {best_device()}; leave out --device")
-    started = time.monotonic()
+    started, before = time.monotonic(), STOPWATCH.seconds
     distilled = baseline.distill(train, job.task, job.config, np.random.default_rng(job.seed))
-    seconds, earlier = time.monotonic() - started, _sum_of(distilled.chosen, "_seconds")
-    if seconds < earlier:  # the teacher was cached: this process's time does not include it
-        seconds += earlier
-    return Made(distilled=distilled, seconds=seconds, clips_read=int(_sum_of(distilled.chosen, "_clips_read")) or None)
+    own_seconds = time.monotonic() - started - (STOPWATCH.seconds - before)  # without cached work, which knows its own cost
+    return Made(
+        distilled=distilled,
+        seconds=own_seconds + _sum_of(distilled.chosen, "_seconds"),
+        clips_read=int(_sum_of(distilled.chosen, "_clips_read")) or None,
+    )
 
 
 def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, force: bool) -> Made:
