@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from vddbench.baselines import datm, mtt
-from vddbench.data.store import Store
+from vddbench.data.store import Split, Store
 from vddbench.distillation.run import distill
 from vddbench.distillation.unrolled_sgd import matched
 from vddbench.spec import Task
@@ -85,6 +85,22 @@ def test_the_window_of_epochs_grows_to_the_end_and_is_constant_without_one() -> 
     config = mtt.Config(max_start_epoch=10, first_max_start_epoch=6, window_iterations=100)
     assert [config.start_below(i) for i in (0, 24, 25, 50, 99, 100, 5000)] == [6, 6, 7, 8, 9, 10, 10]
     assert {mtt.Config().start_below(i) for i in (0, 7999)} == {10}
+
+
+@pytest.mark.usefixtures("toy_experts")
+def test_students_start_at_epochs_of_the_window(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = mtt.Config(inner_steps=1, max_start_epoch=50, first_max_start_epoch=2, window_iterations=100, lr=0.0)
+    learner = mtt.learner(split, Task(dataset="made", ipc=1), config, 0, CPU)
+    read, epochs = learner.real.start_and_target, list[int]()
+
+    def start_and_target(expert: int, epoch: int, *rest: int | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        epochs.append(epoch)
+        return read(expert, epoch, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(learner.real, "start_and_target", start_and_target)
+    for iteration in (0, 1, 0, 1, 100, 101, 102, 103):
+        learner.step(iteration)
+    assert max(epochs[:4]) < 2 <= max(epochs[4:]) < 50
 
 
 @pytest.mark.slow

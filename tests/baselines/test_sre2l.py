@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from vddbench.baselines import sre2l, tsgd
 from vddbench.data.store import Store
@@ -58,6 +60,15 @@ def test_the_gradient_of_the_distances_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: logits_and_distances(net, x), (x,), eps=1e-6, atol=1e-5)
 
 
+def test_the_loss_weighs_the_first_batch_norm_ten_times_and_the_statistics_a_hundredth() -> None:
+    net, x, labels = small_net(), clips(), torch.tensor([0, 2])
+    logits, (first, second) = logits_and_distances(net, x)
+    priors = 1e-4 * sre2l.total_variation(x) + 1e-5 * x.flatten(1).norm(dim=1).mean()
+    expected = F.cross_entropy(logits, labels) + 0.01 * (10 * first + second) + priors
+    learner = SimpleNamespace(config=sre2l.Config(), teacher=SimpleNamespace(model=net))
+    torch.testing.assert_close(sre2l.Synthesis.loss(learner, x, labels), expected)  # type: ignore[arg-type]
+
+
 def test_total_variation_is_0_for_a_uniform_clip_and_counts_edges() -> None:
     x = torch.zeros(1, 1, 1, 4, 4)
     assert float(sre2l.total_variation(x)) == 0
@@ -88,6 +99,21 @@ def test_the_gradient_of_a_still_clip_is_a_tenth_of_sre2ls(tiny: Store) -> None:
             synthesis.clips.copy_(synthesis.clips[:, :, :1].expand_as(synthesis.clips))
         synthesis.step(0)
     torch.testing.assert_close(learner.clips.grad, 0.1 * plain.clips.grad)
+
+
+@pytest.mark.usefixtures("taught")
+def test_the_gradient_of_a_few_pixels_that_move_is_three_times_sre2ls_and_not_more(tiny: Store) -> None:
+    learner = tsgd.learner(tiny.train, TASK, replace(tsgd.PRESETS["smoke"], lr=0.0), 0, CPU)
+    plain = sre2l.learner(tiny.train, TASK, replace(SMOKE, lr=0.0), 0, CPU)
+    for synthesis in (learner, plain):
+        with torch.no_grad():
+            synthesis.clips.copy_(synthesis.clips[:, :, :1].expand_as(synthesis.clips))
+            synthesis.clips[:, :, 4:, :8, :8] += 0.5
+    saliency = tsgd.saliency(learner.clips, 3)
+    assert float(saliency[saliency > 0].min()) > 3
+    for synthesis in (learner, plain):
+        synthesis.step(0)
+    torch.testing.assert_close(learner.clips.grad, torch.where(saliency > 0, 3.0, 0.1) * plain.clips.grad)
 
 
 @pytest.mark.usefixtures("taught")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from vddbench.baselines.static_dc import Config, Matching
 from vddbench.data.store import Split, Store
 from vddbench.distillation.real_clips import random_frames
 from vddbench.distillation.run import distill
+from vddbench.evaluation.students import convnet3d
 from vddbench.spec import Task
 from vddbench.submissions import submission
 
@@ -54,6 +56,18 @@ def test_the_distance_is_zero_when_the_stills_are_the_real_frames(split: Split) 
     rows = 3 * 128 + 3
     assert static_dc.distance(real, static_dc.gradients(net, mine, 0, differentiable=True)) < 1e-4 * rows
     assert static_dc.distance(real, static_dc.gradients(net, others, 0, differentiable=True)) > 0.1 * rows
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_with_dsa_real_frames_and_stills_are_changed_alike(seed: int, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the distance of stills to themselves stays 0, and that to other frames changes."""
+    monkeypatch.setattr(convnet3d, "BF16", False)
+    net, rows = static_dc.convnet(SPEC, 0, CPU), 3 * (3 * 128 + 3)
+    learner = matching(split, replace(QUICK, dsa=True))
+    own, (others, _) = learner.memory.exact().clips[:, 0], learner.real.get(0)
+    assert float(learner.match(net, own, np.random.default_rng(seed))) < 1e-3 * rows
+    changed = float(learner.match(net, others, np.random.default_rng(seed)))
+    assert abs(changed - float(matching(split).match(net, others, np.random.default_rng(seed)))) > 1e-2
 
 
 def test_real_gradients_in_parts_are_those_of_the_whole_batch(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
