@@ -56,18 +56,21 @@ PRESETS["fast_single"] = replace(PRESETS["fast"], clips_per_slot=1)
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> dm.Matching:
     """Bases start as real clips made smaller, as equally many of each class as fit, at most one for each train video.
 
-    Raises ValueError if the budget does not hold one basis for each class.
+    Raises ValueError if a class would have fewer bases than clips: some of its clips would start alike and stay so.
     """
     ipc, spec = ipc_of(task, "dm_basis"), train.spec
     factor = Factor(config.shrink, 1)
     factor.check(spec)
     fewest = int(np.bincount(train.labels, minlength=spec.num_classes).min())
     per_class = config.clips_per_slot * ipc
-    count = min(bases_that_fit(task, spec, spec.size // config.shrink, per_class) // spec.num_classes, fewest)
-    if count < 1:
+    fitting = bases_that_fit(task, spec, spec.size // config.shrink, per_class) // spec.num_classes
+    count = min(fitting, fewest)
+    if count < per_class:
+        remedy = "a smaller ipc" if fewest < per_class else "a larger shrink in the method's file"
         raise CannotServe(
-            f"the budget of {task} does not hold one basis for each class of {train.dataset}, or a class has no train video; "
-            "use fewer clips_per_slot or a larger shrink in the method's file"
+            f"{per_class} clips per class need as many bases, each from another train video; the budget of {task} holds "
+            f"{fitting} per class, and a class of {train.dataset} has {fewest} videos: use {remedy}, or fewer clips_per_slot "
+            "(1 with the presets single and fast_single)"
         )
     clips, classes = real_start(train, count, np.random.default_rng(seed), config.start_mean_of)
     memory = Combined(reduced(clips, factor), classes, per_class, spec, device, config.smooth)
