@@ -7,7 +7,6 @@ students, so that an interrupted training resumes.
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
-from vddbench.distillation.remedies import enough_memory
+from vddbench.distillation.remedies import METHOD_FILE, enough_memory
 from vddbench.evaluation.hardware import Hardware, arithmetic, exact_fp32, hardware_for
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -82,7 +81,9 @@ def teacher(
     Raises ValueError if its loss is not finite, if memory runs out, or if the cached file is damaged or of another teacher;
     KeyboardInterrupt if the training was stopped; the next call resumes it.
     """
-    work, hardware, name = _weights(split, network, steps or split.spec.student_steps[FULL], batch or BATCH, device, knob)
+    steps, batch = steps or split.spec.student_steps[FULL], batch or BATCH
+    remedy = f"use fewer teacher_steps{f' or a larger {knob}' if knob else ''} in {METHOD_FILE}"
+    work, hardware, name = _weights(split, network, steps, batch, device, knob, remedy)
     return _restored(split, network, work, hardware, name)
 
 
@@ -122,9 +123,18 @@ def _features(split: Split) -> Fresh:
 
 
 def _weights(
-    split: Split, network: StudentModule, steps: int, batch: int, device: torch.device | None, knob: str = ""
+    split: Split,
+    network: StudentModule,
+    steps: int,
+    batch: int,
+    device: torch.device | None,
+    knob: str = "",
+    remedy: str = "use a method without a teacher",
 ) -> tuple[Work, Hardware, str]:
-    """(the weights as one vector, the hardware, the name of the cached file). Trains the teacher if it is not cached."""
+    """(the weights as one vector, the hardware, the name of the cached file). Trains the teacher if it is not cached.
+
+    remedy: what the message of a loss that is not finite advises.
+    """
     kind = network.build.__module__.rpartition(".")[2]
     depends_on = [FORMAT, split.digest, split.index["video"].tolist(), batch, SEED, kind, steps]
     path, hardware = work_path("teachers/weights", split.dataset, depends_on), hardware_for(network, device)
@@ -139,8 +149,10 @@ def _weights(
             reading = time.monotonic() - started
             trained = _train(clips, split, network, steps, min(batch, len(clips)), hardware, checkpoint)
         if not trained.finite:
-            file = inspect.getfile(network.build)
-            raise ValueError(f"the loss of the teacher on {split.dataset} is not finite; lower its learning rate in {file}")
+            raise ValueError(
+                f"the loss of the teacher on {split.dataset} is not finite ({steps} steps of {min(batch, len(clips))} clips). "
+                f"It trains by the recipe of the ranked student, which must not change: {remedy}"
+            )
         seconds = reading + trained.seconds  # of all processes
         return Fresh(_packed(trained.model), seconds, len(split))
 
