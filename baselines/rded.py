@@ -6,7 +6,8 @@ The teacher is the MiniC3D of the coresets, trained on the train split. Labels a
 teacher's answers, as in RDED. A mosaic shows mosaic x mosaic crops in one clip; its soft label is the mean of their answers.
 
 Published are the constants so marked. Ours: each crop has a random start of its own, a class with fewer than 70 videos gives
-all it has, and one label per clip, where RDED labels each crop that a student sees (the protocol fixes how students train).
+all it has, the crops of a mosaic are enlarged to whole clips for the teacher, where RDED pads them with zeros, and one label
+per clip, where RDED labels each crop that a student sees (the protocol fixes how students train).
 
 Protocol v3 on movingshapes, ipc 1: preset fast 23.5 %, soft 27.1 on the soft track (3 students of one set each, bf16 on one
 thread of an Intel Xeon), `random` 22.3.
