@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from vddbench.baselines import dm, herding, mtt, rded, sre2l
+from vddbench.baselines import dm, dm_basis, herding, mtt, prism, rded, sre2l
 from vddbench.data.store import Store
 from vddbench.distillation import experts, teacher
 from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.features import random_net
 from vddbench.distillation.remedies import MemoryRanOut, enough_memory, explained
+from vddbench.distillation.run import rounding_error
 from vddbench.lookup import load
 from vddbench.spec import Task
 
@@ -73,6 +74,20 @@ def test_a_method_that_cannot_serve_a_task_names_it_once() -> None:
     assert told("dm", None, CannotServe("tiny-ipc1 allows 3 bytes")) == "tiny-ipc1 allows 3 bytes"
     assert told("dm", None, CannotServe("dm needs 2 slots")) == "dm needs 2 slots"
     assert told("dm", None, ValueError("a file is damaged")) == "a file is damaged"
+
+
+@pytest.mark.parametrize("method", [dm_basis, prism])
+def test_values_that_are_finite_and_too_large_name_the_method_s_file(method: Any, tiny: Store) -> None:
+    config = method.PRESETS["smoke"]
+    learner = method.learner(tiny.train, TASK, config, 0, CPU)
+    with torch.no_grad():
+        next(iter(learner.memory.parameters.values())).mul_(1e6)
+    name = method.__name__.rpartition(".")[2]
+    with (
+        pytest.raises(ValueError, match=rf"values reach from .*; the learning rates are in /.*/{name}\.py$"),
+        explained(name, TASK, config, {}),
+    ):
+        rounding_error(learner, method.DECODER, tiny.train, None)
 
 
 def full(*args: Any, **settings: Any) -> Any:

@@ -17,6 +17,7 @@ from vddbench.lookup import file_of
 from vddbench.spec import Task
 
 METHOD_FILE = "the method's file"
+TOO_LARGE = "values reach from"  # in what decoders say of values that are finite and too large
 
 
 class MemoryRanOut(ValueError):
@@ -58,12 +59,15 @@ def diverged(what: str) -> ValueError:
 def explained(method: str, task: Task, config: Any, presets: Mapping[str, Any]) -> Iterator[None]:
     """Completes the messages of a method: with its file's path, what it cannot serve, and --preset fast if that helps.
 
+    The file is also named where a decoder refuses what was learned as too large, because it holds the learning rates.
     presets: all presets of the method. `fast` helps against a lack of memory if it has a lower value of the field to lower.
     """
     try:
         yield
     except ValueError as error:
         message = str(error)
+        if TOO_LARGE in message:
+            message += f"; the learning rates are in {METHOD_FILE}"
         if METHOD_FILE in message:
             message = message.replace(METHOD_FILE, str(file_of("baseline", method)))
         if isinstance(error, MemoryRanOut) and error.knob and "fast" in presets:
