@@ -25,7 +25,7 @@ from vddbench.system.locks import locked
     ("command", "code", "says"),
     [
         (["distill", "randum", "--task", "tiny-ipc1"], 2, "no baseline named 'randum'; did you mean random"),
-        (["distill", "random", "--task", "tyny-ipc1"], 2, "no prepared dataset named 'tyny'; did you mean tiny?"),
+        (["distill", "random", "--task", "tyny-ipc1"], 2, "no dataset named 'tyny'; did you mean tiny?"),
         (["distill", "random", "--task", "tiny-ipc0"], 2, "ipc 0 is not a budget of this benchmark; use tiny-ipc1"),
         (["distill", "random", "--task", "tiny-ipc-3"], 2, "ipc -3 is not a budget"),
         (["distill", "random", "--task", "tiny-ipc999999999"], 2, "is not a budget"),

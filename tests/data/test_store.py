@@ -106,8 +106,15 @@ def test_open_train_gives_no_way_to_the_test_videos(store: Store) -> None:
 
 
 def test_a_store_that_was_never_prepared_says_how_to_make_it(store: Store) -> None:
-    with pytest.raises(LookupError, match=r"did you mean counted\?.*run: vddbench prepare conted"):
+    with pytest.raises(LookupError, match=r"no prepared dataset named 'hmdb51'.*; run: vddbench prepare hmdb51$"):
+        Store.open("hmdb51")
+
+
+def test_a_name_that_no_dataset_has_is_compared_with_prepared_and_bundled_ones(store: Store) -> None:
+    with pytest.raises(LookupError, match=r"did you mean counted.*; your own: vddbench prepare conted --folder DIR$"):
         Store.open("conted")
+    with pytest.raises(LookupError, match=r"no dataset named 'movingshape'; did you mean movingshapes\b"):
+        Store.open("movingshape")
 
 
 def damaged(store: Store, tmp_path: Path) -> Path:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from vddbench.data.fingerprint import StoreId
 from vddbench.data.store_files import OF_SPLIT, check_index, check_length, damage_explained, read_head, read_index
-from vddbench.lookup import unknown
+from vddbench.lookup import names, unknown
 from vddbench.spec import DatasetSpec, Fingerprint
 from vddbench.system.allocator import new_memory
 from vddbench.system.home import home
@@ -144,7 +144,11 @@ class Store:
         """
         path = path or store_path(name)
         if not path.is_dir():
-            raise LookupError(unknown("prepared dataset", name, prepared_names()) + f"; run: vddbench prepare {name}")
+            bundled = names("dataset")
+            if name in bundled:
+                raise LookupError(unknown("prepared dataset", name, prepared_names()) + f"; run: vddbench prepare {name}")
+            known = sorted({*bundled, *prepared_names()})
+            raise LookupError(unknown("dataset", name, known) + f"; your own: vddbench prepare {name} --folder DIR")
         if not (path / "done.json").is_file():
             raise ValueError(f"store {path} is incomplete (no done.json); run its `vddbench prepare {name}` again to resume")
         with damage_explained(name, path):
