@@ -18,6 +18,7 @@ from vddbench.system.progress import clean
 HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads")
 FORMS = {"table": "simple", "md": "github", "json": ""}  # format: its name in tabulate
 PUBLISHED_ON = ("miniucf", 1)  # dataset and ipc of the published column
+CAVEAT = "*"  # mark of a published number with a caveat, which a line below the table states
 
 
 def as_json(listed: Sequence[Method], scores: Sequence[Measured]) -> str:
@@ -49,7 +50,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
             one.division or "-",
             one.labels or "-",
             ", ".join(one.reads),
-            _published_number(one, dataset, ipc),
+            _published_number(_published_row(one, dataset, ipc)),
             "; ".join(_own_number(score, one) for score in shown if score.method in one.names) or "-",
         ]
         for one in listed
@@ -57,6 +58,8 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
     where = f"ours, {shown[0].task}" if shown else "ours"
     parts = [tabulate(lines, (*HEADERS, f"published, {dataset}-ipc{ipc}", where), style, disable_numparse=True)]
     parts.append(f"published: top-1 % on {dataset}-ipc{ipc}; the source of a number: vddbench methods NAME")
+    papers = {one.method: row for one in listed if (row := _published_row(one, dataset, ipc))}
+    parts.append("\n".join(f"{CAVEAT} {name}: {row['caveat']}" for name, row in papers.items() if "caveat" in row))
     if shown:
         first = shown[0]
         devices = " and ".join(sorted({score.device for score in shown}))
@@ -64,7 +67,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
         parts.append(f"ours: mean top-1 % on {where}; in brackets students on distillations")
     parts.append("Methods without a baseline of their own:")
     parts.append(tabulate([list(row.values()) for row in without_code()], ("method", "paper", "reason"), style))
-    return clean("\n\n".join(parts))
+    return clean("\n\n".join(filter(None, parts)))
 
 
 def on_one_task(scores: Sequence[Measured], known: set[str], task: str | None) -> list[Measured]:
@@ -79,10 +82,15 @@ def on_one_task(scores: Sequence[Measured], known: set[str], task: str | None) -
     return [one for one in ours if (one.task, one.student, one.protocol) == chosen]
 
 
-def _published_number(one: Method, dataset: str, ipc: int) -> str:
+def _published_row(one: Method, dataset: str, ipc: int) -> dict[str, Any] | None:
+    """What a paper reports for a task, of the variant with the published settings."""
     own = published(one.method) if "" in one.presets else []
     rows = [row for row in own if row.get("dataset") == dataset and row.get("ipc") in {ipc, None} and "top1_mean" in row]
-    return _with_spread(rows[0]) if rows else "-"
+    return rows[0] if rows else None
+
+
+def _published_number(row: dict[str, Any] | None) -> str:
+    return _with_spread(row) + (f" {CAVEAT}" if "caveat" in row else "") if row else "-"
 
 
 def _own_number(score: Measured, one: Method) -> str:

@@ -67,6 +67,15 @@ def test_the_table_compares_on_the_task_that_most_methods_have_or_on_another() -
     assert "fast 50.0 (10 on 2)" in other and "28.0" not in other and "image generator" in other
 
 
+def test_a_published_number_with_a_caveat_has_a_mark_and_the_caveat_below_the_table() -> None:
+    """FRePo's number is one of learned labels, and the labels of `frepo` are fixed."""
+    lines = methods_text.as_table(methods.methods(), [], None, "github").splitlines()
+    [frepo] = [line for line in lines if line.startswith("| frepo ")]
+    assert "| hard " in frepo and "| 20.3 +- 0.5 * " in frepo and "* frepo: own optimiser and learned labels" in lines
+    [mtt] = [line for line in lines if line.startswith("| mtt ")]
+    assert "| 19.0 +- 0.1  " in mtt  # its row has no caveat
+
+
 def test_one_method_shows_its_settings_sources_and_scores() -> None:
     text = methods_text.as_text("dm_fast", SCORES)
     assert "--preset fast changes: iterations=120" in text and "--preset smoke" not in text
