@@ -84,7 +84,7 @@ def most_keyframes(task: Task, spec: DatasetSpec) -> int:
     if most < 2 * num_clips:
         raise CannotServe(
             f"prism needs 2 key-frames of {frame:,} bytes for each of {num_clips:,} clips; the {budget:,} bytes of {task} hold "
-            f"{most:,} key-frames: use dm, whose clips have no times"
+            f"{most:,} key-frames: prepare the data with more --frames"
         )
     return min(most, num_clips * spec.frames)
 

@@ -165,7 +165,9 @@ def test_a_budget_holds_nearly_all_frames_and_a_clip_of_one_frame_is_refused() -
     assert "scale" in tensors and most < 3 * 16
     stored = sum(t.numel() * t.element_size() for t in tensors.values())
     assert budget is not None and budget - 193 < stored <= budget
-    with pytest.raises(ValueError, match=r"2 key-frames of 193 bytes for each of 3 clips; the 600 bytes .* use dm"):
+    with pytest.raises(
+        ValueError, match=r"2 key-frames of 193 bytes for each of 3 clips; the 600 bytes .* prepare the data with more --frames"
+    ):
         prism.most_keyframes(task, EIGHT.model_copy(update={"frames": 1}))
 
 
