@@ -293,6 +293,41 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def object_files(root: Path) -> list[Path]:
+    """A file of each kind with clips, labels and a Python object."""
+    value = {"clips": clips().numpy(), "labels": LABELS.numpy(), "args": SimpleNamespace(lr=1)}
+    save(root, value, "zip.pt")
+    torch.save(value, root / "legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save(value, root / "legacy4.pt", _use_new_zipfile_serialization=False, pickle_protocol=4)
+    np.save(root / "dict.npy", np.array(value, dtype=object))
+    np.savez(root / "some.npz", **{**value, "args": np.array([value["args"]])})
+    for name, protocol in (("raw.pth", 4), ("raw.npy", 2), ("raw.npz", 4)):
+        (root / name).write_bytes(pickle.dumps(value, protocol))
+    return sorted(root.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the printed lines leave closing the file to Python
+def test_the_two_lines_that_a_refusal_prints_make_a_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "it's").mkdir()
+    files = object_files(tmp_path / "it's")
+    assert len(files) == 8
+    for source in files:
+        with pytest.raises(ValueError, match="two lines turn it into plain tensors") as refusal:
+            packed(source.relative_to(tmp_path), tmp_path)
+        lines = (
+            str(refusal.value).partition("turn it into plain tensors: ")[2].partition(", with tensors or arrays of `syn`")[0]
+        )
+        filled = lines.replace("'clips': ...", "'clips': syn['clips']").replace("'labels': ...", "'labels': syn['labels']")
+        assert filled.count("syn[") == 2
+        with monkeypatch.context() as elsewhere:
+            (tmp_path / source.name).mkdir()
+            elsewhere.chdir(tmp_path / source.name)
+            exec(filled, {"np": np, "torch": torch, "pickle": pickle})  # noqa: S102 - this test wrote the files
+        clip_set, _ = packed(tmp_path / source.name / "plain.pt", tmp_path, force=True)
+        assert torch.equal(clip_set.clips, clips()) and clip_set.labels.tolist() == LABELS.tolist(), source.name
+
+
 @pytest.mark.parametrize("name", ["x.pt", "x.npy", "x.npz"])
 @pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x10\x00{'descr': 1}    "])
 def test_a_broken_source_is_one_message(tmp_path: Path, name: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.serialization import MAGIC_NUMBER
 
 from vddbench.submissions import payload
 from vddbench.system.progress import clean
@@ -90,13 +91,27 @@ def _reason(path: Path, error: Exception) -> str:
         what = f"it needs the Python object {clean(needed[1][:100])}" if needed else "it is a pickle of Python objects"
         return (
             f"{what}. Python objects are never loaded. In your own code, if you trust the file, two lines turn it into plain "
-            f"tensors: syn = torch.load({path.name!r}, weights_only = False); torch.save({{'clips': ..., 'labels': ...}}, "
-            "'syn.pt'), with tensors of `syn` in place of ..."
+            f"tensors: syn = {_loading(path)}; torch.save({{'clips': ..., 'labels': ...}}, 'plain.pt'), with tensors or arrays "
+            "of `syn` in place of ..."
         )
     if path.stat().st_size == 0:
         return "it is empty"
     writer = "torch.save" if path.suffix in {".pt", ".pth"} else "numpy.save" if path.suffix == ".npy" else "numpy.savez"
     return f"it is damaged or cut short, or {writer} did not write it; copy it again, or save it again"
+
+
+def _loading(path: Path) -> str:
+    """The call that loads a file with Python objects, for messages: never made here."""
+    name = repr(str(path.absolute()))
+    if _begins(path, b"\x93NUMPY"):
+        return f"np.load({name}, allow_pickle=True).tolist()"  # the dict or the list that the array of objects was made of
+    if path.suffix == ".npz" and zipfile.is_zipfile(path):
+        return f"np.load({name}, allow_pickle=True)"
+    with path.open("rb") as file:
+        of_torch = MAGIC_NUMBER.to_bytes(10, "little") in file.read(32)  # torch before 1.6: a pickle that begins with a number
+    if of_torch or zipfile.is_zipfile(path):
+        return f"torch.load({name}, map_location='cpu', weights_only=False)"
+    return f"pickle.load(open({name}, 'rb'))"
 
 
 def _begins(path: Path, start: bytes) -> bool:
