@@ -136,8 +136,8 @@ def _is_stored(archive: zipfile.ZipFile) -> bool:
 def _check_limit(source: str, size: int, limit_bytes: int) -> None:
     if size > limit_bytes:
         raise ValueError(
-            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}, several times what its clips take; save "
-            "only the final clips and labels, in the size of the task's clips"
+            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}, many times what its clips take; save "
+            "only the final clips and labels. Frames may be up to 4 times as wide as those of the task: --resize scales them"
         )
 
 
