@@ -23,7 +23,7 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     elif repetitions:
         known = f"list of [clips, labels], as DC, DSA, DM and CAFE save it; repetitions in the file: {repetitions}"
     elif key == "0" and set(file.tensors) == {"0", "1"}:
-        known = "pair (clips, labels), as IDC saves it"
+        known = "pair (clips, labels), as IDC saves it. Grids of smaller clips (IDC's factor) are not split: decode them first"
     elif _is_frepo(source, file):
         known = "arrays `image` and `label`, as FRePo saves them"
     elif labels is not None:
