@@ -56,7 +56,7 @@ def test_an_absent_class_copies_and_constant_clips_are_accepted_with_warnings(tm
     assert report.contents.per_class == (2, 1, 0)
     assert report.contents.distinct_per_class == (1, 1, 0)
     text = "\n".join(report.warnings)
-    assert "no clip of 1 classes: cat" in text
+    assert "no clip of 1 class: cat" in text
     assert "1 clips are copies of another one" in text
     assert "1 clips hold one single value" in text
     assert "2 (1 distinct) in 1 classes" in str(report)

@@ -80,7 +80,7 @@ def nested(root: Path) -> Source:
         (sdd_pixels, "one tensor, as SDD saves clips of DM and MTT", BY_CLASS),
         (mtt, "clips and labels in two files, as MTT, TESLA, DATM and DD-Ranking", LABELS),
         (dc, "as DC, DSA, DM and CAFE save it; repetitions in the file: 8", LABELS),
-        (idc, "pair (clips, labels), as IDC saves it", LABELS),
+        (idc, "as IDC saves it. Grids of smaller clips (IDC's factor) are not split", LABELS),
         (frepo, "as FRePo saves them", LABELS),
         (lite_vd, "'pixelspace_distill_artifact_v1', as Lite-VD saves it", LABELS),
         (dd_ranking, "clips and labels in two files", SOFT),
@@ -169,6 +169,28 @@ def test_tensors_of_each_class_are_packed_when_they_are_joined(tmp_path: Path) -
     assert "repetitions" not in report
 
 
+@pytest.mark.parametrize("label", [int, torch.tensor, np.int64, "abcdefgh".__getitem__])
+def test_a_list_of_clips_with_their_labels_is_read(label: Callable[[int], object], tmp_path: Path) -> None:
+    stills = REAL[:, :1].expand_as(REAL)
+    for items, due in ((normalised(), REAL), (normalised().numpy(), REAL), (normalised()[:, 0], stills)):
+        pairs = [(clip, label(int(index))) for clip, index in zip(items, LABELS, strict=True)]
+        clip_set, _ = packed({"syn": pairs}, tmp_path, task=FIVE)
+        assert torch.equal(clip_set.clips, due) and torch.equal(clip_set.labels, LABELS)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS.tolist(), SOFT.half()])
+def test_labels_of_several_sets_in_a_list_go_with_the_clips_of_the_same_number(labels: Any, tmp_path: Path) -> None:
+    """A list of equally many labels would otherwise become one tensor, of which no option names a part."""
+    other = labels.flip(0) if isinstance(labels, torch.Tensor) else labels[::-1]
+    file = {"image_syn": [normalised().flip(0), normalised()], "label_syn": [other, labels]}
+    for options in ({}, {"labels_key": "label_syn.1"}):
+        clip_set, report = packed(file, tmp_path, task=FIVE, clips_key="image_syn.1", drop_last_frame=True, **options)
+        assert "labels: beside the clips tensor 'label_syn.1' [8" in report
+        torch.testing.assert_close(clip_set.labels, torch.as_tensor(labels), atol=1e-3, rtol=0, check_dtype=False)
+    swapped = packed(file, tmp_path, task=FIVE, clips_key="image_syn.1", labels_key="label_syn.0", drop_last_frame=True)[0]
+    torch.testing.assert_close(swapped.labels, torch.as_tensor(other), atol=1e-3, rtol=0, check_dtype=False)
+
+
 def test_what_is_wrong_with_clips_and_labels_is_said_at_once(tmp_path: Path) -> None:
     for values, problem in ((torch.rand(10, 4, 3, 32, 32), "fits no layout"), (clips(10) / 200, "more than one scale")):
         for labels in (torch.arange(10), torch.rand(10, 10)):
@@ -221,7 +243,8 @@ def test_a_static_dynamic_set_decodes_to_what_its_network_gives(
         labels = labels.flip(0)
         options["labels"] = saved((torch.eye(8)[labels] - 1 / 8) / math.sqrt(8 / 10), tmp_path / "y_syn_400.pt")
     clip_set, report = packed(dynamics, tmp_path, task=Task.parse("tiny-ipc10"), spec=SPEC8, **options)
-    assert clip_set.labels.tolist() == labels.repeat_interleave(per_slot).tolist() and f"= {per_slot**2} clips" in report
+    assert clip_set.labels.tolist() == labels.repeat_interleave(per_slot).tolist()
+    assert f"clips of a slot, stills x motions: {per_slot} x {per_slot} = {per_slot**2}\n" in report
     assert "recognised: static-dynamic set, kept as stills, motions and hallucinator" in report
     # the pair of the second still and the first motion of the last slot
     last, chosen = count - per_slot, count - 1
@@ -260,7 +283,12 @@ def test_static_dynamic_files_in_the_wrong_place_are_refused(tmp_path: Path) -> 
     two = saved({f"{i}.encoder.weight": torch.ones(3, 4, 3, 3, 3) for i in range(2)}, tmp_path / "hal.pt")
     with pytest.raises(ValueError, match="needs three files: pack DYNAMICS --statics FILE --hallucinator FILE"):
         packed(dynamics, tmp_path, task=FIVE, decoder="static_dynamic")
-    with pytest.raises(ValueError, match=r"sta.pt: tensor 'image' is \[16, 3, 16, 16\] .*allowed: floats \[n\*8, 4, 1, 16"):
+    with pytest.raises(
+        ValueError, match=r"sta.pt holds tensor 'image' \[16, 3, 16, 16\] float32; allowed: floats \[n\*8, 4, 1, 16"
+    ):
         packed(statics, tmp_path, task=FIVE, statics=dynamics, hallucinator=two)
+    unnamed = saved(torch.ones(16, 3, 16, 16), tmp_path / "unnamed.pt")
+    with pytest.raises(ValueError, match=r"unnamed.pt holds tensor \[16, 3, 16, 16\] float32; allowed"):
+        packed(unnamed, tmp_path, task=FIVE, statics=dynamics, hallucinator=two)
     with pytest.raises(ValueError, match=r"holds no single convolution .*one hallucinator for all classes"):
         packed(dynamics, tmp_path, task=FIVE, statics=statics, hallucinator=two)

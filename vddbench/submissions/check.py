@@ -92,7 +92,8 @@ def warnings_of(contents: Contents, spec: DatasetSpec) -> list[str]:
     absent = [name for name, count in zip(spec.class_names, contents.per_class, strict=True) if not count]
     if absent:
         more = f" and {len(absent) - NAMES_SHOWN} more" if len(absent) > NAMES_SHOWN else ""
-        warnings.append(f"no clip of {len(absent)} classes: {', '.join(absent[:NAMES_SHOWN])}{more}")
+        classes = "1 class" if len(absent) == 1 else f"{len(absent)} classes"
+        warnings.append(f"no clip of {classes}: {', '.join(absent[:NAMES_SHOWN])}{more}")
     if copies := sum(contents.per_class) - contents.num_distinct:
         warnings.append(f"{copies:,} clips are copies of another one: they cost bytes and teach nothing new")
     if contents.num_constant:

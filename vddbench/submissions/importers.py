@@ -73,6 +73,7 @@ def read_source(path: Path, limit_bytes: int) -> Source:
         raise
     except BROKEN as error:
         raise ValueError(f"{path} could not be read as plain tensors: {_reason(path, error)}") from error
+    _separated(source.tensors)
     if not source.tensors:
         raise ValueError(
             f"{path} holds no tensor in {MAX_DEPTH} levels of dicts and lists; save e.g. "
@@ -185,6 +186,9 @@ def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> N
         source.texts[name] = list(value)
     elif isinstance(value, list | tuple) and (joined := _joined(value)) is not None:
         source.tensors[name] = joined
+    elif isinstance(value, list | tuple) and (pairs := _pairs(value)) is not None:
+        for part, items in pairs.items():
+            _collect(items, source, f"{name}.{part}" if name else part, depth + 1)
     elif depth < MAX_DEPTH and isinstance(value, Mapping | list | tuple):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             _collect(item, source, f"{name}.{key}" if name else str(key), depth + 1)
@@ -205,6 +209,33 @@ def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
     if len(tensors) == len(values) > 1 and len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1:
         return torch.stack(tensors).detach()
     return None
+
+
+def _pairs(values: list[object] | tuple[object, ...]) -> dict[str, list[Any]] | None:
+    """The clips and the labels of a list of (clip, class), as a dataset of PyTorch holds them. Returns None for other lists."""
+    pairs = [value for value in values if isinstance(value, list | tuple) and len(value) == 2]
+    if len(pairs) < len(values) or not pairs:
+        return None
+    if not all(isinstance(clip, torch.Tensor | np.ndarray) and 3 <= clip.ndim <= 4 for clip, _ in pairs):
+        return None
+    labels = [label.item() if isinstance(label, torch.Tensor | np.generic) and label.ndim == 0 else label for _, label in pairs]
+    if {type(label) for label in labels} not in ({int}, {str}):
+        return None
+    return {"clips": [_from_numpy(clip) if isinstance(clip, np.ndarray) else clip for clip, _ in pairs], "labels": labels}
+
+
+def _separated(tensors: dict[str, torch.Tensor]) -> None:
+    """Replaces joined labels of several sets by those of each: {"image_syn": [A, B], "label_syn": [a, b]}."""
+    lengths: dict[str, list[int]] = {}
+    for name in names_of_clips(tensors):
+        parent, _, index = name.rpartition(".")
+        if parent and index == str(len(lengths.setdefault(parent, []))):
+            lengths[parent].append(len(tensors[name]))
+    for name, labels in list(tensors.items()):
+        is_labels = name.split(".")[-1] in LABEL_NAMES and 2 <= labels.ndim <= 3 and len(labels) > 1
+        if is_labels and [labels.shape[1]] * len(labels) in lengths.values():
+            del tensors[name]
+            tensors.update({f"{name}.{index}": row for index, row in enumerate(labels)})
 
 
 def choose_clips(tensors: Mapping[str, torch.Tensor], key: str | None, num_classes: int) -> str:
@@ -250,13 +281,17 @@ def names_of_repetitions(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_key: str = "") -> str | None:
     """The name of the labels: the key if given, else the one named like labels, else the only unnamed one, else None.
 
-    Of several, those in the same list or dict as the clips count (`data.3.1` for the clips `data.3.0`). Raises ValueError if
-    several are named like labels.
+    Of several, those in the same list or dict as the clips count (`data.3.1` for the clips `data.3.0`), or those of the same
+    number in a list beside theirs (`label_syn.1` for `image_syn.1`). Raises ValueError if several are named like labels.
     """
     if key is not None:
         return _named(tensors, key, "--labels-key")
     small = [name for name, tensor in tensors.items() if 1 <= tensor.ndim <= 2]
-    parent = clips_key.rpartition(".")[0]
+    parent, _, index = clips_key.rpartition(".")
+    place = parent.rpartition(".")[0]
+    beside = [name for word in LABEL_NAMES if (name := f"{place}.{word}.{index}".lstrip(".")) in small]
+    if len(beside) == 1:
+        return beside[0]
     small = [name for name in small if parent and name.rpartition(".")[0] == parent] or small
     like_labels = [name for name in small if name.split(".")[-1] in LABEL_NAMES]
     if len(like_labels) > 1:

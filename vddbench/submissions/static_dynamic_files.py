@@ -69,8 +69,8 @@ def static_dynamic_tensors(
     stills_per_slot, motions_per_slot = _per_slot(stills.shape[1], motions.shape[1], labels is not None)
     pairs, per_class = stills_per_slot * motions_per_slot, stills.shape[1] // stills_per_slot
     notes.append(
-        f"recognised: static-dynamic set, kept as stills, motions and hallucinator; slots per class: {per_class}, each of "
-        f"{stills_per_slot} stills x {motions_per_slot} motions = {pairs} clips"
+        f"recognised: static-dynamic set, kept as stills, motions and hallucinator; slots per class: {per_class}; clips "
+        f"of a slot, stills x motions: {stills_per_slot} x {motions_per_slot} = {pairs}"
     )
     if labels is None:
         notes.append(f"labels: by class, as the format has it: class 0 ({spec.class_names[0]}) first, then class 1, ...")
@@ -127,7 +127,7 @@ def _by_class(
     if tuple(tensor.shape[1:]) != shape or len(tensor) % classes or not len(tensor) or not tensor.is_floating_point():
         also = "; [K, n, ...], as FRePo saves motions, needs --labels y_syn_N.pt" if tensor.ndim == len(shape) + 2 else ""
         raise ValueError(
-            f"{path}: tensor {name!r} is {list(tensor.shape)} {tensor.dtype}; allowed: floats [n*{classes}, "
+            f"{path} holds {described(name, tensor)}; allowed: floats [n*{classes}, "
             f"{', '.join(map(str, shape))}], sorted by class{also}"
         )
     return tensor.reshape(classes, -1, *shape)
