@@ -24,6 +24,7 @@ from vddbench.leaderboard.rank import as_frame, rank_tables
 from vddbench.leaderboard.row_text import draw, number, place, with_interval
 from vddbench.leaderboard.rows import Row, by_table, is_known, table_of
 from vddbench.leaderboard.table_records import tables_of
+from vddbench.protocol import SDD
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
 from vddbench.system.progress import clean, say
@@ -50,14 +51,20 @@ def show(
 
     division: `ipc` or `open`; by default both. chart: a file for the chart of accuracy against bytes of one table. Invalid
     records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print, LookupError for an unknown
-    format, task, student or division, what `write_chart` raises, and, after the other tables are printed, ValueError naming the
-    records that cannot share a table.
+    format, task, student or division and for a format that does not show the only records, what `write_chart` raises, and,
+    after the other tables are printed, ValueError naming the records that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
     divisions = chosen(division)
     loaded = load_listed(roots)
-    replays = replayed.selected(loaded.replayed, task, student, track) if FORMS[form] else {}
+    replays = replayed.selected(loaded.replayed, task, student, track)
+    if replays and not loaded.evaluated and not FORMS[form]:
+        raise LookupError(
+            f"all records in {', '.join(map(str, roots))} are of protocol {SDD.name}, which is not ranked: --format table and "
+            f"--format md show them, and `vddbench table --protocol {SDD.name}` has all formats but parquet"
+        )
+    replays = replays if FORMS[form] else {}
     if not loaded.evaluated:
         known = reported.tasks() if papers and FORMS[form] else []
         tasks = known if task is None else [task] if task in known else []

@@ -87,3 +87,6 @@ def test_a_folder_of_replays_alone_is_shown(root: Path, capsys: pytest.CaptureFi
     assert "58.3" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="no valid records"):
         show([root], "miniucf-ipc5", None, "table")
+    for form in ("csv", "json", "latex", "parquet"):
+        with pytest.raises(LookupError, match=r"all records in .* are of protocol sdd.* --format table and --format md show"):
+            show([root], None, None, form, papers=True)
