@@ -18,7 +18,7 @@ from vddbench.cluster.jobs import Attempts, add_job, job_file, new_job, read_att
 from vddbench.cluster.plan import MAX_CELLS, Planned, Run, wait_for, write_plan
 from vddbench.cluster.planning import evaluate_plan
 from vddbench.cluster.resources import Resources
-from vddbench.cluster.screen import show_plan
+from vddbench.cluster.screen import GROUPS_SHOWN, show_plan
 from vddbench.cluster.submit import bundles, shares
 from vddbench.data.store import Store
 from vddbench.evaluation.speed import Speed
@@ -226,6 +226,24 @@ def test_names_from_files_cannot_command_a_terminal(tmp_path: Path, capsys: pyte
     (run.path / "cells.jsonl").write_text(text)
     show_plan(Planned(Run.open(run.path), 0))
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_plan_of_many_groups_counts_the_tasks_of_each_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = planned(tmp_path)
+    tasks = [f"{name}-ipc{ipc}" for name in ("miniucf", "hmdb51") for ipc in (1, 5)]
+    methods = [f"m{number}" for number in range(GROUPS_SHOWN // len(tasks))]
+    cells = [("miniucf-full", "full"), ("hmdb51-full", "full"), ("miniucf-ipc1", "once")]
+    cells += [(task, method) for method in methods for task in tasks]
+    line = (run.path / "cells.jsonl").read_text().splitlines()[0]
+    texts = [
+        json.dumps({**json.loads(line), "index": index, "task": task, "method": method})
+        for index, (task, method) in enumerate(cells)
+    ]
+    (run.path / "cells.jsonl").write_text("\n".join(texts) + "\n")
+    show_plan(Planned(Run.open(run.path), 0))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["2", "tasks", "full"] in [row[:3] for row in rows] and ["miniucf-ipc1", "once"] in [row[:2] for row in rows]
+    assert all(["4", "tasks", method] in [row[:3] for row in rows] for method in methods)
 
 
 @pytest.mark.parametrize("word", ["gpu\ntouch x", "a b", "x'y", "$(x)", "`x`", ";x", ""])

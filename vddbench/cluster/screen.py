@@ -58,11 +58,17 @@ def _grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:
         groups.setdefault((str(cell.task), cell.method, cell.work), []).append(cell)
     if len(groups) <= GROUPS_SHOWN:
         return groups
-    tasks, together = len({cell.task for cell in cells}), dict[tuple[str, str, str], list[Cell]]()
+    together: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         method = cell.method.partition("-")[0]  # without the seed of its distillation
-        together.setdefault((f"{tasks} tasks" if tasks > 1 else str(cell.task), method, cell.work), []).append(cell)
-    return together
+        together.setdefault((method, cell.work), []).append(cell)
+    return {(_tasks_of(group), *names): group for names, group in together.items()}
+
+
+def _tasks_of(cells: Sequence[Cell]) -> str:
+    """The task of the cells, or how many tasks they have."""
+    tasks = {str(cell.task) for cell in cells}
+    return tasks.pop() if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
 def show(status: Status) -> None:
