@@ -6,6 +6,7 @@ end of the line has the method's identifier and the marks in full.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vddbench.leaderboard.divisions import question
@@ -20,13 +21,14 @@ COLUMNS = (
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': "''",  # \textquotedbl needs \usepackage[T1]{fontenc}
+    '"': "''",  # the closing one; \textquotedbl needs \usepackage[T1]{fontenc}
 }  # fmt: skip
+OPENING = re.compile(r"""(?<![^\s(\["])"(?=\S)""")  # at the beginning, after a space or a bracket
 
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints and never runs as a command; characters outside ASCII become question marks."""
-    return "".join(SPECIAL.get(c, c if c.isascii() and c.isprintable() else "?") for c in text)
+    return "".join(SPECIAL.get(c, c if c.isascii() and c.isprintable() else "?") for c in OPENING.sub("``", text))
 
 
 def latex(rows: Sequence[Row]) -> str:

@@ -116,7 +116,7 @@ def test_every_format_has_the_same_numbers() -> None:
             assert re.search(r"\ndm & 15\.3 \$\\pm\$ 1\.1\$\^\{\d\}\$ & --", text)
             assert r"\href{https://arxiv.org/abs/2505.22564}" in text and r"q=\%22Video" in text and text.isascii()
             assert (
-                "table 1 of ''Enhancing Diversity" in text and "textquotedbl" not in text
+                "table 1 of ``Enhancing Diversity" in text and "textquotedbl" not in text
             )  # which needs another font encoding
             assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
         else:

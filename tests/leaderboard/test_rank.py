@@ -144,6 +144,7 @@ def test_latex_is_bold_in_the_first_tie_group_and_a_name_is_no_command(tmp_path:
     text = latex(rows.to_dict("records"))
     assert text.count(r"\textbf") == 2 and r"a\_1" in text and r"\textbf{10" not in text
     assert escaped('\\input{x} & 100 % $ \u00e9 "') == r"\textbackslash{}input\{x\} \& 100 \% \$ ? ''"
+    assert escaped('"Dancing" ("a b", c) 5"') == "``Dancing'' (``a b'', c) 5''"
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
