@@ -144,7 +144,7 @@ def test_a_batch_is_scaled_as_a_whole_also_in_micro_batches() -> None:
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
 
 
-def test_v2s_layer_that_scales_clips_is_taken_out_and_mending_the_scaling_puts_it_back() -> None:
+def test_v3s_layer_that_scales_clips_is_taken_out_and_mending_the_scaling_puts_it_back() -> None:
     spec = SPEC.model_copy(update={"frames": 8, "size": 44})
     for protocol, layers in ((SDD, 0), (SDD.mended("scale"), 1)):
         network = replace(replay(protocol, student=convnet3d), spec=spec).network(0, CPU)
@@ -174,7 +174,7 @@ def test_a_resumed_student_is_the_same_to_the_bit(number: int, tmp_path: Path, m
     assert torch.equal(resumed.model.w, replay().train(0, FP32).model.w)
 
 
-def test_with_every_fault_mended_training_is_that_of_v2_to_the_bit() -> None:
+def test_with_every_fault_mended_training_is_that_of_v3_to_the_bit() -> None:
     mended = replay(FEW.mended(*MENDED), 30)
     v3 = Referee(task=TASK, spec=SPEC, clipset=mended.clipset, student=WEIGHT)
     assert torch.equal(mended.train(0, FP32).model.w, v3.train(0, FP32).model.w)

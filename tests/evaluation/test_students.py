@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torchvision.models import video
 
-from vddbench.evaluation.students import convnet3d, convnet_gru, convnet_mean, r3d_18, swin3d_t
+from vddbench.evaluation.students import convnet3d, convnet_gru, convnet_mean, r2plus1d_18, r3d_18, swin3d_t
 from vddbench.evaluation.students._per_frame import Recurrent
 from vddbench.lookup import load, names
 
 PUBLISHED = (16, 112, 112, 3)
 SHAPES = ((8, 64, 64, 3), (16, 112, 112, 3))  # movingshapes, k400, ssv2; miniucf, ucf101, hmdb51
 HUGE = {"convnet_lstm"}  # 2 GB of weights
+Part = Callable[[torch.Tensor], torch.Tensor]  # the linear part of a recurrent step
 
 
 @pytest.mark.parametrize("name", names("student"))
@@ -61,35 +63,87 @@ def per_frame(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor
     return torch.stack(frames, 1)
 
 
-def test_students_of_single_frames_agree_with_the_released_definition() -> None:
-    x = torch.randn(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+FRAMES = torch.randn(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_convnet_mean_agrees_with_the_released_definition() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
         mean = convnet_mean.build(PUBLISHED, 5)
         weights = dict(mean.named_parameters())
-        logits = per_frame(x, weights).mean(1) @ weights["head.weight"].T + weights["head.bias"]
-        torch.testing.assert_close(mean(x), logits, rtol=1e-4, atol=1e-5)
-        lstm = Recurrent(nn.LSTM, 16, 5)  # the arithmetic of convnet_lstm, with 16 hidden units in place of 8,192
-        weights = dict(lstm.named_parameters())
-        h, c, states = torch.zeros(1, 16), torch.zeros(1, 16), []
-        for f in per_frame(x, weights)[0]:
-            gates = f @ weights["recurrence.weight_ih_l0"].T + weights["recurrence.bias_ih_l0"]
-            gates = gates + h @ weights["recurrence.weight_hh_l0"].T + weights["recurrence.bias_hh_l0"]
-            keep_in, forget, new, out = gates.chunk(4, 1)
-            c = forget.sigmoid() * c + keep_in.sigmoid() * new.tanh()
-            h = out.sigmoid() * c.tanh()
-            states.append(h)
-        logits = torch.stack(states).mean(0) @ weights["head.weight"].T + weights["head.bias"]
-        torch.testing.assert_close(lstm(x), logits, rtol=1e-4, atol=1e-5)
+        logits = per_frame(FRAMES, weights).mean(1) @ weights["head.weight"].T + weights["head.bias"]
+        torch.testing.assert_close(mean(FRAMES), logits, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("student", "reference"), [(r3d_18, video.r3d_18), (swin3d_t, video.swin3d_t)])
-def test_torchvision_students_are_its_networks_on_standardised_clips(student: Any, reference: Any) -> None:
-    x = torch.randn(1, 3, 8, 64, 64, generator=torch.Generator().manual_seed(0))
+def lstm_states(features: torch.Tensor, of_input: Part, of_state: Part) -> list[torch.Tensor]:
+    h, c, states = torch.zeros(1, 16), torch.zeros(1, 16), []
+    for f in features:
+        keep_in, forget, new, out = (of_input(f) + of_state(h)).chunk(4, -1)
+        c = forget.sigmoid() * c + keep_in.sigmoid() * new.tanh()
+        h = out.sigmoid() * c.tanh()
+        states.append(h)
+    return states
+
+
+def gru_states(features: torch.Tensor, of_input: Part, of_state: Part) -> list[torch.Tensor]:
+    h, states = torch.zeros(1, 16), []
+    for f in features:
+        (reset, keep, new), (h_reset, h_keep, h_new) = of_input(f).chunk(3, -1), of_state(h).chunk(3, -1)
+        kept = (keep + h_keep).sigmoid()
+        h = kept * h + (1 - kept) * (new + (reset + h_reset).sigmoid() * h_new).tanh()
+        states.append(h)
+    return states
+
+
+@pytest.mark.parametrize(("kind", "states_of"), [(nn.LSTM, lstm_states), (nn.GRU, gru_states)])
+def test_recurrent_students_agree_with_the_released_definition(
+    kind: type[nn.LSTM] | type[nn.GRU], states_of: Callable[[torch.Tensor, Part, Part], list[torch.Tensor]]
+) -> None:
+    """With 16 hidden units in place of the 8,192 of convnet_lstm and the 1,024 of convnet_gru."""
+    torch.manual_seed(0)
     with torch.no_grad():
-        model, plain = student.build((8, 64, 64, 3), 5).eval(), reference(weights=None, num_classes=5).eval()
-        plain.load_state_dict({name.removeprefix("1."): value for name, value in model.state_dict().items()})
-        torch.testing.assert_close(model(2 * x + 1), plain((x - x.mean()) / x.std(correction=0)), rtol=1e-4, atol=1e-4)
+        model = Recurrent(kind, 16, 5)
+        weights = dict(model.named_parameters())
+
+        def of_input(f: torch.Tensor) -> torch.Tensor:
+            return f @ weights["recurrence.weight_ih_l0"].T + weights["recurrence.bias_ih_l0"]
+
+        def of_state(h: torch.Tensor) -> torch.Tensor:
+            return h @ weights["recurrence.weight_hh_l0"].T + weights["recurrence.bias_hh_l0"]
+
+        states = states_of(per_frame(FRAMES, weights)[0], of_input, of_state)
+        logits = torch.stack(states).mean(0) @ weights["head.weight"].T + weights["head.bias"]
+        torch.testing.assert_close(model(FRAMES), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "pool"), [(43, (2, 1, 1)), (107, (2, 2, 2))])
+def test_minic3d_agrees_with_the_released_definition(side: int, pool: tuple[int, int, int]) -> None:
+    x = torch.randn(1, 3, 8, side, side, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model = convnet3d.build((8, side, side, 3), 5).eval()
+        weights, out = dict(model.named_parameters()), (x - x.mean()) / x.std(correction=0)
+        for i, window in ((0, (1, 2, 2)), (3, (2, 2, 2)), (6, (2, 2, 2))):
+            kernel, bias = weights[f"features.{i}.weight"], weights[f"features.{i}.bias"]
+            out = F.max_pool3d(F.conv3d(out, kernel, bias, stride=(1, 2, 2), padding=(1, 3, 3)).relu(), window)
+        logits = F.conv3d(F.avg_pool3d(out, pool, stride=1), weights["head.weight"], weights["head.bias"])
+        torch.testing.assert_close(model(x), logits.squeeze(4).squeeze(3).amax(2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("student", "reference"),
+    [(r3d_18, video.r3d_18), (r2plus1d_18, video.r2plus1d_18), (swin3d_t, video.swin3d_t)],
+)
+def test_torchvision_students_are_its_networks_on_standardised_clips(student: Any, reference: Any) -> None:
+    x = torch.randn(1, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model = student.build((4, 32, 32, 3), 5).eval()
+        with torch.device("meta"):  # the weights are those of the student
+            plain = reference(weights=None, num_classes=5).eval()
+        plain.load_state_dict({name.removeprefix("1."): value for name, value in model.state_dict().items()}, assign=True)
+        logits = plain((x - x.mean()) / x.std(correction=0))
+        assert logits.std() > 0.01  # else any network would agree
+        torch.testing.assert_close(model(2 * x + 1), logits, rtol=1e-4, atol=1e-4)
 
 
 def test_the_mean_over_time_does_not_see_the_order_of_frames() -> None:
