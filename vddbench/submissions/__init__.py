@@ -4,8 +4,8 @@ submission.py   opens a submission and makes all its checks in a fixed order; ru
 manifest.py     reads manifest.json; payload.py reads and writes data.safetensors
 tensors.py      what a decoder accepts; decoders/NAME.py are the decoders
 check.py        `vddbench check`; report.py is the report it returns
-pack.py         `vddbench pack`; conversion.py has its settings, importers.py opens research files, layouts.py and ranges.py
-                understand their clips, file_labels.py finds their labels and label_forms.py understands these;
+pack.py         `vddbench pack`; conversion.py has its settings, importers.py opens research files, choosing.py finds the clips
+                and labels in them, layouts.py and ranges.py understand clips, file_labels.py and label_forms.py labels;
                 clip_folder.py reads folders of clips, static_dynamic_files.py the three files of static-dynamic methods;
                 known_formats.py names what other code bases save
 leaks.py        looks for test videos among the clips

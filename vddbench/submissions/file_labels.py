@@ -8,8 +8,9 @@ import torch
 
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions import known_formats
+from vddbench.submissions.choosing import LABEL_NAMES, choose_labels, listing
 from vddbench.submissions.conversion import Conversion, limit_bytes
-from vddbench.submissions.importers import LABEL_NAMES, Source, choose_labels, listing, read_source
+from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import by_class, from_names, in_order_of, labels_for, missing
 from vddbench.submissions.layouts import Arranged, described
 

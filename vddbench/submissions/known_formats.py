@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vddbench.submissions.importers import Source, listing, names_of_repetitions
+from vddbench.submissions.choosing import listing, names_of_repetitions
+from vddbench.submissions.importers import Source
 
 NOT_KNOWN = "no known code base"
 LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors

@@ -13,10 +13,11 @@ from vddbench.lookup import is_bundled
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Manifest, Task
 from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
+from vddbench.submissions.choosing import choose_clips
 from vddbench.submissions.clip_folder import read_clip_folder
 from vddbench.submissions.conversion import Conversion, Declaration, limit_bytes
 from vddbench.submissions.file_labels import given_labels, stored_labels
-from vddbench.submissions.importers import Source, choose_clips, read_source
+from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import FORMS, labels_for
 from vddbench.submissions.layouts import LAYOUTS, arrange, described, scaled
 from vddbench.submissions.manifest import UNMEASURED, readable_errors

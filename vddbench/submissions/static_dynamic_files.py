@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from vddbench.spec import DatasetSpec
-from vddbench.submissions.importers import choose_clips, listing, read_source
+from vddbench.submissions.choosing import choose_clips, listing
+from vddbench.submissions.importers import read_source
 from vddbench.submissions.label_forms import labels_for
 from vddbench.submissions.layouts import described
 from vddbench.submissions.quantise import quantise, storage_note
