@@ -95,11 +95,15 @@ def _scores(
 
 
 def summary(table: pd.DataFrame) -> list[str]:
-    """A line for each variant: its mean top-1, and the paired difference to the protocol as released with its 95 % interval."""
+    """A line for each variant: its mean top-1, and the paired difference to the protocol as released.
+
+    With its 95 % interval, if there are at least 2 students.
+    """
     lines = []
     scores = table.pivot(index="seed", columns="mended", values="top1")
     for name in dict.fromkeys(table["mended"]):
         apart = (scores[name] - scores[NONE]).dropna().to_numpy()
         text = f"{table['submission'].iloc[0]} mended: {name:17} top-1 {scores[name].mean():.2%}"
-        lines.append(text if name == NONE else f"{text}, {100 * apart.mean():+.2f} +- {100 * half_width(apart):.2f} points")
+        interval = f" +- {100 * half_width(apart):.2f}" if len(apart) > 1 else ""
+        lines.append(text if name == NONE else f"{text}, {100 * apart.mean():+.2f}{interval} points")
     return [*lines, f"(all: protocol {PROTOCOL.name}, but for the order of the sums in a test batch; {len(scores)} students)"]

@@ -33,6 +33,7 @@ def test_each_row_mends_one_fault_and_students_are_shared(
     assert sorted(table.loc[table["seed"] == 0, "steps"]) == [1] + [2] * 10
     assert len(study.study([tiny_random], 1, range(2), tmp_path)) == 22 and len(trained) == 14
     assert "mended: scale" in capfd.readouterr().err
+    assert not any("nan" in line for line in study.summary(table[table["seed"] == 0]))
 
 
 def test_a_set_with_a_learned_rate_and_pairs_has_rows_for_them(tiny_random: Path) -> None:
