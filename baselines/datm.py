@@ -8,7 +8,7 @@ last epoch and follow the gradient. DATM starts from clips that the expert class
 A reconstruction: nothing is published for video, and which epochs are easy was not studied for clips.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 18.8 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3. The experts of this preset do not suit that dataset, see docs/baselines.md.
+23.2. The experts of this preset do not suit that dataset, see docs/baselines.md.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 28.0 % (3 students of one set, bf16 on one thread of an Intel Xeon),
 `random` 12.3.

@@ -15,7 +15,7 @@ iterations).
 Published on MiniUCF ipc 1: 20.3 +- 0.5, with learned labels.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 20.8 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3.
+23.2.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 30.7 % (3 students of one set, bf16 on one thread of an Intel
 Xeon), significantly above `random` (12.3), not above `mean` (26.7).

@@ -5,7 +5,7 @@ Static-dynamic disentanglement (arXiv 2312.00362), see _slots.py; here a slot de
 Published on MiniUCF ipc 1: 22.0 +- 1.0, with learned labels.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 28.9 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3.
+23.2.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 15.7 % (3 students of one set, bf16 on one thread of an Intel
 Xeon), `random` 12.3.

@@ -3,7 +3,7 @@
 SDD's released code broadcasts its distances wrongly (the second pick is always index 0); this is farthest-first as published:
 the next pick has the largest distance to its nearest chosen clip, in features of a trained MiniC3D (centre clips).
 
-Protocol v3 on movingshapes, ipc 1: 27.3 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random` 22.3
+Protocol v3 on movingshapes, ipc 1: 27.3 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random` 23.2
 (difference: -0.6 to +10.5 points).
 
 Protocol v3 on 10 classes of avletters, ipc 1: 18.7 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`

@@ -11,7 +11,7 @@ The gradient is that of autograd through all N steps, in the memory of one step 
 going back through one 2.4 s and 1.3 s (forward over reverse: 2.8 s and 1.5 s). The cosine of the clips' gradient in bf16 with
 that in fp32, at two epochs of an expert on 10-class avletters: 0.993 and 0.996 after 5 steps, 0.987 and 0.989 after one.
 
-Protocol v3, preset fast on movingshapes, ipc 1: 21.2 %, `random` 22.3 (3 students of one set each); the experts of this preset
+Protocol v3, preset fast on movingshapes, ipc 1: 21.2 % (3 students of one set), `random` 23.2; the experts of this preset
 do not suit that dataset, see docs/baselines.md. Published on MiniUCF ipc 1: 19.0 +- 0.1.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 25.3 % (3 students of one set, bf16 on one thread of an Intel

@@ -6,7 +6,7 @@ and fast_1x1 have one still and one motion, so a slot is one clip (division ipc)
 Published on MiniUCF ipc 1: 23.3 +- 0.6.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 17.7 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3. The experts of this preset do not suit that dataset, see docs/baselines.md.
+23.2. The experts of this preset do not suit that dataset, see docs/baselines.md.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 34.7 % (3 students of one set, bf16 on one thread of an Intel
 Xeon), significantly above `random` (12.3), not above `mean` (26.7).

@@ -18,7 +18,7 @@ the class, 2 x 2 tubes per clip (the paper's number is open; the released sets t
 of motion boxes. Published on MiniUCF ipc 1: 18.2 +- 0.8.
 
 Protocol v3, ipc 1 (3 students of one set each, bf16 on one thread of an Intel Xeon): on movingshapes fast 19.3 % on the soft
-track, fast_released 23.2, `random` 22.3; on 10 classes of avletters fast 8.0 %, `random` 12.3, chance 10. Its clips of letters
+track, fast_released 23.2, `random` 23.2; on 10 classes of avletters fast 8.0 %, `random` 12.3, chance 10. Its clips of letters
 show 2 x 2 parts of mouths, test clips a whole one.
 """
 

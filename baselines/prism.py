@@ -15,8 +15,8 @@ The budget of a task holds T frames per clip, but not always their times: where 
 smallest cosines are inserted and the manifest counts the refused insertions (`keyframes_over_budget`).
 
 Published on MiniUCF ipc 1: 17.9, with 2.7 to 2.8 key-frames of 16 per clip (from the printed megabytes). Preset fast on
-movingshapes, ipc 1, protocol v3: 12.8 % with 3.9 key-frames of 8, `random` 22.3 (3 students of one set each, one thread of an
-AMD EPYC).
+movingshapes, ipc 1, protocol v3: 12.8 % with 3.9 key-frames of 8 (3 students of one set, one thread of an AMD EPYC), `random`
+23.2.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 12.3 % with 3.0 key-frames of 8 (3 students of one set, bf16 on one
 thread of an Intel Xeon), `random` 12.3.

@@ -10,7 +10,7 @@ all it has, the crops of a mosaic are enlarged to whole clips for the teacher, w
 per clip, where RDED labels each crop that a student sees (the protocol fixes how students train).
 
 Protocol v3 on movingshapes, ipc 1: preset fast 23.5 %, soft 27.1 on the soft track (3 students of one set each, bf16 on one
-thread of an Intel Xeon), `random` 22.3.
+thread of an Intel Xeon), `random` 23.2.
 
 Protocol v3 on 10 classes of avletters, ipc 1: fast 12.0 %, soft 12.7 on the soft track (3 students of one set each, bf16 on one
 thread of an Intel Xeon), `random` 12.3. With a teacher of 60 steps fast had 20.7, but less on validation: docs/baselines.md.

@@ -13,7 +13,7 @@ the size of a gradient.
 Published on MiniUCF: "up to 5.3 points" over earlier work; no absolute number is known to us.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 16.0 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3; a still cannot show a direction of motion.
+23.2; a still cannot show a direction of motion.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 16.7 % (3 students of one set, bf16 on one thread of an Intel
 Xeon), `random` 12.3.

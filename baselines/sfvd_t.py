@@ -13,7 +13,7 @@ frames at the largest size that fits (16 x 108 x 108 for MiniUCF's 112), enlarge
 No absolute number is published for us to compare with.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 15.5 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-22.3. The experts of this preset do not suit that dataset, see docs/baselines.md.
+23.2. The experts of this preset do not suit that dataset, see docs/baselines.md.
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 17.0 % (3 students of one set, bf16 on one thread of an Intel Xeon),
 `random` 12.3, `sfvd_fast` 16.7.

@@ -13,7 +13,7 @@ batch over all clips, no random crops of the synthetic clip (its students train 
 label per clip instead of one per crop, and the settings of `fast`.
 
 Protocol v3 on movingshapes, ipc 1 (3 students of one set each, one thread of an AMD EPYC): fast 25.8 % on the soft track,
-fast_hard 21.5, `random` 22.3.
+fast_hard 21.5, `random` 23.2.
 
 Protocol v3 on 10 classes of avletters, ipc 1: fast 23.0 % on the soft track, fast_hard 18.0, `random` 12.3 (3 students of one
 set each, bf16 on one thread of an Intel Xeon; `random` in fp32 on an AMD EPYC).

@@ -9,7 +9,7 @@ Reconstruction: the window, the weights and the limits of the saliency are not p
 and only its changes act. The paper augments the clips when students train on them; the protocol fixes that training, so there
 is no augmentation.
 
-Protocol v3 on movingshapes, ipc 1: fast_hard 20.2 %, `random` 22.3 (3 students of one set each, one thread of an AMD EPYC); on
+Protocol v3 on movingshapes, ipc 1: fast_hard 20.2 %, `random` 23.2 (3 students of one set each, one thread of an AMD EPYC); on
 the soft track fast 24.7 (3 students of one set, bf16 on one thread of an Intel Xeon), but its students answer so much like
 those of `sre2l` that the set counts as a near-copy of it.
 

@@ -46,7 +46,7 @@ def written(page: str) -> str:
 
 
 def table(rows: list[Row], division: str) -> str:
-    """The rows in Markdown. Every entry here is one set, so the mark that says so is left out."""
+    """The rows in Markdown. Most entries are one set, as the page says, so the mark for it is left out."""
     headers, lines = [*HEADERS, *([FRONT] if division == OPEN else []), "marks"], []
     for row in rows:
         place, method, top1, between, gain, _, _, size, _, clips, marks = line(row)

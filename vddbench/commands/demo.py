@@ -47,7 +47,7 @@ QUESTIONS = (
     Question("Does motion count? Real clips against single frames, within one budget", "random_jpeg", "random_still"),
     Question("Does a codec beat raw frames? AV1 in a tenth of the bytes against raw clips", "random_video_tenth", "random"),
     Question("Does a learned set beat random clips? DM's quick preset against raw clips", "dm_fast", "random"),
-    Question("... and DM with two clips per class, mixed from bases that all classes share?", "dm_basis_fast", "random"),
+    Question("... and DM with four smaller clips per class in the bytes of one?", "dm_factor_fast", "random"),
 )
 
 
