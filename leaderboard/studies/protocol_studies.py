@@ -109,9 +109,10 @@ def lr(
     table = pd.DataFrame(rows)
     for (drawn, tried, number), of_setting in table.groupby(["clips_of", "lr", "steps"]):
         scores = of_setting["validation_top1"].to_numpy(np.float64)
+        interval = f" +- {half_width(scores):.2%}" if len(scores) > 1 else ""
         say(
-            f"{student} lr {tried}, {number} steps, clips of {drawn}: validation top-1 {scores.mean():.2%} "
-            f"+- {half_width(scores):.2%} ({len(scores)} seeds), {of_setting['fit_top1'].mean():.0%} of its own clips right"
+            f"{student} lr {tried}, {number} steps, clips of {drawn}: validation top-1 {scores.mean():.2%}{interval} "
+            f"(students: {len(scores)}), {of_setting['fit_top1'].mean():.0%} of its own clips right"
         )
     return table
 
