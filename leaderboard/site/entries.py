@@ -100,8 +100,8 @@ class Table:
 
     @cached_property
     def random(self) -> float:
-        """The score of the reference `random`; NaN if it has no record."""
-        return next((e.top1 - e.row["gain"] for e in self.entries if not pd.isna(e.row["gain"])), np.nan)
+        """The score of the reference `random`; NaN if it has no record. Rounded, so that it is printed as in its own row."""
+        return next((round(e.top1 - e.row["gain"], 12) for e in self.entries if not pd.isna(e.row["gain"])), np.nan)
 
     @cached_property
     def scale(self) -> tuple[float, float]:
