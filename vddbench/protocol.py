@@ -8,7 +8,7 @@ training. docs/protocol.md gives the reason for each value of `PROTOCOL`, docs/s
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ from vddbench.system.files import canonical_json
 
 class Hashed(Frozen):
     """A protocol with a hash."""
+
+    train_precision: ClassVar[Literal["fp32"] | None] = None  # None: the best of the hardware; not a part of the hash
 
     def hash(self, recipe: Recipe) -> str:
         """sha256 of this object and a student's recipe."""
@@ -49,6 +51,8 @@ class Sdd(Hashed):
 
     The defaults are as released. `MENDED` has the value of each faulty field that removes its fault.
     """
+
+    train_precision = "fp32"  # as in the released code, on all hardware
 
     name: Literal["sdd"] = "sdd"
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 500  # passes over the set

@@ -76,7 +76,7 @@ def _scores(
     scored: ReadySubmission, replay: Replay, name: str, of_student: Mapping[str, Sdd], seed: int
 ) -> list[dict[Hashable, object]]:
     """The rows of the variants that test one student."""
-    hardware = hardware_for(load("student", STUDENT), precision="fp32")  # as in records of this protocol
+    hardware = hardware_for(load("student", STUDENT), precision=replay.protocol.train_precision)
     first = replace(replay, protocol=next(iter(of_student.values())))
     title = f"{scored.task} {scored.submission.manifest.folder} mended: {name}, seed {seed}"
     with bar(title, first.steps) as progress:

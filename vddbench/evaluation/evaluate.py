@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 
 from vddbench.data.frames_check import check_test_frames
-from vddbench.evaluation.hardware import Hardware, Precision, arithmetic, hardware_for
+from vddbench.evaluation.hardware import Hardware, arithmetic, hardware_for
 from vddbench.evaluation.predict import num_clips
 from vddbench.evaluation.probes import checked_change, frame_orders, probe
 from vddbench.evaluation.ready import ReadySubmission, decoded, open_with_store, without_motion
@@ -123,7 +123,7 @@ def evaluate_cell(
         say(f"{path}: recorded already, top-1 {record.top1:.1%}{hint}")
         path.with_suffix(UNFINISHED).unlink(missing_ok=True)  # left by a process that another one overtook
         return path
-    precision: Precision | None = "fp32" if isinstance(scored.protocol, Sdd) else None  # as the released code
+    precision = scored.protocol.train_precision
     hardware = hardware_for(load("student", student), device, precision=precision, halvings=halvings)
     unfinished = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun shares nothing with the first run
     checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), **arithmetic(hardware)})
