@@ -102,7 +102,10 @@ def value_range_of(values: torch.Tensor) -> tuple[float, float]:
 
 
 def detect(values: torch.Tensor, train: Split | None = None) -> str:
-    """The name of the only reading that values [N, ..., 3] allow. Raises Unclear, with the options to choose from."""
+    """The name of the only reading that values [N, ..., 3] allow.
+
+    Raises Unclear, with the options to choose from, and ValueError if each clip was standardised with numbers of its own.
+    """
     if values.dtype == torch.uint8:
         return "0-255"
     if values.is_floating_point() and _standardised(values):

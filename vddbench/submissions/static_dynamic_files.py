@@ -26,7 +26,7 @@ from vddbench.submissions.importers import read_source
 from vddbench.submissions.label_forms import labels_for
 from vddbench.submissions.layouts import described
 from vddbench.submissions.quantise import quantise, storage_note
-from vddbench.submissions.ranges import is_possible, to_255, value_range_of
+from vddbench.submissions.ranges import READINGS, is_possible, value_range_of
 
 WEIGHT, BIAS = (3, 4, 3, 3, 3), (3,)
 RANGE = "imagenet"
@@ -78,13 +78,14 @@ def static_dynamic_tensors(
         labels = torch.arange(classes).repeat_interleave(per_class * pairs)
     stored_labels = labels_for(labels, classes * per_class * pairs, spec, labels_as, notes, of_kernels=True)
     stills = _slots(stills, stills_per_slot).movedim(2, -1)
+    low, high = value_range_of(stills)
     if not is_possible(stills, RANGE):
-        low, high = value_range_of(stills)
         raise ValueError(
             f"{statics}: stills from {low:.4g} to {high:.4g} are not normalised with ImageNet's mean and standard deviation, "
             "as the network of a static-dynamic set reads them; save them as the network gets them"
         )
-    pixels = to_255(stills, RANGE, notes)
+    notes.append(f"stills: {low:.4g} to {high:.4g}, taken as {RANGE}, as the network reads them")
+    pixels = READINGS[RANGE].to_255(stills)
     stored_stills = quantise(pixels, dtype)
     notes.append(f"stills {storage_note(pixels, stored_stills)}")
     stored_motions = _eight_bits(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype)
