@@ -7,6 +7,7 @@ import json
 import mmap
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def render(video: Video) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def store(home: Path) -> Store:
+def store(home: Path) -> Iterator[Store]:
     spec = checked_spec(
         class_names=("a", "b"), frames=T, size=SIZE, stride=1, resize=None, hflip_keeps_label=False,
         num_videos=None, validation_groups=("g1",), student_steps={"1": 1}, source="", licence="",
@@ -45,7 +46,9 @@ def store(home: Path) -> Store:
     videos = [
         Video(id=f"v{i:02d}", path=None, label=i % 2, split="train" if i < 8 else "test", group=f"g{i // 2}") for i in range(12)
     ]
-    return build_store("counted", spec, videos, render=render).store
+    built = build_store("counted", spec, videos, render=render).store
+    yield built
+    shutil.rmtree(built.path)  # tests of other files list the prepared datasets
 
 
 def test_every_clip_of_every_video_is_the_right_frames(store: Store) -> None:
