@@ -191,12 +191,15 @@ def study_sdd(
     paths: Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="submissions/TASK/METHOD, one or more")],
     epochs: Annotated[int, typer.Option(min=1, max=10_000, help="passes over the set; 500 as released")] = 500,
     seeds: Seeds = 5,
+    together: Annotated[
+        list[str] | None, typer.Option(metavar="FAULTS", help="faults to mend together, e.g. lr+scale; may be repeated")
+    ] = None,
     out: Out = STUDIES,
 ) -> None:
     """Replay the field's released protocol with one fault mended at a time: how far does each fault move a score?"""
     from vddbench.leaderboard.studies.sdd import study
 
-    study(paths, epochs, range(seeds), out)
+    study(paths, epochs, range(seeds), together or [], out)
 
 
 @studies.command("leaks")

@@ -30,22 +30,29 @@ OF_TEST = ("test_order", "test_start", "test_flip", "score")  # faults that need
 TOP5 = "top5"  # of top-5 mode: every row has that score with and without the fault
 
 
-def variants(replay: Replay) -> dict[str, Sdd]:
-    """The protocol as released, with each fault of its mended, and with all. Leaves out faults that cannot change the score."""
+def variants(replay: Replay, together: Sequence[str] = ()) -> dict[str, Sdd]:
+    """The protocol as released, with each fault mended, with those of each text of `together` (like lr+scale), and with all.
+
+    Leaves out faults that cannot change the score. Raises LookupError for an unknown fault.
+    """
     idle = {TOP5, *([] if replay.learned_lr else ["lr"]), *([] if replay.pairs > 1 else ["pairs"])}
     faults = [fault for fault in MENDED if fault not in idle]
     released = replay.protocol
-    return {NONE: released, **{fault: released.mended(fault) for fault in faults}, ALL: released.mended(*MENDED)}
+    several = {text: released.mended(*text.split("+")) for text in together}
+    return {NONE: released, **{fault: released.mended(fault) for fault in faults}, **several, ALL: released.mended(*MENDED)}
 
 
-def study(paths: Sequence[Path], epochs: int, seeds: Sequence[int], out: Path) -> pd.DataFrame:
-    """Test top-1 of each set, variant and seed. Rows in `out/sdd-TASK-METHOD.csv` are not computed again; returns all rows."""
+def study(paths: Sequence[Path], epochs: int, seeds: Sequence[int], together: Sequence[str], out: Path) -> pd.DataFrame:
+    """Test top-1 of each set, variant and seed. Rows in `out/sdd-TASK-METHOD.csv` are not computed again; returns all rows.
+
+    together: faults that are also mended together, like lr+scale.
+    """
     protocol = Sdd(epochs=epochs)
-    tables = [_of_set(decoded(open_with_store(path), protocol), protocol, seeds, out) for path in paths]
+    tables = [_of_set(decoded(open_with_store(path), protocol), protocol, seeds, together, out) for path in paths]
     return pd.concat(tables, ignore_index=True)
 
 
-def _of_set(scored: ReadySubmission, protocol: Sdd, seeds: Sequence[int], out: Path) -> pd.DataFrame:
+def _of_set(scored: ReadySubmission, protocol: Sdd, seeds: Sequence[int], together: Sequence[str], out: Path) -> pd.DataFrame:
     replay, folder = scored.referee(STUDENT), scored.submission.manifest.folder
     assert isinstance(replay, Replay)
     file = out / f"sdd-{scored.task}-{folder}.csv"
@@ -53,7 +60,7 @@ def _of_set(scored: ReadySubmission, protocol: Sdd, seeds: Sequence[int], out: P
     done = {(row["mended"], row["epochs"], row["seed"]) for row in rows}
     for seed in seeds:
         trainings: dict[str, dict[str, Sdd]] = defaultdict(dict)  # variants by the student that they share
-        for name, variant in variants(replay).items():
+        for name, variant in variants(replay, together).items():
             if (name, protocol.epochs, seed) not in done:
                 trainings[NONE if name in OF_TEST else name][name] = variant
         for name, of_student in trainings.items():

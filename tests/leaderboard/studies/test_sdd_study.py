@@ -26,12 +26,13 @@ def test_each_row_mends_one_fault_and_students_are_shared(
         return train(self, *args, **options)
 
     monkeypatch.setattr(Replay, "train", counted)
-    table = study.study([tiny_random], 1, range(2), tmp_path)
+    table = study.study([tiny_random], 1, range(2), ["length+scale"], tmp_path)
     of_training = ["one_epoch_more", "length", "gradient_norm", "momentum_at_drop", "scale"]
-    assert set(table["mended"]) == {"none", "all", *of_training, *study.OF_TEST}  # no learned lr, no pairs
-    assert len(table) == 2 * 11 and len(trained) == 2 * 7
-    assert sorted(table.loc[table["seed"] == 0, "steps"]) == [1] + [2] * 10
-    assert len(study.study([tiny_random], 1, range(2), tmp_path)) == 22 and len(trained) == 14
+    assert set(table["mended"]) == {"none", "all", "length+scale", *of_training, *study.OF_TEST}  # no learned lr, no pairs
+    assert len(table) == 2 * 12 and len(trained) == 2 * 8
+    assert SDD.mended("length", "scale").model_copy(update={"epochs": 1}) in trained
+    assert sorted(table.loc[table["seed"] == 0, "steps"]) == [1] + [2] * 11
+    assert len(study.study([tiny_random], 1, range(2), [], tmp_path)) == 24 and len(trained) == 16
     assert "mended: scale" in capfd.readouterr().err
     assert not any("nan" in line for line in study.summary(table[table["seed"] == 0]))
 
