@@ -1,6 +1,6 @@
 """The numbers of the table that papers print: what they report, with its origin, and what records say.
 
-Measured numbers are of one protocol and one student network, from the students that count in `rank` (counting.py).
+Measured numbers are of one protocol, from the students that count in `rank` (counting.py).
 """
 
 from __future__ import annotations
@@ -51,52 +51,58 @@ class Number:
         return "; ".join([self.source, *(f"{name}: {value or NOT_STATED}" for name, value in facts)]), self.url
 
 
-def numbers(loaded: Loaded, tasks: Sequence[str], student: str, protocol: Protocol | Sdd, add: Sequence[str]) -> list[Number]:
+def numbers(
+    loaded: Loaded, tasks: Sequence[str], students: Sequence[str], protocol: Protocol | Sdd, add: Sequence[str]
+) -> list[Number]:
     """The numbers of the table: methods that papers report, in the order of published.csv, then those of `add`.
 
-    protocol: of measured numbers; of an `Sdd`, only records of its number of epochs are shown. Raises LookupError for a task
-    without numbers or a method of `add` without records, ValueError for records that cannot share a table.
+    students: the networks of measured numbers. protocol: of measured numbers; of an `Sdd`, only records of its number of epochs
+    are shown. Raises LookupError for a task without numbers or a method of `add` without records, ValueError for records that
+    cannot share a table.
     """
     order = list(dict.fromkeys([*methods(), *add]))
-    records = of_table(loaded, tasks, student, protocol)
+    records = of_table(loaded, tasks, students, protocol)
     known = {one.record.method for one in records}
     for name in add:
         if name not in known:
-            kind = f"method with records of {conditions(student, protocol)} on these tasks"
+            kind = f"method with records of {conditions(students, protocol)} on these tasks"
             raise LookupError(lookup.unknown(kind, name, sorted(known)) + others(loaded, tasks, name))
     both = [number for task in tasks for number in (*reported_on(task), *measured_on(task, records))]
     for task in tasks:
         if not any(number.task == task for number in both):
-            nothing = f"task {task} has neither reported numbers nor records of {conditions(student, protocol)}"
+            nothing = f"task {task} has neither reported numbers nor records of {conditions(students, protocol)}"
             raise LookupError(nothing + others(loaded, [task]))
     shown = [number for number in both if number.method in order]
     return sorted(shown, key=lambda number: order.index(number.method))
 
 
-def of_table(loaded: Loaded, tasks: Sequence[str], student: str, protocol: Protocol | Sdd) -> list[Evaluated]:
-    """The records of the tasks and of `full` of their datasets. Raises ValueError if they cannot share a table."""
+def of_table(loaded: Loaded, tasks: Sequence[str], students: Sequence[str], protocol: Protocol | Sdd) -> list[Evaluated]:
+    """The records of the tasks and of `full` of their datasets, in the order of `students`.
+
+    Raises ValueError if they cannot share a table.
+    """
     wanted = {*tasks, *(f"{Task.parse(task).dataset}-{FULL}" for task in tasks)}
     epochs = protocol.epochs if isinstance(protocol, Sdd) else None
-    kind = (student, protocol.name, epochs)
     both = [*loaded.evaluated, *loaded.replayed]
-    chosen = [one for one in both if (one.record.student, one.record.protocol, one.record.epochs) == kind]
-    records = [one for one in chosen if str(one.record.task) in wanted]
+    chosen = [one for one in both if (one.record.protocol, one.record.epochs) == (protocol.name, epochs)]
+    of_tasks = [one for one in chosen if str(one.record.task) in wanted]
+    records = [one for student in students for one in of_tasks if one.record.student == student]
     check_unmixed(records)
     check_references(one.record for one in records)
     return records
 
 
-def conditions(student: str, protocol: Protocol | Sdd) -> str:
-    """The conditions that all measured numbers of a table share."""
+def conditions(students: Sequence[str], protocol: Protocol | Sdd) -> str:
+    """The conditions of the measured numbers of a table."""
     epochs = f" of {protocol.epochs} epochs" if isinstance(protocol, Sdd) else ""
-    return f"network {student}, protocol {protocol.name}{epochs}"
+    return f"network {' or '.join(students)}, protocol {protocol.name}{epochs}"
 
 
 def others(loaded: Loaded, tasks: Sequence[str], method: str | None = None) -> str:
     """The end of a message: which options show records of these tasks, of one method or of all. "" if there are no records."""
     options = {
         f"--protocol {one.record.protocol}{f' --epochs {one.record.epochs}' if one.record.is_replay else ''}"
-        f"{'' if one.record.student == STUDENT else f' --student {one.record.student}'}"
+        f"{'' if one.record.student == STUDENT else f' --students {one.record.student}'}"
         for one in (*loaded.evaluated, *loaded.replayed)
         if str(one.record.task) in tasks
         and method in {None, one.record.method}

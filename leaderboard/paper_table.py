@@ -37,7 +37,7 @@ def show(
     form: str = "table",
     add: Sequence[str] = (),
     tasks: Sequence[str] = TASKS,
-    student: str = "convnet3d",
+    students: Sequence[str] = ("convnet3d",),
     protocol: Protocol | Sdd = PROTOCOL,
 ) -> None:
     """Prints the table of the records under `roots`, which may be none. form: one of FORMS.
@@ -46,22 +46,26 @@ def show(
     """
     if form not in FORMS:
         raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(FORMS)}")
-    if student not in lookup.names("student"):
-        raise LookupError(lookup.unknown("student", student, lookup.names("student")))
+    for student in students:
+        if student not in lookup.names("student"):
+            raise LookupError(lookup.unknown("student", student, lookup.names("student")))
     tasks = [str(Task.parse(task)) for task in dict.fromkeys(tasks)]
     loaded = load_listed(roots)
-    shown = numbers(loaded, tasks, student, protocol, add)
+    shown = numbers(loaded, tasks, students, protocol, add)
     print(drawn(shown, tasks, form))
-    own = {one.record.method for one in of_table(loaded, tasks, student, protocol)}
+    own = {one.record.method for one in of_table(loaded, tasks, students, protocol)}
     if unreported := sorted(own - {number.method for number in shown}):
         say(f"measured, but reported by no paper: {', '.join(unreported)}; show them with --add METHOD")
     if not own:
-        nothing = f"no record of these tasks, {conditions(student, protocol)} in {', '.join(map(str, roots))}"
+        nothing = f"no record of these tasks, {conditions(students, protocol)} in {', '.join(map(str, roots))}"
         say(nothing + others(loaded, tasks))
 
 
 def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:
-    """The table with its notes as text: a column of each kind of number for each task. form: one of FORMS."""
+    """The table with its notes as text: columns of reported and of measured numbers for each task. form: one of FORMS.
+
+    Measured numbers of several networks have a column for each network.
+    """
     if form in DATA_FORMS:
         whole = {name: "Int64" for name in ("students", "sets", "year")}
         data = pd.DataFrame([asdict(number) for number in shown], columns=list(Number.__dataclass_fields__)).astype(whole)
@@ -72,12 +76,15 @@ def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:
     for number in shown:
         if number.kind == REPORTED:
             origins.setdefault(number.origin, len(origins) + 1)
-    both = [(task, kind) for task in tasks for kind in (REPORTED, MEASURED)]
-    columns = [column for column in both if any((number.task, number.kind) == column for number in shown)]
-    rows = []
-    for method in dict.fromkeys(number.method for number in shown):
-        own = [[number for number in shown if (number.method, number.task, number.kind) == (method, *of)] for of in columns]
-        rows.append([method, *("; ".join(cell(number, origins) for number in of_cell) or "-" for of_cell in own)])
+    cells: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    networks = networks_of(shown)
+    for number in shown:
+        kind = f"{MEASURED} {number.student}" if number.kind == MEASURED and len(networks) > 1 else number.kind
+        cells[number.task, kind][number.method].append(cell(number, origins))
+    kinds = [REPORTED, MEASURED, *(f"{MEASURED} {network}" for network in networks)]
+    columns = [(task, kind) for task in tasks for kind in kinds if (task, kind) in cells]
+    methods = dict.fromkeys(number.method for number in shown)
+    rows = [[method, *("; ".join(cells[column][method]) or "-" for column in columns)] for method in methods]
     if form == "latex":
         return as_latex(columns, rows, shown, origins)
     separator = "\n" if form == "table" else " "  # a Markdown header has one line
@@ -99,12 +106,18 @@ def cell(number: Number, origins: Origins) -> str:
     return f"{100 * number.top1:.1f}{std} ({number.students}{sets}{', soft labels' if number.track == 'soft' else ''})"
 
 
+def networks_of(shown: Sequence[Number]) -> list[str]:
+    """The networks of the measured numbers."""
+    return list(dict.fromkeys(number.student for number in shown if number.kind == MEASURED))
+
+
 def general_notes(shown: Sequence[Number]) -> list[str]:
     """What the two kinds of columns contain."""
     lines = [ABOUT_REPORTED] if any(number.kind == REPORTED for number in shown) else []
-    for protocol, student in dict.fromkeys((number.protocol, number.student) for number in shown if number.kind == MEASURED):
+    networks = " or ".join(networks_of(shown))
+    for protocol in dict.fromkeys(number.protocol for number in shown if number.kind == MEASURED):
         lines.append(
-            f"measured: top-1 in % under protocol {protocol}, network {student}: mean, and standard deviation over "
+            f"measured: top-1 in % under protocol {protocol}, network {networks}: mean, and standard deviation over "
             "students of one distilled set. In brackets the number of students, and of distilled sets if there are several: "
             "then the mean over sets of means over students, and the standard deviation within sets, pooled."
         )
@@ -116,7 +129,8 @@ def caveats(shown: Sequence[Number]) -> list[str]:
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for number in shown:
         if number.caveat:
-            places[number.kind, number.caveat].append(f"{number.method} on {number.task}")
+            network = f" with {number.student}" if number.kind == MEASURED and len(networks_of(shown)) > 1 else ""
+            places[number.kind, number.caveat].append(f"{number.method} on {number.task}{network}")
     return [f"{', '.join(of)} ({kind}): {caveat}" for (kind, caveat), of in places.items()]
 
 
@@ -131,7 +145,7 @@ def as_latex(
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
         r"\toprule",
         " & ".join(["", *head]) + r" \\",
-        " & ".join(["Method", *(kind for _, kind in columns)]) + r" \\",
+        " & ".join(["Method", *(escaped(kind) for _, kind in columns)]) + r" \\",
         r"\midrule",
         *(" & ".join(map(latex_cell, row)) + r" \\" for row in rows),
         r"\bottomrule",

@@ -310,7 +310,8 @@ def test_a_grid_ends_in_tables_and_the_same_command_resumes_it(
     options = ["--dataset", "tiny", "--methods", "random,dm", "--seeds", "1", "--epochs", "1", "--run", "run"]
     code, output = call("grid", "tiny", *options)
     assert code == 0, output
-    assert "dm_smoke" in output and "protocol v3, network convnet3d" in output and "protocol sdd, network convnet3d" in output
+    assert "dm_smoke" in output
+    assert "network convnet3d, protocol v3\n" in output and "network convnet3d, protocol sdd of" in output
     loaded = load([tmp_path / "results"])
     assert sorted(one.record.method for one in loaded.evaluated) == ["dm_smoke", "random"]
     assert {one.record.epochs for one in loaded.replayed} == {1} and len(loaded.replayed) == 2

@@ -62,7 +62,7 @@ def test_records_of_other_epochs_are_named_with_the_option_that_shows_them(
     show([root], add=["mine"], protocol=Sdd(epochs=2))
     assert "\nmine " in capsys.readouterr().out
     show([root])
-    expected = "there are records for --protocol sdd --epochs 2 and for --protocol v3 --student convnet_gru"
+    expected = "there are records for --protocol sdd --epochs 2 and for --protocol v3 --students convnet_gru"
     assert expected in " ".join(capsys.readouterr().err.split())
     with pytest.raises(LookupError, match=r"neither reported numbers nor records of network convnet3d, protocol v3$"):
         show([root], tasks=["toy-ipc1"])
@@ -75,21 +75,37 @@ def test_a_method_of_ones_own_is_added_and_a_score_is_a_mean_over_sets() -> None
     )
     other = seeds("soft", [0.6] * 3, track="soft", clips_per_class=4, **v3)
     loaded = Loaded([*first, *second, *other], [])
-    assert not [number for number in numbers(loaded, TASKS, "convnet3d", PROTOCOL, ()) if number.kind == MEASURED]
-    shown = numbers(loaded, TASKS, "convnet3d", PROTOCOL, ["mine", "soft"])
+    assert not [number for number in numbers(loaded, TASKS, ["convnet3d"], PROTOCOL, ()) if number.kind == MEASURED]
+    shown = numbers(loaded, TASKS, ["convnet3d"], PROTOCOL, ["mine", "soft"])
     text = drawn(shown, TASKS, "table")
     assert "30.0 ± 7.1 (6 on 2)" in text  # 20 % and 40 %; within sets 0.1 and 0, pooled
     assert "60.0 ± 0.0 (3, soft labels)" in text and "(measured): 4 clips per class, one set" in text
     for name, tasks, says in (("min", TASKS, "did you mean mine"), ("mine", ["toy-ipc1"], "no method with records")):
         with pytest.raises(LookupError, match=says):
-            numbers(loaded, tasks, "convnet3d", PROTOCOL, [name])
+            numbers(loaded, tasks, ["convnet3d"], PROTOCOL, [name])
     mine = [*seeds("mine", [0.1] * 3, protocol="v3")]  # of a task that no paper reports
-    nothing = numbers(Loaded(mine, []), ["toy-ipc1"], "convnet3d", PROTOCOL, ())
+    nothing = numbers(Loaded(mine, []), ["toy-ipc1"], ["convnet3d"], PROTOCOL, ())
     assert not nothing and drawn(nothing, ["toy-ipc1"], "csv").startswith("method,task")
     with pytest.raises(LookupError, match="neither reported numbers nor records"):
-        numbers(loaded, ["toy-ipc1"], "convnet3d", PROTOCOL, ())
+        numbers(loaded, ["toy-ipc1"], ["convnet3d"], PROTOCOL, ())
     with pytest.raises(ValueError, match="store_digest"):
-        numbers(Loaded([*first, *seeds("dm", [0.5], store_digest="3" * 64, **v3)], []), TASKS, "convnet3d", PROTOCOL, ())
+        numbers(Loaded([*first, *seeds("dm", [0.5], store_digest="3" * 64, **v3)], []), TASKS, ["convnet3d"], PROTOCOL, ())
+
+
+def test_several_networks_have_a_column_each() -> None:
+    students = ["convnet_gru", "convnet3d"]
+    v3 = {"protocol": "v3", "task": TASK}
+    records = [
+        one for i, student in enumerate(reversed(students)) for one in seeds("mine", [0.2 + i / 10] * 3, student=student, **v3)
+    ]
+    shown = numbers(Loaded(records, []), [TASK], students, PROTOCOL, ["mine"])
+    rows = [re.split(r" *\| *", line)[1:-1] for line in drawn(shown, [TASK], "md").splitlines() if line.startswith("|")]
+    assert rows[0][2:] == [f"{TASK} measured convnet_gru", f"{TASK} measured convnet3d"]
+    assert rows[-1] == ["mine", "-", "30.0 ± 0.0 (3)", "20.0 ± 0.0 (3)"]
+    assert f"mine on {TASK} with convnet_gru, mine on {TASK} with convnet3d (measured): one set" in drawn(
+        shown, [TASK], "table"
+    )
+    assert r"reported & measured convnet\_gru & measured convnet3d" in drawn(shown, [TASK], "latex")
 
 
 def test_full_of_a_dataset_is_in_each_of_its_columns() -> None:
@@ -99,7 +115,7 @@ def test_full_of_a_dataset_is_in_each_of_its_columns() -> None:
 
 def test_every_format_has_the_same_numbers() -> None:
     records = seeds("my_method", [0.1, 0.2, 0.3], protocol="v3", task=TASK)
-    shown = numbers(Loaded(records, []), TASKS, "convnet3d", PROTOCOL, ["my_method"])
+    shown = numbers(Loaded(records, []), TASKS, ["convnet3d"], PROTOCOL, ["my_method"])
     for form in FORMS:
         text = drawn(shown, TASKS, form)
         if form in {"csv", "json"}:
@@ -125,7 +141,7 @@ def test_every_format_has_the_same_numbers() -> None:
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
 def test_latex_needs_only_the_packages_that_it_names(tmp_path: Path) -> None:
-    table = drawn(numbers(NOTHING, TASKS, "convnet3d", PROTOCOL, ()), TASKS, "latex")
+    table = drawn(numbers(NOTHING, TASKS, ["convnet3d"], PROTOCOL, ()), TASKS, "latex")
     (packages,) = re.findall(r"^% needs (.+)$", table, re.M)
     page = ["\\documentclass{article}", packages, "\\begin{document}", table, "\\end{document}"]
     (tmp_path / "page.tex").write_text("\n".join(page))

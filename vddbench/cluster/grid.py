@@ -20,7 +20,7 @@ from vddbench.distillation.presets import PUBLISHED, config_for, is_published
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.evidence import Loaded, load_listed
 from vddbench.leaderboard.methods import published
-from vddbench.leaderboard.paper_numbers import MEASURED, Number, numbers, of_table
+from vddbench.leaderboard.paper_numbers import MEASURED, Number, conditions, numbers, of_table
 from vddbench.leaderboard.paper_table import DATA_FORMS, drawn
 from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - of the final tables
 from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
@@ -202,10 +202,10 @@ def reason_of(failure: Mapping[str, object]) -> str:
 
 
 def show(grid: Grid, results: Path, form: str, latex: Path | None = None) -> None:
-    """Prints the table of papers for each protocol and network, with the grid's own methods. form: one of FORMS.
+    """Prints the table of papers for each protocol, with the grid's own methods. form: one of FORMS.
 
-    CSV and JSON are one table of all protocols and networks, with each reported number once. latex: a file that is written with
-    the same tables. Raises what `numbers` raises.
+    CSV and JSON are one table of all protocols, with each reported number once. latex: a file that is written with the same
+    tables. Raises what `numbers` raises.
     """
     tasks = [str(task) for task in grid.tasks if not task.is_full]
     parts = list(_numbers(grid, tasks, load_listed([results])))
@@ -229,7 +229,6 @@ def _numbers(grid: Grid, tasks: Sequence[str], loaded: Loaded) -> Iterator[tuple
     """The title and the numbers of each table."""
     names = [lookup.named_in_tables(method, grid.preset_of(method)) for method in grid.methods]
     for protocol in grid.protocols:
-        for student in grid.students:
-            recorded = {one.record.method for one in of_table(loaded, tasks, student, protocol)}
-            own = [name for name in names if name in recorded]
-            yield f"protocol {protocol.name}, network {student}", numbers(loaded, tasks, student, protocol, own)
+        recorded = {one.record.method for one in of_table(loaded, tasks, grid.students, protocol)}
+        own = [name for name in names if name in recorded]
+        yield conditions(grid.students, protocol), numbers(loaded, tasks, grid.students, protocol, own)

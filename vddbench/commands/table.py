@@ -19,7 +19,9 @@ def table(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex")] = "table",
     as_json: Json = False,
-    student: Annotated[str, typer.Option(help="network of the measured numbers")] = RANKED_STUDENT,
+    students: Annotated[
+        str, typer.Option(help="networks of the measured numbers, comma-separated; a column for each: do sets transfer?")
+    ] = RANKED_STUDENT,
     protocol: Annotated[
         str, typer.Option(help="protocol of the measured numbers: v3, or sdd, which replays the field's released code")
     ] = PROTOCOL_NAME,
@@ -41,4 +43,4 @@ def table(
     from vddbench.protocol import protocol_named
 
     columns = [str(parse_task(task)) for task in tasks or TASKS]
-    show(results, "json" if as_json else form, add or (), columns, student, protocol_named(protocol, epochs))
+    show(results, "json" if as_json else form, add or (), columns, students.split(","), protocol_named(protocol, epochs))
