@@ -178,8 +178,10 @@ def test_undoing_the_centring_gives_back_the_probabilities(tmp_path: Path) -> No
         torch.tensor([[False, False, True], [True, False, False], [False, True, False]]),
     ],
 )
-def test_labels_in_every_python_form_are_used(labels: object, tmp_path: Path) -> None:
-    clip_set, report = packed({"clips": list(clips()), "labels": labels}, tmp_path)
+@pytest.mark.parametrize("of_numpy", [False, True])
+def test_labels_in_every_python_form_are_used(labels: object, of_numpy: bool, tmp_path: Path) -> None:
+    listed = [clip.numpy() if of_numpy else clip for clip in clips()]
+    clip_set, report = packed({"clips": listed, "labels": labels}, tmp_path)
     assert clip_set.labels.tolist() == [2, 0, 1] and torch.equal(clip_set.clips, clips())
     assert "0 = ant, 1 = bee, 2 = cat" in report
 
@@ -193,6 +195,20 @@ def test_a_list_of_classes_in_the_file_decides_their_order(tmp_path: Path) -> No
     for names, message in ((["cat", "ant", "dog"], "no class named 'dog'"), (["cat", "ant"], "2 names; allowed: each of 3")):
         with pytest.raises(ValueError, match=message):
             packed({**source, "class_names": names}, tmp_path)
+
+
+def test_the_order_of_classes_is_that_of_the_file_of_labels_and_never_changes_names(tmp_path: Path) -> None:
+    order = {"class_names": ["cat", "ant", "bee"]}
+    torch.save({"labels": torch.tensor([0, 1, 2]), **order}, tmp_path / "labels.pt")
+    torch.save(["cat", "ant", "bee"], tmp_path / "names.pt")
+    np.savez(tmp_path / "clips.npz", clips=clips().numpy(), labels=np.arange(3), class_names=np.array(order["class_names"]))
+    named = {"clips": clips(), "labels": ["cat", "ant", "bee"], **order}
+    files = [(clips(), "labels.pt"), (clips(), "names.pt"), (tmp_path / "clips.npz", None), (named, None)]
+    for source, labels in files:
+        options = {"labels": tmp_path / labels} if labels else {}
+        assert packed(source, tmp_path, **options)[0].labels.tolist() == [2, 0, 1]
+    several = {"clips": clips(), "labels": ["x", "y", "z"], "targets": ["cat", "ant", "bee"]}
+    assert packed(several, tmp_path, labels_key="targets")[0].labels.tolist() == [2, 0, 1]
 
 
 def test_labels_that_begin_at_1_are_refused(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +15,13 @@ from vddbench.submissions.conversion import Conversion, limit_bytes
 from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import by_class, from_names, in_order_of, labels_for, missing
 from vddbench.submissions.layouts import Arranged, described
+
+
+class Given(NamedTuple):
+    """Labels as the user's files hold them."""
+
+    labels: torch.Tensor
+    texts: Mapping[str, list[str]]  # lists that may give the order of classes; {}: the labels are in the dataset's order
 
 
 def stored_labels(
@@ -26,7 +35,7 @@ def stored_labels(
     notes: list[str],
 ) -> torch.Tensor | None:
     """The labels as they are stored. arranged: the clips; None: they fit no layout, so fewer checks are possible."""
-    given = given_labels(file, key, conversion, task, spec, notes)
+    given, texts = given_labels(file, key, conversion, task, spec, notes) or (None, file.texts)
     of_kernels = known_formats.keeps_labels_centred(source, file, conversion.labels)
     if arranged is None:
         if given is None or len(given) != len(file.tensors[key]) or (given.ndim == 2 and not given.is_floating_point()):
@@ -60,24 +69,23 @@ def stored_labels(
             "dimensions with --layout"
         )
     labels = labels_for(given, num_clips, spec, conversion.labels_as, notes, of_kernels=of_kernels)
-    return in_order_of(file.texts, labels, spec, notes)
+    return in_order_of(texts, labels, spec, notes)
 
 
 def given_labels(
     file: Source, clips_key: str, conversion: Conversion, task: Task, spec: DatasetSpec, notes: list[str]
-) -> torch.Tensor | None:
+) -> Given | None:
     """The labels as the user's files hold them: in a file of their own, or beside the clips. Returns None without labels."""
-    where = conversion.labels
+    where, key = conversion.labels, conversion.labels_key
     source = file if where is None else read_source(where, limit_bytes(task, spec))
-    named = [name for name in source.texts if name.split(".")[-1] in LABEL_NAMES or name == conversion.labels_key]
-    if named and conversion.labels_key in {None, named[0]}:
+    if named := [name for name in source.texts if (name == key if key else name.split(".")[-1] in {"", *LABEL_NAMES})]:
         notes.append(f"labels: {where or 'beside the clips'} {named[0]!r}, {len(source.texts[named[0]])} names of classes")
-        return from_names(source.texts[named[0]], spec, f"labels {named[0]!r}")
-    name = choose_labels(source.tensors, conversion.labels_key, clips_key if where is None else "")
+        return Given(from_names(source.texts[named[0]], spec, f"labels {named[0]!r}"), {})
+    name = choose_labels(source.tensors, key, clips_key if where is None else "")
     if name is None and where is not None:
         found = listing(source.tensors)
         raise ValueError(f"which tensor of {where} holds the labels, [N] or [N, K]? Name it with --labels-key; found: {found}")
     if name is None:
         return None
     notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")
-    return source.tensors[name]
+    return Given(source.tensors[name], {**file.texts, **source.texts})

@@ -54,8 +54,8 @@ class Source(NamedTuple):
 def read_source(path: Path, limit_bytes: int) -> Source:
     """Every tensor of a file, and every list of texts (names of classes). Lists of numbers and of equal tensors are tensors.
 
-    Raises FileNotFoundError, and ValueError if a tensor has more than `limit_bytes`, or the file holds Python objects or no
-    tensor.
+    Raises FileNotFoundError, and ValueError if a tensor has more than `limit_bytes`, or the file holds Python objects, or
+    neither tensors nor texts.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file, or a folder of clips")
@@ -72,7 +72,7 @@ def read_source(path: Path, limit_bytes: int) -> Source:
     except BROKEN as error:
         raise ValueError(f"{path} could not be read as plain tensors: {_reason(path, error)}") from error
     _separated(source.tensors)
-    if not source.tensors:
+    if not (source.tensors or source.texts):
         raise ValueError(
             f"{path} holds no tensor in {MAX_DEPTH} levels of dicts and lists; save e.g. "
             "torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
@@ -165,9 +165,9 @@ def _numpy_values() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]
 
 def _numpy(path: Path) -> object:
     if path.suffix == ".npy":
-        return _from_numpy(np.lib.format.open_memmap(path, mode="c"))  # "c": writable in memory, never on disk
+        return np.lib.format.open_memmap(path, mode="c")  # "c": writable in memory, never on disk
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: _from_numpy(archive[name]) for name in archive.files}
+        return dict(archive)
 
 
 def _from_numpy(array: np.ndarray) -> torch.Tensor:
@@ -196,7 +196,7 @@ def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> N
 
 
 def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
-    """One tensor of a list of numbers, of equally long lists of numbers, or of tensors of one shape: a clip, a label each.
+    """One tensor of a list of numbers, of equally long lists of numbers, or of tensors or arrays of one shape: a clip each.
 
     Returns None for other lists. Tensors of 5 dimensions or more are whole sets, which are not joined.
     """
@@ -206,7 +206,8 @@ def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
     rows = [value for value in values if isinstance(value, list | tuple) and value]
     if rows and len(rows) == len(values) == len([r for r in rows if len(r) == len(rows[0])]):
         return torch.tensor(rows) if all(isinstance(number, numbers) for row in rows for number in row) else None
-    tensors = [value for value in values if isinstance(value, torch.Tensor) and value.ndim <= 4]
+    arrays = [_from_numpy(value) if isinstance(value, np.ndarray) and value.dtype.kind != "U" else value for value in values]
+    tensors = [value for value in arrays if isinstance(value, torch.Tensor) and value.ndim <= 4]
     if len(tensors) == len(values) > 1 and len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1:
         return torch.stack(tensors).detach()
     return None
@@ -222,7 +223,7 @@ def _pairs(values: list[object] | tuple[object, ...]) -> dict[str, list[Any]] | 
     labels = [label.item() if isinstance(label, torch.Tensor | np.generic) and label.ndim == 0 else label for _, label in pairs]
     if {type(label) for label in labels} not in ({int}, {str}):
         return None
-    return {"clips": [_from_numpy(clip) if isinstance(clip, np.ndarray) else clip for clip, _ in pairs], "labels": labels}
+    return {"clips": [clip for clip, _ in pairs], "labels": labels}
 
 
 def _separated(tensors: dict[str, torch.Tensor]) -> None:

@@ -124,13 +124,14 @@ def _converted(
         if conversion.drop_last_frame or conversion.resize:
             flag = "--drop-last-frame" if conversion.drop_last_frame else "--resize"
             raise ValueError(f"{flag} is for clips; a static-dynamic set stores stills and motions for its network")
-        where = conversion.labels
+        is_labelled = conversion.labels is not None
+        given = given_labels(Source({}, {}), "", conversion, task, spec, notes) if is_labelled else None
         tensors = static_dynamic_tensors(
             source,
             conversion.statics,
             conversion.hallucinator,
             spec,
-            labels=None if where is None else given_labels(Source({}, {}), "", conversion, task, spec, notes),
+            labels=given.labels if given else None,
             limit_bytes=limit_bytes(task, spec),
             value_range=conversion.value_range,
             labels_as=conversion.labels_as,
