@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.builders.commands import call
 from tests.builders.published import claimed
 from tests.builders.students import use_linear_student
 from tests.builders.submissions import edit_manifest, written
+from vddbench.baselines import dm
 from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
 from vddbench.cluster.child import BAD, REFUSED
@@ -186,6 +187,9 @@ def test_a_set_of_the_same_name_with_other_settings_is_refused(tiny: Store, tmp_
     wanted = replace(SMALL, methods=("dm",), preset="smoke")
     with pytest.raises(ValueError, match=r"dm_smoke was made with other settings: iterations 7 \(the grid: 2\).*move it away"):
         plan(wanted, tmp_path / "results", tmp_path / "submissions", tmp_path / "run")
+    edit_manifest(set_folder, config=asdict(dm.PRESETS["smoke"]), holdout=True)
+    with pytest.raises(ValueError, match=r"other settings: holdout True \(the grid: False\);"):
+        plan(wanted, tmp_path / "results", tmp_path / "submissions", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -275,6 +279,9 @@ def test_the_paper_table_is_planned_before_its_data_are_prepared_but_not_run(
     assert all(f"run: vddbench prepare {dataset}" in shown for dataset in ("miniucf", "hmdb51"))
     assert call("grid", "paper")[0] == call("grid", "paper", "--dry-run", "--dataset", "mine", "--methods", "random")[0] == 2
     assert list((tmp_path / "runs").iterdir()) == [folder] and not (folder / "jobs").exists()
+    bundled = str(Path(__file__).parents[2] / "submissions")  # of movingshapes, which is not prepared here either
+    code, output = call("grid", "tiny", "--methods", "random", "--submissions", bundled, "--dry-run")
+    assert code == 0 and "1 sets exist in" in output
 
 
 def test_csv_and_json_of_a_grid_are_one_table_of_both_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,9 @@ def test_planning_twice_changes_nothing_and_new_cells_are_appended(tmp_path: Pat
     assert again.new == 0 and [cell.seconds for cell in again.run.cells] == [7.0, *[None] * 5]
 
 
-def test_recorded_cells_are_not_planned_and_a_damaged_record_is_made_again(tiny_random: Path, tmp_path: Path) -> None:
+def test_recorded_cells_are_not_planned_and_a_damaged_record_is_made_again(
+    tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = tmp_path / "results"
     (record,) = claimed(results, tiny_random, [10], first_seed=1)
     planned = evaluate_plan([tiny_random], ["convnet3d"], range(3), results, tmp_path / "a")
@@ -56,6 +58,9 @@ def test_recorded_cells_are_not_planned_and_a_damaged_record_is_made_again(tiny_
     record.write_text("{}")
     planned = evaluate_plan([tiny_random], ["convnet3d"], range(3), results, tmp_path / "b")
     assert (planned.new, planned.recorded) == (3, 0) and record.with_name("seed1.broken1.json").exists()
+    claimed(results, tiny_random, [10], first_seed=1)
+    monkeypatch.setenv("VDDBENCH_HOME", str(tmp_path / "without data"))
+    assert evaluate_plan([tiny_random], ["convnet3d"], range(3), results, tmp_path / "c").recorded == 1
 
 
 @pytest.mark.parametrize(

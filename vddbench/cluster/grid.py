@@ -13,7 +13,7 @@ from types import MappingProxyType
 from vddbench import lookup
 from vddbench.cluster.cells import distillations, evaluations, evaluations_of
 from vddbench.cluster.plan import SUBMISSIONS, Cell, Planned, Run
-from vddbench.cluster.planning import check_students, planned, unrecorded
+from vddbench.cluster.planning import check_students, digest_if_prepared, planned, unrecorded
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
 from vddbench.distillation.presets import PUBLISHED, config_for, is_published
@@ -159,12 +159,14 @@ def check_same_settings(folder: Path, distillation: Cell) -> None:
     """Raises ValueError if the set in `folder` is not one that this cell could have made."""
     manifest, method = read_manifest(folder), distillation.method
     config = asdict(config_for(lookup.load("baseline", method), method, distillation.task, distillation.preset))
+    made = {**manifest.config, "holdout": manifest.holdout}
     different = [
-        f"{name} {str(manifest.config.get(name, 'missing'))[:40]} (the grid: {str(value)[:40]})"
-        for name, value in config.items()
-        if manifest.config.get(name) != value
+        f"{name} {str(made.get(name, 'missing'))[:40]} (the grid: {str(value)[:40]})"
+        for name, value in {**config, "holdout": False}.items()
+        if made.get(name) != value
     ]
-    if manifest.store_digest not in {None, (digest := Store.open(distillation.task.dataset).digest)}:
+    digest = digest_if_prepared(distillation.task.dataset)
+    if digest is not None and manifest.store_digest not in {None, digest}:
         different.append(f"prepared store {str(manifest.store_digest)[:8]} (here: {digest[:8]})")
     if different:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -55,11 +56,18 @@ def unrecorded(cells: Iterable[Cell], results: Path) -> list[Cell]:
 
     Raises ValueError if a record was made under other conditions, for example with other epochs or on another prepared store.
     """
-    digest_of = cache(lambda dataset: Store.open(dataset).digest)
+    digest_of = cache(digest_if_prepared)
     return [cell for cell in cells if not _is_recorded(cell, f"{results}{cell.makes.removeprefix(RESULTS)}", digest_of)]
 
 
-def _is_recorded(cell: Cell, path: str, digest_of: Callable[[str], str]) -> bool:
+def digest_if_prepared(dataset: str) -> str | None:
+    """The digest of a dataset's store; None if it is not prepared here."""
+    with suppress(LookupError):
+        return Store.open(dataset).digest
+    return None
+
+
+def _is_recorded(cell: Cell, path: str, digest_of: Callable[[str], str | None]) -> bool:
     if not os.path.exists(path):  # noqa: PTH110 - fast
         return False
     from vddbench.evaluation.evaluate import existing  # needs torch
@@ -67,7 +75,10 @@ def _is_recorded(cell: Cell, path: str, digest_of: Callable[[str], str]) -> bool
 
     assert cell.student is not None  # the path is that of a record
     manifest, protocol = read_manifest(Path(cell.submission)), protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
-    expected = identity(manifest, digest_of(cell.task.dataset), cell.student, cell.seed, protocol)
+    digest = digest_of(cell.task.dataset)
+    expected = identity(manifest, digest or "", cell.student, cell.seed, protocol)
+    if digest is None:  # which store the record should be from is not known
+        del expected["store_digest"]
     return existing(Path(path), expected) is not None
 
 
