@@ -22,7 +22,7 @@ from vddbench.cluster.screen import GROUPS_SHOWN, show_plan
 from vddbench.cluster.submit import bundles, shares
 from vddbench.data.store import Store
 from vddbench.evaluation.speed import Speed
-from vddbench.protocol import PROTOCOL
+from vddbench.protocol import PROTOCOL, Sdd
 from vddbench.spec import Task
 
 
@@ -46,6 +46,16 @@ def test_planning_twice_changes_nothing_and_new_cells_are_appended(tmp_path: Pat
     slow = [cell.model_copy(update={"seconds": 7.0}) for cell in cells[:1]]  # a duration that is known by now
     again = write_plan(first.path, slow, tmp_path)
     assert again.new == 0 and [cell.seconds for cell in again.run.cells] == [7.0, *[None] * 5]
+
+
+def test_a_cell_of_a_run_cannot_be_planned_with_other_epochs_or_probes(tmp_path: Path) -> None:
+    """Both make the same file, so the run would silently keep the old cell."""
+    paths = [written(tmp_path)]
+    for kind, other in (((False, Sdd(epochs=5)), (False, Sdd(epochs=6))), ((False, PROTOCOL), (True, PROTOCOL))):
+        before = write_plan(tmp_path / "run", evaluations(paths, ["convnet3d"], [0], *kind), tmp_path).run.cells
+        with pytest.raises(ValueError, match=r"the run has tiny-ipc1 mine convnet3d.* seed 0 with epochs .*in another folder"):
+            write_plan(tmp_path / "run", evaluations(paths, ["convnet3d"], [0], *other), tmp_path)
+        assert Run.open(tmp_path / "run").cells == before
 
 
 def test_recorded_cells_are_not_planned_and_a_damaged_record_is_made_again(

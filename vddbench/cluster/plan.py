@@ -170,7 +170,8 @@ def _read_cells(file: Path) -> Iterator[Cell]:
 def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
     """Creates the run's folder, or adds new cells to an existing run.
 
-    Cells keep their numbers, so planning again only adds expected durations that have become known.
+    Cells keep their numbers, so planning again only adds expected durations that have become known. Raises ValueError if a cell
+    of the run is planned with other epochs or probes, because both would make the same file.
     """
     path.mkdir(parents=True, exist_ok=True, mode=0o755)  # with any umask: others must not write here, see slurm.py
     plan = Plan(run_id=uuid4().hex[:8], home=str(home.resolve()))
@@ -194,6 +195,11 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
 
 
 def _with_seconds(cell: Cell, again: Cell) -> Cell:
+    if (cell.epochs, cell.probes) != (again.epochs, again.probes):
+        raise ValueError(
+            f"the run has {cell.title} with epochs {cell.epochs} and probes {bool(cell.probes)}, planned now are epochs "
+            f"{again.epochs} and probes {bool(again.probes)}: plan a run in another folder"
+        )
     return cell if again.seconds is None else cell.model_copy(update={"seconds": again.seconds})
 
 
