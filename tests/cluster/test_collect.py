@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.builders.cells import attempt, give
 from tests.builders.submissions import all_files, edit_manifest
+from vddbench.cluster import follow, status
 from vddbench.cluster.cells import distillations, evaluations
 from vddbench.cluster.collect import collect
 from vddbench.cluster.plan import SUBMISSIONS, Run, write_plan
@@ -56,6 +58,14 @@ def test_damaged_records_are_not_copied(run: Run, tmp_path: Path) -> None:
     predictions.write_bytes(predictions.read_bytes()[:-10])
     collected = collect(run, tmp_path / "results", tmp_path)
     assert list(collected.damaged) == [0] and "is not valid" in collected.damaged[0] and not (tmp_path / "results").exists()
+
+
+def test_a_record_that_is_damaged_later_is_one_failed_cell(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt(run, give(run, "local", cells=[0]), 0, "done", num_bytes=10)
+    run.made(run.cells[0]).with_suffix(PREDICTIONS).unlink()
+    monkeypatch.setattr(status, "LATE_SECONDS", 0)  # of a shared file system
+    monkeypatch.setattr(follow, "work", lambda *_, **__: None)
+    assert follow.finish(run, {}, "local", tmp_path / "results", tmp_path / "submissions") == 1
 
 
 def test_of_a_distilled_set_only_manifest_and_payload_are_copied(tiny: Store, home: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, 
     reasons = {row["cell"]: reason_of(row) for row in failures if row["why"] != "no_set"} | collected.damaged | collected.other
     for cell, reason in list(reasons.items())[:REASONS_SHOWN]:
         say(f"error: {run.cells[cell].title}: {reason or f'vddbench batch logs {run.path} {cell}'}", style="red")
-    return len(failures) + len(collected.damaged)
+    return len({row["cell"] for row in failures} | collected.damaged.keys())
 
 
 def work(
