@@ -13,7 +13,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About, CannotServe, Distilled
-from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.coresets import ipc_of, tuning_splits
 from vddbench.evaluation.predict import top1_on
 from vddbench.evaluation.students import convnet3d
 from vddbench.spec import Task
@@ -42,8 +42,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
 
 def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
     """The quality with the best validation top-1, the lowest quality in a tie."""
-    held_out = train.index["validation"].to_numpy(bool)
-    fit, validation = train.only(~held_out), train.only(held_out)
+    fit, validation = tuning_splits(train)
     scores = {}
     for quality in grid:
         clips = jpeg.decode(fill(fit, task, quality, np.random.default_rng(seed)), train.spec)

@@ -23,7 +23,7 @@ from vddbench.data.store import Split
 from vddbench.data.workers import num_cores
 from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, work_path
 from vddbench.distillation.contract import About, CannotServe, Distilled
-from vddbench.distillation.coresets import ipc_of
+from vddbench.distillation.coresets import ipc_of, tuning_splits
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.predict import top1_on
 from vddbench.evaluation.students import convnet3d
@@ -77,8 +77,7 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
 
 def tune(train: Split, task: Task, budget: int, grid: list[int], seed: int) -> dict[int, Work]:
     """Validation top-1 for each crf at which at least one round of clips fits."""
-    held_out = train.index["validation"].to_numpy(bool)
-    fit, validation = train.only(~held_out), train.only(held_out)
+    fit, validation = tuning_splits(train)
     scores = {}
     for crf in grid:
         filled = fill(fit, budget, crf, seed)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from vddbench.baselines import random_video
+from vddbench.baselines import random_jpeg, random_video
 from vddbench.data.store import Store
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.run import distill
 from vddbench.spec import Task
 from vddbench.submissions.decoders import video
@@ -50,6 +53,15 @@ def test_rounds_fill_the_bytes_and_decode_to_the_clips_that_were_drawn(tiny: Sto
     rows, starts = next(random_video.draw(tiny.train, np.random.default_rng(0)))
     difference = video.decode(tensors, tiny.spec).clips[:8].float() - tiny.train.clips(rows, starts).float()
     assert difference.abs().mean() < 8
+
+
+@pytest.mark.parametrize("method", [random_jpeg, random_video])
+@pytest.mark.parametrize("held_out", ["none", "a class"])
+def test_without_videos_to_choose_a_setting_on_the_method_cannot_serve(method: Any, held_out: str, tiny: Store) -> None:
+    validation = tiny.train.labels == (0 if held_out == "a class" else -1)
+    train = replace(tiny.train, index=tiny.train.index.assign(validation=validation))
+    with pytest.raises(CannotServe, match=r"tiny has \d+ validation videos, and class '\w+' has \d+ other train videos"):
+        method.distill(train, TASK, method.Config(), np.random.default_rng(0))
 
 
 def test_a_share_that_holds_no_round_is_refused_before_a_student_is_trained(tiny: Store) -> None:

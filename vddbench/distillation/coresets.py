@@ -49,6 +49,22 @@ def disjoint_parts(train: Split, ipc: int, mean_of: int, rng: np.random.Generato
     return parts
 
 
+def tuning_splits(train: Split) -> tuple[Split, Split]:
+    """(the train videos that are not for validation, the validation videos), for a method that chooses a setting on these.
+
+    Raises CannotServe if there are no validation videos, or if a class has no others.
+    """
+    held_out = train.index["validation"].to_numpy(bool)
+    left = np.bincount(train.labels[~held_out], minlength=train.spec.num_classes)
+    if not held_out.any() or not left.all():
+        raise CannotServe(
+            f"{train.dataset} has {held_out.sum()} validation videos, and class {train.spec.class_names[left.argmin()]!r} has "
+            f"{left.min()} other train videos; a setting is chosen with at least one of each: prepare more videos, or leave "
+            "out the class (--classes)"
+        )
+    return train.only(~held_out), train.only(held_out)
+
+
 def as_pixels(train: Split, rows: np.ndarray, starts: np.ndarray, chosen: Mapping[str, ConfigValue] | None = None) -> Distilled:
     """Real uint8 clips and their labels, for the `pixels` decoder. chosen: values for the manifest."""
     tensors = {"clips": train.clips(rows, starts), "labels": torch.from_numpy(train.labels[rows])}
