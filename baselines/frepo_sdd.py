@@ -13,7 +13,7 @@ Xeon), `random` 12.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -42,7 +42,7 @@ class Config(Slots, frepo.Config):
 
 
 PRESETS = {
-    "fast": Config(**FAST_SLOTS, iterations=120, real_batch=64, pool=4, lr=0.01, final_lr_of_motions=0.1),  # as frepo's
+    "fast": Config(**{**asdict(frepo.PRESETS["fast"]), **FAST_SLOTS}, final_lr_of_motions=0.1),
     "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, static_iterations=1, static_real_per_class=1),
 }
 

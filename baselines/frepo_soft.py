@@ -10,7 +10,7 @@ Protocol v3, preset fast on movingshapes, ipc 1: 21.2 % (3 students of one set, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -39,9 +39,9 @@ class Config(frepo.Config):
         return {"frames": self.lr, "logits": self.lr_labels}
 
 
-PRESETS = {  # as those of frepo
-    "fast": Config(iterations=120, real_batch=64, pool=4, lr=0.01, lr_labels=0.01, start_mean_of=16, smooth=2.0),
-    "smoke": Config(iterations=2, real_batch=8, pool=2, net_updates=2, lr=0.03, lr_labels=0.01),
+PRESETS = {
+    "fast": Config(**asdict(frepo.PRESETS["fast"]), lr_labels=0.01),
+    "smoke": Config(**asdict(frepo.PRESETS["smoke"]), lr_labels=0.01),
 }
 
 

@@ -15,7 +15,7 @@ Xeon), significantly above `random` (12.3), not above `mean` (26.7).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -44,24 +44,7 @@ class Config(Slots, mtt.Config):
 
 CONFIGS = {"miniucf-ipc5": Config(inner_steps=5, inner_batch=128, lr_of_student_lr=0.0)}  # SDD: its lr is not learned
 PRESETS = {
-    "fast": Config(  # as mtt's for the experts and the student; one pair per iteration
-        **FAST_SLOTS,
-        iterations=60,
-        inner_steps=5,
-        optimiser="adam",
-        lr=0.005,
-        momentum=0.9,
-        final_lr=0.0,
-        student_lr=0.03,
-        lr_of_student_lr=3e-4,
-        pair_each_step=False,
-        min_start_epoch=6,
-        max_start_epoch=16,
-        num_experts=3,
-        expert_batch=32,
-        expert_lr=0.05,
-        expert_momentum=0.9,
-    ),
+    "fast": Config(**{**asdict(mtt.PRESETS["fast"]), **FAST_SLOTS}, pair_each_step=False),  # one pair per iteration
     "smoke": Config(
         iterations=2,
         inner_steps=1,
