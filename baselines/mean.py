@@ -13,9 +13,8 @@ import torch
 from vddbench.data.store import Split
 from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of, rows_of
-from vddbench.distillation.synthetic_clips import narrow_labels
+from vddbench.distillation.stored_clips import stored
 from vddbench.spec import Task
-from vddbench.submissions.quantise import quantise
 
 DECODER = "pixels"
 PAPER = ""
@@ -34,6 +33,5 @@ def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) 
     for label in range(train.spec.num_classes):
         for rows in np.array_split(rng.permutation(rows_of(train, label, ipc)), ipc):
             means.append(train.clips(rows, train.random_starts(rows, rng)).float().mean(0))
-    stored = quantise(torch.stack(means))
     labels = torch.arange(train.spec.num_classes).repeat_interleave(ipc)
-    return Distilled(tensors={"clips": stored.pop("pixels"), **stored, "labels": narrow_labels(labels, train.spec)})
+    return Distilled(tensors=stored(torch.stack(means), labels, train.spec))
