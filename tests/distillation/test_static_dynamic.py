@@ -11,10 +11,11 @@ from tests.builders.submissions import SPEC, TASK
 from vddbench.baselines import dm_sdd
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.data.store import Store
-from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, eight_bits, hallucinator_start, real_motions
+from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, hallucinator_start, real_motions
 from vddbench.distillation.synthetic_clips import real_start
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions.decoders import static_dynamic
+from vddbench.submissions.quantise import stored_motions
 
 CPU = torch.device("cpu")
 
@@ -105,7 +106,7 @@ def test_the_hallucinator_starts_as_pytorch_would_or_as_identity() -> None:
 
 
 def test_motions_that_are_all_equal_are_stored_exactly() -> None:
-    stored, scale, offset = eight_bits(torch.full((2, 2), 0.75))
+    stored, scale, offset = stored_motions(torch.full((2, 2), 0.75)).values()
     assert torch.equal(stored.float() * scale + offset, torch.full((2, 2), 0.75))
 
 

@@ -11,9 +11,10 @@ import torch
 
 from tests.builders.submissions import SPEC, written
 from vddbench.data.datasets import miniucf
-from vddbench.distillation.static_dynamic import eight_bits, hallucinator_start
+from vddbench.distillation.static_dynamic import hallucinator_start
 from vddbench.submissions import submission
 from vddbench.submissions.decoders import static_dynamic
+from vddbench.submissions.quantise import stored_motions
 from vddbench.submissions.tensors import MAX_VALUE
 
 Tensors = dict[str, torch.Tensor]
@@ -83,8 +84,7 @@ def test_stills_and_motions_have_scales_and_offsets_of_their_own(dtype: torch.dt
 
 def test_a_valid_payload_is_a_submission(tmp_path: Path) -> None:
     tensors = payload()
-    tensors["dynamics"], scale, offset = eight_bits(tensors["dynamics"])
-    tensors |= {"dynamic_scale": scale, "dynamic_offset": offset, "labels": tensors["labels"].to(torch.uint8)}
+    tensors |= {**stored_motions(tensors["dynamics"]), "labels": tensors["labels"].to(torch.uint8)}
     with pytest.raises(ValueError, match="over the budget"):  # clips of 4 frames: 2 stills and 2 motions are more than one
         written(tmp_path, tensors, decoder="static_dynamic")
     path = written(tmp_path, tensors, decoder="static_dynamic", task="tiny-ipc5")

@@ -16,8 +16,7 @@ from vddbench.distillation.synthetic_clips import NO_COST, blurred, learnable, n
 from vddbench.evaluation.train import to_input
 from vddbench.spec import ClipSet, ConfigValue, DatasetSpec, Task
 from vddbench.submissions.decoders.static_dynamic import every_pair, hallucinate
-from vddbench.submissions.quantise import quantise
-from vddbench.submissions.tensors import value_range
+from vddbench.submissions.quantise import quantise, stored_motions
 
 MOTION_SHARE = 0.1  # share of a motion of unit variance in a clip at the start "identity"; ours
 HALLUCINATOR_SHAPE = (3, 4, 3, 3, 3)  # [out, in, t, h, w]; SDD
@@ -91,14 +90,11 @@ class StaticDynamic:
     def tensors(self) -> dict[str, torch.Tensor]:
         statics, motions, weight, bias = self._stored()
         still = quantise(statics)
-        motion, scale, offset = eight_bits(motions)
         affine = {f"static_{name}": value for name, value in still.items() if name != "pixels"}
         return {
             "statics": still["pixels"],
             **affine,
-            "dynamics": motion,
-            "dynamic_scale": scale,
-            "dynamic_offset": offset,
+            **stored_motions(motions),
             "hallucinator_weight": weight,
             "hallucinator_bias": bias,
             "labels": narrow_labels(self._pair_labels(), self.spec),
@@ -145,13 +141,6 @@ def hallucinator_start(start: str, rng: np.random.Generator) -> tuple[torch.Tens
     weight[range(3), range(3), 1, 1, 1] = 1.0
     weight[:, 3, 1, 1, 1] = MOTION_SHARE
     return weight, torch.zeros(3)
-
-
-def eight_bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(uint8 values, scale [1], offset [1]). The 256 levels span the range from the smallest value to the largest."""
-    low, high = value_range(values)
-    scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
-    return ((values - offset) / scale).round_().clamp_(0, 255).to(torch.uint8), scale, offset
 
 
 def check_fits(spec: DatasetSpec, task: Task, statics: int, dynamics: int) -> None:

@@ -1,4 +1,4 @@
-"""Stores pixels in 8 bits, with a scale and an offset per channel if values leave 0-255."""
+"""Stores pixels in 8 bits, with a scale and an offset per channel if values leave 0-255, and motions, with one of each."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def quantise(values: torch.Tensor, dtype: torch.dtype = torch.uint8) -> dict[str
     steps = torch.where(scale > 0, scale, 1.0)
     pixels = ((values - least) / steps).round_().clamp_(0, 255).to(torch.uint8)
     return {"pixels": pixels.contiguous(), "scale": scale, "offset": least}
+
+
+def stored_motions(motions: torch.Tensor, dtype: torch.dtype = torch.uint8) -> dict[str, torch.Tensor]:
+    """The tensors of motions for the decoder `static_dynamic`: 256 levels from the smallest to the largest value, or floats."""
+    if dtype != torch.uint8:
+        return {"dynamics": motions.to(dtype).contiguous()}
+    low, high = value_range(motions)
+    scale, offset = torch.tensor([(high - low) / 255 or 1.0]), torch.tensor([low])
+    levels = ((motions - offset) / scale).round_().clamp_(0, 255).to(torch.uint8)
+    return {"dynamics": levels.contiguous(), "dynamic_scale": scale, "dynamic_offset": offset}
 
 
 def quantisation_error(values: torch.Tensor, stored: Mapping[str, torch.Tensor]) -> tuple[float, float]:

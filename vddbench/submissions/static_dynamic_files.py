@@ -25,7 +25,7 @@ from vddbench.submissions.choosing import choose_clips, listing
 from vddbench.submissions.importers import read_source
 from vddbench.submissions.label_forms import labels_for
 from vddbench.submissions.layouts import described
-from vddbench.submissions.quantise import quantise, storage_note
+from vddbench.submissions.quantise import quantise, storage_note, stored_motions
 from vddbench.submissions.ranges import READINGS, is_possible, value_range_of
 
 WEIGHT, BIAS = (3, 4, 3, 3, 3), (3,)
@@ -88,11 +88,10 @@ def static_dynamic_tensors(
     pixels = READINGS[RANGE].to_255(stills)
     stored_stills = quantise(pixels, dtype)
     notes.append(f"stills {storage_note(pixels, stored_stills)}")
-    stored_motions = _eight_bits(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype)
     return {
         "statics": stored_stills.pop("pixels"),
         **{f"static_{name}": value for name, value in stored_stills.items()},
-        **stored_motions,
+        **stored_motions(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype),
         "hallucinator_weight": weight,
         "hallucinator_bias": bias,
         "labels": stored_labels,
@@ -148,13 +147,3 @@ def _convolution(path: Path, limit_bytes: int) -> tuple[torch.Tensor, torch.Tens
 
 def _of_shape(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> list[torch.Tensor]:
     return [tensor for tensor in tensors.values() if tuple(tensor.shape) == shape]
-
-
-def _eight_bits(motions: torch.Tensor, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Motions in 256 steps from the smallest to the largest value, or as they are in a float dtype."""
-    if dtype != torch.uint8:
-        return {"dynamics": motions.to(dtype).contiguous()}
-    low, high = motions.min(), motions.max()
-    scale = torch.where(high > low, (high - low) / 255, 1.0)
-    steps = ((motions - low) / scale).round_().clamp_(0, 255).to(torch.uint8)
-    return {"dynamics": steps.contiguous(), "dynamic_scale": scale.reshape(1), "dynamic_offset": low.reshape(1)}
