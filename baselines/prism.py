@@ -76,8 +76,7 @@ def learner(train: Split, task: Task, config: Config, seed: int, device: torch.d
 def most_keyframes(task: Task, spec: DatasetSpec) -> int:
     """The number of key-frames of all clips that the budget holds. Raises ValueError if they are fewer than two per clip."""
     num_clips = ipc_of(task, "prism") * spec.num_classes
-    labels = narrow_labels(torch.zeros(num_clips), spec)
-    per_clip = labels.element_size() + counts_dtype(spec).itemsize
+    per_clip = narrow_labels(torch.zeros(1), spec).element_size() + counts_dtype(spec).itemsize
     frame = spec.clip_bytes // spec.frames + 1  # 1: its time
     budget = task.budget_bytes(spec) or 0
     most = (budget - AFFINE_BYTES - num_clips * per_clip) // frame

@@ -28,9 +28,9 @@ from vddbench.evaluation.predict import predict
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule, convnet3d
 from vddbench.evaluation.train import train
+from vddbench.leaderboard.studies.protocol_studies import write_rows
 from vddbench.spec import ClipSet, DatasetSpec, Task, Video
 from vddbench.system.device import best_device
-from vddbench.system.files import replacing
 from vddbench.system.progress import say
 
 FITTED = 0.1  # mean loss of a batch below which a student has fitted its set
@@ -194,8 +194,7 @@ def fit(
             "precision": trained.precision,
         })  # fmt: skip
         say(" ".join(f"{key}={value}" for key, value in rows[-1].items()))
-        with replacing(file) as target:
-            target.write(pd.DataFrame(rows).to_csv(index=False).encode())
+        write_rows(file, rows)
     table = pd.DataFrame(rows)
     summary = table.assign(fitted=table["set_top1"] >= 0.95).groupby(["dataset", "per_class", "variant", "steps"])
     say(summary[["fitted", "set_top1", "validation_top1"]].mean().assign(students=summary.size()).round(3).to_string())

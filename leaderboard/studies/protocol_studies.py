@@ -40,18 +40,14 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     `out` has a row for each student, with seconds and device as well. Rows that exist are not computed again.
     """
     scored, module, device = open_ready(path), load("student", student), best_device()
-    spec, task, name = scored.store.spec, scored.task, scored.submission.manifest.folder
+    referee, task, name = scored.referee(student), scored.task, scored.submission.manifest.folder
     file = out / f"precision-{task}-{name}-{student}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    steps, batch = task.student_steps(spec), task.batch_size(spec, len(scored.clipset), module.RECIPE)
     for seed, kind in product(seeds, PRECISIONS):
         if any(row["seed"] == seed and row["precision"] == kind for row in rows):
             continue
-        with bar(f"{task} {student} {kind} seed {seed}", steps) as progress:
-            hardware, session = hardware_for(module, precision=kind), Session(on_step=progress.advance)
-            trained = train(
-                scored.clipset, spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
-            )
+        with bar(f"{task} {student} {kind} seed {seed}", referee.steps) as progress:
+            trained = referee.train(seed, hardware_for(module, precision=kind), Session(on_step=progress.advance))
         top1 = predict(trained.model, scored.store.test, device).scores()["top1"]
         about: dict[Hashable, object] = {
             "task": str(task),

@@ -18,10 +18,10 @@ from vddbench.evaluation.sdd import Replay
 from vddbench.evaluation.sdd_predict import top5_mode
 from vddbench.evaluation.session import Session
 from vddbench.leaderboard.bootstrap import half_width
+from vddbench.leaderboard.studies.protocol_studies import write_rows
 from vddbench.lookup import load
 from vddbench.protocol import MENDED, PROTOCOL, Sdd
 from vddbench.system.device import device_name
-from vddbench.system.files import replacing
 from vddbench.system.progress import bar, say
 
 STUDENT = "convnet3d"  # of the published tables
@@ -71,8 +71,7 @@ def _of_set(scored: ReadySubmission, protocol: Sdd, seeds: Sequence[int], togeth
                 "seed": seed,
             }
             rows += [{**about, **row} for row in _scores(scored, replay, name, of_student, seed)]
-            with replacing(file) as target:
-                target.write(pd.DataFrame(rows).to_csv(index=False).encode())
+            write_rows(file, rows)
     table = pd.DataFrame(rows)
     for line in summary(table[(table["epochs"] == protocol.epochs) & table["seed"].isin(seeds)]):
         say(line)

@@ -23,7 +23,7 @@ from vddbench.evaluation.hardware import Precision, hardware_for, has_bf16
 from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
-from vddbench.evaluation.train import Trained, train
+from vddbench.evaluation.train import Trained
 from vddbench.leaderboard.bootstrap import half_width
 from vddbench.leaderboard.studies.protocol_studies import write_rows
 from vddbench.lookup import load
@@ -46,17 +46,13 @@ def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int],
     module, device = load("student", student), best_device()
     for path in paths:
         ready = open_ready(path)
-        spec, task, cell = ready.store.spec, ready.task, ready.submission.manifest.cell
-        steps, batch = task.student_steps(spec), task.batch_size(spec, len(ready.clipset), module.RECIPE)
+        referee, cell = ready.referee(student), ready.submission.manifest.cell
         for seed in seeds:
             key: dict[Hashable, object] = dict(zip(KEY, (cell, student, seed), strict=True))
             if any(all(row[name] == value for name, value in key.items()) for row in rows):
                 continue
-            with bar(f"{cell} {student} seed {seed}", steps) as progress:
-                hardware, session = hardware_for(module), Session(on_step=progress.advance)
-                trained = train(
-                    ready.clipset, spec, module, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session
-                )
+            with bar(f"{cell} {student} seed {seed}", referee.steps) as progress:
+                trained = referee.train(seed, hardware_for(module), Session(on_step=progress.advance))
             record = cell_path(results, cell, student, seed)
             recorded = read_record(record)[1].top5[:, 0] if record.is_file() else None
             rows.append({**key, **compared(trained, ready.store.test, recorded), "device": device_name(device)})
