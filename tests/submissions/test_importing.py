@@ -358,6 +358,8 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
         packed(root, tmp_path)
     with pytest.raises(ValueError, match=r"--labels: not for folders, .*save clips and labels as tensors"):
         packed(root, tmp_path, labels=tmp_path / "y.pt")
+    with pytest.raises(ValueError, match=r"--layout and --decoder: not for folders, .*or for stills"):
+        packed(root, tmp_path, layout="NHWC", decoder="still")
     (root / "dog").rename(root / "3")
     with pytest.raises(ValueError, match=r"no class named '3'.*; numbers are read as class indices, from 0 to 2"):
         packed(root, tmp_path)

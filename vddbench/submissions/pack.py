@@ -141,10 +141,11 @@ def _converted(
         return tensors, STATIC_DYNAMIC
     if source.is_dir():
         stated = {"--labels": conversion.labels, "--labels-as": conversion.labels_as, "--range": conversion.value_range}
+        stated |= {"--layout": conversion.layout, "--decoder": None if conversion.decoder == "pixels" else conversion.decoder}
         if unused := [flag for flag, value in stated.items() if value is not None]:
             raise ValueError(
                 f"{' and '.join(unused)}: not for folders, whose clips are 8-bit pictures and whose class folders are the "
-                "labels. For other labels: save clips and labels as tensors"
+                "labels. For other labels, or for stills: save clips and labels as tensors"
             )
         clip_set = read_clip_folder(source, spec, limit_bytes(task, spec), conversion.resize, notes)
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
