@@ -36,8 +36,9 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.DataFrame:
     """Trains a student with the same seeds in fp32 and in bf16, and compares test top-1.
 
-    Prints the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. The file
-    `out` has a row for each student, with seconds and device as well. Rows that exist are not computed again.
+    Prints the mean paired difference with its 95 % interval over seeds. Returns top-1 in [0, 1] by seed and precision. Writes a
+    row for each student, with seconds and device, to `out/precision-TASK-METHOD-STUDENT.csv`; rows that exist are not computed
+    again.
     """
     scored, module, device = open_ready(path), load("student", student), best_device()
     referee, task, name = scored.referee(student), scored.task, scored.submission.manifest.folder
@@ -81,7 +82,7 @@ def lr(
 
     steps: numbers of training steps (default: the task's). clips_of: a task with more clips per class, which are drawn in place
     of those of `task`; the batch stays that of `task`. Each seed draws its own clips. Prints mean and 95 % interval over seeds.
-    Writes a row per student to `out`, and returns the rows.
+    Writes a row per student to `out/lr-STUDENT-TASK.csv`, and returns the rows.
     """
     module, store = load("student", student), Store.open(task.dataset)
     spec = store.spec

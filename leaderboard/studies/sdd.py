@@ -103,7 +103,7 @@ def _scores(
 def summary(table: pd.DataFrame) -> list[str]:
     """A line for each variant: its mean top-1, and the paired difference to the protocol as released.
 
-    With its 95 % interval, if there are at least 2 students.
+    If there are at least 2 students, the difference has its 95 % interval.
     """
     lines = []
     scores = table.pivot(index="seed", columns="mended", values="top1")

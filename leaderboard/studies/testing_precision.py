@@ -1,9 +1,9 @@
 """Would testing in bf16 change answers? The same trained students answer in fp32, as the protocol says, and in bf16.
 
-What it shows on any machine: how many answers flip. On one without arithmetic for bf16, the same roundings are made in fp32,
-and the seconds of bf16 say nothing about its speed. Records hold no weights, so each student is trained again; where its record
-is at hand, the row says whether its fp32 answers are those of the record, as they are on the machine that made it. Nothing is
-chosen here by test scores.
+The study counts the answers that differ, on any machine. Without arithmetic for bf16 the same roundings are made in fp32; the
+seconds of bf16 then say nothing about its speed. Records hold no weights, so each student is trained again. If the student has
+a record here, its row says whether the fp32 answers are those of the record, as they are on the machine that made it. Nothing
+is chosen here by test scores.
 """
 
 from __future__ import annotations

@@ -351,7 +351,7 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the clip has 3 frames; allowed: 4 or more.*Shorter clips are not stretched"):
         packed(root, tmp_path)
     (root / "ant" / "class00000_id00003.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"id00003.jpg is no clip; .*stills are packed from a tensor"):
+    with pytest.raises(ValueError, match=r"id00003.jpg is not a clip; .*stills are packed from a tensor"):
         packed(root, tmp_path)
     (root / "ant").rename(root / "dog")
     with pytest.raises(ValueError, match=r"no class named 'dog'.* has 3 classes: is --task right"):

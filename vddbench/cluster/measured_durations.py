@@ -85,7 +85,8 @@ def _evaluation_seconds(cell: Cell, videos: Videos, speed_of: Callable[[str, str
     recipe, spec = lookup.load("student", cell.student).RECIPE, videos.spec
     protocol = protocol_named(cell.protocol or PROTOCOL.name, cell.epochs)
     speed = speed_of(cell.student, cell.task.dataset, protocol.train_precision)
-    clips = videos.num_train if cell.task.ipc is None else spec.num_classes * cell.task.ipc  # larger sets: no larger batches
+    # A set of more clips than ipc does not get larger batches.
+    clips = videos.num_train if cell.task.ipc is None else spec.num_classes * cell.task.ipc
     passes = protocol.passes + 1 if isinstance(protocol, Sdd) else protocol.test_views
     return _train_clips(protocol, cell.task, spec, clips, recipe) * speed.train + videos.num_tested * passes * speed.test
 

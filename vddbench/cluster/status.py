@@ -91,7 +91,7 @@ def _queue(run: Run, jobs: Sequence[Job]) -> tuple[dict[tuple[str, int], Queued]
         return here | slurm.queue(on_slurm), ""
     except ValueError as error:
         unknown = {(job.name, task): Queued("RUNNING") for job in on_slurm for task in range(len(job.tasks))}
-        return here | unknown, f"Slurm does not answer ({error}): this is what files say"
+        return here | unknown, f"Slurm does not answer ({error}): the states are those in files alone"
 
 
 def _cell_status(run: Run, cell: Cell, tries: list[Try], queued: dict[tuple[str, int], Queued], now: float) -> CellStatus:

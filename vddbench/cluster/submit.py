@@ -33,7 +33,7 @@ class Where:
 
 
 def submit(run: Run, asked: Resources, where: Where) -> list[Job]:
-    """Gives all cells to jobs that are neither done nor in a job yet. Raises ValueError with Slurm's reason."""
+    """Gives new jobs all cells that are neither done nor in a job yet. Raises ValueError with Slurm's reason."""
     with run.locked():
         in_jobs = {index for job in read_jobs(run) for task in job.tasks for index in task}
         cells = [cell for cell in run.cells if cell.index not in in_jobs and not is_made(run, cell)]

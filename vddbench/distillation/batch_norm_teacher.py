@@ -2,7 +2,7 @@
 
 It is MiniC3D (`convnet3d`) with a batch norm between each convolution and its ReLU. Clips are synthesised so that the mean
 and the variance of each batch norm's input are its running statistics (DeepInversion, arXiv 1912.08795; SRe2L, 2306.13092). It
-is no student and is never ranked. It trains in fp32, because no study has compared it in bf16.
+is not a student and is never ranked. It trains in fp32, because no study has compared it in bf16.
 """
 
 from __future__ import annotations

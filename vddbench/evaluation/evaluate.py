@@ -89,7 +89,7 @@ def evaluate(
 
 
 def check_as_released(protocol: Sdd, probes: bool) -> None:
-    """Raises LookupError for mended faults, of which there are no records, and for probes."""
+    """Raises LookupError for a protocol with mended faults, which has no records, and for probes."""
     if protocol != Sdd(epochs=protocol.epochs):
         raise LookupError("records have the faults of protocol sdd; `python leaderboard/studies sdd` measures mended ones")
     if probes:

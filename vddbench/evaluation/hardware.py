@@ -93,7 +93,8 @@ def resident(clips: torch.Tensor, device: torch.device) -> torch.Tensor:
 def graph_safe(student: StudentModule, clips: torch.Tensor) -> bool:
     """Whether a training step may be captured as a CUDA graph: the student's file sets `GRAPH = True`, the clips are on a GPU.
 
-    A graph repeats its kernels. A network that draws random numbers in Python or branches in Python would be another one.
+    A graph repeats the kernels of one step, so Python code of the network, such as a branch or a random number, would not run
+    again in the next step.
     """
     return getattr(student, "GRAPH", False) and clips.device.type == "cuda"
 

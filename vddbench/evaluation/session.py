@@ -57,7 +57,7 @@ class Session:
         return self.before
 
     def after_step(self, loss: torch.Tensor, micro_batch: int, *, last: bool) -> None:
-        """Reports and saves if it is time to. Raises KeyboardInterrupt, after saving, if the training should stop."""
+        """Reports and saves at intervals. Raises KeyboardInterrupt, after saving, if the training should stop."""
         self.step, self.micro_batch = self.step + 1, micro_batch
         self.finite &= loss.isfinite()
         if self.step % REPORT_EVERY == 0 or last:

@@ -91,7 +91,7 @@ class Fit:
 def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, resize: bool, notes: list[str]) -> ClipSet:
     """The clips uint8 and labels of a folder. resize: scale and crop frames of another size, which are refused otherwise.
 
-    Raises ValueError for folders that are no classes and files that are no clips.
+    Raises ValueError for folders that are not named like classes and files that are not clips.
     """
     clips = [clip for path, label in _classes(folder, spec, notes) for clip in _clips(path, label)]
     if len(clips) * spec.clip_bytes > limit_bytes:
@@ -159,7 +159,7 @@ def _clips(folder: Path, label: int) -> Iterator[Clip]:
             _add(groups[match["clip"]], int(match["frame"]), path)
         else:
             raise ValueError(
-                f"{path} is no clip; allowed in a class folder: videos ({', '.join(EXTENSIONS + MOVING)}), a folder of "
+                f"{path} is not a clip; allowed in a class folder: videos ({', '.join(EXTENSIONS + MOVING)}), a folder of "
                 f"numbered pictures for each clip, or pictures CLIP_t000.jpg, CLIP_t001.jpg, ...; "
                 "stills are packed from a tensor [N, H, W, 3]"
             )

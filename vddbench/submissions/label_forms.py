@@ -130,7 +130,7 @@ def _converted(rows: torch.Tensor, form: str) -> torch.Tensor:
 
 
 def _asked(rows: torch.Tensor, of_kernels: bool) -> str:
-    """The message for rows that are no distributions: what they look like, and the options that settle it."""
+    """The message for rows that are not distributions: what they look like, and the options that say how to read them."""
     num_classes = rows.shape[1]
     sums = rows.sum(1)
     first = f"row 0 sums to {float(sums[0]):.4g}, from {float(rows[0].min()):.4g} to {float(rows[0].max()):.4g}"
@@ -167,7 +167,7 @@ def by_class(num_clips: int, spec: DatasetSpec, known: str, notes: list[str]) ->
 
 
 def missing(num_clips: int, source: Path, task: Task, spec: DatasetSpec) -> str:
-    """The message for a source without labels, with the options that settle it."""
+    """The message for a source without labels, with the options that provide them."""
     sibling = _beside(source)
     file = f"`--labels {sibling}` if that file, which lies beside it, holds them" if sibling else "`--labels FILE`"
     sorted_ones = f", or `--labels-by-class` if the clips are sorted by class ({some(spec.class_names)}), " + (
