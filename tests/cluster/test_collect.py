@@ -60,6 +60,15 @@ def test_damaged_records_are_not_copied(run: Run, tmp_path: Path) -> None:
     assert list(collected.damaged) == [0] and "is not valid" in collected.damaged[0] and not (tmp_path / "results").exists()
 
 
+def test_a_record_whose_place_another_one_has_is_a_failed_cell(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (index,) = collect(run, tmp_path, tmp_path).copied
+    (tmp_path / Path(run.makes(run.cells[index])).relative_to("results")).write_text("another record")
+    monkeypatch.setattr(follow, "work", lambda *_, **__: None)
+    assert follow.finish(run, {}, "local", tmp_path, tmp_path) == 1
+
+
 def test_a_record_that_is_damaged_later_is_one_failed_cell(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt(run, give(run, "local", cells=[0]), 0, "done", num_bytes=10)
     run.made(run.cells[0]).with_suffix(PREDICTIONS).unlink()

@@ -67,7 +67,8 @@ def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, 
     """Submits what is not done, follows the run until nothing runs or waits, and collects.
 
     asked: resources that override the site's settings, also for cells that an earlier call submitted. Prints which sets are
-    left out because their methods cannot serve the task, and why other cells failed. Returns the number of these other cells.
+    left out because their methods cannot serve the task, and why other cells failed or were not collected. Returns the number
+    of these other cells.
     """
     settings = resources(asked)
 
@@ -92,7 +93,7 @@ def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, 
     reasons = {row["cell"]: reason_of(row) for row in failures if row["why"] != "no_set"} | collected.damaged | collected.other
     for cell, reason in list(reasons.items())[:REASONS_SHOWN]:
         say(f"error: {run.cells[cell].title}: {reason or f'vddbench batch logs {run.path} {cell}'}", style="red")
-    return len({row["cell"] for row in failures} | collected.damaged.keys())
+    return len({row["cell"] for row in failures} | collected.damaged.keys() | collected.other.keys())
 
 
 def work(
