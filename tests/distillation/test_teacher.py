@@ -10,6 +10,8 @@ import torch
 
 from vddbench.data.store import Store
 from vddbench.distillation import batch_norm_teacher, teacher
+from vddbench.evaluation import hardware
+from vddbench.evaluation.hardware import hardware_for
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import convnet3d
 from vddbench.system.interrupt import ask_to_stop
@@ -60,6 +62,10 @@ def test_a_teacher_is_trained_once_and_read_back_to_the_bit(
     assert torch.equal(teacher.answers(first.model, clips, tiny.train), teacher.answers(second.model, clips, tiny.train))
     other = teacher.teacher(tiny.train, convnet3d, steps=1, batch=2)
     assert len(trained) == 2 and other.name != first.name
+    native = hardware.has_bf16(torch.device("cpu"))
+    monkeypatch.setattr(hardware, "has_bf16", lambda device: not native)
+    in_other_precision = teacher.teacher(tiny.train, convnet3d, steps=1, batch=2)
+    assert len(trained) == 3 and in_other_precision.name != other.name
 
 
 @pytest.mark.long
@@ -70,7 +76,7 @@ def test_a_teacher_copied_from_another_store_is_refused(tiny: Store, tmp_path: P
     half = tiny.train.only(tiny.train.labels >= 0)
     half.index["video"] = half.index["video"] + "-other"
     monkeypatch.setattr(teacher, "_train", lambda *args: pytest.fail("trained again"))
-    path = teacher.work_path("teachers/weights", "tiny", [3, half.digest, half.index["video"].tolist(), 2, 0, "convnet3d", 1])
+    path = teacher._path(half, convnet3d, 1, 2, hardware_for(convnet3d))
     file.rename(path)
     with pytest.raises(
         ValueError, match=rf"teacher {path} cannot be used \(it holds '{name}', made from another store.*delete the file"

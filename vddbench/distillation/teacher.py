@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +61,8 @@ def features(split: Split) -> TeacherFeatures:
     Raises ValueError if the cached file is damaged or of another store, KeyboardInterrupt if the training was stopped; the
     next call resumes it.
     """
-    path = work_path("teachers", split.dataset, [FORMAT, split.digest, split.index["video"].tolist(), BATCH, SEED])
-    work = do_once(path, "teacher", lambda: _features(split))
+    own = _path(split, convnet3d, split.spec.student_steps[FULL], BATCH, hardware_for(convnet3d))
+    work = do_once(work_path("teachers", split.dataset, [FORMAT, own.stem]), "teacher", lambda: _features(split))
     return TeacherFeatures(points=work.tensor[:].numpy().astype(np.float64), cost=cost_of("teacher", work))
 
 
@@ -122,6 +123,13 @@ def _features(split: Split) -> Fresh:
     return Fresh(points, seconds, work.clips_read + len(split))
 
 
+def _path(split: Split, network: StudentModule, steps: int, batch: int, hardware: Hardware) -> Path:
+    """The file of the weights. Its name, and so that of all that is made with this teacher, depends on the arithmetic, too."""
+    kind, machine = network.build.__module__.rpartition(".")[2], [hardware.device.type, hardware.precision]
+    depends_on = [FORMAT, split.digest, split.index["video"].tolist(), batch, SEED, kind, steps, machine]
+    return work_path("teachers/weights", split.dataset, depends_on)
+
+
 def _weights(
     split: Split,
     network: StudentModule,
@@ -135,9 +143,8 @@ def _weights(
 
     remedy: what the message of a loss that is not finite advises.
     """
-    kind = network.build.__module__.rpartition(".")[2]
-    depends_on = [FORMAT, split.digest, split.index["video"].tolist(), batch, SEED, kind, steps]
-    path, hardware = work_path("teachers/weights", split.dataset, depends_on), hardware_for(network, device)
+    hardware = hardware_for(network, device)
+    path = _path(split, network, steps, batch, hardware)
     checkpoint = Checkpoint(path.with_suffix(UNFINISHED), {"teacher": path.stem, **arithmetic(hardware)})
 
     def make() -> Fresh:
