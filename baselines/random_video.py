@@ -53,45 +53,49 @@ PRESETS = {"tenth": Config(share=0.1), "hundredth": Config(share=0.01)}
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """A payload, and the cached rounds that it is made of."""
+    """A payload, which is empty if not one round of clips fits, and what was encoded for it."""
 
     tensors: dict[str, torch.Tensor]
-    rounds: list[Work]
+    clips_per_class: int
+    encoded: list[Work]  # the rounds of the payload, and the first that no longer fits
 
 
 def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
     """`video`: stream [B], offsets [N+1], labels [N]: the same number of clips in every class, within the bytes."""
     ipc_of(task, "random_video")
     budget = int(config.share * (task.budget_bytes(train.spec) or 0))
-    tuned = tune(train, task, budget, [int(crf) for crf in config.crfs.split(",")], config.tuning_seed)
+    tuned, refused = tune(train, task, budget, [int(crf) for crf in config.crfs.split(",")], config.tuning_seed)
     seed = int(rng.integers(2**63))  # the same clips at every crf
     for crf in sorted(tuned, key=lambda crf: (float(tuned[crf].tensor[0]), crf), reverse=True):
-        if filled := fill(train, budget, crf, seed):
-            cost = cost_of("encoding", *filled.rounds) | cost_of("tuning", *tuned.values())
+        filled = fill(train, budget, crf, seed)
+        if filled.clips_per_class:
+            cost = cost_of("encoding", *refused, *filled.encoded) | cost_of("tuning", *tuned.values())
             return Distilled(tensors=filled.tensors, chosen={"crf": crf, **cost})
+        refused += filled.encoded
     raise CannotServe(
         f"{task}: not even one clip per class fits {budget:,} bytes ({config.share:g} of the budget) at crf {config.crfs}; use "
         "a larger share: --preset tenth, or no preset for the whole budget"
     )
 
 
-def tune(train: Split, task: Task, budget: int, grid: list[int], seed: int) -> dict[int, Work]:
-    """Validation top-1 for each crf at which at least one round of clips fits."""
+def tune(train: Split, task: Task, budget: int, grid: list[int], seed: int) -> tuple[dict[int, Work], list[Work]]:
+    """(validation top-1 for each crf at which at least one round of clips fits, what was encoded for the others)."""
     fit, validation = tuning_splits(train)
-    scores = {}
+    scores, refused = dict[int, Work](), list[Work]()
     for crf in grid:
         filled = fill(fit, budget, crf, seed)
-        if filled is None:
+        if not filled.clips_per_class:
+            refused += filled.encoded
             say(f"  crf {crf}: not even one clip per class fits {budget:,} bytes")
             continue
         scores[crf] = score(filled, validation, task, seed)
-        say(f"  crf {crf}: {len(filled.rounds)} clips per class, validation top-1 {float(scores[crf].tensor[0]):.1%}")
-    return scores
+        say(f"  crf {crf}: {filled.clips_per_class} clips per class, validation top-1 {float(scores[crf].tensor[0]):.1%}")
+    return scores, refused
 
 
 def score(filled: Filled, validation: Split, task: Task, seed: int) -> Work:
     """Top-1 of a student that is trained on a payload, as a tensor [1]. Cached."""
-    encoding = cost_of("encoding", *filled.rounds)
+    encoding = cost_of("encoding", *filled.encoded)
 
     def make() -> Fresh:
         started = time.monotonic()
@@ -105,31 +109,30 @@ def score(filled: Filled, validation: Split, task: Task, seed: int) -> Work:
     return do_once(work_path("tuned", validation.dataset, depends_on), "score", make)
 
 
-def fill(train: Split, budget: int, crf: int, seed: int) -> Filled | None:
-    """Rounds of clips until a round would exceed `budget` bytes. None if not one round fits."""
+def fill(train: Split, budget: int, crf: int, seed: int) -> Filled:
+    """Rounds of clips until a round would exceed `budget` bytes."""
     num_classes = train.spec.num_classes
     labels = torch.arange(num_classes, dtype=torch.uint8 if num_classes <= 256 else torch.int16)
-    rounds, parts, spent = list[Work](), list[dict[str, torch.Tensor]](), OFFSET_BYTES  # the last offset
+    works, parts, spent = list[Work](), list[dict[str, torch.Tensor]](), OFFSET_BYTES  # the last offset
     with bar(f"encoding clips of {train.dataset} at crf {crf}, in bytes", budget) as progress:
         for rows, starts in draw(train, np.random.default_rng(seed)):
-            work = encoded(train, rows, starts, crf)
+            works.append(work := encoded(train, rows, starts, crf))
             part = unpacked(work.tensor[:], num_classes)
             cost = part["stream"].numel() + num_classes * (OFFSET_BYTES + labels.element_size())
             if spent + cost > budget:
                 break
             spent += cost
-            rounds.append(work)
             parts.append(part)
             progress.advance(cost)
-    if not rounds:
-        return None
+    if not parts:
+        return Filled(tensors={}, clips_per_class=0, encoded=works)
     lengths = torch.cat([part["offsets"].diff() for part in parts])
     tensors = {
         "stream": torch.cat([part["stream"] for part in parts]),
         "offsets": torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0, dtype=torch.int32)]),
-        "labels": labels.repeat(len(rounds)),
+        "labels": labels.repeat(len(parts)),
     }
-    return Filled(tensors=tensors, rounds=rounds)
+    return Filled(tensors=tensors, clips_per_class=len(parts), encoded=works)
 
 
 def draw(train: Split, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:

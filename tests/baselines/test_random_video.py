@@ -43,13 +43,13 @@ def test_rounds_take_each_video_once_before_its_further_starts_and_no_clip_twice
 
 def test_rounds_fill_the_bytes_and_decode_to_the_clips_that_were_drawn(tiny: Store) -> None:
     filled = random_video.fill(tiny.train, 5000, 60, 0)
-    assert filled is not None
     tensors = filled.tensors
-    num_rounds = len(filled.rounds)
+    num_rounds = filled.clips_per_class
     assert num_rounds >= 2 and torch.equal(tensors["labels"].bincount(), torch.full((8,), num_rounds))
     assert num_bytes(tensors) <= 5000
     more = random_video.fill(tiny.train, num_bytes(tensors) - 1, 60, 0)  # a byte less holds a round less
-    assert more is not None and len(more.rounds) == num_rounds - 1
+    assert more.clips_per_class == num_rounds - 1
+    assert len(more.encoded) == num_rounds  # the cost includes the round that did not fit
     rows, starts = next(random_video.draw(tiny.train, np.random.default_rng(0)))
     difference = video.decode(tensors, tiny.spec).clips[:8].float() - tiny.train.clips(rows, starts).float()
     assert difference.abs().mean() < 8
@@ -68,6 +68,8 @@ def test_a_share_that_holds_no_round_is_refused_before_a_student_is_trained(tiny
     tiny_share = random_video.Config(share=0.001)
     with pytest.raises(ValueError, match=r"not even one clip per class fits 371 bytes .*at crf 30,45,60; use a larger share"):
         random_video.distill(tiny.train, TASK, tiny_share, np.random.default_rng(0))
+    scores, refused = random_video.tune(tiny.train, TASK, 371, [30, 45], 0)
+    assert not scores and len(refused) == 2  # encoded once each, which costs time
 
 
 def test_work_done_before_an_interruption_is_not_repeated(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
