@@ -20,6 +20,7 @@ from vddbench.distillation.cached_work import Fresh, Work, cost_of, do_once, wor
 from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.learn import learn
+from vddbench.distillation.optimiser import Kind
 from vddbench.distillation.static_dynamic import StaticDynamic, check_fits, real_motions
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
@@ -39,7 +40,7 @@ class Slots:
     hallucinator: str = "default"  # its start: PyTorch's default, as SDD's Conv3DNet; or "identity", ours
     static_iterations: int = 1000  # static_dc
     static_real_per_class: int = 256  # static_dc
-    static_optimiser: str = "sgd"  # static_dc
+    static_optimiser: Kind = "sgd"  # static_dc
     static_lr: float = 0.1  # static_dc
     static_momentum: float = 0.5  # static_dc
     static_final_lr: float = 1.0  # static_dc

@@ -23,7 +23,7 @@ from vddbench.distillation.augment import Change, changed, draw
 from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import class_means, embed, features, fresh_seed, random_net
-from vddbench.distillation.optimiser import follow_cosine, make_optimiser
+from vddbench.distillation.optimiser import Kind, follow_cosine, make_optimiser
 from vddbench.distillation.real_clips import RealClips, balanced, stream
 from vddbench.distillation.synthetic_clips import Memory, MemoryLearner, Pixels, real_start
 from vddbench.evaluation.students import convnet3d
@@ -38,7 +38,7 @@ ABOUT = About(family="distribution matching")
 class Config:
     iterations: int = 5000  # SDD distill_DM
     real_per_class: int = 64  # real clips per class and iteration; SDD distill_DM
-    optimiser: str = "sgd"  # DM
+    optimiser: Kind = "sgd"  # DM
     lr: float = 30.0  # SDD README, MiniUCF ipc 1
     momentum: float = 0.5  # DM
     updates_per_net: int = 1  # DM: a fresh network every iteration

@@ -34,7 +34,7 @@ from vddbench.distillation.contract import About, Distilled
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.experts import Experts, trajectories, views
 from vddbench.distillation.features import autocast, random_net
-from vddbench.distillation.optimiser import follow_cosine, make_optimiser, restore, saved
+from vddbench.distillation.optimiser import Kind, follow_cosine, make_optimiser, restore, saved
 from vddbench.distillation.real_clips import stream
 from vddbench.distillation.synthetic_clips import Memory, MemoryLearner, Pixels, learnable, real_start
 from vddbench.distillation.unrolled_sgd import matched
@@ -50,7 +50,7 @@ class Config:
     iterations: int = 8000  # SDD distill_MTT
     inner_steps: int = 10  # N at ipc 1; SDD
     inner_batch: int = 256  # clips per inner step; MTT: all clips at MiniUCF's ipc 1 and 5
-    optimiser: str = "sgd"  # MTT
+    optimiser: Kind = "sgd"  # MTT
     lr: float = 1e5  # SDD, ipc 1
     momentum: float = 0.5  # MTT
     student_lr: float = 0.01  # start of the learned lr; SDD

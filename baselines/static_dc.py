@@ -24,7 +24,7 @@ from vddbench.distillation.augment import Change, changed, draw
 from vddbench.distillation.contract import About, CannotServe
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
-from vddbench.distillation.optimiser import follow_cosine, make_optimiser
+from vddbench.distillation.optimiser import Kind, follow_cosine, make_optimiser
 from vddbench.distillation.real_clips import RealFrames, balanced, stream
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES, MemoryLearner, Stills, narrow_labels, still_start
 from vddbench.evaluation.train import to_input
@@ -44,7 +44,7 @@ class Config:
     iterations: int = 1000  # DC
     stills_per_slot: int = 1  # the methods with a dynamic memory take 2 (SDD)
     real_per_class: int = 256  # real frames per class and outer step; DC batch_real
-    optimiser: str = "sgd"  # DC
+    optimiser: Kind = "sgd"  # DC
     lr: float = 0.1  # DC lr_img
     momentum: float = 0.5  # DC
     outer: int = 0  # matching steps per network; 0: as published for this number of stills (LOOPS)

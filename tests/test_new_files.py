@@ -92,6 +92,10 @@ def test_a_file_that_lacks_a_part_is_refused_with_its_name(kind: str, text: str,
             "QUICK = {",
             "broken_drift.py cannot be a baseline: it lacks distill of BaselineModule, or PRESETS of Iter",
         ),
+        ("rate: float = 0.1", 'rate: float = "0.1"', "settings of broken_drift: rate is '0.1'; Input should be a valid number"),
+        ("iterations: int = 40", "iterations: int = 2.5", "iterations is 2.5; Input should be a valid integer"),
+        ("iterations: int = 40", "iterations: int = 0", "settings of broken_drift: iterations is 0; allowed: 1 or more"),
+        ("return Distilled(", "return dict(", "baseline broken_drift returned dict; it must return a Distilled"),
     ],
 )
 def test_an_iterative_baseline_that_lacks_a_part_is_refused_with_its_name(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+Kind = Literal["sgd", "adam"]
+
 
 def make_optimiser(
-    kind: str,
+    kind: Kind,
     parameters: Mapping[str, torch.Tensor],
     rates: Mapping[str, float],
     momentum: float,
@@ -18,10 +20,9 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """SGD, as published, or Adam, whose step does not depend on the gradient's size.
 
-    kind: `sgd` or `adam`. rates: the learning rate of each parameter by name. own: momentum of the parameters, by name,
+    rates: the learning rate of each parameter by name. own: momentum of the parameters, by name,
     whose momentum differs from `momentum` (for Adam: beta1).
     """
-    assert kind in {"sgd", "adam"}, kind
     assert parameters.keys() == rates.keys(), (list(parameters), list(rates))
     groups: list[dict[str, Any]] = []
     for name, value in parameters.items():

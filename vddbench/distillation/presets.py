@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from vddbench.distillation.contract import BaselineModule, IterativeBaselineModule, IterativeConfig
 from vddbench.lookup import missing_parts, unknown
@@ -20,7 +22,8 @@ def is_published(baseline: BaselineModule | IterativeBaselineModule, task: Task)
 def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, task: Task, preset: str | None) -> Any:
     """The settings of the preset, else those published for the task, else the method's own.
 
-    Raises LookupError for an unknown preset, ValueError if the file's Config is not what the contract demands.
+    Raises LookupError for an unknown preset, ValueError if the file's Config is not what the contract demands or if a setting
+    is not of its field's type.
     """
     iterative = isinstance(baseline, IterativeBaselineModule)
     if preset is not None:
@@ -35,7 +38,21 @@ def config_for(baseline: BaselineModule | IterativeBaselineModule, method: str, 
         raise ValueError(f"the Config of baseline {method} is not a dataclass; make it one, with @dataclass(frozen=True)")
     if iterative and missing_parts(config, IterativeConfig):
         raise ValueError(f"the Config of baseline {method} has no field `iterations`, the number of steps; add it")
+    settings = f"settings of {method}{f', preset {preset}' if preset else ''}"
+    check_types(config, settings)
+    if iterative and (iterations := getattr(config, "iterations", 0)) < 1:
+        raise ValueError(f"{settings}: iterations is {iterations}; allowed: 1 or more")
     return config
+
+
+def check_types(config: Any, settings: str) -> None:
+    """Raises ValueError, which begins with the text `settings`, if a field of a Config is not of the type that it states."""
+    hints = get_type_hints(type(config))
+    for field in fields(config):
+        try:
+            TypeAdapter(hints[field.name]).validate_python(value := getattr(config, field.name), strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{settings}: {field.name} is {repr(value)[:40]}; {error.errors()[0]['msg']}") from None
 
 
 def decoder_of(baseline: BaselineModule | IterativeBaselineModule, config: Any) -> str:

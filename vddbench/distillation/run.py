@@ -163,6 +163,16 @@ def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> L
     return learner
 
 
+def as_promised(distilled: object, method: str) -> Distilled:
+    """What a baseline's file returned. Raises ValueError if it is not a Distilled with tensors."""
+    if not isinstance(distilled, Distilled):
+        raise ValueError(f"baseline {method} returned {type(distilled).__name__}; it must return a Distilled with the payload")
+    for name, value in distilled.tensors.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"baseline {method} returned {type(value).__name__} as {name!r}; a payload holds torch tensors")
+    return distilled
+
+
 def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
     """What storing the last iteration in 8 bits costs, for the manifest.
 
@@ -187,7 +197,7 @@ def _made_at_once(baseline: BaselineModule, job: Job, train: Split) -> Made:
     if job.device != best_device():
         raise ValueError(f"{job.method} always runs on the default device, {best_device()}; leave out --device")
     started, before = time.monotonic(), STOPWATCH.seconds
-    distilled = baseline.distill(train, job.task, job.config, np.random.default_rng(job.seed))
+    distilled = as_promised(baseline.distill(train, job.task, job.config, np.random.default_rng(job.seed)), job.method)
     own_seconds = time.monotonic() - started - (STOPWATCH.seconds - before)  # without cached work, which knows its own cost
     return Made(
         distilled=distilled,
@@ -210,6 +220,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
             resume.drop(folder)
         resume.read(folder, settings)  # refuses other settings before the learner spends hours on experts or stills
         learner = make_learner(baseline, job, train)
+        as_promised(learner.distilled(), job.method)
         learned = learn(learner, settings, folder, watch, f"{job.method} on {job.task} seed {job.seed}", forced=force)
         write_curves(learned.progress.losses, learned.progress.watched, folder)
         rounding = rounding_error(learner, decoder_of(baseline, job.config), train, watch)
