@@ -1,0 +1,36 @@
+"""Random real clips made smaller: in the bytes of one clip, 4 of half its height and width, which the decoder enlarges.
+
+The reference for methods on grids of smaller clips (`dm_factor`, `mtt_factor`): it has their decoder, bytes and clips per class,
+and nothing is learned. What they gain over `random`, but not over this, comes from the smaller clips alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vddbench.baselines._factors import Grid, factored
+from vddbench.data.store import Split
+from vddbench.distillation.contract import About, Distilled
+from vddbench.spec import Task
+
+DECODER = "factor"
+PAPER = ""
+ABOUT = About(family="reference")
+
+
+@dataclass(frozen=True)
+class Config(Grid):
+    """The settings of the grid."""
+
+
+PRESETS = {"time": Config(factor_space=1, factor_time=2)}
+
+
+def distill(train: Split, task: Task, config: Config, rng: np.random.Generator) -> Distilled:
+    """Raises CannotServe if a class has fewer videos than the set decodes to."""
+    seed = int(rng.integers(2**63))
+    memory = factored(train, task, "random_small", config, 1, 0.0, seed, torch.device("cpu"))
+    return Distilled(tensors=memory.tensors())
