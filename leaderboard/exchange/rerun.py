@@ -16,9 +16,8 @@ import torch
 from vddbench.data.fingerprint import same_data
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import evaluate_cell
-from vddbench.evaluation.predict import videos_of
 from vddbench.evaluation.ready import ReadySubmission
-from vddbench.evaluation.record_fields import identity, measured
+from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.leaderboard.bootstrap import ScoreDifference
 from vddbench.leaderboard.entry import MIN_SEEDS
 from vddbench.leaderboard.maintainers import is_user_name
@@ -140,7 +139,7 @@ def check_comparable(scored: ReadySubmission, claim: VerifiedRecord) -> None:
 
 def digest_of(store: Store) -> str:
     """The digest of a store's test videos, labels and groups, as `Predictions.videos_digest` gives it."""
-    return videos_digest(**videos_of(store.test))
+    return videos_digest(**tested_videos(store))
 
 
 class OwnRuns:
@@ -218,5 +217,5 @@ def compared(
     """of_student: claimed records of all seeds of this student."""
     first = {one.record.seed: one.hits for one in sorted(of_student, key=lambda one: one.record.date, reverse=True)}
     hits, own_hits = ([one.hits for one in records] for records in (claimed, own))
-    videos = videos_of(store.test)
+    videos = tested_videos(store)
     return Comparison(claimed, own, difference(hits, own_hits, videos["group"], videos["label"], list(first.values())))

@@ -19,9 +19,8 @@ from tests.tools.hubserver import Hub, at, now, serving
 from vddbench import hub as door
 from vddbench.data.store import Store
 from vddbench.evaluation.evaluate import evaluate
-from vddbench.evaluation.predict import videos_of
 from vddbench.evaluation.ready import ReadySubmission, open_ready
-from vddbench.evaluation.record_fields import identity, measured
+from vddbench.evaluation.record_fields import identity, measured, tested_videos
 from vddbench.hub import client
 from vddbench.leaderboard.exchange.rerun import OwnRuns, read_one
 from vddbench.leaderboard.exchange.submit import submit
@@ -55,7 +54,7 @@ def claimed(results: Path, submission: Path, right: Sequence[int], first_seed: i
 
 def answered(found: ReadySubmission, right: int, seed: int) -> Predictions:
     """Right on so many videos, which ones goes by the seed."""
-    told = videos_of(found.store.test)
+    told = tested_videos(found.store)
     labels = told["label"].astype(np.int32)
     wrong = np.random.default_rng(seed).permutation(len(labels)) >= right
     first = (labels + wrong) % found.store.spec.num_classes

@@ -93,12 +93,6 @@ def probabilities(
     return views.mean(1), views[:, PROTOCOL.test_views // 2]
 
 
-def videos_of(split: Split) -> dict[str, np.ndarray]:
-    """The fields of predictions that follow from the split alone, independent of a student's answers."""
-    video, group = (split.index[name].to_numpy(str) for name in ("video", "group"))
-    return {"video": video, "group": group, "label": split.labels.astype(np.int32)}
-
-
 def predict(
     model: torch.nn.Module,
     split: Split,
@@ -116,7 +110,9 @@ def predict(
     order[bad] = -1
     true = mean[np.arange(len(split)), split.labels].astype(np.float32)
     return Predictions(
-        **videos_of(split),
+        video=split.index["video"].to_numpy(str),
+        group=split.index["group"].to_numpy(str),
+        label=split.labels.astype(np.int32),
         top5=order,
         true_probability=np.where(bad, np.float32(0), true),
         centre_top1=np.where(bad, -1, centre.argmax(1)).astype(np.int32),

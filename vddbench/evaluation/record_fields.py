@@ -6,9 +6,11 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from vddbench import __version__
+from vddbench.data.store import Store
 from vddbench.evaluation.sdd import learned_lr
 from vddbench.evaluation.train import Trained
 from vddbench.lookup import load
@@ -72,6 +74,12 @@ def measured(scored: ReadySubmission, student: str) -> dict[str, Any]:
         "clips_per_class": len(scored.clipset) / spec.num_classes,
         "clip_steps": referee.clip_steps,
     }
+
+
+def tested_videos(store: Store) -> dict[str, np.ndarray]:
+    """The fields of predictions that follow from the store alone, independent of a student's answers."""
+    test = store.test
+    return {"video": test.index["video"].to_numpy(str), "group": test.index["group"].to_numpy(str), "label": test.labels}
 
 
 def environment(trained: Trained, device: torch.device) -> Environment:

@@ -9,7 +9,7 @@ import torch
 
 from vddbench.data.store import Split
 from vddbench.evaluation.hardware import exact_fp32
-from vddbench.evaluation.predict import clip_batches, videos_of
+from vddbench.evaluation.predict import clip_batches
 from vddbench.protocol import Sdd
 from vddbench.records.predictions import Predictions
 
@@ -44,7 +44,9 @@ def predict(
     answers[~np.isfinite(passes).all(2)] = -1
     true = passes[videos, :, split.labels].mean(1)
     return Predictions(
-        **videos_of(split),
+        video=split.index["video"].to_numpy(str),
+        group=split.index["group"].to_numpy(str),
+        label=split.labels.astype(np.int32),
         top5=answers[:, 0],
         true_probability=np.where(np.isfinite(true), true, 0).clip(0, 1).astype(np.float32),
         centre_top1=np.where(np.isfinite(centre).all(1), centre.argmax(1), -1).astype(np.int32),
