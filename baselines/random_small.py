@@ -1,7 +1,7 @@
 """Random real clips made smaller: in the bytes of one clip, 4 of half its height and width, which the decoder enlarges.
 
-The reference for methods on grids of smaller clips (`dm_factor`, `mtt_factor`): it has their decoder, bytes and clips per class,
-and nothing is learned. What they gain over `random`, but not over this, comes from the smaller clips alone.
+The reference for methods on grids of smaller clips (`dm_factor`, `mtt_factor`): it has their decoder, their bytes and as many
+clips per class, and nothing is learned. What they gain over `random`, but not over this, comes from the smaller clips alone.
 """
 
 from __future__ import annotations

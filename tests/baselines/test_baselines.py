@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.builders.stores import SIZE
-from vddbench.baselines import herding, k_center, kmeans, random_jpeg, random_still
+from vddbench.baselines import herding, k_center, kmeans, random_jpeg, random_small, random_still
 from vddbench.data.store import Split, Store
 from vddbench.spec import Task
-from vddbench.submissions.decoders import jpeg
+from vddbench.submissions.decoders import factor, jpeg
 
 POINTS = np.random.default_rng(0).normal(size=(40, 5))
 
@@ -53,6 +53,21 @@ def test_random_still_fills_the_budget_with_frames_of_train_videos(tiny: Store) 
     assert len(tensors["frames"]) == 8 * per_class
     stored = {frame.tobytes() for frame in tiny.train.frames}
     assert all(frame.numpy().tobytes() in stored for frame in tensors["frames"])
+
+
+def test_random_small_holds_four_real_clips_per_class_at_half_the_height_and_width(tiny: Store) -> None:
+    task = Task(dataset="tiny", ipc=1)
+    tensors = random_small.distill(tiny.train, task, random_small.Config(), np.random.default_rng(0)).tensors
+    assert factor.decode(tensors, tiny.spec).labels.bincount().tolist() == [4] * 8
+    half, rows = SIZE // 2, np.flatnonzero(tiny.train.labels == 0)
+    every = [(row, start) for row in rows for start in range(tiny.train.last_starts[row] + 1)]
+    clips = tiny.train.clips(*map(np.array, zip(*every, strict=True))).float()
+    small = clips.unflatten(3, (half, 2)).unflatten(2, (half, 2)).mean((3, 5))  # [n, T, half, half, C]
+    quarters = [tensors["clips"][0][:, i : i + half, j : j + half].float() for i in (0, half) for j in (0, half)]
+    sources = [int((small - quarter).abs().amax((1, 2, 3, 4)).argmin()) for quarter in quarters]
+    assert len({every[source][0] for source in sources}) == 4  # of four videos
+    for quarter, source in zip(quarters, sources, strict=True):
+        assert (small[source] - quarter).abs().max() <= 0.5
 
 
 def test_random_jpeg_adds_whole_rounds_of_classes_until_the_budget_is_full(tiny: Store) -> None:
