@@ -4,7 +4,8 @@ Multi-formation (arXiv 2205.14959), see _factors.py, with the loss of `mtt`. A s
 and fast_time to 2 of half as many frames, so the set is in division open. A reconstruction: nothing is published for video.
 
 Protocol v3, preset fast on movingshapes, ipc 1: 27.3 % (3 students of one set, bf16 on one thread of an Intel Xeon), `random`
-23.2 (difference: -8.7 to +16.7 points).
+23.2 (difference: -8.7 to +16.7 points). Preset fast_calm there: 60.5 % (5 students of one set), 5.1 points above 4 real clips
+made as small (`random_small`, 55.4; difference: -7.4 to +17.7 points).
 
 Protocol v3, preset fast on 10 classes of avletters, ipc 1: 33.0 % (3 students of one set, bf16 on one thread of an Intel
 Xeon), significantly above `random` (12.3) and `mean` (26.7).

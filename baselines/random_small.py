@@ -2,6 +2,9 @@
 
 The reference for methods on grids of smaller clips (`dm_factor`, `mtt_factor`): it has their decoder, their bytes and as many
 clips per class, and nothing is learned. What they gain over `random`, but not over this, comes from the smaller clips alone.
+
+Protocol v3 on movingshapes, ipc 1: 55.4 % (15 students of 3 sets, bf16 on one thread of an Intel Xeon), `random` 23.2. On 10
+classes of avletters: 25.7 % (3 students of one set), `random` 12.3.
 """
 
 from __future__ import annotations

@@ -34,11 +34,12 @@ def test_every_bundled_set_has_its_records() -> None:
 
 
 def test_motion_and_a_codec_win_and_the_quick_learned_set_is_not_claimed_to() -> None:
-    motion, codec, learned, smaller = [answer(question) for question in QUESTIONS]
+    motion, codec, learned, smaller, gain = [answer(question) for question in QUESTIONS]
     assert ": yes. random_jpeg 98.0%, random_still 21.8%" in motion
     assert ": yes. random_video_tenth 99.4%, random 23.2%" in codec
     assert ": no, it is worse. dm_fast 18.2%, random 23.2%" in learned
     assert ": yes. dm_factor_fast 34.0%, random 23.2%: +10.8 points" in smaller
+    assert ": no, it is worse. dm_factor_fast 34.0%, random_small 55.4%" in gain
 
 
 @pytest.mark.parametrize(("low", "high", "says"), [(0.01, 0.2, "yes."), (-0.2, -0.01, "no, it is worse."), (-0.1, 0.1, "not")])

@@ -48,6 +48,7 @@ QUESTIONS = (
     Question("Does a codec beat raw frames? AV1 in a tenth of the bytes against raw clips", "random_video_tenth", "random"),
     Question("Does a learned set beat random clips? DM's quick preset against raw clips", "dm_fast", "random"),
     Question("... and DM with four smaller clips per class in the bytes of one?", "dm_factor_fast", "random"),
+    Question("Is that gain learned? The same set against four real clips, made as small", "dm_factor_fast", "random_small"),
 )
 
 
