@@ -18,7 +18,7 @@ from vddbench.distillation.contract import About
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.lookup import load, named_in_tables, names
+from vddbench.lookup import load, named_in_tables, usable
 from vddbench.spec import FULL
 
 WITHOUT_CODE = Path(__file__).with_name("without_code.csv")
@@ -61,8 +61,11 @@ class Method:
 
 
 def methods() -> list[Method]:
-    """All baselines by name. One whose presets differ in their facts is listed once for each combination of facts."""
-    return [one for name in names("baseline") for one in variants(name)]
+    """All baselines by name; warns of files that cannot be loaded.
+
+    One whose presets differ in their facts is listed once for each combination of facts.
+    """
+    return [one for name in usable("baseline") for one in variants(name)]
 
 
 def by_facts(module: Any) -> dict[tuple[Any, ...], list[str]]:

@@ -11,8 +11,8 @@ from typing import Any
 from tabulate import tabulate
 
 from vddbench.leaderboard import reported
-from vddbench.leaderboard.methods import Measured, Method, methods, published, without_code
-from vddbench.lookup import load, named_in_tables, unknown
+from vddbench.leaderboard.methods import Measured, Method, methods, published, variants, without_code
+from vddbench.lookup import load, named_in_tables, names, unknown
 from vddbench.system.progress import clean
 
 HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads")
@@ -101,15 +101,18 @@ def _own_number(score: Measured, one: Method) -> str:
 def as_text(name: str, scores: Sequence[Measured]) -> str:
     """One method: its facts, the settings of its presets, published and measured results. NAME or NAME_PRESET.
 
-    Raises LookupError for an unknown name, with the nearest ones.
+    Raises LookupError for an unknown name, with the nearest ones, and ValueError for a file that cannot be loaded.
     """
     absent = {row["method"]: row for row in without_code()}
     if name in absent:
         return clean(f"{name} has no baseline of its own: {absent[name]['reason']}\n{absent[name]['paper']}")
-    listed = methods()
-    own = [one for one in listed if name in {one.method, *one.names}]
-    if not own:
-        raise LookupError(unknown("method", name, sorted({*absent, *(known for one in listed for known in one.names)})))
+    if name in names("baseline"):
+        own = variants(name)
+    else:
+        listed = methods()
+        own = [one for one in listed if name in one.names]
+        if not own:
+            raise LookupError(unknown("method", name, sorted({*absent, *(known for one in listed for known in one.names)})))
     method, presets = own[0].method, [preset for one in own for preset in one.presets]
     lines = [f"{method}: {own[0].about}", own[0].paper]
     for one in own:

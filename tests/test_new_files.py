@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,34 @@ def test_a_file_with_the_name_of_a_bundled_one_is_refused(kind: str, plugins: Pa
     (plugins / f"{kind}s" / f"{bundled}.py").touch()
     with pytest.raises(ValueError, match=rf"{bundled}.py has the name of another {kind}; rename the file"):
         load(kind, bundled)  # type: ignore[call-overload]
+
+
+BROKEN = {  # name of a baseline's file: its text, and what is wrong with it
+    "broken_empty": ("DECODER = ''", r"broken_empty\.py cannot be a baseline"),
+    "broken_import": ("# a comment\nimport nothing", r"broken_import\.py, line 2, cannot be imported: ModuleNotFoundError"),
+    "broken_syntax": ("def", r"broken_syntax\.py cannot be imported: SyntaxError"),
+    "random": ("", r"random\.py has the name of another baseline; rename the file"),
+}
+
+
+def test_a_broken_file_stops_no_command_about_others(plugins: Path) -> None:
+    for name, (text, _) in BROKEN.items():
+        (plugins / "baselines" / f"{name}.py").write_text(text)
+    (plugins / "datasets" / "no_spec.py").touch()
+    (plugins / "students" / "no_recipe.py").touch()
+    code, output = call("methods")
+    assert code == 0 and "herding" in output
+    for _, says in BROKEN.values():
+        assert len(re.findall(rf"warning: left out: (?:plug-in )?\S*{says}", output)) == 1
+    for command, shown in (("datasets", "movingshapes"), ("tasks", "movingshapes-ipc1"), ("students", "convnet3d")):
+        code, output = call(command)
+        assert code == 0 and shown in output and "warning: left out: " in output
+    code, output = call("methods", "herding")
+    assert code == 0 and "warning" not in output
+    for name, (_, says) in BROKEN.items():
+        for command in (("methods", name), ("distill", name, "--task", "movingshapes-ipc1")):
+            code, output = call(*command)
+            assert code == 1 and re.match(rf"error: .*{says}", output)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vddbench"
 FLOORS = (
-    ("system", "spec", "lookup"), ("protocol",), ("hub", "records"), ("data",), ("submissions",), ("evaluation",),
+    ("system", "spec"), ("lookup",), ("protocol",), ("hub", "records"), ("data",), ("submissions",), ("evaluation",),
     ("distillation",), ("baselines",), ("leaderboard",), ("cluster",), ("commands",), ("api", "__main__", "__init__"),
 )  # fmt: skip
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

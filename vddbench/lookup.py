@@ -12,11 +12,15 @@ import importlib
 import inspect
 import os
 import pkgutil
+import traceback
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
+
+from vddbench.system.progress import say
 
 if TYPE_CHECKING:  # the contracts live in the rooms of their files
     from vddbench.data.datasets import DatasetModule
@@ -41,18 +45,40 @@ CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # (module, Protocol); a 
     ),
 }
 PLUGINS = "VDDBENCH_PLUGINS"  # folders with the user's files, separated as in PATH; child processes inherit it
+# What importing a plug-in may raise. Other errors, such as those of memory, keep their traceback.
+FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError, RuntimeError)
 
 
 def names(kind: Kind) -> list[str]:
-    """All names of a kind, sorted. Raises ValueError if a plug-in has the name of a bundled file."""
-    package = _package(kind)
-    existing = [m.name for m in pkgutil.iter_modules(package.__path__[:1]) if not m.name.startswith("_")]
-    for folder in package.__path__[1:]:
+    """All names of a kind, sorted; their files may be broken."""
+    return sorted(_places(kind))
+
+
+def usable(kind: Kind) -> list[str]:
+    """The names whose files can be loaded, for lists. Warns of the others, one line each."""
+    loaded = []
+    for name in names(kind):
+        try:
+            load(kind, name)
+            loaded.append(name)
+        except ValueError as error:
+            left_out(error)
+    return loaded
+
+
+def left_out(error: ValueError) -> None:
+    """Warns of a file that a list leaves out."""
+    say(f"warning: left out: {error}", style="yellow")
+
+
+def _places(kind: Kind) -> dict[str, list[str]]:
+    """The folders that have a file of a name, by name: more than one if a plug-in has the name of another file."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for folder in _package(kind).__path__:
         for module in pkgutil.iter_modules([folder]):
-            if module.name in existing:
-                raise ValueError(f"plug-in {folder}/{module.name}.py has the name of another {kind}; rename the file")
-            existing += [module.name] if not module.name.startswith("_") else []
-    return sorted(existing)
+            if not module.name.startswith("_"):
+                places[module.name].append(folder)
+    return places
 
 
 @overload
@@ -66,11 +92,11 @@ def load(kind: Literal["baseline"], name: str) -> BaselineModule | IterativeBase
 def load(kind: Kind, name: str) -> Any:
     """The module `name` of a kind.
 
-    Raises LookupError for an unknown name, with the nearest ones, and ValueError for a file that lacks a part of its contract.
-    Other errors come from importing the file itself.
+    Raises LookupError for an unknown name, with the nearest ones, and ValueError for a plug-in that cannot be imported, a file
+    that lacks a part of its contract, and what `check_known` refuses. Other errors come from importing a bundled file.
     """
     check_known(kind, name)
-    module = importlib.import_module(f"{PACKAGES[kind]}.{name}")
+    module = _imported(kind, name)
     contracts = [getattr(importlib.import_module(path), contract) for path, contract in CONTRACTS[kind]]
     lacking = [missing_parts(module, contract) for contract in contracts]
     if all(lacking):
@@ -79,14 +105,29 @@ def load(kind: Kind, name: str) -> Any:
     return module
 
 
+def _imported(kind: Kind, name: str) -> ModuleType:
+    """Raises ValueError, which names the file and the line, for a plug-in that cannot be imported."""
+    path, [folder] = f"{PACKAGES[kind]}.{name}", _places(kind)[name]
+    if folder == _package(kind).__path__[0]:
+        return importlib.import_module(path)
+    try:
+        return importlib.import_module(path)
+    except FAULTS as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
+        where = f"{frames[-1].filename}, line {frames[-1].lineno}," if frames else f"{folder}/{name}.py"
+        raise ValueError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+
+
 def check_known(kind: Kind, name: str) -> None:
-    """Raises LookupError for an unknown name, with the nearest ones."""
-    known = names(kind)
-    if name not in known:
+    """Raises LookupError for an unknown name, with the nearest ones, and ValueError for one that a file cannot have."""
+    places = _places(kind)
+    if len(places.get(name, ())) > 1:
+        raise ValueError(f"plug-in {places[name][-1]}/{name}.py has the name of another {kind}; rename the file")
+    if name not in places:
         if kind == "baseline" and (split := split_name(name)):
             method, preset = split
             raise LookupError(f"no baseline named {name!r}; did you mean {method} --preset {preset}, which tables call {name}?")
-        raise LookupError(unknown(kind, name, known, add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
+        raise LookupError(unknown(kind, name, sorted(places), add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
 
 
 def file_of(kind: Kind, name: str) -> Path:

@@ -88,7 +88,7 @@ def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
     for method in grid.methods:
         lookup.load("baseline", method)
     if grid.preset is not None and not any(grid.preset_of(method) for method in grid.methods):
-        modules = [lookup.load("baseline", name) for name in lookup.names("baseline")]
+        modules = [lookup.load("baseline", name) for name in lookup.usable("baseline")]
         if grid.preset not in (presets := {preset for module in modules for preset in getattr(module, "PRESETS", {})}):
             raise LookupError(lookup.unknown("preset", grid.preset, sorted(presets)))
     check_students(grid.students)

@@ -52,8 +52,12 @@ def students(as_json: Json = False) -> None:
     """List the networks that `evaluate --students` trains, with their role, learning rate and description."""
     rows = []
     for name in lookup.names("student"):
-        file = lookup.source_of("student", name)
-        recipe = file.values["RECIPE"] if "RECIPE" in file.values else dict(lookup.load("student", name).RECIPE)
+        try:
+            file = lookup.source_of("student", name)
+            recipe = file.values["RECIPE"] if "RECIPE" in file.values else dict(lookup.load("student", name).RECIPE)
+        except ValueError as error:
+            lookup.left_out(error)
+            continue
         about = file.doc.partition("\n\n")[0]
         rows.append(
             {

@@ -55,7 +55,8 @@ def inventory() -> list[Entry]:
     """All datasets by name, as their stores' files describe them. Nothing is hashed; `verify` does that."""
     stores = home() / "prepared"
     prepared = [place.name for place in stores.glob("[a-z0-9]*") if place.is_dir()] if stores.is_dir() else []
-    return [entry_of(name) for name in sorted({*lookup.names("dataset"), *prepared})]
+    own = set(prepared) - set(lookup.names("dataset"))
+    return [entry_of(name) for name in sorted({*lookup.usable("dataset"), *own})]
 
 
 def entry_of(name: str) -> Entry:

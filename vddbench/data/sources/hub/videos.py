@@ -58,7 +58,7 @@ def own_videos(repo: hub.Repo, listing: hub.Listing, chosen: dict[str, Any], sta
     """The user's own videos: {train,test}/<class>/<clip> and groups.csv, read as with --folder. chosen: its options."""
     parquet, files = form_of(repo, listing)
     if parquet:
-        with_lists = [name for name in lookup.names("dataset") if hasattr(lookup.load("dataset", name), "listing")]
+        with_lists = [name for name in lookup.usable("dataset") if hasattr(lookup.load("dataset", name), "listing")]
         raise ValueError(
             f"{repo} has its videos in parquet files, which are read for {', '.join(with_lists)} only: their lists have the "
             "labels. Your own videos must be files in the repo: {train,test}/<class>/<clip>.mp4"
