@@ -20,6 +20,7 @@ from vddbench.records.record import Record
 from vddbench.submissions.manifest import read_manifest
 from vddbench.system.progress import say
 
+BUNDLED = Path(__file__).resolve().with_name("results")  # in a wheel those of the generated datasets alone
 SUBMISSIONS = "submissions"  # a folder of a copy of a results repo, beside records/
 Cell = tuple[str, str, str, bool, int]  # TASK/METHOD@SHA8 and whole sha256 of a submission, student, is_replay, seed
 NO_GROUPS = np.zeros(0, str)
@@ -120,11 +121,22 @@ def load_listed(roots: Sequence[Path]) -> Loaded:
 def some(loaded: Loaded, roots: Sequence[Path]) -> list[Evaluated]:
     """The records that can be ranked. Raises FileNotFoundError if there is none."""
     if not loaded.evaluated:
-        folders = ", ".join(map(str, roots))
-        raise FileNotFoundError(
-            f"no valid records in {folders}; make some with `vddbench evaluate`, or name a folder with --results"
-        )
+        raise FileNotFoundError(none_valid(roots))
     return loaded.evaluated
+
+
+def none_valid(roots: Sequence[Path]) -> str:
+    """The message for folders without a record that can be ranked."""
+    start = f"no valid records in {', '.join(map(str, roots))}; make some with `vddbench evaluate`"
+    return f"{start}, or name a folder with --results{bundled_elsewhere(roots)}"
+
+
+def bundled_elsewhere(roots: Sequence[Path]) -> str:
+    """The end of a message: how to see the records that come with vddbench. "" if they are among `roots`, or missing."""
+    if not BUNDLED.is_dir() or any(root.resolve() == BUNDLED for root in roots):
+        return ""
+    here = Path.cwd()
+    return f"; the bundled records: --results {BUNDLED.relative_to(here) if BUNDLED.is_relative_to(here) else BUNDLED}"
 
 
 def read_evaluated(path: Path) -> Evaluated:

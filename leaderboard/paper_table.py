@@ -15,7 +15,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from vddbench import lookup
-from vddbench.leaderboard.evidence import load_listed
+from vddbench.leaderboard.evidence import bundled_elsewhere, load_listed
 from vddbench.leaderboard.latex import escaped
 from vddbench.leaderboard.paper_numbers import MEASURED, REPORTED, Number, conditions, numbers, of_table, others
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
@@ -58,7 +58,7 @@ def show(
         say(f"measured, but reported by no paper: {', '.join(unreported)}; show them with --add METHOD")
     if not own:
         nothing = f"no record of these tasks, {conditions(students, protocol)} in {', '.join(map(str, roots))}"
-        say(nothing + others(loaded, tasks))
+        say(nothing + others(loaded, tasks) + bundled_elsewhere(roots))
 
 
 def drawn(shown: Sequence[Number], tasks: Sequence[str], form: str) -> str:

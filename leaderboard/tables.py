@@ -16,7 +16,7 @@ from vddbench.leaderboard import replayed, reported
 from vddbench.leaderboard.aggregate import aggregate
 from vddbench.leaderboard.divisions import DIVISIONS, NONE, OPEN, chosen, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
-from vddbench.leaderboard.evidence import Evaluated, load_listed, some
+from vddbench.leaderboard.evidence import Evaluated, load_listed, none_valid, some
 from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.latex import latex
 from vddbench.leaderboard.marks import legend
@@ -24,6 +24,7 @@ from vddbench.leaderboard.rank import as_frame, rank_tables
 from vddbench.leaderboard.row_text import draw, number, place, with_interval
 from vddbench.leaderboard.rows import Row, by_table, is_known, table_of
 from vddbench.leaderboard.table_records import tables_of
+from vddbench.lookup import unknown
 from vddbench.protocol import SDD
 from vddbench.records.record import Record
 from vddbench.spec import FULL, Task
@@ -51,8 +52,8 @@ def show(
 
     division: `ipc` or `open`; by default both. chart: a file for the chart of accuracy against bytes of one table. Invalid
     records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print, LookupError for an unknown
-    format, task, student or division and for a format that does not show the only records, what `write_chart` raises, and,
-    after the other tables are printed, ValueError naming the records that cannot share a table.
+    format, task, student or division and for a format that does not show the only records, what `write_chart`
+    raises, and, after the other tables are printed, ValueError naming the records that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
@@ -67,9 +68,13 @@ def show(
     replays = replays if FORMS[form] else {}
     if not loaded.evaluated:
         known = reported.tasks() if papers and FORMS[form] else []
-        tasks = known if task is None else [task] if task in known else []
-        if not replays and not tasks:
+        if not replays and not known:
             some(loaded, roots)  # raises
+        tasks = known if task is None else [task] if task in known else []
+        if not replays:
+            if not tasks:
+                raise LookupError(unknown("task with reported numbers", str(task), known))
+            say(none_valid(roots))
         print_replayed(replays, [], papers, FORMS[form])
         print_reported(tasks, FORMS[form])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,14 @@ def test_they_need_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     show([tmp_path / "none"], "miniucf-ipc1", None, "table", papers=True)
     assert "mtt_sdd" in capsys.readouterr().out
     show([tmp_path / "none"], None, None, "md", papers=True)
-    assert "miniucf-ipc5 as papers report it" in capsys.readouterr().out
-    for task, papers in (("toy-ipc1", True), (None, False)):
+    output = capsys.readouterr()
+    assert "miniucf-ipc5 as papers report it" in output.out
+    assert re.search(r"no valid records in .*; the bundled records: --results \S*leaderboard/results$", output.err.strip())
+    for form, papers in (("table", False), ("csv", True)):
         with pytest.raises(FileNotFoundError, match="no valid records"):
-            show([tmp_path / "none"], task, None, "table", papers=papers)
+            show([tmp_path / "none"], None, None, form, papers=papers)
+    with pytest.raises(LookupError, match="no task with reported numbers named 'toy-ipc1'"):
+        show([tmp_path / "none"], "toy-ipc1", None, "table", papers=True)
 
 
 def test_they_are_printed_below_the_measured_rows_on_request(

@@ -105,7 +105,9 @@ def rank(
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json, latex or parquet")] = "table",
     as_json: Json = False,
     track: Annotated[str | None, typer.Option(help="only this track: hard or soft labels")] = None,
-    reported: Annotated[bool, typer.Option("--reported", help="also print what papers report, never ranked")] = False,
+    reported: Annotated[
+        bool, typer.Option("--reported", help="also print what papers report, never ranked; with --format table or md")
+    ] = False,
     division: OnlyDivision = None,
     chart: Annotated[
         Path | None, typer.Option(help="also draw accuracy against bytes of one table, `open` by default: FILE.png or FILE.svg")
