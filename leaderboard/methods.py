@@ -51,7 +51,7 @@ class Method:
     decoder: str
     division: str  # `ipc`, `open`, or "" for the reference `full`, which has no budget
     labels: str
-    reads: tuple[str, ...]
+    reads: tuple[str, ...]  # besides train clips
     paper: str
 
     @property
@@ -97,7 +97,7 @@ def _method(name: str, presets: tuple[str, ...], module: Any, facts: dict[str, A
         decoder=facts["decoder"],
         division=division,
         labels=facts["labels"] or "",
-        reads=("train clips", *(facts["reads"] or ())),
+        reads=tuple(facts["reads"] or ()),
         paper=module.PAPER,
     )
 

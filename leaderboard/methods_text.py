@@ -15,7 +15,7 @@ from vddbench.leaderboard.methods import Measured, Method, methods, published, v
 from vddbench.lookup import load, named_in_tables, names, unknown
 from vddbench.system.progress import clean
 
-HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads")
+HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads besides train clips")
 FORMS = {"table": "simple", "md": "github", "json": ""}  # format: its name in tabulate
 PUBLISHED_ON = ("miniucf", 1)  # dataset and ipc of the published column
 CAVEAT = "*"  # mark of a published number with a caveat, which a line below the table states
@@ -49,7 +49,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
             one.decoder,
             one.division or "-",
             one.labels or "-",
-            ", ".join(one.reads),
+            ", ".join(one.reads) or "-",
             _published_number(_published_row(one, dataset, ipc)),
             "; ".join(_own_number(score, one) for score in shown if score.method in one.names) or "-",
         ]
@@ -117,7 +117,8 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
     lines = [f"{method}: {own[0].about}", own[0].paper]
     for one in own:
         facts = (one.family, f"division {one.division or '-'}", f"{one.labels or '-'} labels", f"decoder {one.decoder}")
-        lines.append(f"{', '.join(one.names)}: {', '.join(filter(None, facts))}, reads {', '.join(one.reads)}")
+        reads = f"reads {', '.join(one.reads)} besides train clips" if one.reads else ""
+        lines.append(f"{', '.join(one.names)}: {', '.join(filter(None, (*facts, reads)))}")
     lines += settings_of(method, [preset for preset in presets if name in {method, named_in_tables(method, preset)}])
     lines += [_reported(row) for row in published(method)]
     lines += [

@@ -81,6 +81,7 @@ def test_one_method_shows_its_settings_sources_and_scores() -> None:
     assert "--preset fast changes: iterations=120" in text and "--preset smoke" not in text
     assert "28.0 % by dm_fast on a-ipc1" in text and "50.0 % by dm_fast on b-ipc1" in text and "11.0" not in text
     assert "15.3 +- 1.1 % on miniucf-ipc1" in text and "best mean test accuracy of 11 checkpoints" in text
+    assert "reads" not in text and "reads experts besides train clips" in methods_text.as_text("mtt", [])
     assert "--preset smoke changes" in methods_text.as_text("dm", []) and "image generator" in methods_text.as_text("glad", [])
 
 
