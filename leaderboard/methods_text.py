@@ -18,6 +18,7 @@ from vddbench.system.progress import clean
 HEADERS = ("method", "presets", "family", "decoder", "division", "labels", "reads besides train clips")
 FORMS = {"table": "simple", "md": "github", "json": ""}  # format: its name in tabulate
 PUBLISHED_ON = ("miniucf", 1)  # dataset and ipc of the published column
+DEFAULT = "(none)"  # in the column of presets: the published settings
 CAVEAT = "*"  # mark of a published number with a caveat, which a line below the table states
 
 
@@ -44,7 +45,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
     lines = [
         [
             one.method,
-            ", ".join(preset for preset in one.presets if preset) or "-",
+            ", ".join(preset or DEFAULT for preset in one.presets),
             one.family or "-",
             one.decoder,
             one.division or "-",
@@ -57,6 +58,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
     ]
     where = f"ours, {shown[0].task}" if shown else "ours"
     parts = [tabulate(lines, (*HEADERS, f"published, {dataset}-ipc{ipc}", where), style, disable_numparse=True)]
+    parts.append(f"presets: {DEFAULT} stands for the published settings, without --preset")
     parts.append(f"published: top-1 % on {dataset}-ipc{ipc}; the source of a number: vddbench methods NAME")
     papers = {one.method: row for one in listed if (row := _published_row(one, dataset, ipc))}
     parts.append("\n".join(f"{CAVEAT} {name}: {row['caveat']}" for name, row in papers.items() if "caveat" in row))
@@ -74,7 +76,8 @@ def on_one_task(scores: Sequence[Measured], known: set[str], task: str | None) -
     """The scores of one task, student and protocol: those of most known methods, of the first by name in a tie."""
     ours = [one for one in scores if one.method in known]
     if task is not None and task not in {one.task for one in ours}:
-        raise LookupError(unknown("task with a record of a baseline", task, sorted({one.task for one in ours})))
+        recorded = ", ".join(sorted({one.task for one in ours})) or "none"
+        raise LookupError(f"no record of a baseline on {task[:80]}; tasks with records: {recorded}")
     places = Counter((one.task, one.student, one.protocol) for one in ours if task in {None, one.task})
     if not places:
         return []

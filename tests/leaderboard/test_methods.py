@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,9 @@ SCORES = [score("dm_fast", "a-ipc1", 0.28), score("random", "a-ipc1", 0.11), sco
 def test_the_table_compares_on_the_task_that_most_methods_have_or_on_another() -> None:
     most = methods_text.as_table(methods.methods(), SCORES, None, "simple")
     assert "fast 28.0 (10 on 2)" in most and "50.0" not in most and "on a-ipc1, network convnet3d, protocol v3, a CPU" in most
+    assert re.findall(r"^rded +(.+?)  ", most, re.M) == ["(none), mosaic, fast, smoke", "soft"]
+    with pytest.raises(LookupError, match=r"^no record of a baseline on c-ipc1; tasks with records: a-ipc1, b-ipc1$"):
+        methods_text.as_table(methods.methods(), SCORES, "c-ipc1", "simple")
     other = methods_text.as_table(methods.methods(), SCORES, "b-ipc1", "simple")
     assert "fast 50.0 (10 on 2)" in other and "28.0" not in other and "image generator" in other
 
