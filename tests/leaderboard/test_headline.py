@@ -39,6 +39,14 @@ def test_one_entry_is_not_selected_and_a_table_without_ranks_has_no_headline() -
     assert headline(open_table(seeds("a", [0.5])).to_dict("records"), with_curve=True) == ""
 
 
+def test_a_table_explains_an_entry_of_rank_1_that_is_not_among_the_best() -> None:
+    rows = open_table([*seeds("a", [0.50, 0.52, 0.54]), *seeds("b", [0.49, 0.52, 0.54])]).to_dict("records")
+    for may_be_best, is_explained in ((True, False), (False, True)):
+        rows[1]["may_be_best"] = may_be_best
+        [shown] = [table.text for table in tables(rows, "simple") if "· division open" in table.title]
+        assert ("Rank 1 is shared with 1 more: ranks compare all pairs" in shown) == is_explained
+
+
 def test_many_methods_are_counted_and_a_few_named() -> None:
     rows = open_table([one for i in range(11) for one in seeds(f"m{i}", [0.3, 0.32, 0.34])])
     text = headline(rows.to_dict("records"), with_curve=False)
