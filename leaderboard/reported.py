@@ -7,6 +7,7 @@ what its sources state about that: `student`, `selection` (how the result was ch
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_name("published.csv")
 HEADERS = ("reported", "top-1 %", "std", "MB", "source", "year", "student", "selection", "caveat")
 NOT_STATED = "not stated"
+ABOUT_MB = "MB: as the source states it, counted by its own rules; the budgets of this benchmark do not apply to it"
 
 
 def read() -> pd.DataFrame:
@@ -52,23 +54,32 @@ def tasks() -> list[str]:
 
 
 def draw(task: Task, style: str) -> str:
-    """The rows as a text table in a style of tabulate; empty if no paper reports anything."""
+    """The rows as a text table in a style of tabulate, with a note for each source; empty if no paper reports anything."""
+    of_task = reported(task).to_dict("records")
+    sources: dict[str, int] = {}  # note: its number
+    for row in of_task:
+        sources.setdefault(_note(row), len(sources) + 1)
     rows = [
         [
             row["method"],
             f"{row['top1_mean']:.1f}",
-            *(_number(row[name]) for name in ("top1_std", "storage_mb")),
-            f"{row['source']} {row['url']}",
+            f"{row['top1_std']:.1f}" if is_known(row["top1_std"]) else "-",
+            f"{row['storage_mb']:g}" if is_known(row["storage_mb"]) else "-",
+            f"[{sources[_note(row)]}]",
             *(stated(row[name]) for name in ("year", "student", "selection")),
             row["caveat"] if is_known(row["caveat"]) else "",
         ]
-        for row in reported(task).to_dict("records")
+        for row in of_task
     ]
-    return tabulate(rows, HEADERS, style, disable_numparse=True) if rows else ""
+    if not rows:
+        return ""
+    notes = [ABOUT_MB, *(f"[{number}] {source}" for source, number in sources.items())]
+    listed = "".join(f"\n* {note}" if style == "github" else f"\n{note}" for note in notes)
+    return f"{tabulate(rows, HEADERS, style, disable_numparse=True)}\n{listed}"
 
 
-def _number(value: float) -> str:
-    return f"{value:g}" if is_known(value) else "-"
+def _note(row: Mapping[Hashable, object]) -> str:
+    return f"{row['source']}; {row['url']}"
 
 
 def stated(value: object) -> str:

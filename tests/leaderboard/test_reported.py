@@ -33,7 +33,9 @@ def test_numbers_of_a_task_come_with_those_of_full() -> None:
 
 def test_they_need_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show([tmp_path / "none"], "miniucf-ipc1", None, "table", papers=True)
-    assert "mtt_sdd" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "mtt_sdd" in text and "\nMB: as the source states it" in text and text.count("arxiv.org/abs/2505.22564") == 1
+    assert set(re.findall(r" (\[\d\]) ", text)) == set(re.findall(r"^(\[\d\]) .+; https://", text, re.M)) != set()
     show([tmp_path / "none"], None, None, "md", papers=True)
     output = capsys.readouterr()
     assert "miniucf-ipc5 as papers report it" in output.out
