@@ -151,16 +151,16 @@ def as_latex(
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    links = [rf"$^{{{k}}}$\,\href{{{latex_address(url)}}}{{{escaped(about)}}}" for (about, url), k in origins.items()]
+    links = [rf"$^{{[{k}]}}$\,\href{{{latex_address(url)}}}{{{escaped(about)}}}" for (about, url), k in origins.items()]
     notes = [*map(escaped, general_notes(shown)), *links, *map(escaped, caveats(shown))]
     return "\n".join([*lines, r"\par\smallskip{\footnotesize", *(rf"{note}\par" for note in notes), "}"])
 
 
 def latex_cell(text: str) -> str:
-    """The text of a cell, with the number of its note as a superscript."""
+    """The text of a cell, with the number of its note in brackets, so that it does not read as a power."""
     if text == "-":
         return "--"
-    return re.sub(r" \[(\d+)\]", r"$^{\1}$", r" $\pm$ ".join(map(escaped, text.split(" ± "))))
+    return re.sub(r" \[(\d+)\]", r"$^{[\1]}$", r" $\pm$ ".join(map(escaped, text.split(" ± "))))
 
 
 def latex_address(url: str) -> str:

@@ -129,7 +129,7 @@ def test_every_format_has_the_same_numbers() -> None:
             ]
         elif form == "latex":
             assert r"my\_method & -- & 20.0 $\pm$ 10.0 (3) & --" in text
-            assert re.search(r"\ndm & 15\.3 \$\\pm\$ 1\.1\$\^\{\d\}\$ & --", text)
+            assert re.search(r"\ndm & 15\.3 \$\\pm\$ 1\.1\$\^\{\[\d\]\}\$ & --", text)
             assert r"\href{https://arxiv.org/abs/2505.22564}" in text and r"q=\%22Video" in text and text.isascii()
             assert (
                 "table 1 of ``Enhancing Diversity" in text and "textquotedbl" not in text
