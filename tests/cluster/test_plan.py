@@ -171,7 +171,7 @@ def test_a_command_waits_until_another_has_changed_the_run(tmp_path: Path, capfd
 
 def test_another_home_needs_another_run(tmp_path: Path) -> None:
     run = planned(tmp_path)
-    with pytest.raises(ValueError, match="VDDBENCH_HOME"):
+    with pytest.raises(ValueError, match=r"VDDBENCH_HOME=.* --run .*or delete this one"):
         write_plan(run.path, [], tmp_path / "elsewhere")
 
 
@@ -241,6 +241,16 @@ def test_names_from_files_cannot_command_a_terminal(tmp_path: Path, capsys: pyte
     (run.path / "cells.jsonl").write_text(text)
     show_plan(Planned(Run.open(run.path), 0))
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_plan_shows_durations_if_some_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = planned(tmp_path)
+    known = [cell.model_copy(update={"seconds": 60.0}) for cell in run.cells]
+    show_plan(Planned(run, 0))
+    output = capsys.readouterr()
+    assert "hours" not in output.out and "?" not in output.out and "on Slurm they are 2 array tasks\n" in output.err
+    show_plan(Planned(write_plan(run.path, known, Path(run.plan.home)).run, 0))
+    assert "time per cell" in capsys.readouterr().out
 
 
 def test_a_plan_of_many_groups_counts_the_tasks_of_each_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,10 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
         file, is_new = path / "cells.jsonl", not (path / "plan.json").exists()
         run = run if is_new else Run.open(path)
         if run.plan.home != plan.home:
-            raise ValueError(f"{path} was planned with VDDBENCH_HOME={run.plan.home}, now it is {plan.home}")
+            raise ValueError(
+                f"{path} was planned with VDDBENCH_HOME={run.plan.home}, now it is {plan.home}: name another folder with --run "
+                "(batch plan: --out), or delete this one"
+            )
         wanted = {cell.makes: cell for cell in cells}
         old = [_with_seconds(cell, wanted.pop(cell.makes, cell)) for cell in (_read_cells(file) if file.exists() else ())]
         if len(old) + len(wanted) > MAX_CELLS:

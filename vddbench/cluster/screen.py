@@ -32,12 +32,13 @@ def show_plan(planned: Planned) -> None:
     """Prints the cells by task, method and student, and their expected durations, on stdout."""
     run = planned.run
     groups = _grouped(run.cells)
-    table = Table("task", "method", "student", "cells", "a cell", "hours", box=None)
+    durations = ("time per cell", "hours") if any(cell.seconds is not None for cell in run.cells) else ()
+    table = Table("task", "method", "student", "cells", *durations, box=None)
     for names, cells in list(groups.items())[:GROUPS_SHOWN]:
         known = [cell.seconds for cell in cells if cell.seconds is not None]
         of_a_cell, hours = (duration(sum(known) / len(known)), f"{sum(known) / 3600:,.2f}") if known else ("?", "?")
         hours += " and more" if known and len(known) < len(cells) else ""
-        table.add_row(*[Text(clean(text)) for text in (*names, f"{len(cells):,}", of_a_cell, hours)])
+        table.add_row(*[Text(clean(text)) for text in (*names, f"{len(cells):,}", of_a_cell, hours)[: len(table.columns)]])
     Console().print(table)
     if len(groups) > GROUPS_SHOWN:
         say(f"and {len(groups) - GROUPS_SHOWN:,} more groups")
@@ -48,7 +49,8 @@ def show_plan(planned: Planned) -> None:
     say(f"{len(run.cells):,} cells, {planned.new:,} of them new, {planned.recorded:,} recorded already; {total}")
     for line in planned.basis:
         say(line)
-    say(f"{len(todo):,} to do in {len(bundles(todo, None)):,} tasks")
+    in_array = len(bundles(todo, None))
+    say(f"{len(todo):,} to do; on Slurm they are {in_array:,} array task{'' if in_array == 1 else 's'}")
 
 
 def _grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, str], list[Cell]]:
