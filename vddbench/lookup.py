@@ -12,6 +12,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import traceback
 from collections import defaultdict
 from contextlib import suppress
@@ -100,8 +101,9 @@ def load(kind: Kind, name: str) -> Any:
     contracts = [getattr(importlib.import_module(path), contract) for path, contract in CONTRACTS[kind]]
     lacking = [missing_parts(module, contract) for contract in contracts]
     if all(lacking):
-        parts = [f"{', '.join(names)} of {contract.__name__}" for names, contract in zip(lacking, contracts, strict=True)]
-        raise ValueError(f"{module.__file__} cannot be a {kind}: it lacks {', or '.join(parts)} (see {CONTRACTS[kind][0][0]})")
+        fewest = [parts for parts in lacking if not any(set(other) < set(parts) for other in lacking)]
+        parts = "; or ".join(map(", ".join, fewest))
+        raise ValueError(f"{module.__file__} cannot be a {kind}: it lacks {parts} (see {CONTRACTS[kind][0][0]})")
     return module
 
 
@@ -120,14 +122,20 @@ def _imported(kind: Kind, name: str) -> ModuleType:
 
 def check_known(kind: Kind, name: str) -> None:
     """Raises LookupError for an unknown name, with the nearest ones, and ValueError for one that a file cannot have."""
+    from vddbench.spec import NAME_PATTERN  # help needs no pydantic
+
     places = _places(kind)
     if len(places.get(name, ())) > 1:
         raise ValueError(f"plug-in {places[name][-1]}/{name}.py has the name of another {kind}; rename the file")
+    if name in places and not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(f"{places[name][0]}/{name}.py: rename the file: at most 40 lower-case letters, digits and _")
     if name not in places:
         if kind == "baseline" and (split := split_name(name)):
             method, preset = split
             raise LookupError(f"no baseline named {name!r}; did you mean {method} --preset {preset}, which tables call {name}?")
-        raise LookupError(unknown(kind, name, sorted(places), add=f"{PACKAGES[kind].replace('.', '/')}/{name[:40]}.py"))
+        raise LookupError(
+            unknown(kind, name, sorted(places), add=f"{kind}s/{name[:40]}.py in a folder DIR and give --plugins DIR")
+        )
 
 
 def file_of(kind: Kind, name: str) -> Path:
