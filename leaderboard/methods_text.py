@@ -133,6 +133,12 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
     return clean("\n".join(line for line in lines if line))
 
 
+def check_has_baseline(method: str) -> None:
+    """Raises LookupError, with the reason, for a method of the field without a baseline. Other names pass."""
+    if method not in names("baseline") and method in {row["method"] for row in without_code()}:
+        raise LookupError(as_text(method, []))
+
+
 def _reported(row: dict[str, Any]) -> str:
     where = f"{row['dataset']}-ipc{row['ipc']:g}" if "ipc" in row else f"all of {row['dataset']}"
     number = f"{_with_spread(row)} % on {where}" if "top1_mean" in row else f"no number for {row['dataset']}"

@@ -25,6 +25,7 @@ from vddbench.cluster.grid import GRIDS, Grid, checked, plan, refused, reported_
 from vddbench.cluster.jobs import read_jobs
 from vddbench.cluster.measured_durations import measured
 from vddbench.cluster.plan import SUBMISSIONS, Cell, Run, write_plan
+from vddbench.cluster.planning import distill_plan
 from vddbench.cluster.resources import Resources
 from vddbench.cluster.status import status
 from vddbench.cluster.submit import Where, bundles, retry, submit
@@ -196,6 +197,7 @@ def test_a_set_of_the_same_name_with_other_settings_is_refused(tiny: Store, tmp_
 def test_mistakes_are_refused_before_anything_is_planned(tiny: Store) -> None:
     for wrong, says in [
         (replace(SMALL, methods=("randum",)), "did you mean random"),
+        (replace(SMALL, methods=("dm", "tesla")), "tesla has no baseline of its own"),
         (replace(SMALL, preset="smok", methods=("dm",)), "did you mean smoke"),
         (replace(SMALL, ipcs=(2,)), "allowed are 1, 5, 10"),
         (replace(SMALL, students=("convnet",)), "did you mean convnet"),
@@ -204,6 +206,8 @@ def test_mistakes_are_refused_before_anything_is_planned(tiny: Store) -> None:
         with pytest.raises(LookupError, match=says):
             checked(wrong)
     assert checked(SMALL) == SMALL
+    with pytest.raises(LookupError, match="tesla has no baseline of its own"):
+        distill_plan(["tesla"], Task.parse("tiny-ipc1"), [0], None, Path("never"))
 
 
 def test_durations_come_from_the_fastest_machine_and_the_plan_names_it(run: Run, tmp_path: Path) -> None:

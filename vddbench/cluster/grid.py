@@ -20,6 +20,7 @@ from vddbench.distillation.presets import PUBLISHED, config_for, is_published
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.evidence import Loaded, load_listed
 from vddbench.leaderboard.methods import published
+from vddbench.leaderboard.methods_text import check_has_baseline
 from vddbench.leaderboard.paper_numbers import MEASURED, Number, conditions, numbers, of_table
 from vddbench.leaderboard.paper_table import DATA_FORMS, drawn
 from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - of the final tables
@@ -86,6 +87,7 @@ def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
         if ipc not in IPCS:
             raise LookupError(f"--ipc {ipc}: allowed are {', '.join(map(str, IPCS))}")
     for method in grid.methods:
+        check_has_baseline(method)
         lookup.load("baseline", method)
     if grid.preset is not None and not any(grid.preset_of(method) for method in grid.methods):
         modules = [lookup.load("baseline", name) for name in lookup.usable("baseline")]

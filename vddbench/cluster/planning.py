@@ -15,6 +15,7 @@ from vddbench.cluster.durations import basis_of, recorded, with_durations
 from vddbench.cluster.measured_durations import measured
 from vddbench.cluster.plan import RESULTS, Cell, Planned, write_plan
 from vddbench.data.store import Store
+from vddbench.leaderboard.methods_text import check_has_baseline
 from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
 from vddbench.spec import Task
 from vddbench.submissions.manifest import read_manifest
@@ -94,6 +95,7 @@ def planned(cells: Sequence[Cell], results: Sequence[Path], submissions: Sequenc
 def distill_plan(methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None, out: Path) -> Planned:
     """Raises LookupError for unknown names."""
     for method in methods:
+        check_has_baseline(method)
         if method not in (known := lookup.names("baseline")):
             raise LookupError(lookup.unknown("baseline", method, known))
     return write_plan(out, distillations(methods, task, seeds, preset), home())

@@ -40,13 +40,10 @@ def distill(
 ) -> None:
     """Run a bundled baseline and write its submission. An interrupted iterative baseline resumes where it stopped."""
     from vddbench.distillation.run import distill as run
-    from vddbench.leaderboard.methods import without_code
-    from vddbench.leaderboard.methods_text import as_text
-    from vddbench.lookup import names
+    from vddbench.leaderboard.methods_text import check_has_baseline
     from vddbench.system.device import named_device
 
-    if method not in names("baseline") and method in {row["method"] for row in without_code()}:
-        raise LookupError(as_text(method, []))
+    check_has_baseline(method)
     chosen = named_device(device) if device else None
     path = run(method, parse_task(task), seed, out, force, device=chosen, preset=preset, watch_every=watch_val)
     say(f"next: vddbench evaluate {path}")
