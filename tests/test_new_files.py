@@ -74,6 +74,7 @@ def test_a_file_with_the_name_of_a_bundled_one_is_refused(kind: str, plugins: Pa
 BROKEN = {  # name of a baseline's file: its text, and what is wrong with it
     "broken_empty": ("DECODER = ''", r"broken_empty\.py cannot be a baseline"),
     "broken_import": ("# a comment\nimport nothing", r"broken_import\.py, line 2, cannot be imported: ModuleNotFoundError"),
+    "broken_value": ("1 / 0", r"broken_value\.py, line 1, cannot be imported: ZeroDivisionError"),
     "broken_syntax": ("def", r"broken_syntax\.py cannot be imported: SyntaxError"),
     "Upper": ("", r"Upper\.py: rename the file: at most 40 lower-case letters, digits and _"),
     "with-dash": ("", r"with-dash\.py: rename the file: at most 40"),

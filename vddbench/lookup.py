@@ -47,7 +47,10 @@ CONTRACTS: dict[Kind, tuple[tuple[str, str], ...]] = {  # (module, Protocol); a 
 }
 PLUGINS = "VDDBENCH_PLUGINS"  # folders with the user's files, separated as in PATH; child processes inherit it
 # What importing a plug-in may raise. Other errors, such as those of memory, keep their traceback.
-FAULTS = (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, OSError, RuntimeError)
+FAULTS = (
+    ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError,
+    OSError, RuntimeError,
+)  # fmt: skip
 
 
 def names(kind: Kind) -> list[str]:
