@@ -45,7 +45,7 @@ from vddbench.system.locks import locked
         (["methods", "kipp"], 2, "no method named 'kipp'; did you mean kip?"),
         (["methods", "dm_fats"], 2, "did you mean dm_fast"),
         (["methods", "--format", "xlsx"], 2, "allowed: table, md, json"),
-        (["methods", "--task", "movingshapes-ipc2"], 2, "did you mean movingshapes-ipc"),
+        (["methods", "--task", "movingshapes-ipc2"], 2, "no record of a baseline on movingshapes-ipc2; tasks with records: "),
     ],
 )
 def test_mistakes(command: list[str], code: int, says: str, tiny: Store, capfd: pytest.CaptureFixture[str]) -> None:
