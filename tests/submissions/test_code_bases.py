@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -275,6 +276,17 @@ def test_a_range_that_is_not_clear_is_refused_with_the_usual_one_of_the_code_bas
         packed(saved(grey, tmp_path / "images_best.pt"), tmp_path, task=FIVE, labels_by_class=True)
     with pytest.raises(ValueError, match=r"state your code's normalisation: --range [A-Z,/]+$"):
         packed(saved({"mine": grey, "labels": LABELS}, tmp_path / "a.pt"), tmp_path, task=FIVE)
+    with pytest.raises(ValueError, match=r"state your code's normalisation: --range [A-Z,/]+$"):  # IDC's 0-1 is not possible
+        packed(saved((grey, LABELS), tmp_path / "data.pt"), tmp_path, task=FIVE)
+
+
+def test_a_stated_range_that_leaves_many_values_outside_is_warned_of(tmp_path: Path) -> None:
+    pair = saved((normalised(REAL // 2 + 64), LABELS), tmp_path / "data.pt")
+    report = packed(pair, tmp_path, task=FIVE, value_range="0-1")[1]
+    assert re.search(
+        r"\nwarning: \d\d% OF THE VALUES LIE OUTSIDE 0-255 in the stated range 0-1; .* --range imagenet \(0%", report
+    )
+    assert "OUTSIDE 0-255" not in packed(pair, tmp_path, task=FIVE, value_range="imagenet")[1]
 
 
 def test_static_dynamic_files_in_the_wrong_place_are_refused(tmp_path: Path) -> None:

@@ -36,11 +36,13 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     return f"recognised: {known}"
 
 
-def usual_range(known: str) -> str:
-    """The end of a refusal for an unclear value range: the line of `recognised`, and the usual range of that code base."""
-    if NOT_KNOWN in known:
-        return ""
-    return f". {known}; usual there is --range {'0-1' if 'IDC' in known else 'imagenet'}"
+def usual_range(known: str, possible: Sequence[str]) -> str:
+    """The end of a refusal for an unclear value range: the usual range of the code base in the line of `recognised`.
+
+    "" if the code base is not known or the values do not allow its range. possible: the ranges that they allow.
+    """
+    usual = "0-1" if "IDC" in known else "imagenet"
+    return "" if NOT_KNOWN in known or usual not in possible else f". {known}; usual there is --range {usual}"
 
 
 def keeps_labels_centred(source: Path, file: Source, labels: Path | None) -> bool:

@@ -175,7 +175,7 @@ def _of_tensors(
         if conversion.resize:
             clips = scaled(clips, spec.size, notes)
     except ranges.Unclear as error:
-        problems.append(str(error) + known_formats.usual_range(known))
+        problems.append(str(error) + known_formats.usual_range(known, error.possible))
     except ValueError as error:
         if arranged is None and latents:
             raise ValueError(latents) from None

@@ -21,7 +21,11 @@ from vddbench.submissions.tensors import value_range
 
 
 class Unclear(ValueError):
-    """Several value ranges fit the clips, or none does."""
+    """Several value ranges fit the clips, or none does. possible: those that fit."""
+
+    def __init__(self, message: str, possible: Sequence[str]) -> None:
+        super().__init__(message)
+        self.possible = possible
 
 
 class Reading(NamedTuple):
@@ -86,6 +90,8 @@ def to_255(values: torch.Tensor, value_range: str | None, notes: list[str], trai
     low, high = value_range_of(values)
     name = value_range or detect(values, train)
     notes.append(f"values: {low:.4g} to {high:.4g}, taken as {name} ({'as stated' if value_range else 'detected'})")
+    if value_range and (warning := _outside(_sampled(values), value_range)):
+        notes.append(f"warning: {warning}")
     if name == "0-255":
         return values if values.dtype == torch.uint8 else values.to(torch.float32)
     if value_range is None and name == "imagenet":
@@ -126,7 +132,8 @@ def detect(values: torch.Tensor, train: Split | None = None) -> str:
     beside = f"; the train split has {appearance.of_train(train)}" if train is not None else ""
     raise Unclear(
         f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) could be on more than one scale: {looks}{beside}. "
-        f"Choose one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}"
+        f"Choose one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}",
+        fitting,
     )
 
 
@@ -178,8 +185,20 @@ def _convincing(sample: torch.Tensor, name: str) -> bool:
 
 def _share_outside(sample: torch.Tensor, name: str) -> float:
     """The share of values that, read like this, leave 0-255 by more than SLACK of it."""
-    decoded = READINGS[name].to_255(sample) / 255
+    decoded = parse(name).to_255(sample) / 255
     return float(((decoded < -SLACK) | (decoded > 1 + SLACK)).float().mean())
+
+
+def _outside(sample: torch.Tensor, stated: str) -> str | None:
+    """A warning if many values leave 0-255 in the stated range, with the common ranges that leave fewer outside, else None."""
+    if (share := _share_outside(sample, stated)) <= MAX_OUTSIDE:
+        return None
+    shares = {name: _share_outside(sample, name) for name in COMMON if _possible(sample, name)}
+    fewer = ", ".join(f"--range {name} ({other:.0%} outside)" for name, other in shares.items() if other < share)
+    return (
+        f"{share:.0%} OF THE VALUES LIE OUTSIDE 0-255 in the stated range {stated}; ranges that fit better: "
+        f"{fewer or 'none of ' + ', '.join(COMMON)}"
+    )
 
 
 def _standardised(values: torch.Tensor) -> bool:
