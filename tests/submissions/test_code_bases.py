@@ -247,12 +247,15 @@ def test_a_static_dynamic_set_decodes_to_what_its_network_gives(
     assert clip_set.labels.tolist() == labels.repeat_interleave(per_slot).tolist()
     assert f"clips of a slot, stills x motions: {per_slot} x {per_slot} = {per_slot**2}\n" in report
     assert "recognised: static-dynamic set, kept as stills, motions and hallucinator" in report
+    assert f"\nmotions: {motion.min():.4g} to {motion.max():.4g}, stored as uint8 in 256 steps of " in report
+    stated = re.search(r"decoded clips of \d+ slots: error of .* at most ([0-9.]+), mean ([0-9.]+) of 255", report)
     # the pair of the second still and the first motion of the last slot
     last, chosen = count - per_slot, count - 1
     x = torch.cat([still[chosen][:, None].expand(-1, 4, -1, -1), motion[last].movedim(1, 0)])[None]
     due = torch.nn.functional.conv3d(x, weight, bias, padding=1)[0].movedim(0, -1)
     decoded = clip_set.clips[len(clip_set) - per_slot]
-    assert float((decoded - ranges.READINGS["imagenet"].to_255(due)).abs().mean()) < 1
+    error = (decoded - ranges.READINGS["imagenet"].to_255(due)).abs()
+    assert stated and float(error.mean()) < 1 and abs(float(error.mean()) - float(stated[2])) < 0.1
 
 
 def test_stills_of_a_static_dynamic_set_are_in_the_units_of_its_network(tmp_path: Path) -> None:

@@ -22,14 +22,17 @@ import torch
 
 from vddbench.spec import DatasetSpec
 from vddbench.submissions.choosing import choose_clips, listing
+from vddbench.submissions.decoders.static_dynamic import decode, every_pair
 from vddbench.submissions.importers import read_source
 from vddbench.submissions.label_forms import labels_for
 from vddbench.submissions.layouts import described
+from vddbench.submissions.payload import dtype_name
 from vddbench.submissions.quantise import quantise, storage_note, stored_motions
 from vddbench.submissions.ranges import READINGS, is_possible, value_range_of
 
 WEIGHT, BIAS = (3, 4, 3, 3, 3), (3,)
 RANGE = "imagenet"
+MEASURED = 16  # slots that are decoded twice to report the error of storing them
 
 
 def static_dynamic_tensors(
@@ -88,14 +91,33 @@ def static_dynamic_tensors(
     pixels = READINGS[RANGE].to_255(stills)
     stored_stills = quantise(pixels, dtype)
     notes.append(f"stills {storage_note(pixels, stored_stills)}")
-    return {
+    exact_motions = _slots(motions, motions_per_slot).movedim(3, -1).float()
+    tensors = {
         "statics": stored_stills.pop("pixels"),
         **{f"static_{name}": value for name, value in stored_stills.items()},
-        **stored_motions(_slots(motions, motions_per_slot).movedim(3, -1).float(), dtype),
+        **stored_motions(exact_motions, dtype),
         "hallucinator_weight": weight,
         "hallucinator_bias": bias,
         "labels": stored_labels,
     }
+    low, high = value_range_of(motions)
+    step = f" in 256 steps of {(high - low) / 255:.3g}" if dtype == torch.uint8 else ""
+    notes.append(f"motions: {low:.4g} to {high:.4g}, stored as {dtype_name(dtype)}{step}")
+    notes.append(_decoded_error(tensors, pixels, exact_motions, spec))
+    return tensors
+
+
+def _decoded_error(tensors: Mapping[str, torch.Tensor], stills: torch.Tensor, motions: torch.Tensor, spec: DatasetSpec) -> str:
+    """One line of the report: how far the first slots move because stills and motions are stored in fewer bits."""
+    exact = every_pair(
+        stills[:MEASURED], motions[:MEASURED], tensors["hallucinator_weight"], tensors["hallucinator_bias"], spec
+    )
+    first = {**tensors, **{name: tensors[name][:MEASURED] for name in ("statics", "dynamics")}}
+    error = (decode({**first, "labels": tensors["labels"][: len(exact)]}, spec).clips - exact).abs()
+    return (
+        f"decoded clips of {min(MEASURED, len(stills))} slots: error of storing stills and motions at most "
+        f"{float(error.max()):.3g}, mean {float(error.mean()):.3g} of 255 grey levels"
+    )
 
 
 def _per_slot(stills: int, motions: int, has_labels: bool) -> tuple[int, int]:
