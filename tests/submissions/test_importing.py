@@ -250,7 +250,8 @@ RECOGNISED = {
 @pytest.mark.parametrize("kind", RECOGNISED)
 def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
     clip_set, report = packed(folder_of_clips(tmp_path, kind), tmp_path)
-    assert "scaled" not in report and f"recognised: class folders of {RECOGNISED[kind]}" in report
+    assert "scaled" not in report and "more than" not in report
+    assert f"recognised: class folders of {RECOGNISED[kind]}" in report
     assert torch.equal(clip_set.clips, clips() // 64 * 64 if kind == "gif" else clips())
     assert clip_set.labels.tolist() == [0, 1, 2]
     assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
@@ -265,6 +266,7 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
     clip_set, report = packed(tmp_path / "set", tmp_path)
     assert clip_set.labels.tolist() == [0, 2] and "not read: split.csv beside the class folders" in report
     assert "recognised: class folders of videos (.avi), as OptDistill saves them" in report and "scaled" not in report
+    assert "\nlength: 1 clip has more than 4 frames (10); the middle 4 are used\n" in report
     shown = clip_set.clips.float().mean((2, 3, 4))
     torch.testing.assert_close(shown, torch.tensor([[20.0, 40, 60, 80], [80, 100, 120, 140]]), atol=4, rtol=0)
     encode(tmp_path / "set" / "ant" / "1.avi", grey[:3], "mpeg4", rate=5)

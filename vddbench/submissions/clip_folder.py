@@ -58,11 +58,12 @@ class Clip(NamedTuple):
 
 @dataclass
 class Fit:
-    """How frames come to the size of the dataset, and which other sizes were scaled."""
+    """How frames come to the size of the dataset, and which other sizes were scaled and lengths were cut."""
 
     spec: DatasetSpec
     resize: bool  # whether frames of another size may be scaled
     scaled: set[tuple[int, int]] = field(default_factory=set)  # sizes (w, h) within the clip that is being read
+    length: int = 0  # frames of that clip
 
     def geometry(self, num_frames: int, width: int, height: int) -> Geometry:
         """How the frames of a clip are scaled and cropped: as by `prepare`, but squares are not cropped.
@@ -105,6 +106,7 @@ def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, resize: 
     notes.append(recognised_folder(folder, [clip.files for clip in clips]))
     out = np.empty((len(clips), *spec.clip_shape), np.uint8)
     sizes: Counter[tuple[int, int]] = Counter()
+    longer: list[int] = []
     with bar("reading clips", len(clips)) as progress:
         for at, clip in enumerate(clips):
             try:
@@ -113,7 +115,15 @@ def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, resize: 
             except (UnreadableVideo, OSError, Image.DecompressionBombError) as error:
                 raise ValueError(f"{clip.files[0]}: {error}") from error
             sizes.update(fit.scaled)
+            longer += [fit.length] if fit.length > spec.frames else []
             progress.advance()
+    if longer:
+        lengths = some([f"{length:,}" for length in sorted(set(longer))])
+        stored = "" if spec.stride == 1 else f" of those that `prepare` would store (stride {spec.stride})"
+        clips_have = "1 clip has" if len(longer) == 1 else f"{len(longer):,} clips have"
+        notes.append(
+            f"length: {clips_have} more than {spec.frames} frames ({lengths}); the middle {spec.frames}{stored} are used"
+        )
     if resize:
         of_size = ", ".join(f"{count:,} from {width}x{height}" for (width, height), count in sorted(sizes.items()))
         notes.append(f"scaled to {spec.size}x{spec.size} as `prepare` does it: {of_size or 'no clip, all have this size'}")
@@ -199,6 +209,7 @@ def _chosen(number: int, read: Callable[[int], np.ndarray], fit: Fit) -> np.ndar
     """The frames that a clip of `number` pictures is read by, uint8 [T, H, W, 3]."""
     planned = planned_frames(plan(number, fit.spec.frames, fit.spec.stride), number)
     begin = max(0, len(planned) - fit.spec.frames) // 2
+    fit.length = number
     scaler, frames = Scaler(), []
     for at in planned[begin : begin + fit.spec.frames]:
         pixels = read(at)
@@ -213,7 +224,8 @@ def _video(path: Path, fit: Fit) -> np.ndarray:
         geometry = fit.geometry(min(number, MAX_FRAMES), stream.width, stream.height)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "frames"
-        number = store(path, geometry, part).num_frames
+        stored = store(path, geometry, part)
+        number, fit.length = stored.num_frames, stored.num_source
         frames = np.fromfile(part, np.uint8).reshape(number, *spec.clip_shape[1:])
     begin = (number - spec.frames) // 2
     return frames[begin : begin + spec.frames]
