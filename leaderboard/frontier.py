@@ -23,14 +23,10 @@ from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.rows import Row, is_known
 from vddbench.leaderboard.videos import drawn_videos
+from vddbench.submissions.method_names import CODEC_METHOD, is_codec
 
-CODEC_METHOD, CODEC = "random_video", "AV1"
+CODEC = "AV1"
 NAN = float("nan")
-
-
-def is_codec(method: str) -> bool:
-    """Whether a method is a point of the codec curve, by its name in tables."""
-    return method == CODEC_METHOD or method.startswith(f"{CODEC_METHOD}_")
 
 
 class Sized(NamedTuple):

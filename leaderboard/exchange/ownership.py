@@ -11,28 +11,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from vddbench import hub, lookup
+from vddbench import hub
 from vddbench.leaderboard.exchange import mirror, payload_download
 from vddbench.leaderboard.exchange.proposal import Proposal, manifest_of, refusal
 from vddbench.leaderboard.exchange.rerun import VerifiedRecord
-from vddbench.leaderboard.frontier import is_codec
 from vddbench.leaderboard.reruns import is_copy, key_of
-from vddbench.lookup import is_bundled
 from vddbench.records.files import MAX_JSON_BYTES
 from vddbench.records.fresh_seeds import FIRST
 from vddbench.records.record import Record
 from vddbench.spec import Manifest
 from vddbench.submissions.manifest import MANIFEST
+from vddbench.submissions.method_names import look_alike, taken_by_tables
 from vddbench.system.files import parse_json
 from vddbench.system.progress import bar
 
 CLOCKS_DIFFER = timedelta(minutes=10)
-SIMILAR = str.maketrans("01i2345689q7", "ollzeasbbggt")  # groups of signs that look alike
-SEED_SUFFIX = re.compile(r"_s[0-9]+$")
 
 
 def name_problems(
@@ -46,11 +42,8 @@ def name_problems(
     problems = list(_digest_problems(board, main, manifest))
     if by_maintainer:
         return problems
-    if is_bundled(manifest.method) or is_codec(manifest.method):
-        name = f"{manifest.method!r} is the name of a bundled baseline, with which tables compare other methods"
-        return [*problems, f"{name}; choose another method name"]
-    if alike := [name for name in bundled_names() if look_alike(manifest.method, name)]:
-        return [*problems, f"{manifest.method!r} looks like the bundled baseline {alike[0]!r}; choose another method name"]
+    if problem := taken_by_tables(manifest.method):
+        return [*problems, problem]
     cells = {mirror.cell_in(path) for path in main.files if mirror.most_bytes(path) is not None}
     of_method = sorted(cell for cell in cells if look_alike(_method_of(cell), manifest.method))
     with bar(f"who owns {manifest.method!r}", len(of_method)) as progress:
@@ -68,26 +61,6 @@ def name_problems(
                 break
             progress.advance()
     return problems
-
-
-def bundled_names() -> list[str]:
-    """The names that tables use for bundled baselines and their presets."""
-    return [
-        lookup.named_in_tables(name, preset)
-        for name in lookup.names("baseline")
-        for preset in (None, *getattr(lookup.load("baseline", name), "PRESETS", {}))
-    ]
-
-
-def look_alike(one: str, other: str) -> bool:
-    """Whether a reader may take one method's name for the other, or for one of the other's distillation seeds (random_s1)."""
-    return bool(_skeletons(one) & _skeletons(other))
-
-
-def _skeletons(name: str) -> set[str]:
-    """The name, and the name without a seed, without underscores and with one letter for each group of similar signs."""
-    names = (name, SEED_SUFFIX.sub("", name))
-    return {text.replace("_", "").translate(SIMILAR).replace("rn", "m").replace("vv", "w") for text in names}
 
 
 def check_name(board: hub.Repo, main: hub.Listing, manifest: Manifest, owner: str) -> None:

@@ -16,8 +16,9 @@ import vl_convert
 from altair import Chart
 
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.frontier import CODEC, Curve, is_codec
+from vddbench.leaderboard.frontier import CODEC, Curve
 from vddbench.leaderboard.site.entries import Entry, Table
+from vddbench.submissions.method_names import is_codec
 
 WIDTH, HEIGHT = 350, 230  # pixels of the plot; a page scales it by up to 1.5
 MAX_INTERVALS = 60  # in one chart; more of them would overlap

@@ -14,10 +14,10 @@ import pandas as pd
 
 from vddbench import lookup
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.leaderboard.frontier import is_codec
 from vddbench.leaderboard.reruns import Rerun
 from vddbench.records.record import Record
 from vddbench.spec import Task
+from vddbench.submissions.method_names import is_codec
 
 
 @functools.cache

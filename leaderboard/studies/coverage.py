@@ -17,12 +17,13 @@ import pandas as pd
 
 from vddbench.leaderboard.bootstrap import Drawn, draw, score_difference
 from vddbench.leaderboard.comparisons import compared
-from vddbench.leaderboard.frontier import CODEC_METHOD, Sized, curve_of
+from vddbench.leaderboard.frontier import Sized, curve_of
 from vddbench.leaderboard.power import detectable, spread_of_hits
 from vddbench.leaderboard.rank import places
 from vddbench.leaderboard.studies.worlds import Draw, Method, World, by_class, grouped, plain
 from vddbench.leaderboard.videos import drawn_videos
 from vddbench.leaderboard.winner import corrected
+from vddbench.submissions.method_names import CODEC_METHOD
 from vddbench.system.progress import bar
 
 DRAWS = 500  # for ranks

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from vddbench.leaderboard.bootstrap import Drawn, draw, score_difference
-from vddbench.leaderboard.frontier import Sized, curve_of, frontier, is_codec, mixed, on_front, sentence
+from vddbench.leaderboard.frontier import Sized, curve_of, frontier, mixed, on_front, sentence
 from vddbench.leaderboard.videos import Videos, drawn_videos
+from vddbench.submissions.method_names import is_codec
 
 
 def toy_videos(count: int = 400) -> Videos:

@@ -394,15 +394,29 @@ def test_packing_again_changes_nothing_and_another_source_needs_force(tmp_path: 
     assert torch.equal(packed(source, tmp_path, force=True)[0].clips, clips(seed=2))
 
 
-@pytest.mark.parametrize("name", ["random", "dm", "dm_fast"])
-def test_the_names_of_bundled_baselines_are_refused(name: str, tmp_path: Path) -> None:
-    """Tables compare others with `random` and `full`."""
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("random", "is the name of a bundled baseline"),
+        ("dm_fast", "is the name of a bundled baseline"),
+        ("random_video_tenth", "is the name of a bundled baseline"),
+        ("random_video_x", "is a name of the codec curve"),
+        ("rand0m", "looks like the bundled baseline 'random'"),
+        ("random_s1", "looks like the bundled baseline 'random'"),
+        ("random_frozen", "is the name of a row of `evaluate --frames frozen`"),
+        ("mine_shuffled", "is the name of a row of `evaluate --frames shuffled`"),
+    ],
+)
+def test_names_that_tables_use_for_something_else_are_refused(name: str, reason: str, tmp_path: Path) -> None:
+    """Tables compare others with `random` and `full`; the board refuses the same names."""
     source = save(tmp_path, {"clips": torch.zeros((3, 4, 16, 16, 3), dtype=torch.uint8), "labels": LABELS})
-    with pytest.raises(ValueError, match=f"'{name}' is the name of a bundled baseline"):
+    with pytest.raises(ValueError, match=f"--method: '{name}' {reason}"):
         pack(source, TASK, name, out=tmp_path)
     assert all_files(tmp_path) == ["syn.pt"]
 
 
 def test_a_name_of_a_method_that_cannot_be_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--method 'My Method' cannot name a folder; allowed: .* letters a-z, digits and _"):
+    with pytest.raises(
+        ValueError, match=r"--method 'My Method' cannot name a folder; allowed: .* lower-case letters, digits, _"
+    ):
         pack(tmp_path / "not there.pt", TASK, "My Method", out=tmp_path)

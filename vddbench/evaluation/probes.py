@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
 from vddbench.data.store import Split
 from vddbench.evaluation.predict import predict
+from vddbench.records.record import Change
 from vddbench.spec import NAME_PATTERN, ClipSet, Manifest
 
-Change = Literal["frozen", "shuffled"]  # of the clips that a student is trained on
 SHUFFLE_SEED = 0
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
-from vddbench.evaluation.probes import Change, changed_clips, renamed
+from vddbench.evaluation.probes import changed_clips, renamed
 from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.sdd import Replay, learned_lr, pairs_per_slot
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
+from vddbench.records.record import Change
 from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.leaks import Scan, scan_once
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of

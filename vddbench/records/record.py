@@ -40,6 +40,7 @@ Time = Annotated[
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
     AfterValidator(_check_time),
 ]
+Change = Literal["frozen", "shuffled"]  # of the frames of the clips that a student is trained on
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Clips = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
@@ -115,7 +116,7 @@ class Record(Frozen):
     shuffled_top1: Share | None = None  # on test videos with shuffled frames; evaluation/probes.py
     reversed_top1: Share | None = None  # with frames in reverse
     still_top1: Share | None = None  # with the middle frame repeated
-    trained_on: Literal["frozen", "shuffled"] | None = None  # None: the clips as they are; else METHOD_frozen, METHOD_shuffled
+    trained_on: Change | None = None  # None: the clips as they are; else METHOD_frozen, METHOD_shuffled
     epochs: Count | None = None  # of protocol sdd, which counts passes over the set
     student_lr: Finite | None = None  # learning rate under protocol sdd: the one that the submission learned, or the student's
 

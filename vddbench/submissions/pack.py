@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 
 from vddbench.data.store import Split
-from vddbench.lookup import is_bundled
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Manifest, Task
 from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
@@ -21,6 +20,7 @@ from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import FORMS, labels_for
 from vddbench.submissions.layouts import LAYOUTS, arrange, described, scaled
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
+from vddbench.submissions.method_names import taken_by_tables
 from vddbench.submissions.previews import write_sheet
 from vddbench.submissions.quantise import quantise, storage_note
 from vddbench.submissions.static_dynamic_files import static_dynamic_tensors
@@ -109,11 +109,11 @@ def _check_names(conversion: Conversion, method: str) -> None:
     if conversion.value_range is not None:
         ranges.parse(conversion.value_range)
     if not re.fullmatch(NAME_PATTERN, method):
-        raise ValueError(f"--method {method[:60]!r} cannot name a folder; allowed: at most 40 letters a-z, digits and _")
-    if is_bundled(method):
         raise ValueError(
-            f"{method!r} is the name of a bundled baseline, which tables compare others with; choose another --method"
+            f"--method {method[:60]!r} cannot name a folder; allowed: at most 40 lower-case letters a-z, digits, _"
         )
+    if problem := taken_by_tables(method):
+        raise ValueError(f"--method: {problem}")
 
 
 def _converted(
