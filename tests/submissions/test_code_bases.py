@@ -122,6 +122,7 @@ def test_soft_labels_fit_at_their_own_ipc_without_the_last_frame_or_as_classes(s
         full = packed(source, tmp_path, labels_as="argmax", **options)[0]
         torch.testing.assert_close(clip_set.clips[:, :3].float(), full.clips[:, :3].float(), atol=1.5, rtol=0)
         assert torch.equal(clip_set.clips[:, 3], clip_set.clips[:, 2]) and "the first 3 of each clip" in report
+        assert "\ndecoder: keyframes\n" in report and "decoder pixels" not in report
         assert torch.equal(full.labels, LABELS) and (scale != 1 or torch.equal(full.clips, REAL))
 
 
@@ -175,7 +176,8 @@ def test_a_list_of_clips_with_their_labels_is_read(label: Callable[[int], object
     stills = REAL[:, :1].expand_as(REAL)
     for items, due in ((normalised(), REAL), (normalised().numpy(), REAL), (normalised()[:, 0], stills)):
         pairs = [(clip, label(int(index))) for clip, index in zip(items, LABELS, strict=True)]
-        clip_set, _ = packed({"syn": pairs}, tmp_path, task=FIVE)
+        clip_set, report = packed({"syn": pairs}, tmp_path, task=FIVE)
+        assert "the clips are the tensor 'syn.pairs (clip, class).clips'" in report
         assert torch.equal(clip_set.clips, due) and torch.equal(clip_set.labels, LABELS)
 
 

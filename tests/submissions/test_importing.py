@@ -207,6 +207,7 @@ def test_the_order_of_classes_is_that_of_the_file_of_labels_and_never_changes_na
     for source, labels in files:
         options = {"labels": tmp_path / labels} if labels else {}
         assert packed(source, tmp_path, **options)[0].labels.tolist() == [2, 0, 1]
+    assert packed((clips(), ["cat", "ant", "bee"]), tmp_path)[0].labels.tolist() == [2, 0, 1]
     several = {"clips": clips(), "labels": ["x", "y", "z"], "targets": ["cat", "ant", "bee"]}
     assert packed(several, tmp_path, labels_key="targets")[0].labels.tolist() == [2, 0, 1]
 
@@ -366,7 +367,18 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no class named '3'.*; numbers are read as class indices, from 0 to 2"):
         packed(root, tmp_path)
     (tmp_path / "flat").mkdir()
-    with pytest.raises(ValueError, match="a folder of clips has one folder for each class"):
+    with pytest.raises(ValueError, match=r"flat is empty; a folder of clips has one folder for each class$"):
+        packed(tmp_path / "flat", tmp_path)
+    for name in ("images.pt", "labels.pt", "lr.pt"):
+        (tmp_path / "flat" / name).write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"files images.pt, labels.pt, lr.pt; .* give the file itself, e.g. pack \S*images.pt$"
+    ):
+        packed(tmp_path / "flat", tmp_path)
+    (tmp_path / "flat" / "dynamic_best.pt").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"files dynamic_best.pt, .*labels.pt, ...; .* set: --statics FILE --hallucinator FILE"
+    ):
         packed(tmp_path / "flat", tmp_path)
 
 

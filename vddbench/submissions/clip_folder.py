@@ -134,12 +134,12 @@ def _classes(folder: Path, spec: DatasetSpec, notes: list[str]) -> list[tuple[Pa
     """The class folders, in the order of the labels."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        files = [path.name for path in sorted(folder.iterdir())[:5] if path.is_file()]
-        holds = f"the files {', '.join(files)}, ..." if files else "nothing"
-        raise ValueError(
-            f"{folder} is a folder with {holds}; a folder of clips has one folder for each class. For a file of tensors, give "
-            "the file itself (three files: --decoder static_dynamic)"
-        )
+        files = [path.name for path in sorted(folder.iterdir()) if path.is_file()]
+        holds = f"holds the files {some(files)}" if files else "is empty"
+        file = next((f". For a file of tensors, give the file itself, e.g. pack {folder / name}" for name in files), "")
+        if any("dynamic" in name for name in files):
+            file += ". The motions of a static-dynamic set: --statics FILE --hallucinator FILE"
+        raise ValueError(f"{folder} {holds}; a folder of clips has one folder for each class{file}")
     if files := [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         notes.append(f"not read: {', '.join(files[:3])}{more} beside the class folders; labels are the folders' names")

@@ -79,13 +79,23 @@ def given_labels(
     where, key = conversion.labels, conversion.labels_key
     source = file if where is None else read_source(where, limit_bytes(task, spec))
     if named := [name for name in source.texts if (name == key if key else name.split(".")[-1] in {"", *LABEL_NAMES})]:
-        notes.append(f"labels: {where or 'beside the clips'} {named[0]!r}, {len(source.texts[named[0]])} names of classes")
-        return Given(from_names(source.texts[named[0]], spec, f"labels {named[0]!r}"), {})
+        return _from_names(named[0], source, where, spec, notes)
     name = choose_labels(source.tensors, key, clips_key if where is None else "")
     if name is None and where is not None:
         found = listing(source.tensors)
         raise ValueError(f"which tensor of {where} holds the labels, [N] or [N, K]? Name it with --labels-key; found: {found}")
     if name is None:
-        return None
+        parent = clips_key.rpartition(".")[0]
+        beside = [one for one in file.texts if one.rpartition(".")[0] == parent and one.rpartition(".")[2].isdecimal()]
+        if len(beside) != 1 or len(file.texts[beside[0]]) != len(file.tensors[clips_key]):
+            return None
+        return _from_names(beside[0], file, None, spec, notes)
     notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")
     return Given(source.tensors[name], {**file.texts, **source.texts})
+
+
+def _from_names(name: str, source: Source, where: Path | None, spec: DatasetSpec, notes: list[str]) -> Given:
+    """Labels that are a list of names of classes. name: of the list."""
+    texts = source.texts[name]
+    notes.append(f"labels: {where or 'beside the clips'} {name!r}, {len(texts)} names of classes")
+    return Given(from_names(texts, spec, f"labels {name!r}"), {})

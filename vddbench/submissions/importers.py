@@ -22,6 +22,7 @@ from vddbench.system.progress import clean
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 FORMAT = "format"  # the name under which Lite-VD says what a file holds
 CLASS_NAMES = {"class_names", "classes", "classnames"}
+PAIRS = "pairs (clip, class)"  # stands in the names of tensors that are joined from such pairs
 MAX_DEPTH = 6  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 MAPPED_FACTOR = 16  # files that are mapped, not unpacked, may hold this many times the limit: repetitions, other states
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
@@ -189,7 +190,7 @@ def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> N
         source.tensors[name] = joined
     elif isinstance(value, list | tuple) and (pairs := _pairs(value)) is not None:
         for part, items in pairs.items():
-            _collect(items, source, f"{name}.{part}" if name else part, depth + 1)
+            _collect(items, source, f"{name}.{PAIRS}.{part}" if name else f"{PAIRS}.{part}", depth + 1)
     elif depth < MAX_DEPTH and isinstance(value, Mapping | list | tuple):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             _collect(item, source, f"{name}.{key}" if name else str(key), depth + 1)

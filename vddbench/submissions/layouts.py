@@ -74,7 +74,7 @@ def _permuted(tensor: torch.Tensor, layout: str, how: str, notes: list[str]) -> 
     kind = "pixels" if "T" in layout else "still"
     has_class_axis = "K" in layout
     ordered = tensor.permute([layout.index(letter) for letter in ("K" if has_class_axis else "") + STORED[kind]])
-    notes.append(f"layout: {layout} ({how}), stored as {STORED[kind]} for the decoder {kind}")
+    notes.append(f"layout: {layout} ({how}), stored as {STORED[kind]}")
     return Arranged(
         values=ordered.flatten(0, 1) if has_class_axis else ordered, decoder=kind, layout=layout, has_class_axis=has_class_axis
     )

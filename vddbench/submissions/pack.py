@@ -199,6 +199,7 @@ def _stored(clips: torch.Tensor, decoder: str, conversion: Conversion, notes: li
         clips, decoder = clips[:, :-1], "keyframes"
     stored = quantise(clips, DTYPES[conversion.dtype])
     notes.append(storage_note(clips, stored))
+    notes.append(f"decoder: {decoder}")
     tensors = {TENSOR[decoder]: stored.pop("pixels"), **stored}
     if decoder == "keyframes":
         tensors["times"] = torch.arange(clips.shape[1], dtype=torch.float16).repeat(len(clips), 1)  # exact up to 2,048
