@@ -70,6 +70,9 @@ def test_float_dtypes_are_stored_on_request_and_must_fit(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="over the budget of tiny-ipc1"):
         packed(source, tmp_path / "b", dtype="float32")
     assert all_files(tmp_path / "b") == []
+    for count, advice in ((15, "5 clips per class: did you mean --task tiny-ipc5"), (6, "Store fewer clips$")):
+        with pytest.raises(ValueError, match=advice):
+            packed(save(tmp_path, {"clips": clips(count), "labels": torch.arange(count) % 3}), tmp_path / "b")
 
 
 @pytest.mark.parametrize("layout", ["NTHWC", "NCTHW", "NTCHW"])

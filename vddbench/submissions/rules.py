@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vddbench.data.fingerprint import StoreId, same_data
-from vddbench.spec import ClipSet, DatasetSpec, Manifest, Task
+from vddbench.spec import IPCS, ClipSet, DatasetSpec, Manifest, Task
 from vddbench.submissions import payload
 from vddbench.submissions.decoders import DecoderModule
 from vddbench.submissions.manifest import DATA, MANIFEST, data_file
@@ -67,8 +67,19 @@ def check_bytes(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec)
     raise ValueError(
         f"payload of {total:,} bytes is {total - budget:,} over the budget of {task}: {budget:,} bytes = {task.ipc} x "
         f"{spec.num_classes} classes x ({spec.clip_bytes:,} + 8). Every tensor counts: {table}. "
-        + (_room_for_soft_labels({row.name: row for row in rows}, total - budget, spec) or SMALLER)
+        + (_room_for_soft_labels({row.name: row for row in rows}, total - budget, spec) or _smaller(rows, task, spec))
     )
+
+
+def _smaller(entries: Iterable[payload.Entry], task: Task, spec: DatasetSpec) -> str:
+    """What to do about a payload that is too large: another task if the clips per class are those of one, else less data."""
+    by_name = {entry.name: entry for entry in entries}
+    if "clips" in by_name and by_name["clips"].shape:
+        per_class, rest = divmod(by_name["clips"].shape[0], spec.num_classes)
+        if not rest and per_class in IPCS and per_class != task.ipc:
+            return f"{per_class} clips per class: did you mean --task {task.dataset}-ipc{per_class}? If not, store fewer clips"
+    is_narrow = all(entry.dtype.itemsize == 1 or name in AFFINE for name, entry in by_name.items())
+    return "Store fewer clips" if is_narrow else SMALLER
 
 
 def _room_for_soft_labels(entries: Mapping[str, payload.Entry], excess: int, spec: DatasetSpec) -> str | None:
