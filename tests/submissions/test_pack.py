@@ -270,8 +270,11 @@ def test_of_two_candidates_one_must_be_named(tmp_path: Path) -> None:
         packed(source, tmp_path)
     with pytest.raises(ValueError, match="--clips-key 'epoch3' is not in the file"):
         packed(source, tmp_path, clips_key="epoch3")
-    clip_set, _ = packed(source, tmp_path, clips_key="epoch2", labels_key="a_labels")
-    assert torch.equal(clip_set.clips, clips(seed=1))
+    clip_set, report = packed(source, tmp_path, clips_key="epoch2", labels_key="a_labels")
+    assert torch.equal(clip_set.clips, clips(seed=1)) and "not read" not in report
+    source = save(tmp_path, {"images": clips(seed=1), "images_init": clips(), "labels": LABELS})
+    clip_set, report = packed(source, tmp_path, force=True)
+    assert torch.equal(clip_set.clips, clips(seed=1)) and "\nnot read: 'images_init', which could be clips, too" in report
 
 
 class Trap:
@@ -378,7 +381,10 @@ def test_what_the_author_declares_is_in_the_manifest(tmp_path: Path) -> None:
         seed=3, authors=("A", "B"), code="https://example.org", external_data="a teacher", holdout=True, learned_lr=0.02
     )
     source = save(tmp_path, {"clips": clips(), "labels": LABELS})
-    path, _ = pack(str(source), str(TASK), "mine", declaration=declaration, out=str(tmp_path / "out"), spec=SPEC)
+    save(tmp_path, torch.tensor(0.02), "lr.pt")
+    assert "lr.pt; if it holds a learning rate for the student: --learned-lr keeps it" in packed(source, tmp_path)[1]
+    path, report = pack(str(source), str(TASK), "mine", declaration=declaration, out=str(tmp_path / "out"), spec=SPEC)
+    assert any(line.startswith("learned_lr: 0.02, kept in the manifest") for line in report)
     manifest = submission.read(path, SPEC).manifest
     assert path.name == "mine-s3"
     stated = {name: value for name, value in vars(declaration).items() if name != "learned_lr"}

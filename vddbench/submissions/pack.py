@@ -12,12 +12,12 @@ from vddbench.data.store import Split
 from vddbench.spec import NAME_PATTERN, DatasetSpec, Manifest, Task
 from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
-from vddbench.submissions.choosing import choose_clips
+from vddbench.submissions.choosing import choose_clips, named, names_of_clips
 from vddbench.submissions.clip_folder import read_clip_folder
 from vddbench.submissions.conversion import Conversion, Declaration, limit_bytes
 from vddbench.submissions.file_labels import given_labels, stored_labels
 from vddbench.submissions.importers import Source, read_source
-from vddbench.submissions.label_forms import FORMS, labels_for
+from vddbench.submissions.label_forms import FORMS, labels_for, some
 from vddbench.submissions.layouts import LAYOUTS, arrange, described, scaled
 from vddbench.submissions.manifest import UNMEASURED, readable_errors
 from vddbench.submissions.method_names import taken_by_tables
@@ -64,6 +64,7 @@ def pack(
     spec = spec or spec_of(task.dataset)
     notes: list[str] = []
     tensors, decoder = _converted(source, task, spec, conversion, train, notes)
+    notes += _learned_lr(source, declaration)
     with readable_errors():
         manifest = Manifest(
             method=method,
@@ -96,6 +97,14 @@ def _fields(declaration: Declaration) -> dict[str, Any]:
     fields = dict(vars(declaration))
     rate = fields.pop("learned_lr")
     return fields if rate is None else {**fields, "config": {"learned_lr": rate}}
+
+
+def _learned_lr(source: Path, declaration: Declaration) -> list[str]:
+    """The lines of the report about a learned learning rate: the one that is kept, or a file beside the source."""
+    if declaration.learned_lr is not None:
+        return [f"learned_lr: {declaration.learned_lr:g}, kept in the manifest; only `evaluate --protocol sdd` uses it"]
+    file = source.with_name("lr.pt")
+    return [f"not read: {file}; if it holds a learning rate for the student: --learned-lr keeps it"] if file.is_file() else []
 
 
 def _check_names(conversion: Conversion, method: str) -> None:
@@ -165,6 +174,8 @@ def _of_tensors(
     except ValueError as error:
         raise ValueError(latents or str(error)) from None
     notes.append(f"source: {source} {described(key, file.tensors[key])}")
+    if conversion.clips_key is None and (others := [name for name in names_of_clips(file.tensors) if name != key]):
+        notes.append(f"not read: {some([named(name) for name in others])}, which could be clips, too; --clips-key chooses")
     notes.append(known := known_formats.recognised(source, file, key, conversion.labels))
     arranged, problems = None, []
     try:
