@@ -150,7 +150,7 @@ def test_a_dropped_frame_is_offered_only_where_it_makes_enough_room(tmp_path: Pa
         ({c: normalised()[:1] for c in "abcdef"}, "x.pt", "If each of them holds the clips of one class, join them"),
         ([[normalised()[:1]] for _ in range(8)], "x.pt", "one tensor per class. .*torch.cat.*--labels-by-class if all"),
         ([[normalised()[:1]] for _ in range(6)], "x.pt", "which tensor holds the clips. .*the clips of one class, join them"),
-        ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "Clips of another length than T=4 look like"),
+        ({"images": torch.rand(8, 8, 3, 16, 16), "labels": LABELS}, "x.pt", "^the clips have 8 frames instead of 4, or: "),
         (torch.tensor(0.01), "lr.pt", "no tensor has the 4 to 6 dimensions of clips.*found: a tensor without a name"),
         ({"data": [[normalised()[:1]] for _ in range(8)]}, "x.pt", "one tensor per class. .*--labels-by-class if all"),
         ({"images": torch.rand(8, 4, 3, 32, 32), "labels": LABELS}, "x.pt", "--resize does it, bilinear"),

@@ -48,7 +48,7 @@ def test_imagenet_normalised_real_clips_come_back_exactly(tmp_path: Path) -> Non
     clip_set, report = packed(save(tmp_path, {"clips": normalised(clips()), "labels": LABELS}), tmp_path)
     assert torch.equal(clip_set.clips, clips())
     assert clip_set.labels.tolist() == [0, 1, 2]
-    assert "layout: NCTHW (detected)" in report
+    assert "layout: NCTHW (detected)" in report and "stills" not in report
     assert "taken as imagenet (detected)" in report
     assert "quantisation error at most" in report
 
@@ -102,7 +102,7 @@ def test_clips_of_another_length_are_not_taken_for_stills_of_each_class(tmp_path
     short = save(tmp_path, clips()[:, :2].contiguous())  # 3 clips of 2 frames, or 2 stills of each of 3 classes
     for options in ({}, {"labels_by_class": True}):
         with pytest.raises(
-            ValueError, match=r"2 stills of each class, or clips of another length than T=4\. Stills: --layout KNHWC"
+            ValueError, match=r"clips of 2 frames instead of 4, or 2 stills of each class\. .* Stills: --layout KNHWC"
         ):
             packed(short, tmp_path, task=Task.parse("tiny-ipc5"), **options)
     assert "labels: by class (from the axis of classes in KNHWC)" in packed(short, tmp_path, layout="KNHWC")[1]
@@ -130,6 +130,7 @@ def test_the_decoder_flag_decides_between_clips_and_stills_with_a_class_axis(tmp
     ("shape", "options", "message"),
     [
         ((3, 4, 32, 32, 3), {}, r"fits no layout; clips here have T=4, H=W=16, C=3, K=3.*--resize does it"),
+        ((3, 4, 16, 20, 3), {"resize": True}, r"fits no layout; .*Frames are 20x16; only square ones are scaled"),
         ((3, 4, 16, 16, 3), {"layout": "NCTHW"}, "--layout NCTHW does not fit .*C is 4, must be 3"),
         ((3, 4, 16, 16, 3), {"layout": "NHWC"}, "--layout NHWC does not fit .*4 letters for 5 dimensions"),
         ((3, 4, 16, 16, 3), {"layout": "NTHWX"}, "'NTHWX' does not order the letters"),
@@ -200,6 +201,8 @@ def test_without_labels_the_order_of_the_clips_must_be_stated(tmp_path: Path) ->
     clip_set, report = packed(source, tmp_path, labels_by_class=True, task=Task.parse("tiny-ipc5"))
     assert clip_set.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert "by class (as stated), 2 of class 0 (ant) first" in report
+    report = packed(save(tmp_path, clips()), tmp_path / "three", labels_by_class=True)[1]
+    assert "if these are 4 stills of each class, and not clips of 4 frames: --layout KNHWC" in report
     with pytest.raises(ValueError, match="2 are not equally many for each class"):
         packed(save(tmp_path, clips(2)), tmp_path)
     with pytest.raises(ValueError, match="--labels-by-class: 2 clips are not equally many"):
@@ -425,7 +428,5 @@ def test_names_that_tables_use_for_something_else_are_refused(name: str, reason:
 
 
 def test_a_name_of_a_method_that_cannot_be_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"--method 'My Method' cannot name a folder; allowed: .* lower-case letters, digits, _"
-    ):
+    with pytest.raises(ValueError, match=r"--method 'My Method' cannot name a folder; allowed: .* letters a-z, digits, _"):
         pack(tmp_path / "not there.pt", TASK, "My Method", out=tmp_path)

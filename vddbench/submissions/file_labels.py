@@ -46,9 +46,9 @@ def stored_labels(
         if arranged.decoder == "still" and arranged.has_class_axis and not (conversion.layout or conversion.decoder):
             shape = file.tensors[key].shape
             raise ValueError(
-                f"{list(shape)} could be {shape[1]} stills of each class, or clips of another length than T={spec.frames}. "
-                f"Stills: --layout {arranged.layout}. Clips of another length are not changed: choose or interpolate "
-                f"{spec.frames} frames in your code"
+                f"{list(shape)}: clips of {shape[1]} frames instead of {spec.frames}, or {shape[1]} stills of each class. "
+                f"Clips of another length are not changed: choose or interpolate {spec.frames} frames in your code. "
+                f"Stills: --layout {arranged.layout}"
             )
         by_axis = arranged.has_class_axis and num_clips != spec.num_classes**2  # else nothing shows which axis has the classes
         if not (conversion.labels_by_class or by_axis):
@@ -61,9 +61,10 @@ def stored_labels(
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
     if len(given) != num_clips and arranged.has_class_axis:
-        kind = "stills" if arranged.decoder == "still" else "clips"
+        kind, shape = "stills" if arranged.decoder == "still" else "clips", file.tensors[key].shape
+        length = f"the clips have {shape[1]} frames instead of {spec.frames}, or: " if kind == "stills" else ""
         raise ValueError(
-            f"{list(given.shape)} labels for {num_clips} {kind}: the shape was read with an axis of classes "
+            f"{length}{list(given.shape)} labels for {num_clips} {kind}: the shape was read with an axis of classes "
             f"({arranged.layout}). Clips of another length than T={spec.frames} look like this, too: choose or interpolate "
             f"{spec.frames} frames in your code. Or give a label for each of the {kind}, or state the order of the "
             "dimensions with --layout"

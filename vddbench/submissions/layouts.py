@@ -37,11 +37,19 @@ def described(name: str, tensor: torch.Tensor) -> str:
 
 
 def arrange(
-    tensor: torch.Tensor, spec: DatasetSpec, layout: str | None, decoder: str | None, resize: bool, notes: list[str]
+    tensor: torch.Tensor,
+    spec: DatasetSpec,
+    layout: str | None,
+    decoder: str | None,
+    resize: bool,
+    notes: list[str],
+    *,
+    by_class: bool = False,
 ) -> Arranged:
     """Orders the dimensions, as a view if possible. Raises ValueError unless exactly one layout fits.
 
-    resize: frames may be squares of another size, which the caller scales.
+    resize: frames may be squares of another size, which the caller scales. by_class: they have no labels and are sorted by
+    class, so that stills of each class are possible where clips fit.
     """
     if 0 in tensor.shape:
         raise ValueError(f"the clips are {list(tensor.shape)}: there is none")
@@ -52,7 +60,8 @@ def arrange(
         others = [name for name in fitting if name not in moving] if moving else []
         fitting = moving or fitting  # prefers T frames of a clip to T stills of a class
         how = "detected"
-        notes += [f"if these are T stills of each class and not clips: --layout {name}" for name in others]
+        stills = f"{spec.frames} stills of each class, and not clips of {spec.frames} frames"
+        notes += [f"if these are {stills}: --layout {name}" for name in others if by_class]
     else:
         kind = {frozenset("NTHWC"): "pixels", frozenset("NHWC"): "still"}.get(frozenset(layout) - {"K"})
         if kind is None or len(set(layout)) != len(layout) or decoder not in {None, kind}:
@@ -113,10 +122,24 @@ def _next_step(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) 
             f"clips here have {_sizes(spec)}. Frames of another size are scaled only if asked for, because the way of scaling "
             "is a part of the method: --resize does it, bilinear with anti-aliasing; or do it in your code and save them again"
         )
+    if sides := _oblong(tensor, spec, allowed):
+        return (
+            f"clips here have {_sizes(spec)}. Frames are {sides[1]}x{sides[0]}; only square ones are scaled (--resize): crop "
+            "them in your code and save them again"
+        )
     return (
         f"clips here have {_sizes(spec)}. Clips of another length are not changed: choose or interpolate frames in your code "
         "and save them again. --resize scales square frames of another size. Latents must be decoded to pixels first"
     )
+
+
+def _oblong(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) -> tuple[int, int] | None:
+    """The height and width of frames that are not square, if nothing else is wrong with the shape in one layout."""
+    for layout in (layout for layout in allowed if len(layout) == tensor.ndim):
+        wanted = {"T": spec.frames, "C": 3, "K": spec.num_classes}
+        if all(size == wanted.get(letter, size) for letter, size in zip(layout, tensor.shape, strict=True)):
+            return tensor.shape[layout.index("H")], tensor.shape[layout.index("W")]
+    return None
 
 
 def _misfit(layout: str, tensor: torch.Tensor, spec: DatasetSpec, resize: bool) -> str:

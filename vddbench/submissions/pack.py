@@ -179,7 +179,8 @@ def _of_tensors(
     notes.append(known := known_formats.recognised(source, file, key, conversion.labels))
     arranged, problems = None, []
     try:
-        arranged = arrange(file.tensors[key], spec, conversion.layout, conversion.decoder, conversion.resize, notes)
+        stated = (conversion.layout, conversion.decoder, conversion.resize)
+        arranged = arrange(file.tensors[key], spec, *stated, notes, by_class=conversion.labels_by_class)
         if conversion.value_range is None and (why := known_formats.whitened(source, key)):
             raise ValueError(why)
         clips = ranges.to_255(arranged.values, conversion.value_range, notes, train)
