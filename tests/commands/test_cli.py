@@ -56,7 +56,8 @@ def test_mistakes(command: list[str], code: int, says: str, tiny: Store, capfd: 
 
 
 def test_check_exits_0_for_a_good_submission_and_1_for_a_spoilt_one(tiny_random: Path, tmp_path: Path) -> None:
-    assert call("check", tiny_random)[0] == 0
+    code, output = call("check", tiny_random)
+    assert code == 0 and output.endswith(f"accepted next: vddbench evaluate {tiny_random}")
     spoilt = tmp_path / "tiny-ipc1" / "random"
     spoilt.mkdir(parents=True)
     for file in tiny_random.iterdir():

@@ -190,7 +190,7 @@ def test_a_range_to_choose_is_shown_beside_the_prepared_train_split(tiny: Store,
 def test_nan_clips_are_refused(tmp_path: Path) -> None:
     bad = clips().float()
     bad[1, 2, 3, 4, 0] = float("nan")
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match="hold 1 NaN or infinite values in 1 clips, the first in clip 1;"):
         packed(save(tmp_path, {"clips": bad, "labels": LABELS}), tmp_path)
 
 
@@ -242,6 +242,8 @@ def test_labels_can_come_from_their_own_file(tmp_path: Path) -> None:
     clip_set, report = packed(save(tmp_path, clips()), tmp_path, labels=tmp_path / "y.npy")
     assert clip_set.labels.tolist() == [1, 2, 0]
     assert "y.npy" in report
+    with pytest.raises(ValueError, match=r"lr.pt holds one number, not labels"):
+        packed(save(tmp_path, clips()), tmp_path, labels=save(tmp_path, torch.tensor(0.02), "lr.pt"))
 
 
 def test_frames_become_stills(tmp_path: Path) -> None:
@@ -377,6 +379,15 @@ def test_a_missing_or_foreign_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "syn.mat").write_bytes(b"")
     with pytest.raises(ValueError, match=r"'.mat' are not read; allowed: .pt, .pth, .npy, .npz, .safetensors"):
         packed(tmp_path / "syn.mat", tmp_path)
+
+
+def test_an_archive_and_a_pickle_are_refused_with_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"a.zip is an archive: unpack it; folders of clips are read"):
+        packed(tmp_path / "a.zip", tmp_path)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match=r"a.pkl could not .* syn = pickle.load\(open\("):
+        packed(tmp_path / "a.pkl", tmp_path)
 
 
 def test_what_the_author_declares_is_in_the_manifest(tmp_path: Path) -> None:

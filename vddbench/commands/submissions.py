@@ -155,6 +155,8 @@ def check(
         typer.echo(json.dumps(report.to_json(), indent=1))
     else:
         render(report, Console())
+        if report.accepted:
+            typer.echo(f"next: vddbench evaluate {clean(str(path))}")
     raise typer.Exit(0 if report.accepted else 1)
 
 

@@ -84,6 +84,8 @@ def given_labels(
     name = choose_labels(source.tensors, key, clips_key if where is None else "")
     if name is None and where is not None:
         found = listing(source.tensors)
+        if len(source.tensors) == 1 and all(tensor.numel() == 1 for tensor in source.tensors.values()):
+            raise ValueError(f"{where} holds one number, not labels; allowed: one label for each clip, [N] or [N, K]")
         raise ValueError(f"which tensor of {where} holds the labels, [N] or [N, K]? Name it with --labels-key; found: {found}")
     if name is None:
         parent = clips_key.rpartition(".")[0]

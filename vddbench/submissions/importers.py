@@ -60,6 +60,10 @@ def read_source(path: Path, limit_bytes: int) -> Source:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file, or a folder of clips")
+    if path.suffix == ".zip":
+        raise ValueError(f"{path} is an archive: unpack it; folders of clips are read")
+    if path.suffix in {".pkl", ".pickle"}:
+        raise ValueError(f"{path} could not be read as plain tensors: {_reason(path, ValueError())}")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: files of type {path.suffix or '(none)'!r} are not read; allowed: {', '.join(SUFFIXES)}")
     _check_size(path, limit_bytes)

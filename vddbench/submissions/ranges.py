@@ -103,7 +103,12 @@ def value_range_of(values: torch.Tensor) -> tuple[float, float]:
     """The smallest and the largest value. Raises ValueError if there are NaN or infinite ones."""
     low, high = value_range(values)
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"the clips hold NaN or infinite values (range {low} to {high}); allowed: finite numbers")
+        bad = [int((~clip.isfinite()).sum()) for clip in values]
+        first = next(index for index, count in enumerate(bad) if count)
+        raise ValueError(
+            f"the clips hold {sum(bad):,} NaN or infinite values in {sum(map(bool, bad)):,} clips, the first in clip {first}; "
+            "allowed: finite numbers"
+        )
     return low, high
 
 
