@@ -134,7 +134,7 @@ def _facts(report: Report) -> Table:
     elif report.task and report.task.ipc is None:
         table.add_row("budget", "none: the unbudgeted reference")
     if report.spec:
-        table.add_row("bits per class", f"{size * 8 / report.spec.num_classes:,.0f}")
+        table.add_row("per class", f"{size / report.spec.num_classes:,.0f} bytes")
     if report.zstd_bytes is not None:
         table.add_row("after zstd", f"{report.zstd_bytes:,} bytes")
     table.add_row("literature's convention", f"{report.fp32_mib:,.2f} MiB (every value as float32)")
