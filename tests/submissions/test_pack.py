@@ -403,7 +403,7 @@ def test_what_the_author_declares_is_in_the_manifest(tmp_path: Path) -> None:
     assert path.name == "mine-s3"
     stated = {name: value for name, value in vars(declaration).items() if name != "learned_lr"}
     assert {name: getattr(manifest, name) for name in stated} == stated and manifest.config == {"learned_lr": 0.02}
-    with pytest.raises(ValueError, match=r"field 'paper': .*found 'mine.pdf'"):
+    with pytest.raises(ValueError, match=r"--paper 'mine.pdf' is not a link; allowed: https://"):
         pack(source, TASK, "mine", declaration=Declaration(paper="mine.pdf"), out=tmp_path / "out", spec=SPEC)
 
 

@@ -59,7 +59,7 @@ def pack(
     would be refused, FileNotFoundError, LookupError.
     """
     source, task = Path(source), Task.parse(str(task))
-    _check_names(conversion, method)
+    _check_names(conversion, declaration, method)
     train = appearance.train_of(task.dataset) if spec is None else None
     spec = spec or spec_of(task.dataset)
     notes: list[str] = []
@@ -107,7 +107,10 @@ def _learned_lr(source: Path, declaration: Declaration) -> list[str]:
     return [f"not read: {file}; if it holds a learning rate for the student: --learned-lr keeps it"] if file.is_file() else []
 
 
-def _check_names(conversion: Conversion, method: str) -> None:
+def _check_names(conversion: Conversion, declaration: Declaration, method: str) -> None:
+    for flag, link in (("--paper", declaration.paper), ("--code", declaration.code)):
+        if link and not link.startswith("https://"):
+            raise ValueError(f"{flag} {link[:60]!r} is not a link; allowed: https://...")
     for flag, value, allowed in (
         ("--decoder", conversion.decoder, (*LAYOUTS, STATIC_DYNAMIC)),
         ("--dtype", conversion.dtype, DTYPES),
