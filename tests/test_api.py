@@ -84,7 +84,7 @@ def test_a_wheel_is_one_small_package_that_works_elsewhere(tmp_path: Path) -> No
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size < 4_000_000
+    assert wheel.stat().st_size < 5_000_000  # most of it are the records of the demo's table
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
