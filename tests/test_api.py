@@ -99,12 +99,13 @@ def test_a_wheel_is_one_small_package_that_works_elsewhere(tmp_path: Path) -> No
     program = """import sys
 sys.path[:0] = [sys.argv[1]]
 import vddbench
-from vddbench.commands.demo import RECORDS, submission
+from vddbench.commands.demo import submission
+from vddbench.leaderboard.evidence import BUNDLED
 assert vddbench.__file__.startswith(sys.argv[1])
 vddbench.prepare("movingshapes")
 for name in ("random", "random_jpeg", "random_still", "random_video"):
     assert vddbench.check(submission(name)).accepted
-print(*vddbench.rank(results=RECORDS, task="movingshapes-ipc1")["method"])
+print(*vddbench.rank(results=BUNDLED, task="movingshapes-ipc1")["method"])
 vddbench.distill("mean", "movingshapes-ipc1")
 """
     command = [sys.executable, "-c", program, str(tmp_path / "site")]

@@ -9,15 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from vddbench.commands.demo import LIVE, QUESTIONS, RECORDS, STUDENT, TASK, answer, compared, submission, verdict
+from vddbench.commands.demo import LIVE, QUESTIONS, STUDENT, TASK, answer, compared, submission, verdict
 from vddbench.commands.demo_picture import FRAME_MILLISECONDS, Row, write_picture
 from vddbench.data.datasets.movingshapes import SPEC
+from vddbench.leaderboard.evidence import BUNDLED
 from vddbench.leaderboard.paired import Difference
 from vddbench.spec import ClipSet
 
 
 def record_of(method: str, seed: int) -> Path:
-    [path] = (RECORDS / TASK).glob(f"{method}@*/{STUDENT}/seed{seed}.json")
+    [path] = (BUNDLED / TASK).glob(f"{method}@*/{STUDENT}/seed{seed}.json")
     return path
 
 

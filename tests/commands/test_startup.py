@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from vddbench import lookup
-from vddbench.commands.demo import RECORDS
 from vddbench.commands.options import DEFAULT_SEEDS, PROTOCOL_NAME
+from vddbench.leaderboard.evidence import BUNDLED
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import Recipe
 
@@ -47,7 +47,7 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.long
 def test_records_are_read_ranked_and_shown_without_pytorch(tmp_path: Path) -> None:
     for method in ("random", "random_jpeg"):
-        [own] = (RECORDS / "movingshapes-ipc1").glob(f"{method}@*")
+        [own] = (BUNDLED / "movingshapes-ipc1").glob(f"{method}@*")
         shutil.copytree(own, tmp_path / "results" / "movingshapes-ipc1" / own.name)
     done = run(WITHOUT_TORCH, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -97,6 +97,6 @@ def test_a_plug_in_may_be_a_folder_of_python_files(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_a_command_that_lacks_a_package_says_what_to_install(package: str, command: str, says: str, tmp_path: Path) -> None:
-    arguments = [*command.split(), "--results", str(RECORDS)]
+    arguments = [*command.split(), "--results", str(BUNDLED)]
     done = run(f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {arguments}\n{MAIN}", tmp_path)
     assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr

@@ -199,7 +199,7 @@ def test_a_missing_folder_or_file_says_what_a_submission_is(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError, match=r"no submission at .*: give a folder submissions/TASK/METHOD"):
         submission.read(tmp_path / "nothing", SPEC)
     folder = written(tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"holds submissions and is none; give one of: {folder.name}$"):
+    with pytest.raises(FileNotFoundError, match=f"is a folder of submissions; give one of them: {folder.name}$"):
         submission.read(folder.parent, SPEC)
     (folder / DATA).unlink()
     with pytest.raises(FileNotFoundError, match=r"has no data.safetensors; a submission is manifest.json and"):

@@ -17,7 +17,7 @@ from vddbench.data.prepare import prepare
 from vddbench.data.store import Store
 from vddbench.leaderboard.bootstrap import Variance, half_interval
 from vddbench.leaderboard.divisions import OPEN
-from vddbench.leaderboard.evidence import load
+from vddbench.leaderboard.evidence import BUNDLED, load
 from vddbench.leaderboard.paired import Difference, pairs
 from vddbench.leaderboard.rank import ranked_rows
 from vddbench.leaderboard.tables import show
@@ -27,7 +27,6 @@ from vddbench.system.progress import say
 
 PACKAGE = Path(__file__).parents[1]
 REPOSITORY = PACKAGE.parent  # of a clone
-RECORDS = PACKAGE / "leaderboard" / "results"  # in a wheel those of the generated datasets alone
 TASK = "movingshapes-ipc1"
 STUDENT = "convnet3d"
 # trained here: all sets cost 150 steps of 8 clips, and few are soon searched for leaks
@@ -60,7 +59,7 @@ def run(results: Path) -> None:
     stages = Stages()
     prepare(Task.parse(TASK).dataset)
     stages.end("preparing the dataset")
-    show([RECORDS], TASK, STUDENT, "table", "hard", division=OPEN)
+    show([BUNDLED], TASK, STUDENT, "table", "hard", division=OPEN)
     print("\n" + "\n".join(answer(question) for question in QUESTIONS) + "\n", flush=True)
     stages.end("the table")
     rows = picture_rows()  # imports PyTorch, after the table is on the screen
@@ -70,7 +69,7 @@ def run(results: Path) -> None:
 
     say(f"\nThe table shows records of the package. One of these students is now trained again on this machine, on {LIVE}:")
     [path] = evaluate(submission(LIVE), students=STUDENT, seeds=[SEED], results=results)
-    print(f"\n{compared(path, RECORDS / path.relative_to(results))}\n", flush=True)
+    print(f"\n{compared(path, BUNDLED / path.relative_to(results))}\n", flush=True)
     draw([row._replace(here=read_record(path)[0].top1) if row.method == LIVE else row for row in rows])
     stages.end("one student")
     say(f"{stages.summary()}\nnext: vddbench distill random --task {TASK} makes a set, vddbench pack packs your own tensors")
@@ -94,7 +93,7 @@ class Stages:
 
 def answer(question: Question) -> str:
     """The answer of the package's records to a question, in one line."""
-    [pair] = pairs([RECORDS], question.first, question.second, TASK, STUDENT, OPEN)
+    [pair] = pairs([BUNDLED], question.first, question.second, TASK, STUDENT, OPEN)
     return f"{question.text}: {verdict(question, pair.difference())}"
 
 
@@ -112,7 +111,7 @@ def picture_rows() -> list[Row]:
     from vddbench.submissions.submission import decode, read
 
     spec = Store.open(Task.parse(TASK).dataset).spec
-    evaluated = [one for one in load([RECORDS]).evaluated if (str(one.record.task), one.record.student) == (TASK, STUDENT)]
+    evaluated = [one for one in load([BUNDLED]).evaluated if (str(one.record.task), one.record.student) == (TASK, STUDENT)]
     rows = []
     for row in (row for row in ranked_rows(evaluated) if row["division"] == OPEN):
         try:

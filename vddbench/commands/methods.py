@@ -22,15 +22,14 @@ def methods(
     ] = None,
 ) -> None:
     """List all baselines with published results and ours, and the methods of the field without a baseline, with the reason."""
-    from vddbench.commands.demo import RECORDS
     from vddbench.leaderboard import methods as listing
     from vddbench.leaderboard import methods_text as shown
-    from vddbench.leaderboard.evidence import load, load_valid
+    from vddbench.leaderboard.evidence import BUNDLED, load, load_valid
 
     form = "json" if as_json else form
     if form not in shown.FORMS:
         raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(shown.FORMS)}")
-    evaluated = load_valid(results) if results else load([RECORDS]).evaluated
+    evaluated = load_valid(results) if results else load([BUNDLED]).evaluated
     scores = listing.measured(evaluated)
     if name is not None:
         typer.echo(shown.as_text(name, scores))

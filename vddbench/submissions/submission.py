@@ -153,7 +153,7 @@ def folder_of(path: Path) -> Path:
         raise FileNotFoundError(f"no submission at {path}: give a folder submissions/TASK/METHOD")
     if not (folder / MANIFEST).exists() and (inside := sorted(file.parent.name for file in folder.glob(f"*/{MANIFEST}"))):
         more = f" and {len(inside) - 20} more" if len(inside) > 20 else ""
-        raise FileNotFoundError(f"{path} holds submissions and is none; give one of: {', '.join(inside[:20])}{more}")
+        raise FileNotFoundError(f"{path} is a folder of submissions; give one of them: {', '.join(inside[:20])}{more}")
     return folder
 
 
