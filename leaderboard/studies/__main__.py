@@ -235,8 +235,10 @@ def study_coverage(
 
 def main() -> None:
     """Runs a command. A user's mistake ends in a message without a traceback: exit code 2, or 1 if the fault is in the data."""
+    from vddbench.system.allocator import keep_freed_memory
     from vddbench.system.progress import say
 
+    keep_freed_memory()  # as evaluate and distill do
     try:
         studies()
     except (LookupError, ValueError, OSError) as error:

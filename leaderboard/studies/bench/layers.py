@@ -19,7 +19,6 @@ from vddbench.evaluation.speed import random_clips
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import build, to_input
 from vddbench.spec import DatasetSpec
-from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import device_name
 from vddbench.system.progress import bar
 
@@ -87,7 +86,6 @@ def run(batch: int) -> None:
     """Prints the table as Markdown, for one CPU thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    keep_freed_memory()
     try:
         found, matrix = list[list[str]](), torch.randn(SIDE, SIDE)
         with bar("bench", 2) as progress:
