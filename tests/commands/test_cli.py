@@ -80,6 +80,14 @@ def test_lists_of_tasks_and_students_are_tables_and_json(tiny: Store) -> None:
         assert name in call(command)[1]
 
 
+def test_the_classes_of_a_dataset_are_listed_in_the_order_of_their_labels(tiny: Store) -> None:
+    rows = json.loads(call("tasks", "tiny", "--json")[1])
+    assert len(rows) == 4 and all(tuple(row["class_names"]) == tiny.spec.class_names for row in rows)
+    assert call("tasks", "tiny")[1].split()[-2:] == [str(tiny.spec.num_classes - 1), tiny.spec.class_names[-1]]
+    code, output = call("tasks", "tinny")
+    assert code == 2 and "unknown dataset 'tinny'; known: " in output
+
+
 def test_help_names_types_as_people_do() -> None:
     text = call("evaluate", "--help")[1]
     assert "SUBMISSION <path>" in text and "--seeds <int>" in text and "list[" not in text

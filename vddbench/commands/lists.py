@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,38 +13,52 @@ from vddbench.system.progress import clean
 
 
 @friendly
-def tasks(as_json: Json = False) -> None:
+def tasks(
+    dataset: Annotated[
+        str | None, typer.Argument(help="only the tasks of this dataset, and its classes in the order of their labels")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the tasks of all datasets: classes, clip shape, budget in bytes and training steps of a student."""
-    from vddbench.data.inventory import entry_of, inventory
+    from vddbench.data.inventory import inventory, spec_of
     from vddbench.data.store import Store
     from vddbench.spec import IPCS, Task
 
-    rows = []
-    for name in [entry.name for entry in inventory()]:
-        state = entry_of(name).state
+    states = {entry.name: entry.state for entry in inventory()}
+    if dataset is not None and dataset not in states:
+        raise LookupError(f"unknown dataset {dataset[:80]!r}; known: {', '.join(states)}")
+    rows, class_names = list[dict[str, Any]](), tuple[str, ...]()
+    for name in states if dataset is None else [dataset]:
         try:
-            spec = lookup.load("dataset", name).SPEC if name in lookup.names("dataset") else Store.open(name).spec
+            spec = spec_of(name) or Store.open(name).spec
         except (OSError, ValueError):
+            if dataset is not None:
+                raise
             continue  # an unfinished or damaged store of one's own videos: `vddbench datasets` names the problem
-        for ipc in (*IPCS, None):
-            task = Task(dataset=name, ipc=ipc)
-            rows.append(
-                {
-                    "task": str(task),
-                    "classes": spec.num_classes,
-                    "clip": f"{spec.frames}x{spec.size}x{spec.size}",
-                    "budget_bytes": task.budget_bytes(spec),
-                    "student_steps": task.student_steps(spec),
-                    "data": state,
-                }
-            )
+        rows += [
+            {
+                "task": str(task),
+                "classes": spec.num_classes,
+                "clip": f"{spec.frames}x{spec.size}x{spec.size}",
+                "budget_bytes": task.budget_bytes(spec),
+                "student_steps": task.student_steps(spec),
+                "data": states[name],
+            }
+            for task in (Task(dataset=name, ipc=ipc) for ipc in (*IPCS, None))
+        ]
+        class_names = spec.class_names
+    if as_json:
+        named = {} if dataset is None else {"class_names": class_names}
+        return _print([{**row, **named} for row in rows], as_json)
     _print(rows, as_json)
-    if not as_json:
-        typer.echo(
-            "\nbudget_bytes: limit for all tensors of a payload together; tasks of the whole train split (-full) have none.\n"
-            "student_steps: optimiser steps of one student.\n"
-            "Other tasks: prepare your own videos (vddbench prepare NAME --folder DIR)."
-        )
+    typer.echo(
+        "\nbudget_bytes: limit for all tensors of a payload together; tasks of the whole train split (-full) have none.\n"
+        "student_steps: optimiser steps of one student."
+    )
+    if dataset is None:
+        return typer.echo("Other tasks: prepare your own videos (vddbench prepare NAME --folder DIR).")
+    typer.echo()
+    _print([{"label": str(label), "class": name} for label, name in enumerate(class_names)], as_json)
 
 
 @friendly
