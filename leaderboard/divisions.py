@@ -16,10 +16,9 @@ from collections.abc import Iterable
 from vddbench import lookup
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated
-from vddbench.spec import Task
+from vddbench.spec import DIVISIONS, Task
 
-IPC, OPEN = "ipc", "open"
-DIVISIONS = (IPC, OPEN)
+IPC, OPEN = DIVISIONS
 NONE = ""  # of DATASET-full
 BOTH = f"{IPC} and {OPEN}"  # where two methods have the same records in both
 
@@ -46,13 +45,9 @@ def in_divisions(evaluated: Iterable[Evaluated]) -> dict[str, list[Evaluated]]:
         clips[key] = max(clips[key], one.record.clips_per_class)
     parts: dict[str, list[Evaluated]] = {IPC: [], OPEN: [], NONE: []}
     for one in evaluated:
-        ipc = one.record.task.ipc
-        if ipc is None:
-            parts[NONE].append(one)
-            continue
-        parts[OPEN].append(one)
-        if clips[one.record.method, one.record.submission_sha256] <= ipc:
-            parts[IPC].append(one)
+        divisions = one.record.task.divisions(clips[one.record.method, one.record.submission_sha256])
+        for division in divisions or (NONE,):
+            parts[division].append(one)
     return {division: part for division, part in parts.items() if part}
 
 

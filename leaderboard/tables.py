@@ -14,7 +14,7 @@ from tabulate import tabulate
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import replayed, reported
 from vddbench.leaderboard.aggregate import aggregate
-from vddbench.leaderboard.divisions import DIVISIONS, NONE, OPEN, chosen, nobody, question, without_entries
+from vddbench.leaderboard.divisions import NONE, OPEN, chosen, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_listed, none_valid, some
 from vddbench.leaderboard.headline import headline
@@ -27,7 +27,7 @@ from vddbench.leaderboard.table_records import tables_of
 from vddbench.lookup import unknown
 from vddbench.protocol import SDD
 from vddbench.records.record import Record
-from vddbench.spec import FULL, Task
+from vddbench.spec import DIVISIONS, FULL, Task
 from vddbench.system.progress import clean, say
 
 FORMS = {"table": "simple", "md": "github", "csv": "", "json": "", "latex": "", "parquet": ""}  # format: its name in tabulate

@@ -35,6 +35,7 @@ Text = Annotated[str, StringConstraints(max_length=2000)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}:[A-Za-z0-9+/]{342}==$")]  # data/fingerprint.py
 IPCS = (1, 5, 10)  # the budgets of published methods (2312.00362, table 1)
 FULL = "full"  # the unbudgeted task of a dataset, and the method that trains on all of its videos
+DIVISIONS = ("ipc", "open")  # of the ranking: leaderboard/divisions.py
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # part of the protocol; torchvision's constants, RGB on the 0-1 scale
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -124,6 +125,12 @@ class Task:
     def budget_bytes(self, spec: DatasetSpec) -> int | None:
         """The bytes of ipc uint8 clips per class and their int64 labels; None if the task has no budget."""
         return None if self.ipc is None else self.ipc * spec.num_classes * (spec.clip_bytes + 8)
+
+    def divisions(self, clips_per_class: float) -> tuple[str, ...]:
+        """The divisions that rank a set which decodes to so many clips per class; () if the task has no budget."""
+        if self.ipc is None:
+            return ()
+        return DIVISIONS if clips_per_class <= self.ipc else DIVISIONS[1:]
 
     def student_steps(self, spec: DatasetSpec) -> int:
         return spec.student_steps[FULL if self.ipc is None else str(self.ipc)]

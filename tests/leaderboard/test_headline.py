@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import seeds
-from vddbench.leaderboard.divisions import DIVISIONS
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.headline import headline
 from vddbench.leaderboard.rank import rank, ranked_rows
 from vddbench.leaderboard.site.chart_file import write_chart
 from vddbench.leaderboard.tables import tables
+from vddbench.spec import DIVISIONS
 
 
 def open_table(records: list[Evaluated]) -> pd.DataFrame:

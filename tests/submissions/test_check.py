@@ -43,9 +43,17 @@ def test_a_full_budget_is_accepted_and_every_number_is_measured(tmp_path: Path) 
         "99.7%",
         "9,240 bytes, 100.00% used",
         "3,080 bytes",
+        "ipc and open",
         "accepted",
     ):
         assert part in text
+
+
+def test_a_set_of_more_clips_than_ipc_is_in_the_open_division_only(tmp_path: Path) -> None:
+    stills = {"frames": clips(6)[:, 0], "labels": LABELS.repeat(2)}
+    report = checked(tmp_path, stills, decoder="still")
+    assert report.accepted and report.divisions == ("open",) and "open (ipc allows 1 per class)" in str(report)
+    assert checked(tmp_path / "full", stills, decoder="still", task="tiny-full").divisions == ()
 
 
 def test_compressible_clips_have_a_small_zstd_size(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vddbench.spec import DatasetSpec, Manifest, Task
+from vddbench.spec import DIVISIONS, DatasetSpec, Manifest, Task
 from vddbench.submissions import payload
 from vddbench.submissions.appearance import Appearance
 from vddbench.system.progress import clean
@@ -66,6 +66,13 @@ class Report:
         return self.task.budget_bytes(self.spec) if self.task and self.spec else None
 
     @property
+    def divisions(self) -> tuple[str, ...]:
+        """In which the set is ranked."""
+        if self.task is None or self.contents is None:
+            return ()
+        return self.task.divisions(sum(self.contents.per_class) / len(self.contents.per_class))
+
+    @property
     def fp32_mib(self) -> float:
         """The convention of the literature: the MiB that the tensors would have if every value were a float32."""
         return sum(entry.num_values for entry in self.entries) * 4 / 2**20
@@ -84,6 +91,7 @@ class Report:
             "manifest": self.manifest.model_dump(mode="json") if self.manifest else None,
             "payload_bytes": self.payload_bytes,
             "budget_bytes": self.budget_bytes,
+            "divisions": list(self.divisions),
             "zstd_bytes": self.zstd_bytes,
             "tensors": tensors,
             "contents": asdict(self.contents) if self.contents else None,
@@ -140,6 +148,9 @@ def _facts(report: Report) -> Table:
     table.add_row("literature's convention", f"{report.fp32_mib:,.2f} MiB (every value as float32)")
     if contents := report.contents:
         table.add_row("clips", f"{sum(contents.per_class):,}, {contents.num_distinct:,} distinct")
+        if report.task and report.divisions:
+            outside = "" if report.divisions == DIVISIONS else f" (ipc allows {report.task.ipc} per class)"
+            table.add_row("division", " and ".join(report.divisions) + outside)
         groups = Counter(zip(contents.per_class, contents.distinct_per_class, strict=True))
         ordered = sorted(groups.items(), reverse=True)
         for (count, distinct), classes in ordered[:NAMES_SHOWN]:
