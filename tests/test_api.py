@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 import vddbench
@@ -70,6 +73,19 @@ vddbench.Task, vddbench.Record
 print(heavy, "torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()", "False"]
+
+
+def test_the_clips_of_a_submission_are_those_that_were_stored(tiny: Store, tiny_random: Path) -> None:
+    clip_set = vddbench.load_clips(tiny_random)
+    assert torch.equal(clip_set.clips, load_file(tiny_random / "data.safetensors")["clips"])
+    assert clip_set.clips.shape[1:] == tiny.spec.clip_shape
+    assert sorted(clip_set.labels.tolist()) == list(range(tiny.spec.num_classes))
+
+
+def test_the_clips_of_a_refused_submission_are_not_loaded(tiny_random: Path, tmp_path: Path) -> None:
+    renamed = shutil.copytree(tiny_random, tmp_path / "tiny-ipc1" / "mine")
+    with pytest.raises(ValueError, match=r"mine is refused:\n.*random"):
+        vddbench.load_clips(renamed)
 
 
 def test_every_public_name_is_there_and_documented() -> None:

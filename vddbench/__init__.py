@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from vddbench.submissions.conversion import Conversion, Declaration
     from vddbench.submissions.pack import pack
     from vddbench.submissions.report import Report
+    from vddbench.submissions.submission import load_clips
 
 __version__ = "0.1.0"
 __all__ = [
     "ClipSet", "Conversion", "DatasetSpec", "Declaration", "Manifest", "Recipe", "Record", "Report", "Store", "Task",
-    "check", "distill", "evaluate", "load", "load_records", "pack", "prepare", "rank",
+    "check", "distill", "evaluate", "load", "load_clips", "load_records", "pack", "prepare", "rank",
 ]  # fmt: skip
 _MODULES = {
     "vddbench.api": ("evaluate", "load_records", "rank"),
@@ -47,6 +48,7 @@ _MODULES = {
     "vddbench.submissions.conversion": ("Conversion", "Declaration"),
     "vddbench.submissions.pack": ("pack",),
     "vddbench.submissions.report": ("Report",),
+    "vddbench.submissions.submission": ("load_clips",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

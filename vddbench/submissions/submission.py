@@ -136,6 +136,19 @@ def read(path: Path, spec: DatasetSpec | None = None) -> Submission:
     return open_submission(path, spec).accepted()
 
 
+def load_clips(path: str | Path) -> ClipSet:
+    """The clips of a submission as a student sees them: [N, T, H, W, 3] on the 0-255 scale, with their labels.
+
+    Makes every check of `vddbench check`. Raises ValueError with all reasons if the submission is refused, FileNotFoundError if
+    there is none.
+    """
+    opened = open_submission(Path(path))
+    clip_set = opened.decode()
+    opened.accepted()
+    assert clip_set is not None  # else decoding has left a reason, and accepted() has raised it
+    return clip_set
+
+
 def spec_of(dataset: str) -> DatasetSpec:
     """The spec of the prepared store; without a store, the spec in the dataset's file, so that `check` needs no videos."""
     if store_path(dataset).is_dir():
