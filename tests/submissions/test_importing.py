@@ -174,6 +174,7 @@ def test_undoing_the_centring_gives_back_the_probabilities(tmp_path: Path) -> No
         [torch.tensor(2), torch.tensor(0), torch.tensor(1)],
         [np.int64(2), np.int64(0), np.int64(1)],
         np.array([2, 0, 1]),
+        np.array([2, 0, 1], np.uint16),
         ["cat", "Ant", "bee"],
         torch.tensor([[False, False, True], [True, False, False], [False, True, False]]),
     ],

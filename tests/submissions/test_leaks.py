@@ -119,6 +119,8 @@ def test_a_large_set_is_sampled(store: Store, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(leaks, "MOST_CLIPS", 1)
     found = scan(torch.from_numpy(some_clips(store.test)), store)
     assert found.num_compared == len(found.leaks) == 1
+    others = {scan(torch.from_numpy(some_clips(store.test)), store, seed).leaks[0].clip for seed in range(8)}
+    assert others == {0, 1}  # which clip is compared cannot be known beforehand
 
 
 def test_thumbnails_are_made_once_and_hold_every_frame(store: Store) -> None:
@@ -143,6 +145,17 @@ def test_check_warns_and_the_record_counts(
     record = read_record(file)[0]
     assert (record.suspect_clips, record.compared_clips) == (2, 2)
     assert "2 of 2 compared clips look like test videos" in capsys.readouterr().err
+
+
+def test_a_refused_submission_cannot_vouch_for_another_ones_payload(store: Store, tmp_path: Path) -> None:
+    """It states the hash of a set of test videos, under which a result of the comparison is kept."""
+    leaked = leaked_submission(distill("random", Task(dataset="scenes", ipc=1), 1, tmp_path / "leaked"), store)
+    decoy = distill("random", Task(dataset="scenes", ipc=1), 1, tmp_path / "decoy")
+    edit_manifest(decoy, sha256=sha256_file(leaked / "data.safetensors"))
+    for path in leaks.home().glob("leaks/*.json"):
+        path.unlink()
+    assert not check(decoy).accepted
+    assert [line for line in check(leaked).warnings if "test video" in line]
 
 
 def leaked_submission(honest: Path, store: Store) -> Path:

@@ -218,6 +218,17 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
         submission.read(folder, SPEC)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "data.safetensors"])
+def test_a_link_to_itself_is_a_reason_without_a_traceback(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path)
+    (folder / name).unlink()
+    (folder / name).symlink_to(name)
+    assert any("symbolic links" in reason for reason in submission.open_submission(folder, SPEC).reasons)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileNotFoundError, match="no submission at"):
+        submission.open_submission(tmp_path / "loop", SPEC)
+
+
 def test_a_folder_in_place_of_the_data_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
     (folder / DATA).unlink()

@@ -13,8 +13,8 @@ from vddbench.spec import ClipSet
 
 TRAIN_FRAMES = 512  # middle frames of as many evenly spaced train videos: 19 MB at 112 x 112, read in under a second
 CLIP_VALUES = 16_000_000  # values that are measured: every n-th clip, if there are more
-FACTOR = 1.75  # of contrast: a wrong range changes it by 2 to 5; honest sets stay within, but for plain means: docs/packing.md
-MAX_NOISE, MIN_VIDEO = 0.2, 0.6  # likeness; `noise` has 0.0
+FACTOR = 1.75  # of contrast: a wrong range changes it by 2 to 5; honest sets stay within, except plain means: docs/packing.md
+MAX_NOISE, MIN_VIDEO = 0.2, 0.6  # of `likeness`, which is 0.0 for random noise
 SHIFT = 1.0  # of the mean, in contrasts of the train split
 
 

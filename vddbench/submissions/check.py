@@ -42,7 +42,7 @@ def examine(opened: OpenedSubmission) -> Report:
     if clip_set is not None and opened.spec is not None:
         contents = contents_of(clip_set, opened.spec, opened.store.train if opened.store else None)
         warnings += warnings_of(contents, opened.spec)
-    if clip_set is not None and opened.manifest is not None and opened.store is not None:
+    if clip_set is not None and opened.manifest is not None and opened.store is not None and not opened.reasons:
         compared = scan_once(clip_set, opened.manifest, opened.store)
         warnings += compared.warnings if compared else []
     data = data_file(opened.folder) if opened.entries else None
@@ -108,30 +108,15 @@ def warnings_of(contents: Contents, spec: DatasetSpec) -> list[str]:
     return warnings
 
 
-class _Counter:
-    """A writable file that only counts the bytes it is given."""
-
-    closed = False
-    num_bytes = 0
-
-    def write(self, data: bytes) -> int:
-        self.num_bytes += len(data)
-        return len(data)
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 def zstd_bytes(path: Path) -> int:
     """The size of the file compressed by zstd at pyarrow's default level. The file is streamed, not held in memory."""
-    counter = _Counter()
+    counted = pa.MockOutputStream()
     with (
         path.open("rb") as file,
-        pa.CompressedOutputStream(pa.PythonFile(counter, mode="w"), "zstd") as compressed,
+        pa.CompressedOutputStream(counted, "zstd") as compressed,
         bar("compressing", path.stat().st_size) as progress,
     ):
         while chunk := file.read(CHUNK_BYTES):
             compressed.write(chunk)
             progress.advance(len(chunk))
-    return counter.num_bytes
+    return int(counted.size())

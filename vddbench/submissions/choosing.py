@@ -77,6 +77,8 @@ def choose_labels(tensors: Mapping[str, torch.Tensor], key: str | None, clips_ke
 def _named(tensors: Mapping[str, torch.Tensor], key: str, flag: str) -> str:
     if key not in tensors:
         raise ValueError(f"{flag} {key[:80]!r} is not in the file; found: {listing(tensors)}")
+    if not tensors[key].ndim:
+        raise ValueError(f"{flag} {key[:80]!r} is a single number; found: {listing(tensors)}")
     return key
 
 

@@ -35,6 +35,7 @@ def labels_for(
     ValueError if the labels are wrong or can be read in two ways.
     """
     num_classes = spec.num_classes
+    given = _real(given)
     if given.ndim == 2 and given.shape != (num_clips, num_classes) and given.numel() == num_clips:
         given = given.reshape(-1)  # [N, 1] or [K, ipc]
     if given.ndim not in {1, 2} or len(given) != num_clips:
@@ -66,6 +67,13 @@ def labels_for(
     checked_labels({"labels": rows}, spec)
     notes.append("labels: probabilities (soft track)")
     return rows.contiguous()
+
+
+def _real(labels: torch.Tensor) -> torch.Tensor:
+    """Labels of a type that can be compared: PyTorch has no comparison of uint16 and uint32. Refuses complex numbers."""
+    if labels.is_complex():
+        raise ValueError("the labels are complex numbers; allowed: class indices, or probabilities")
+    return labels if labels.is_floating_point() else labels.long()
 
 
 def _indices(given: torch.Tensor, spec: DatasetSpec, form: str | None, notes: list[str]) -> torch.Tensor:

@@ -103,7 +103,7 @@ def _learned_lr(source: Path, declaration: Declaration) -> list[str]:
     """The lines of the report about a learned learning rate: the one that is kept, or a file beside the source."""
     if declaration.learned_lr is not None:
         return [f"learned_lr: {declaration.learned_lr:g}, kept in the manifest; only `evaluate --protocol sdd` uses it"]
-    file = source.with_name("lr.pt")
+    file = source.parent / "lr.pt"
     return [f"not read: {file}; if it holds a learning rate for the student: --learned-lr keeps it"] if file.is_file() else []
 
 

@@ -67,7 +67,7 @@ class Report:
 
     @property
     def divisions(self) -> tuple[str, ...]:
-        """In which the set is ranked."""
+        """The divisions that rank the set."""
         if self.task is None or self.contents is None:
             return ()
         return self.task.divisions(sum(self.contents.per_class) / len(self.contents.per_class))

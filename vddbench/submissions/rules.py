@@ -131,8 +131,8 @@ def check_expansion(tensors: Mapping[str, torch.Tensor], decoder: DecoderModule,
 def check_values(clips: torch.Tensor) -> None:
     """Raises ValueError if decoded clips [N, T, H, W, 3] leave 0-255 by more than MAX_EXCESS.
 
-    Since protocol v2 a clip's scale is divided out before a student sees it, so larger values are no learning rate of one's
-    own; they are a wrong range, or mean something else than brightness. uint8 clips always pass.
+    Since protocol v2 a clip's scale is divided out before a student sees it, so larger values cannot act as a learning
+    rate; they come from a wrong range or are not brightness. uint8 clips always pass.
     """
     if clips.dtype == torch.uint8 or not len(clips):
         return

@@ -17,6 +17,7 @@ check does not stop the later ones:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,7 @@ def spec_of(dataset: str) -> DatasetSpec:
 
 def folder_of(path: Path) -> Path:
     """The folder of a submission, links resolved so that its name can be compared. Raises FileNotFoundError."""
-    folder = (path.parent if path.name == MANIFEST else path).resolve()
+    folder = Path(os.path.realpath(path.parent if path.name == MANIFEST else path))
     if not folder.is_dir():
         raise FileNotFoundError(f"no submission at {path}: give a folder submissions/TASK/METHOD")
     if not (folder / MANIFEST).exists() and (inside := sorted(file.parent.name for file in folder.glob(f"*/{MANIFEST}"))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A binary file to write. It replaces `path` when the block ends normally and is deleted when the block raises."""
     with _beside(path) as (file, temporary):
         yield file
-        _finish(file, temporary)
+        _finish(file)
         temporary.replace(path)
 
 
@@ -32,7 +33,7 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes `path`, which must not exist. Raises FileExistsError if it does, even if another process just created it."""
     with _beside(path) as (file, temporary):
         write(file)
-        _finish(file, temporary)
+        _finish(file)
         os.link(temporary, path)  # unlike rename, refuses to replace
 
 
@@ -40,20 +41,17 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def _beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A temporary file in the folder of `path`. Its temporary name is removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file, Path(name)
+        with temporary.open("xb") as file:
+            yield file, temporary
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _finish(file: BinaryIO, temporary: Path) -> None:
+def _finish(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would keep others out of a shared cluster folder
 
 
 def check_writable(folder: Path) -> None:
