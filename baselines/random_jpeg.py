@@ -46,7 +46,7 @@ def best_quality(train: Split, task: Task, grid: list[int], seed: int) -> int:
     scores = {}
     for quality in grid:
         clips = jpeg.decode(fill(fit, task, quality, np.random.default_rng(seed)), train.spec)
-        scores[quality] = top1_on(validation, clips, task, convnet3d, seed)
+        scores[quality] = top1_on(validation, clips, task, convnet3d, seed, f"quality {quality}")
         say(f"  JPEG quality {quality}: {len(clips)} clips, validation top-1 {scores[quality]:.1%}")
     return max(sorted(grid), key=lambda quality: scores[quality])
 

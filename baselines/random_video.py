@@ -88,18 +88,18 @@ def tune(train: Split, task: Task, budget: int, grid: list[int], seed: int) -> t
             refused += filled.encoded
             say(f"  crf {crf}: not even one clip per class fits {budget:,} bytes")
             continue
-        scores[crf] = score(filled, validation, task, seed)
+        scores[crf] = score(filled, validation, task, seed, f"crf {crf}")
         say(f"  crf {crf}: {filled.clips_per_class} clips per class, validation top-1 {float(scores[crf].tensor[0]):.1%}")
     return scores, refused
 
 
-def score(filled: Filled, validation: Split, task: Task, seed: int) -> Work:
+def score(filled: Filled, validation: Split, task: Task, seed: int, about: str) -> Work:
     """Top-1 of a student that is trained on a payload, as a tensor [1]. Cached."""
     encoding = cost_of("encoding", *filled.encoded)
 
     def make() -> Fresh:
         started = time.monotonic()
-        top1 = top1_on(validation, video.decode(filled.tensors, validation.spec), task, convnet3d, seed)
+        top1 = top1_on(validation, video.decode(filled.tensors, validation.spec), task, convnet3d, seed, about)
         seconds = time.monotonic() - started + float(encoding["encoding_seconds"] or 0)
         return Fresh(torch.tensor([top1], dtype=torch.float64), seconds, int(encoding["encoding_clips_read"] or 0))
 

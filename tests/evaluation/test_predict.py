@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from tests.builders.students import build as linear
 from vddbench.data.store import Split, Store
-from vddbench.evaluation.predict import predict, probabilities
+from vddbench.evaluation.predict import predict, probabilities, top1_on
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import to_input
+from vddbench.spec import ClipSet, Recipe, Task
+from vddbench.system import progress
 
 CPU = torch.device("cpu")
 
@@ -75,3 +80,13 @@ def test_a_train_split_holds_no_frame_of_a_test_video(tiny: Store) -> None:
     assert len(tiny.test.frames) == tiny.test.index["num_frames"].sum()
     for split in (tiny.train, tiny.holdout_train, tiny.validation):
         assert not any(frame.tobytes() in test_frames for frame in split.frames)
+
+
+def test_a_student_by_which_a_method_is_tuned_reports_its_steps(
+    tiny: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LOG_EVERY_SECONDS", 0.0)
+    clips = ClipSet(clips=tiny.train.clips(np.arange(2), np.zeros(2, np.int64)), labels=torch.tensor([0, 1]))
+    student = SimpleNamespace(RECIPE=Recipe(lr=0.01), build=linear)
+    assert 0 <= top1_on(tiny.train, clips, Task(dataset="tiny", ipc=1), student, 0, "crf 30") <= 1
+    assert "student to tune crf 30 on tiny" in capsys.readouterr().err

@@ -12,11 +12,13 @@ import torch
 from vddbench.data.store import Split
 from vddbench.evaluation.engine import Pace, read_clips
 from vddbench.evaluation.hardware import Precision, exact_fp32, hardware_for
+from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import to_input, train
 from vddbench.protocol import PROTOCOL
 from vddbench.records.predictions import Predictions
 from vddbench.spec import ClipSet, Task
+from vddbench.system.progress import bar
 
 TEST_BATCH = 64  # clips; the last batch is padded to this size, so that the arithmetic is the same for every clip
 CPU = torch.device("cpu")
@@ -119,9 +121,14 @@ def predict(
     )
 
 
-def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int) -> float:
-    """Top-1 on `split` of one student trained on `clipset` under the protocol. Methods use it to tune on validation videos."""
+def top1_on(split: Split, clipset: ClipSet, task: Task, student: StudentModule, seed: int, about: str) -> float:
+    """Top-1 on `split` of one student trained on `clipset` under the protocol. Methods use it to tune on validation videos.
+
+    about: what is tuned, for the progress bar.
+    """
     steps, batch = task.student_steps(split.spec), task.batch_size(split.spec, len(clipset), student.RECIPE)
     hardware = hardware_for(student)
-    trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, hardware=hardware)
+    with bar(f"student to tune {about} on {split.dataset}", steps) as progress:
+        session = Session(on_step=progress.advance)
+        trained = train(clipset, split.spec, student, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session)
     return predict(trained.model, split, hardware.device).scores()["top1"]
