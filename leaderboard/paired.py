@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,12 @@ import pandas as pd
 
 from vddbench import lookup
 from vddbench.leaderboard.bootstrap import Hits, draw, score_difference
-from vddbench.leaderboard.counting import counted
+from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.divisions import NONE, chosen, in_divisions, once
 from vddbench.leaderboard.entry import MIN_SEEDS, TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_valid
 from vddbench.leaderboard.table_records import check_unmixed, name, tables_of
 from vddbench.leaderboard.videos import drawn_videos
-from vddbench.records.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def pairs(
     protocols or recipes.
     """
     divisions = chosen(division)
-    evaluated = counted(load_valid(roots))
+    evaluated = load_valid(roots)
     tables_of(evaluated, task, student)  # refuses unknown tasks and students
     wanted = [one for one in evaluated if task in {None, str(one.record.task)} and student in {None, one.record.student}]
     known = {one.record.method for one in wanted}
@@ -138,16 +138,16 @@ def compare(
 
 
 def _hits(evaluated: Sequence[Evaluated]) -> Hits:
-    """The correct answers of a method, by distillation. Raises ValueError if two payloads claim one distillation seed."""
-    by_seed: dict[int, list[np.ndarray]] = defaultdict(list)
-    first: dict[int, Record] = {}
-    for one in sorted(evaluated, key=lambda one: (one.record.distill_seed, one.record.seed)):
-        record = one.record
-        other = first.setdefault(record.distill_seed, record)
-        if other.submission_sha256 != record.submission_sha256:
-            raise ValueError(
-                f"two sets are {record.method} of distillation seed {record.distill_seed}: {name(other)} and {name(record)}; "
-                "use a results folder that contains only one of them"
-            )
-        by_seed[record.distill_seed].append(one.hits)
-    return [np.array(hits) for hits in by_seed.values()]
+    """The correct answers of the students by which `rank` ranks a method, by distillation.
+
+    Raises ValueError if two payloads claim one distillation seed.
+    """
+    found = entries(evaluated)
+    if len(found) > 1:
+        both = combinations([entry.one for entry in found], 2)
+        one, other = next((one, other) for one, other in both if one.distill_seed == other.distill_seed)
+        raise ValueError(
+            f"two sets are {one.method} of distillation seed {one.distill_seed}: {name(one)} and {name(other)}; "
+            "use a results folder that contains only one of them"
+        )
+    return found[0].hits

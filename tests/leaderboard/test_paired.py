@@ -109,6 +109,15 @@ def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     )
 
 
+def test_a_set_of_too_few_students_is_left_out_as_in_rank(tmp_path: Path) -> None:
+    for seed in range(3):
+        record(tmp_path, "random", [True, *[False] * 19], seed)
+        record(tmp_path, "dm", [True] * 15 + [False] * 5, seed)
+    record(tmp_path, "dm", [True] * 20, 0, distill_seed=1)
+    [row] = compare([tmp_path], "dm", "random").to_dict("records")
+    assert row["runs"] == (3, 3) and row["sets"] == (1, 1) and row["first"] == pytest.approx(0.75)
+
+
 def test_refused_records_are_named_and_two_payloads_of_one_distillation_seed_are_not_mixed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
