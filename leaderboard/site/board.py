@@ -124,9 +124,11 @@ def assembled(
     """The board of ranked rows and the records that they were computed from."""
     records: dict[tuple[str, ...], list[Evaluated]] = defaultdict(list)  # by task, student, track, method and sha256
     students: dict[str, set[str]] = defaultdict(set)
-    for one in evaluated:
+    for one in sorted(evaluated, key=lambda one: one.record.distill_seed):
         r = one.record
-        records[str(r.task), r.student, r.track, r.method, r.submission_sha256].append(one)
+        of_payload = records[str(r.task), r.student, r.track, r.method, r.submission_sha256]
+        if not of_payload or of_payload[0].record.distill_seed == r.distill_seed:  # a payload counts once
+            of_payload.append(one)
         students[r.submission_sha256].add(r.student)
     entries: dict[TableKey, list[Entry]] = defaultdict(list)
     for row in rows:

@@ -56,6 +56,13 @@ def test_reruns_count_if_they_agree_with_the_authors() -> None:
     assert (entry.method, entry.verified_by, entry.reproductions) == ("a", (), 1)
 
 
+def test_a_payload_under_two_distillation_seeds_has_its_records_once() -> None:
+    again, once = (seeds("mine", [0.4, 0.5, 0.6], distill_seed=seed) for seed in (1, 0))
+    rows, _ = rank_tables(tables_of([*again, *once]))
+    [entry] = assembled(rows, [*again, *once], {}).tables[0].entries
+    assert [one.record for one in entry.evaluated] == [one.record for one in once] and entry.row["seeds"] == 3
+
+
 def test_naive_baselines_are_the_one_shot_baselines_without_a_paper() -> None:
     assert {"random", "random_jpeg", "random_still", "noise"} <= naive_baselines()
     assert not naive_baselines() & {"dm", "mtt", "frepo", "herding", "k_center"}
