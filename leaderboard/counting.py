@@ -47,15 +47,6 @@ def payload_of(evaluated: Iterable[Evaluated]) -> Payload:
     return Payload(tuple(parts[False]), tuple(parts[True]))
 
 
-def counted(evaluated: Iterable[Evaluated]) -> list[Evaluated]:
-    """The records by which tables rank: of each payload and student, either all verified or all claimed ones."""
-    payloads: dict[tuple[object, ...], list[Evaluated]] = defaultdict(list)
-    for one in evaluated:
-        record = one.record
-        payloads[record.cell, record.submission_sha256, record.student, record.track].append(one)
-    return [one for of_payload in payloads.values() for one in payload_of(of_payload).counted]
-
-
 def near_copies(first: Payload, second: Payload) -> bool:
     """Whether claimed students of the same seeds give the same answers where one of them is wrong.
 

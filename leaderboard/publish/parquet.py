@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import COLUMNS as AGGREGATED
-from vddbench.leaderboard.counting import counted
 from vddbench.leaderboard.rank import COLUMNS as RANKED
 from vddbench.leaderboard.rank import TABLE
 from vddbench.leaderboard.site.board import Board
@@ -36,10 +35,11 @@ RECORD_FILE_COLUMNS = (("path", TEXT), ("sha256", TEXT), ("counts", BOOLEAN))
 
 def tables(board: Board, records: Path) -> dict[str, bytes]:
     """{file name: parquet} of every table that has rows. `records`: the folder that the board was read from."""
+    entries = [entry for table in board.tables for entry in (*table.entries, *table.full)]
     by_name = {
         "leaderboard": leaderboard_table(board),
         "aggregate": aggregate_table(board),
-        "records": records_table(records, {one.path: one.record for one in counted(board.evaluated)}),
+        "records": records_table(records, {one.path: one.record for entry in entries for one in entry.evaluated}),
         "reported": reported_table(),
     }
     return {f"{name}.parquet": parquet_bytes(table) for name, table in by_name.items() if table.num_rows}
@@ -96,7 +96,7 @@ def native(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def records_table(folder: Path, ranked: Mapping[Path, Record]) -> pa.Table:
-    """A row for each valid record, also for re-runs, further records of a cell, and claims of which verified students exist.
+    """A row for each valid record, also for those that no entry counts, such as re-runs and further records of a cell.
 
     ranked: the records that are ranked; they were verified when the board was read.
     """

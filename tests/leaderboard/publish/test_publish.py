@@ -55,6 +55,14 @@ def test_records_tables_card_and_board_are_published_once(hub: Hub, tmp_path: Pa
     assert not any(OWNER_TOKEN.encode() in data for data in (*results.values(), *space.values(), *kept))
 
 
+def test_only_records_of_entries_count(hub: Hub, tmp_path: Path) -> None:
+    root = toy_records(tmp_path / "results")
+    toy_records(root, seeds=1, distill_seed=1, submission_sha256="c" * 64)  # rank leaves out a set of fewer than 3 students
+    toy_records(root, distill_seed=2)  # the payload of distillation seed 0
+    publish_messages(root)
+    assert [row["distill_seed"] for row in table(hub, "records") if row["counts"]] == [0, 0, 0]
+
+
 def test_the_space_contains_the_real_board(hub: Hub, tmp_path: Path, real_board: None) -> None:
     root = toy_records(tmp_path / "results")
     publish_messages(root)
