@@ -49,6 +49,18 @@ class Field(NamedTuple):
     division: str
 
 
+def aggregated(evaluated: Sequence[Evaluated]) -> tuple[list[Row], list[str]]:
+    """All tables of each student combined, and one line for each student whose records cannot be combined."""
+    rows: list[Row] = []
+    problems = []
+    for student in sorted({one.record.student for one in evaluated}):
+        try:
+            rows += aggregate([one for one in evaluated if one.record.student == student])
+        except ValueError as error:
+            problems.append(f"no table over all tasks of network {student}: {error}")
+    return rows, problems
+
+
 def aggregate(evaluated: Sequence[Evaluated]) -> list[Row]:
     """One row for each student, track, division and method, if student, track and division have at least two tables.
 

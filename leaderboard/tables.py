@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from vddbench.data.fingerprint import shared_table_notes
 from vddbench.leaderboard import replayed, reported
-from vddbench.leaderboard.aggregate import aggregate
+from vddbench.leaderboard.aggregate import aggregated
 from vddbench.leaderboard.divisions import NONE, OPEN, chosen, nobody, question, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated, load_listed, none_valid, some
@@ -170,10 +170,16 @@ def empty(rows: Sequence[Row], divisions: Sequence[str]) -> list[TableKey]:
 def print_aggregate(
     evaluated: Sequence[Evaluated], student: str | None, track: str | None, style: str, divisions: Sequence[str]
 ) -> None:
-    """Prints a combined table for each student, track and division in which at least two methods have a combined rank."""
+    """Prints a combined table for each student, track and division in which at least two methods have a combined rank.
+
+    Students whose records cannot be combined are listed on stderr.
+    """
     parts: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in aggregate(evaluated):
-        if student in {None, row["student"]} and track in {None, row["track"]} and row["division"] in divisions:
+    rows, problems = aggregated([one for one in evaluated if student in {None, one.record.student}])
+    for line in problems:
+        say(line)
+    for row in rows:
+        if track in {None, row["track"]} and row["division"] in divisions:
             parts[row["student"], row["track"], row["division"]].append(row)
     for (of_student, of_track, division), part in sorted(parts.items()):
         if sum(is_known(row["rank"]) for row in part) < 2:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from vddbench.leaderboard.aggregate import Field, aggregate
+from vddbench.leaderboard.aggregate import Field, aggregated
 from vddbench.leaderboard.counting import payload_of
 from vddbench.leaderboard.divisions import NONE
 from vddbench.leaderboard.entry import TableKey
@@ -100,18 +100,6 @@ def board_of(roots: Sequence[Path], maintainers: Collection[str] = ()) -> Board:
     together, more = aggregated(counted.evaluated)
     left_out = [*loaded.refused, *counted.refused, *refused, *problems, *more]
     return replace(assembled(rows, counted.evaluated, again, together, left_out), replayed=loaded.replayed)
-
-
-def aggregated(evaluated: Sequence[Evaluated]) -> tuple[list[Row], list[str]]:
-    """All tables of each student combined, and one line for each student whose records cannot be combined."""
-    rows: list[Row] = []
-    problems = []
-    for student in sorted({one.record.student for one in evaluated}):
-        try:
-            rows += aggregate([one for one in evaluated if one.record.student == student])
-        except ValueError as error:  # two payloads of one reference
-            problems.append(f"no table over all tasks of network {student}: {error}")
-    return rows, problems
 
 
 def assembled(

@@ -246,6 +246,17 @@ def test_a_mixture_blocks_its_own_table_only(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == ""
 
 
+def test_tasks_on_different_stores_have_their_tables_and_no_combined_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(tmp_path, a_record(task="toy-ipc1"), GOOD)
+    write_record(tmp_path, a_record(task="toy-ipc5", store_digest="9" * 64), GOOD)
+    show([tmp_path], None, None, "table")
+    shown = capsys.readouterr()
+    assert "toy-ipc1 · network" in shown.out and "toy-ipc5 · network" in shown.out
+    assert "no table over all tasks of network convnet3d: two records differ in store_digest" in shown.err
+
+
 def test_the_reference_belongs_to_every_table_it_is_printed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for task in ("toy-ipc1", "toy-ipc5"):
         write_record(tmp_path, a_record(task=task), GOOD)

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from tests.builders.records import seeds
+from vddbench.leaderboard.aggregate import aggregated
 from vddbench.leaderboard.rank import rank_tables
 from vddbench.leaderboard.reruns import Rerun
-from vddbench.leaderboard.site.board import aggregated, assembled
+from vddbench.leaderboard.site.board import assembled
 from vddbench.leaderboard.site.entries import Table, naive_baselines
 from vddbench.leaderboard.site.sections import task_section
 from vddbench.leaderboard.table_records import tables_of
