@@ -110,6 +110,7 @@ def test_distillation_seeds_of_the_same_bytes_have_their_own_records(tmp_path: P
         ({"num_classes": 9}, "top5 has 3 columns; expected for 9 classes: 5"),
         ({"payload_bytes": 11}, "payload_bytes = 11 are over budget_bytes = 10"),
         ({"budget_bytes": None}, "must have a budget"),
+        ({"num_test": 50_001}, r"num_test\W.*less than or equal to 50000"),  # ranking would take over 400 MB
     ],
 )
 def test_a_record_that_contradicts_itself_is_neither_written_nor_read(

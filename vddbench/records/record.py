@@ -42,6 +42,8 @@ Time = Annotated[
 ]
 Change = Literal["frozen", "shuffled"]  # of the frames of the clips that a student is trained on
 Count = Annotated[int, Field(ge=1, le=MOST)]
+# ranking draws 2,000 numbers of 4 bytes per test video: at most 400 MB; ssv2 has most of the bundled datasets, 24,777
+TestVideos = Annotated[int, Field(ge=1, le=50_000)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Clips = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -91,7 +93,7 @@ class Record(Frozen):
     centre_top1: Share
     validation_top1: Share | None  # None: the store has no validation videos
     holdout: bool  # False: the validation videos may be in the submission
-    num_test: Count
+    num_test: TestVideos
     num_missing: Whole  # videos that the store lacks because they were missing or unreadable
     student_steps: Count
     num_classes: Annotated[int, Field(ge=2, le=10_000)]  # as DatasetSpec
