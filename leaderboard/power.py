@@ -110,7 +110,7 @@ def show(
 def spreads_of(
     roots: Sequence[Path], task: str | None, student: str | None, division: str | None
 ) -> list[tuple[TableKey, Spread]]:
-    """The spread in each table that has one. Raises LookupError, FileNotFoundError."""
+    """The spread in each table that has one. Raises LookupError, also if none has one, FileNotFoundError."""
     found = []
     divisions = chosen(division)
     for table in tables_of(load_valid(roots), task, student):
@@ -121,6 +121,9 @@ def spreads_of(
             for name, part in once(parts).items():
                 if (spread := spread_of(part)) is not None:
                     found.append((TableKey(str(first.task), first.student, track, name), spread))
+    if not found:
+        of_task = f" of {task}" if task else ""
+        raise LookupError(f"no table{of_task} has two sets of 2 or more students: evaluate more with `vddbench evaluate`")
     return found
 
 

@@ -52,8 +52,8 @@ def show(
 
     division: `ipc` or `open`; by default both. chart: a file for the chart of accuracy against bytes of one table. Invalid
     records are listed on stderr and left out. Raises FileNotFoundError if there is nothing to print, LookupError for an unknown
-    format, task, student or division and for a format that does not show the only records, what `write_chart`
-    raises, and, after the other tables are printed, ValueError naming the records that cannot share a table.
+    format, task, student or division, for a track without records and for a format that does not show the only records, what
+    `write_chart` raises, and, after the other tables are printed, ValueError naming the records that cannot share a table.
     """
     if form not in FORMS:
         raise LookupError(f"format {form!r} is unknown; allowed: {', '.join(FORMS)}")
@@ -83,7 +83,7 @@ def show(
         say(line)
     rows, problems = rank_tables(tables_of(evaluated, task, student))
     if rows:
-        of_track = [row for row in rows if track in {None, row["track"]}]
+        of_track = in_track(rows, track, task, may_be_none=bool(replays or problems))
         if chart is not None:
             from vddbench.leaderboard.site.chart_file import write_chart
 
@@ -96,6 +96,15 @@ def show(
             print_reported(sorted({row["task"] for row in rows} | {table[0] for table in replays}), FORMS[form])
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def in_track(rows: Sequence[Row], track: str | None, task: str | None, *, may_be_none: bool) -> list[Row]:
+    """The rows of a track, or all. Raises LookupError for a track without records, unless there may be none."""
+    found = [row for row in rows if track in {None, row["track"]}]
+    if not (found or may_be_none):
+        tracks = ", ".join(sorted({row["track"] for row in rows}))
+        raise LookupError(f"no {track}-label records{f' of {task}' if task else ''}; tracks with records: {tracks}")
+    return found
 
 
 def print_replayed(

@@ -59,3 +59,6 @@ def test_spread_is_read_from_records(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f": {answer['students']} students of each method detect a difference of 5 points with 80 % power" in text
     with pytest.raises(FileNotFoundError, match="vddbench evaluate"):
         show([tmp_path / "none"], 5.0, None, None)
+    write_record(tmp_path / "one", a_record(), GOOD)
+    with pytest.raises(LookupError, match="no table of toy-ipc1 has two sets of 2 or more students"):
+        show([tmp_path / "one"], 5.0, "toy-ipc1", None)

@@ -276,6 +276,8 @@ def test_unknown_tasks_and_students_are_refused_with_the_known_ones(tmp_path: Pa
         show([tmp_path], "toy-ipc10", None, "table")
     with pytest.raises(LookupError, match=r"no student named 'nosuch'.*known: convnet3d"):
         show([tmp_path], "toy-ipc1", "nosuch", "table")
+    with pytest.raises(LookupError, match=r"no soft-label records of toy-ipc1; tracks with records: hard"):
+        show([tmp_path], "toy-ipc1", None, "json", track="soft")
 
 
 @pytest.mark.parametrize("array", ["video", "label", "group"])
