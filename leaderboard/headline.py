@@ -54,7 +54,7 @@ def sentences(rows: Sequence[Row], *, with_curve: bool) -> list[str]:
         return []
     texts = [best_of(ranked), corrected_best(ranked), resolution(ranked)]
     texts += [frontier.sentence(ranked)] if with_curve else []
-    return [text for text in texts if text]
+    return [text for text in (*texts, ties(ranked)) if text]
 
 
 def best_of(ranked: Sequence[Row]) -> str:
@@ -86,3 +86,11 @@ def resolution(ranked: Sequence[Row]) -> str:
         f"With {int(np.median([row['seeds'] for row in ranked]))} students of each method, differences of "
         f"{100 * smallest:.1f} points or more between two methods are detected with 80 % power."
     )
+
+
+def ties(ranked: Sequence[Row]) -> str:
+    """Explains entries of rank 1 that are not among those that may be the best. Empty if there are none."""
+    more = sum(row["rank"] == 1 and not row["may_be_best"] for row in ranked)
+    if not more:
+        return ""
+    return f"Rank 1 is shared with {more} more: ranks compare all pairs of a table together, which separates fewer entries."

@@ -240,21 +240,12 @@ def tables(
         foot = [row for row in on_full[task.dataset, key.student] if is_full_reference(row)]
         whole = [*parts[key][:top], *foot]
         sentences = headline(parts[key], with_curve=key.division == OPEN)
-        sentences = " ".join(filter(None, [sentences, ties(parts[key])]))
         text = draw(whole, style) + notes.get(key, "") + single_full(parts[key], foot) + explained(whole)
         yield TextTable(title, "\n\n".join(part for part in (question(task, key.division), sentences, text) if part))
     budgeted = {(Task.parse(key.task).dataset, key.student) for key in parts}
     for (dataset, student), part in sorted(on_full.items()):
         if part and ((dataset, student) not in budgeted or not all(map(is_full_reference, part))):
             yield TextTable(clean(f"{dataset}-{FULL} · network {student}"), draw(part[:top], style) + explained(part[:top]))
-
-
-def ties(part: Sequence[Row]) -> str:
-    """A sentence if an entry has rank 1 although it is not among those that may be the best."""
-    more = sum(row["rank"] == 1 and not row["may_be_best"] for row in part if is_known(row["rank"]))
-    if not more:
-        return ""
-    return f"Rank 1 is shared with {more} more: ranks compare all pairs of a table together, which separates fewer entries."
 
 
 def is_full_reference(row: Row) -> bool:

@@ -51,7 +51,7 @@ class TableSection:
     bytes_chart: str
     students_chart: str
     classes: HeatMap
-    headline: tuple[str, ...]  # sentences: who may be the best, the corrected best score, what can be detected, the codec curve
+    headline: tuple[str, ...]  # what `sentences` returns
     has_curve: bool  # whether the chart of bytes shows the codec curve
 
     @property
