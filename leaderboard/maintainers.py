@@ -34,7 +34,15 @@ def parse_maintainers(text: bytes) -> frozenset[str]:
 def local_maintainers(roots: Iterable[Path]) -> frozenset[str]:
     """The names in the MAINTAINERS files beside results folders, e.g. published/MAINTAINERS. Raises ValueError, OSError."""
     files = [path for path in {root.resolve().parent / MAINTAINERS for root in roots} if path.is_file()]
+    names: set[str] = set()
     for path in files:
         if path.stat().st_size > MAX_MAINTAINERS_BYTES:
             raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_MAINTAINERS_BYTES:,}")
-    return frozenset().union(*(parse_maintainers(path.read_bytes()) for path in files))
+        try:
+            names |= parse_maintainers(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is read as the maintainers of the results folder beside it: {error}; if it is another list, move the "
+                "results folder"
+            ) from error
+    return frozenset(names)

@@ -141,6 +141,9 @@ def test_maintainers_stand_beside_a_results_folder_one_name_a_line(tmp_path: Pat
     for text in (b"<b>x</b>", b"../x", b"a" * 97, b"-x"):
         with pytest.raises(ValueError, match="allowed: one Hub user name per line"):
             parse_maintainers(text)
+    (tmp_path / "MAINTAINERS").write_text("Jane <jane@example.org>\n")
+    with pytest.raises(ValueError, match=f"{tmp_path}/MAINTAINERS is read as .* beside it: MAINTAINERS contains '<jane@"):
+        local_maintainers([tmp_path / "records"])
     (tmp_path / "MAINTAINERS").write_bytes(b"a\n" * 60_000)
     with pytest.raises(ValueError, match="120,000 bytes"):
         local_maintainers([tmp_path / "records"])
