@@ -128,6 +128,14 @@ def test_a_submission_of_another_prepared_store_is_refused(copy: Path, tmp_path:
         seed0(copy, tmp_path / "results")
 
 
+def test_more_test_videos_than_a_record_may_have_are_refused(
+    tiny_random: Path, results: Path, monkeypatch: pytest.MonkeyPatch, no_training: None
+) -> None:
+    monkeypatch.setattr(ready, "MOST_TEST_VIDEOS", 1)
+    with pytest.raises(ValueError, match="test videos; a record has at most 1: prepare fewer"):
+        evaluate(tiny_random, students="convnet3d", seeds=[0], results=results)
+
+
 def test_test_videos_that_changed_on_the_disk_are_found_before_a_student_is_trained(
     tiny: Store, tiny_random: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.sdd import Replay, learned_lr, pairs_per_slot
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
-from vddbench.records.record import Change
+from vddbench.records.record import MOST_TEST_VIDEOS, Change
 from vddbench.spec import ClipSet, Submission, Task
 from vddbench.submissions.leaks import Scan, scan_once
 from vddbench.submissions.submission import OpenedSubmission, open_submission, task_of
@@ -68,6 +68,7 @@ def open_with_store(path: Path) -> OpenedSubmission:
     """
     store = Store.open(task_of(path).dataset)
     check_normalisation(store)
+    check_length(store)
     check_pinned(store)
     return open_submission(path, store=store)
 
@@ -86,6 +87,14 @@ def without_motion(scored: ReadySubmission, change: Change) -> ReadySubmission:
     """The submission with changed frames, named METHOD_frozen or METHOD_shuffled. Raises ValueError if that is too long."""
     submission = replace(scored.submission, manifest=renamed(scored.submission.manifest, change))
     return replace(scored, submission=submission, clipset=changed_clips(scored.clipset, change), trained_on=change)
+
+
+def check_length(store: Store) -> None:
+    """Raises ValueError if the store has more test videos than a record may have."""
+    if (count := len(store.test)) > MOST_TEST_VIDEOS:
+        raise ValueError(
+            f"store {store.path} has {count:,} test videos; a record has at most {MOST_TEST_VIDEOS:,}: prepare fewer"
+        )
 
 
 def check_normalisation(store: Store) -> None:

@@ -43,7 +43,8 @@ Time = Annotated[
 Change = Literal["frozen", "shuffled"]  # of the frames of the clips that a student is trained on
 Count = Annotated[int, Field(ge=1, le=MOST)]
 # ranking draws 2,000 numbers of 4 bytes per test video: at most 400 MB; ssv2 has most of the bundled datasets, 24,777
-TestVideos = Annotated[int, Field(ge=1, le=50_000)]
+MOST_TEST_VIDEOS = 50_000
+TestVideos = Annotated[int, Field(ge=1, le=MOST_TEST_VIDEOS)]
 Finite = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Clips = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
