@@ -259,6 +259,13 @@ def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
     assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
 
 
+def test_pictures_of_16_bits_a_colour_are_refused(tmp_path: Path) -> None:
+    root = folder_of_clips(tmp_path, "in a folder")
+    Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(root / "ant" / "clip7" / "frame_9.png")
+    with pytest.raises(ValueError, match=r"a frame has pixels of kind I;16; allowed are 8 bits a colour"):
+        packed(root, tmp_path)
+
+
 def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_path: Path) -> None:
     grey = [np.full((16, 16, 3), value, np.uint8) for value in range(20, 220, 20)]
     for name, frames in (("ant", grey[:4]), ("cat", grey)):

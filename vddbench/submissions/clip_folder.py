@@ -13,7 +13,6 @@ import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +27,12 @@ from vddbench.data.decode import (
     Scaler,
     UnreadableVideo,
     check_pixels,
-    check_regular,
     fitted,
     header_num_frames,
     opened,
 )
 from vddbench.data.listing import EXTENSIONS
+from vddbench.data.sources.frames import pixels_of, read_files
 from vddbench.data.stored_frames import plan, planned_frames
 from vddbench.data.stored_frames import store_video as store
 from vddbench.spec import ClipSet, DatasetSpec
@@ -42,7 +41,6 @@ from vddbench.submissions.label_forms import from_names, some
 from vddbench.system.progress import bar
 
 MOVING = (".gif",)
-MAX_PICTURE_BYTES = 64 * 10**6
 NUMBERED = re.compile(r".*?(?P<frame>\d{1,9})", re.ASCII)  # in a folder of their own
 MARKED = re.compile(
     r"(?P<clip>.+)_(?:t|f|frame)_?(?P<frame>\d{1,9})", re.ASCII | re.IGNORECASE
@@ -200,13 +198,15 @@ def _frames(files: Sequence[Path], fit: Fit) -> np.ndarray:
     if len(files) == 1 and files[0].suffix.lower() in EXTENSIONS:
         return _video(files[0], fit)
     if files[0].suffix.lower() in MOVING:
-        with _opened(files[0]) as image:
+        [content] = read_files(files)
+        with Image.open(io.BytesIO(content), formats=["GIF"]) as image:
+            check_pixels(*image.size)
             return _chosen(getattr(image, "n_frames", 1), lambda at: _frame_of(image, at), fit)
-    return _chosen(len(files), lambda at: _picture(files[at]), fit)
+    return _chosen(len(files), lambda at: pixels_of(*read_files([files[at]])), fit)
 
 
 def _chosen(number: int, read: Callable[[int], np.ndarray], fit: Fit) -> np.ndarray:
-    """The frames that a clip of `number` pictures is read by, uint8 [T, H, W, 3]."""
+    """The T frames chosen from a clip of `number` pictures, uint8 [T, H, W, 3]."""
     planned = planned_frames(plan(number, fit.spec.frames, fit.spec.stride), number)
     begin = max(0, len(planned) - fit.spec.frames) // 2
     fit.length = number
@@ -231,21 +231,6 @@ def _video(path: Path, fit: Fit) -> np.ndarray:
     return frames[begin : begin + spec.frames]
 
 
-def _picture(path: Path) -> np.ndarray:
-    with _opened(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
 def _frame_of(image: Image.Image, at: int) -> np.ndarray:
     image.seek(at)
     return np.asarray(image.convert("RGB"))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    check_regular(path)
-    if path.stat().st_size > MAX_PICTURE_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; allowed: {MAX_PICTURE_BYTES:,}")
-    with Image.open(io.BytesIO(path.read_bytes()), formats=["JPEG", "PNG", "GIF"]) as image:
-        check_pixels(*image.size)
-        yield image
