@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -280,6 +281,22 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
     torch.testing.assert_close(shown, torch.tensor([[20.0, 40, 60, 80], [80, 100, 120, 140]]), atol=4, rtol=0)
     encode(tmp_path / "set" / "ant" / "1.avi", grey[:3], "mpeg4", rate=5)
     with pytest.raises(ValueError, match=r"1.avi: the clip has 3 frames; allowed: 4 or more"):
+        packed(tmp_path / "set", tmp_path)
+
+
+def test_a_video_that_is_shorter_than_its_sound_is_refused(tmp_path: Path) -> None:
+    """The header of a webm has the duration of the sound and no number of frames."""
+    (tmp_path / "set" / "ant").mkdir(parents=True)
+    with av.open(str(tmp_path / "set" / "ant" / "0.webm"), "w") as container:
+        pictures, sound = container.add_stream("libvpx-vp9", rate=25), container.add_stream("libopus", rate=48_000)
+        pictures.width, pictures.height, pictures.pix_fmt = 16, 16, "yuv420p"
+        for _ in range(3):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")))
+        second = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.float32), format="fltp", layout="mono")
+        second.sample_rate = 48_000
+        for packets in (pictures.encode(), sound.encode(second), sound.encode()):
+            container.mux(packets)
+    with pytest.raises(ValueError, match=r"0.webm: the clip has 3 frames; allowed: 4 or more"):
         packed(tmp_path / "set", tmp_path)
 
 

@@ -221,10 +221,12 @@ def _video(path: Path, fit: Fit) -> np.ndarray:
     spec = fit.spec
     with opened(path) as (container, stream):
         number = header_num_frames(container, stream) or MAX_FRAMES  # 0: unknown
-        geometry = fit.geometry(min(number, MAX_FRAMES), stream.width, stream.height)
+        size = stream.width, stream.height
+    geometry = fit.geometry(min(number, MAX_FRAMES), *size)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "frames"
         stored = store(path, geometry, part)
+        fit.geometry(stored.num_source, *size)  # the duration in a header may be that of the sound
         number, fit.length = stored.num_frames, stored.num_source
         frames = np.fromfile(part, np.uint8).reshape(number, *spec.clip_shape[1:])
     begin = (number - spec.frames) // 2
