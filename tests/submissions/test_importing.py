@@ -335,17 +335,6 @@ def test_clips_of_another_size_are_scaled_only_if_asked_for(tmp_path: Path) -> N
     torch.testing.assert_close(stills.float(), due, atol=25, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2.5, 4])  # 160 for a task of 64 pixels, 256 for one of 64 or 112
-def test_float32_clips_of_larger_frames_are_not_too_large_to_be_scaled(scale: float, tmp_path: Path) -> None:
-    big = torch.stack([square(value, round(16 * scale)) for value in (20, 60, 100)]).float()
-    source = {"clips": big, "labels": [0, 1, 2]}
-    with pytest.raises(ValueError, match=r"fits no layout.* --resize does it"):
-        packed(source, tmp_path, value_range="0-255")
-    clip_set, _ = packed(source, tmp_path, value_range="0-255", resize=True)
-    due = torch.stack([square(value, 16) for value in (20, 60, 100)]).float()
-    torch.testing.assert_close(clip_set.clips.float(), due, atol=25, rtol=0)
-
-
 def test_clips_that_have_the_size_are_not_changed_by_resize(tmp_path: Path) -> None:
     for source in (folder_of_clips(tmp_path, "beside"), {"clips": clips(), "labels": [0, 1, 2]}):
         clip_set, report = packed(source, tmp_path, resize=True)

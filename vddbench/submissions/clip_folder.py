@@ -87,17 +87,12 @@ class Fit:
         return Geometry.of(self.spec.model_copy(update={"resize": None}) if width == height else self.spec)
 
 
-def read_clip_folder(folder: Path, spec: DatasetSpec, limit_bytes: int, resize: bool, notes: list[str]) -> ClipSet:
+def read_clip_folder(folder: Path, spec: DatasetSpec, resize: bool, notes: list[str]) -> ClipSet:
     """The clips uint8 and labels of a folder. resize: scale and crop frames of another size, which are refused otherwise.
 
     Raises ValueError for folders that are not named like classes and files that are not clips.
     """
     clips = [clip for path, label in _classes(folder, spec, notes) for clip in _clips(path, label)]
-    if len(clips) * spec.clip_bytes > limit_bytes:
-        raise ValueError(
-            f"{folder} holds {len(clips):,} clips = {len(clips) * spec.clip_bytes:,} bytes; allowed for this task: "
-            f"{limit_bytes:,}; keep only the final clips"
-        )
     if not clips:
         raise ValueError(f"{folder}: its class folders hold no clips; allowed: {', '.join(EXTENSIONS + MOVING + PICTURES)}")
     notes.append(f"source: {folder}, {len(clips):,} clips in {len({clip.label for clip in clips})} class folders")

@@ -5,11 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vddbench.spec import DatasetSpec, Task
-
-SOURCE_FACTOR = 80  # limit of a source, in budgets: float32 clips 4 times as wide (`--resize`) take 64, other content 16
-UNBUDGETED_SOURCE_BYTES = 64 * 10**9  # float32 clips of UCF101's 9,537 train videos are 23 GB
-
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
@@ -42,9 +37,3 @@ class Declaration:
     external_data: str = ""  # data used besides the task's train split, e.g. a pretrained teacher
     holdout: bool = False  # whether the validation videos were kept out of distilling
     learned_lr: float | None = None  # of the student, if the method learned it; only `evaluate --protocol sdd` uses it
-
-
-def limit_bytes(task: Task, spec: DatasetSpec) -> int:
-    """The most bytes that a source may hold."""
-    budget = task.budget_bytes(spec)
-    return UNBUDGETED_SOURCE_BYTES if budget is None else SOURCE_FACTOR * budget

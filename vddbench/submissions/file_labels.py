@@ -11,7 +11,7 @@ import torch
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions import known_formats
 from vddbench.submissions.choosing import LABEL_NAMES, choose_labels, listing
-from vddbench.submissions.conversion import Conversion, limit_bytes
+from vddbench.submissions.conversion import Conversion
 from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import by_class, from_names, in_order_of, labels_for, missing
 from vddbench.submissions.layouts import Arranged, described
@@ -35,7 +35,7 @@ def stored_labels(
     notes: list[str],
 ) -> torch.Tensor | None:
     """The labels as they are stored. arranged: the clips; None: they fit no layout, so fewer checks are possible."""
-    given, texts = given_labels(file, key, conversion, task, spec, notes) or (None, file.texts)
+    given, texts = given_labels(file, key, conversion, spec, notes) or (None, file.texts)
     of_kernels = known_formats.keeps_labels_centred(source, file, conversion.labels)
     if arranged is None:
         if given is None or len(given) != len(file.tensors[key]) or (given.ndim == 2 and not given.is_floating_point()):
@@ -73,12 +73,10 @@ def stored_labels(
     return in_order_of(texts, labels, spec, notes)
 
 
-def given_labels(
-    file: Source, clips_key: str, conversion: Conversion, task: Task, spec: DatasetSpec, notes: list[str]
-) -> Given | None:
+def given_labels(file: Source, clips_key: str, conversion: Conversion, spec: DatasetSpec, notes: list[str]) -> Given | None:
     """The labels as the user's files hold them: in a file of their own, or beside the clips. Returns None without labels."""
     where, key = conversion.labels, conversion.labels_key
-    source = file if where is None else read_source(where, limit_bytes(task, spec))
+    source = file if where is None else read_source(where)
     if named := [name for name in source.texts if (name == key if key else name.split(".")[-1] in {"", *LABEL_NAMES})]:
         return _from_names(named[0], source, where, spec, notes)
     name = choose_labels(source.tensors, key, clips_key if where is None else "")

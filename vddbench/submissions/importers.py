@@ -16,7 +16,7 @@ import torch
 from torch.serialization import MAGIC_NUMBER
 
 from vddbench.submissions import payload
-from vddbench.submissions.choosing import LABEL_NAMES, named, names_of_clips
+from vddbench.submissions.choosing import LABEL_NAMES, names_of_clips
 from vddbench.system.progress import clean
 
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
@@ -24,7 +24,6 @@ FORMAT = "format"  # the name under which Lite-VD says what a file holds
 CLASS_NAMES = {"class_names", "classes", "classnames"}
 PAIRS = "pairs (clip, class)"  # stands in the names of tensors that are joined from such pairs
 MAX_DEPTH = 6  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
-MAPPED_FACTOR = 16  # files that are mapped, not unpacked, may hold this many times the limit: repetitions, other states
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -52,11 +51,10 @@ class Source(NamedTuple):
     texts: dict[str, list[str]]
 
 
-def read_source(path: Path, limit_bytes: int) -> Source:
+def read_source(path: Path) -> Source:
     """Every tensor of a file, and every list of texts (names of classes). Lists of numbers and of equal tensors are tensors.
 
-    Raises FileNotFoundError, and ValueError if a tensor has more than `limit_bytes`, or the file holds Python objects, or
-    neither tensors nor texts.
+    Raises FileNotFoundError, and ValueError if the file holds Python objects, or neither tensors nor texts.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give a {', '.join(SUFFIXES)} file, or a folder of clips")
@@ -66,7 +64,6 @@ def read_source(path: Path, limit_bytes: int) -> Source:
         raise ValueError(f"{path} could not be read as plain tensors: {_reason(path, ValueError())}")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: files of type {path.suffix or '(none)'!r} are not read; allowed: {', '.join(SUFFIXES)}")
-    _check_size(path, limit_bytes)
     if path.suffix == ".safetensors":
         return Source(payload.load(path), {})
     try:
@@ -82,8 +79,6 @@ def read_source(path: Path, limit_bytes: int) -> Source:
             f"{path} holds no tensor in {MAX_DEPTH} levels of dicts and lists; save e.g. "
             "torch.save({'clips': clips, 'labels': labels}, 'syn.pt')"
         )
-    for name, tensor in source.tensors.items():  # a stored stride of 0 makes a tensor of any size from one value
-        _check_limit(f"{path}: {named(name)} {list(tensor.shape)}", tensor.numel() * tensor.element_size(), limit_bytes)
     return source
 
 
@@ -126,26 +121,8 @@ def _begins(path: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def _check_size(path: Path, limit_bytes: int) -> None:
-    """Raises ValueError if a file would unpack to more than the limit, before it is unpacked."""
-    total, is_mapped = path.stat().st_size, path.suffix in {".npy", ".safetensors"}
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            total = max(total, sum(info.file_size for info in archive.infolist()))
-            is_mapped = path.suffix != ".npz" and _is_stored(archive)
-    _check_limit(str(path), total, limit_bytes * (MAPPED_FACTOR if is_mapped else 1))
-
-
 def _is_stored(archive: zipfile.ZipFile) -> bool:
     return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
-
-
-def _check_limit(source: str, size: int, limit_bytes: int) -> None:
-    if size > limit_bytes:
-        raise ValueError(
-            f"{source} holds {size:,} bytes; allowed for this task: {limit_bytes:,}, many times what its clips take; save "
-            "only the final clips and labels. Frames may be up to 4 times as wide as those of the task: --resize scales them"
-        )
 
 
 def _torch(path: Path) -> object:

@@ -14,7 +14,7 @@ from vddbench.submissions import appearance, known_formats, payload, ranges
 from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.choosing import choose_clips, named, names_of_clips
 from vddbench.submissions.clip_folder import read_clip_folder
-from vddbench.submissions.conversion import Conversion, Declaration, limit_bytes
+from vddbench.submissions.conversion import Conversion, Declaration
 from vddbench.submissions.file_labels import given_labels, stored_labels
 from vddbench.submissions.importers import Source, read_source
 from vddbench.submissions.label_forms import FORMS, labels_for, some
@@ -137,14 +137,13 @@ def _converted(
             flag = "--drop-last-frame" if conversion.drop_last_frame else "--resize"
             raise ValueError(f"{flag} is for clips; a static-dynamic set stores stills and motions for its network")
         is_labelled = conversion.labels is not None
-        given = given_labels(Source({}, {}), "", conversion, task, spec, notes) if is_labelled else None
+        given = given_labels(Source({}, {}), "", conversion, spec, notes) if is_labelled else None
         tensors = static_dynamic_tensors(
             source,
             conversion.statics,
             conversion.hallucinator,
             spec,
             labels=given.labels if given else None,
-            limit_bytes=limit_bytes(task, spec),
             value_range=conversion.value_range,
             labels_as=conversion.labels_as,
             dtype=DTYPES[conversion.dtype],
@@ -159,7 +158,7 @@ def _converted(
                 f"{' and '.join(unused)}: not for folders, whose clips are 8-bit pictures and whose class folders are the "
                 "labels. For other labels, or for stills: save clips and labels as tensors"
             )
-        clip_set = read_clip_folder(source, spec, limit_bytes(task, spec), conversion.resize, notes)
+        clip_set = read_clip_folder(source, spec, conversion.resize, notes)
         labels = labels_for(clip_set.labels, len(clip_set), spec, None, notes)
         tensors, decoder = _stored(clip_set.clips, "pixels", conversion, notes)
         return {**tensors, "labels": labels}, decoder
@@ -170,7 +169,7 @@ def _of_tensors(
     source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, train: Split | None, notes: list[str]
 ) -> tuple[dict[str, torch.Tensor], str]:
     """The same for a file of tensors. Raises ValueError with the problems of the clips and of the labels, one line each."""
-    file = read_source(source, limit_bytes(task, spec))
+    file = read_source(source)
     latents = known_formats.no_clips(source, file)
     try:
         key = choose_clips(file.tensors, conversion.clips_key, spec.num_classes)

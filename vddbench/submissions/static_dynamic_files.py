@@ -42,7 +42,6 @@ def static_dynamic_tensors(
     spec: DatasetSpec,
     *,
     labels: torch.Tensor | None,
-    limit_bytes: int,
     value_range: str | None,
     labels_as: str | None,
     dtype: torch.dtype,
@@ -66,9 +65,9 @@ def static_dynamic_tensors(
             f"that the released code normalises with ImageNet's numbers; leave out --range (or give {RANGE})"
         )
     size, frames, classes = spec.size, spec.frames, spec.num_classes
-    motions = _by_class(dynamics, (frames, 1, size, size), classes, limit_bytes, notes, has_labels=labels is not None)
-    stills = _by_class(statics, (3, size, size), classes, limit_bytes, notes)
-    weight, bias = _convolution(hallucinator, limit_bytes)
+    motions = _by_class(dynamics, (frames, 1, size, size), classes, notes, has_labels=labels is not None)
+    stills = _by_class(statics, (3, size, size), classes, notes)
+    weight, bias = _convolution(hallucinator)
     value_range_of(motions)
     stills_per_slot, motions_per_slot = _per_slot(stills.shape[1], motions.shape[1], labels is not None)
     pairs, per_class = stills_per_slot * motions_per_slot, stills.shape[1] // stills_per_slot
@@ -137,11 +136,9 @@ def _slots(by_class: torch.Tensor, per_slot: int) -> torch.Tensor:
     return by_class.reshape(-1, per_slot, *by_class.shape[2:])
 
 
-def _by_class(
-    path: Path, shape: tuple[int, ...], classes: int, limit_bytes: int, notes: list[str], has_labels: bool = False
-) -> torch.Tensor:
+def _by_class(path: Path, shape: tuple[int, ...], classes: int, notes: list[str], has_labels: bool = False) -> torch.Tensor:
     """The clips' tensor of a file, [K*n, ...] as [K, n, ...]. FRePo, which saves labels, has the axis of classes."""
-    tensors = read_source(path, limit_bytes).tensors
+    tensors = read_source(path).tensors
     name = choose_clips(tensors, None, classes)
     tensor = tensors[name]
     notes.append(f"source: {path} {described(name, tensor)}")
@@ -156,8 +153,8 @@ def _by_class(
     return tensor.reshape(classes, -1, *shape)
 
 
-def _convolution(path: Path, limit_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    tensors = read_source(path, limit_bytes).tensors
+def _convolution(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    tensors = read_source(path).tensors
     weights, biases = _of_shape(tensors, WEIGHT), _of_shape(tensors, BIAS)
     if len(weights) != 1 or len(biases) != 1:
         raise ValueError(
