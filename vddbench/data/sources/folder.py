@@ -3,7 +3,7 @@
 val/ is optional and has the validation videos; in a folder without test/, it has the test videos.
 
 An optional `DIR/groups.csv` (columns path,group; paths relative to DIR) says which clips show the same scene or person.
-Links out of the folder, unprintable names and oversized tables are refused before anything is decoded.
+Links are followed. Unprintable names are refused before anything is decoded.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def report_validation(folder: Path, parts: Parts, videos: list[Video]) -> tuple[
 
 def chosen_classes(folder: Path, parts: Parts, classes: list[str] | None) -> tuple[str, ...]:
     """The sorted names of the classes; with `classes`, only these."""
-    names = {part: {entry.name for entry in visible(folder, folder / part) if is_folder(entry)} for part in parts.folders()}
+    names = {part: {entry.name for entry in visible(folder / part) if is_folder(entry)} for part in parts.folders()}
     if classes is not None:
         for name in classes:
             if name not in names[parts.train]:
@@ -153,22 +153,13 @@ def chosen_classes(folder: Path, parts: Parts, classes: list[str] | None) -> tup
     return tuple(sorted(chosen))
 
 
-def visible(folder: Path, where: Path) -> list[os.DirEntry[str]]:
-    """The sorted entries of `where` without hidden ones. Raises ValueError for links out of `folder` and unprintable names."""
+def visible(where: Path) -> list[os.DirEntry[str]]:
+    """The sorted entries of `where` without hidden ones. Raises ValueError for unprintable names."""
     entries = sorted((e for e in os.scandir(where) if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if not entry.name.isprintable():
             raise ValueError(f"the name {entry.name!r} in {where} has unprintable characters; rename it")
-        if entry.is_symlink() and leaves(entry, folder):
-            raise ValueError(f"{entry.path} is a link that leaves {folder}; copy the file into the folder")
     return entries
-
-
-def leaves(link: os.DirEntry[str], folder: Path) -> bool:
-    try:
-        return not Path(link.path).resolve().is_relative_to(folder.resolve())
-    except RuntimeError:  # Python before 3.13 raises this for circular links, which lead nowhere
-        return False
 
 
 def class_videos(folder: Path, parts: Parts, name: str, label: int, groups: dict[str, str]) -> Iterator[Video]:
@@ -180,7 +171,7 @@ def class_videos(folder: Path, parts: Parts, name: str, label: int, groups: dict
         where = folder / part / name
         if part != parts.train and not where.is_dir():
             continue
-        files = [e for e in visible(folder, where) if not is_folder(e)]
+        files = [e for e in visible(where) if not is_folder(e)]
         clips = [e for e in files if Path(e.name).suffix.lower() in EXTENSIONS]
         if part == parts.train and not clips:
             raise ValueError(f"no videos in {where}: looked for {', '.join(EXTENSIONS)}; {contents(where)}")
