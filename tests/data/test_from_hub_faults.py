@@ -303,16 +303,6 @@ def test_names_are_read_without_the_videos(board: Hub) -> None:
     assert board.sent_bytes < 0.02 * 10**7
 
 
-def test_a_dictionary_that_is_every_rows_value_is_not_unpacked(board: Hub, ucf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "MAX_ROW_GROUP_BYTES", 300_000)
-    bomb = pa.table({"video_id": names_of_archery(), "video": [bytes(100_000)] * 10})
-    files = as_parquet_of(bomb, group=99)
-    assert sum(len(data) for data in files.values() if data) < 20_000
-    publish(board, files)
-    with pytest.raises(ValueError, match="row group 0 unpacks to more than 300,000 bytes"):
-        ucf_from_hub()
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_a_damaged_parquet_file_ends_in_an_error_message(board: Hub, ucf: Path, seed: int) -> None:
     """Bytes of its footer and of the pages before it are changed."""

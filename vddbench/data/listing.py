@@ -23,7 +23,6 @@ SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 ABSENT = "not there"  # reason in problems.csv for a listed video without a file
 MAX_LOOKED_AT = 100_000  # files that `contents` counts
 MAX_DEPTH = 64  # levels of nested folders; Python 3.11 walks them recursively
-MAX_LIST_BYTES = 256 * 10**6  # size of one official list; the largest, Something-Something's train.json, has some 20 MB
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
@@ -137,9 +136,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def read_list(path: Path) -> str:
-    """The text of an official list. Raises ValueError if it is too large or not UTF-8."""
-    if (size := path.stat().st_size) > MAX_LIST_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; allowed: {MAX_LIST_BYTES:,}")
+    """The text of an official list. Raises ValueError if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

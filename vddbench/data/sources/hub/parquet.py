@@ -18,14 +18,11 @@ import pyarrow.parquet as pq
 
 from vddbench import hub
 from vddbench.data.sources.hub.ahead import Traffic, ahead
-from vddbench.data.sources.hub.shard import MAX_ROW_GROUP_BYTES, Columns, Shard, damage_explained
+from vddbench.data.sources.hub.shard import Columns, Shard, damage_explained
 from vddbench.spec import Video
 from vddbench.system.home import check_space
 from vddbench.system.progress import bar
 
-MAX_ROWS = 400_000  # of all files together; Kinetics-400 has 266,440 videos
-MAX_SHARDS = 20_000  # files; Kinetics-400 has some 400 GB, in files of 500 MB
-MAX_FOOTERS_BYTES = 32 * 10**6  # of all files together
 AT_ONCE = 8  # requests for footers and names
 GROUPS_AT_ONCE = 32  # row groups whose names one thread fetches
 GROUPS_ON_DISK = 2
@@ -46,8 +43,6 @@ class HubParquet:
     keep = False
 
     def __init__(self, repo: hub.Repo, sha: str, files: Mapping[str, hub.Remote]) -> None:
-        if len(files) > MAX_SHARDS:
-            raise ValueError(f"{repo} has {len(files):,} parquet files; at most {MAX_SHARDS:,} are read")
         self.repo, self.sha, self.paths, self.remotes = repo, sha, list(files), list(files.values())
         self.traffic, self.places, self.in_memory = Traffic(), dict[str, Place](), threading.Lock()
         self.footers: list[pq.FileMetaData] = []
@@ -67,7 +62,7 @@ class HubParquet:
         return hub.read_remote(self.repo, self.paths[shard], self.sha, self.remotes[shard].size, parse)
 
     def names(self) -> Iterator[tuple[str, Place]]:
-        """The name of every row. Raises ValueError if a row has none, or there are too many rows."""
+        """The name of every row. Raises ValueError if a row has none."""
         self.read_footers()
         self.columns = self.read(0, Shard.columns)
         parts = [
@@ -93,16 +88,9 @@ class HubParquet:
     def read_footers(self) -> None:
         self.traffic.stopped = False
         calls = ((partial(self.read, number, lambda shard: shard.footer), 1) for number in range(len(self.paths)))
-        rows = size = 0
         footers: list[pq.FileMetaData] = []
         with bar("reading footers", len(self.paths)) as progress:
-            for number, footer in enumerate(ahead(calls, AT_ONCE, AT_ONCE, self.traffic)):
-                rows, size = rows + footer.num_rows, size + footer.serialized_size
-                if rows > MAX_ROWS or size > MAX_FOOTERS_BYTES:
-                    raise ValueError(
-                        f"{self.where(number)}: {rows:,} rows so far, in footers of {size:,} bytes; allowed are "
-                        f"{MAX_ROWS:,} rows and {MAX_FOOTERS_BYTES:,} bytes"
-                    )
+            for footer in ahead(calls, AT_ONCE, AT_ONCE, self.traffic):
                 self.traffic.came(footer.serialized_size)
                 footers.append(footer)
                 progress.advance()
@@ -133,16 +121,12 @@ class HubParquet:
         check_space(folder.parent, shard.row_group_bytes(group))
         folder.mkdir(exist_ok=True)  # it exists if an earlier attempt lost the connection
         files: list[tuple[Video, Path]] = []
-        total = 0
         with self.in_memory:
             for row, value in enumerate(shard.values(group, self.columns.video)):
                 content = value.as_buffer() if value.is_valid else b""  # null: "empty file" in problems.csv
                 self.traffic.came(len(content))
                 if (video := wanted.get(row)) is None:
                     continue
-                total += len(content)
-                if total > MAX_ROW_GROUP_BYTES:  # in a dictionary column, all rows may share one value
-                    raise ValueError(f"{shard.where}: row group {group} unpacks to more than {MAX_ROW_GROUP_BYTES:,} bytes")
                 path = folder / f"{row}{PurePosixPath(str(video.path)).suffix}"
                 path.write_bytes(content)
                 files.append((video, path))
