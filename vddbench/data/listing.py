@@ -22,7 +22,6 @@ EXTENSIONS = (".avi", ".mp4", ".webm", ".mkv", ".mov")  # of videos; decode.py r
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 ABSENT = "not there"  # reason in problems.csv for a listed video without a file
 MAX_LOOKED_AT = 100_000  # files that `contents` counts
-MAX_DEPTH = 64  # levels of nested folders; Python 3.11 walks them recursively
 
 
 def by_id(videos: Iterable[Video]) -> dict[str, Video]:
@@ -118,19 +117,15 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """The files with one of these suffixes in all folders below `folder`, folder by folder in sorted order.
 
     Links to folders are followed, but every folder is read once, as links may be circular. Prints a warning for a folder that
-    can't be read or is nested too deeply; its files are left out.
+    can't be read; its files are left out.
     """
     seen: set[tuple[int, int]] = set()
-    top = os.fspath(folder).count(os.sep)
     for where, folders, names in os.walk(folder, followlinks=True, onerror=warn_of_folder):
         status = Path(where).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        if folders and where.count(os.sep) - top >= MAX_DEPTH:
-            say(f"warning: the folders in {where[:200]}... are nested too deeply; their files are left out", style="yellow")
-            folders.clear()
         folders.sort()
         yield from (f"{where}/{name}" for name in sorted(names) if name.lower().endswith(suffixes))
 
