@@ -7,10 +7,12 @@ at once, one per line, each with the tensor, the value found and the allowed val
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 
 from vddbench.spec import DatasetSpec
@@ -19,6 +21,7 @@ from vddbench.submissions.payload import dtype_name
 MAX_VALUE = 65_504.0  # largest finite float16, 256 times the display range: a larger value is a mistake
 SOFT_SUM_TOLERANCE = 1e-2  # rows of float16 probabilities over 400 classes stay well inside
 PIXEL_DTYPES = (torch.uint8, torch.float16, torch.float32)
+OFFSET_DTYPES = (torch.int32, torch.int64)
 INDEX_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 SOFT_DTYPES = (torch.float16, torch.float32)
 
@@ -195,6 +198,35 @@ def affine(tensors: Mapping[str, torch.Tensor], pixels: torch.Tensor) -> torch.T
             "distillation that diverged needs lower learning rates"
         )
     return values
+
+
+def cut(tensors: Mapping[str, torch.Tensor], name: str, num_parts: int, part: str) -> list[memoryview]:
+    """The bytes of tensor `name`, cut into parts at the tensor `offsets`. part: what one part is, for the messages.
+
+    Raises ValueError unless the offsets increase strictly from 0 to the number of bytes.
+    """
+    data, offsets = tensors[name].numpy().data, tensors["offsets"].tolist()
+    if len(offsets) != num_parts + 1:
+        raise ValueError(f"tensor 'offsets' has {len(offsets)} entries; allowed: one per {part} and one more, {num_parts + 1}")
+    if offsets[0] != 0 or offsets[-1] != len(data):
+        raise ValueError(
+            f"tensor 'offsets' goes from {offsets[0]} to {offsets[-1]}; allowed: from 0 to {len(data)}, the bytes of {name!r}"
+        )
+    for i, (begin, end) in enumerate(pairwise(offsets)):
+        if end <= begin:
+            raise ValueError(f"tensor 'offsets' goes from {begin} to {end} at entry {i}; allowed: strictly increasing")
+    return [data[begin:end] for begin, end in pairwise(offsets)]
+
+
+def joined(name: str, parts: Sequence[bytes]) -> dict[str, torch.Tensor]:
+    """The tensors `name` and `offsets` that `cut` cuts into these parts.
+
+    Offsets are int32 if they fit, since they count towards the budget.
+    """
+    offsets = np.array([0, *accumulate(map(len, parts))], np.int64)
+    dtype = np.int32 if offsets[-1] <= np.iinfo(np.int32).max else np.int64
+    data = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
+    return {name: torch.from_numpy(data), "offsets": torch.from_numpy(offsets.astype(dtype))}
 
 
 def _dtypes(want: Want) -> str:

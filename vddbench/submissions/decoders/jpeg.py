@@ -22,10 +22,8 @@ import torch
 from PIL import Image
 
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.tensors import Want, expect, label_want, labels
+from vddbench.submissions.tensors import OFFSET_DTYPES, Want, cut, expect, joined, label_want, labels
 from vddbench.system.progress import bar
-
-OFFSET_DTYPES = (torch.int32, torch.int64)
 
 
 def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
@@ -37,15 +35,12 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     }
     sizes = expect(tensors, wanted)
     targets = labels(tensors, spec)
-    offsets = tensors["offsets"].to(torch.int64)
-    _check_offsets(offsets, sizes["N"] * spec.frames, sizes["B"])
-    data, bounds = tensors["jpeg"].numpy().data, offsets.tolist()
+    images = cut(tensors, "jpeg", sizes["N"] * spec.frames, "frame")
     clips = np.empty((sizes["N"], *spec.clip_shape), np.uint8)
     with bar("decoding JPEG clips", sizes["N"]) as progress:
         for n in range(sizes["N"]):
             for t in range(spec.frames):
-                i = n * spec.frames + t
-                clips[n, t] = _frame(bytes(data[bounds[i] : bounds[i + 1]]), spec.size, f"clip {n} frame {t}")
+                clips[n, t] = _frame(bytes(images[n * spec.frames + t]), spec.size, f"clip {n} frame {t}")
             progress.advance()
     return ClipSet(clips=torch.from_numpy(clips), labels=targets)
 
@@ -53,20 +48,6 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
     """Of uint8."""
     return spec.clip_bytes
-
-
-def _check_offsets(offsets: torch.Tensor, num_frames: int, num_bytes: int) -> None:
-    if len(offsets) != num_frames + 1:
-        raise ValueError(f"tensor 'offsets' has {len(offsets)} entries; allowed: one per frame and one more, {num_frames + 1}")
-    first, last = int(offsets[0]), int(offsets[-1])
-    if first != 0 or last != num_bytes:
-        raise ValueError(f"tensor 'offsets' goes from {first} to {last}; allowed: from 0 to {num_bytes}, the bytes of 'jpeg'")
-    bad = offsets.diff() <= 0
-    if bad.any():
-        i = int(bad.nonzero()[0])
-        raise ValueError(
-            f"tensor 'offsets' goes from {int(offsets[i])} to {int(offsets[i + 1])} at entry {i}; allowed: strictly increasing"
-        )
 
 
 def _frame(data: bytes, size: int, where: str) -> np.ndarray:
@@ -92,17 +73,11 @@ def _frame(data: bytes, size: int, where: str) -> np.ndarray:
 
 
 def encode(clips: torch.Tensor, quality: int, subsampling: str = "4:2:0") -> dict[str, torch.Tensor]:
-    """The tensors `jpeg` and `offsets` for uint8 clips [N, T, H, W, 3]; quality is Pillow's scale of 1 to 95.
-
-    Offsets are int32 if they fit, since they count towards the budget.
-    """
+    """The tensors `jpeg` and `offsets` for uint8 clips [N, T, H, W, 3]; quality is Pillow's scale of 1 to 95."""
     frames = clips.reshape(-1, *clips.shape[2:]).numpy()
     parts = []
     for frame in frames:
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
         parts.append(buffer.getvalue())
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    dtype = np.int32 if offsets[-1] <= np.iinfo(np.int32).max else np.int64
-    data = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
-    return {"jpeg": torch.from_numpy(data), "offsets": torch.from_numpy(offsets.astype(dtype))}
+    return joined("jpeg", parts)

@@ -30,17 +30,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import pairwise
 
 import numpy as np
 import torch
 
 from vddbench.data.elementary import BadStream, Codec
 from vddbench.spec import ClipSet, DatasetSpec
-from vddbench.submissions.tensors import Want, expect, label_want, labels
+from vddbench.submissions.tensors import OFFSET_DTYPES, Want, cut, expect, joined, label_want, labels
 from vddbench.system.progress import bar
 
-OFFSET_DTYPES = (torch.int32, torch.int64)
 MAX_EXPANSION = 512  # memory of the clips over the budget: AV1 of a UCF101 clip has 75 at crf 30, 340 at crf 60
 
 
@@ -55,9 +53,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
     }
     sizes = expect(tensors, wanted)
     targets = labels(tensors, spec)
-    bounds = _bounds(tensors["offsets"], sizes["N"], sizes["B"])
-    data = tensors["stream"].numpy().data
-    streams = [bytes(data[begin:end]) for begin, end in pairwise(bounds)]
+    streams = [bytes(part) for part in cut(tensors, "stream", sizes["N"], "clip")]
     clips = np.empty((sizes["N"], *spec.clip_shape), np.uint8)
     n = 0
     with bar("decoding video clips", sizes["N"]) as progress:
@@ -75,21 +71,6 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
     """Of uint8."""
     return spec.clip_bytes
-
-
-def _bounds(offsets: torch.Tensor, num_clips: int, num_bytes: int) -> list[int]:
-    """The offsets. Raises ValueError unless they cut all bytes into streams."""
-    bounds: list[int] = offsets.tolist()
-    if len(bounds) != num_clips + 1:
-        raise ValueError(f"tensor 'offsets' has {len(bounds)} entries; allowed: one per clip and one more, {num_clips + 1}")
-    if bounds[0] != 0 or bounds[-1] != num_bytes:
-        raise ValueError(
-            f"tensor 'offsets' goes from {bounds[0]} to {bounds[-1]}; allowed: from 0 to {num_bytes}, the bytes of 'stream'"
-        )
-    for i, (begin, end) in enumerate(pairwise(bounds)):
-        if end <= begin:
-            raise ValueError(f"tensor 'offsets' goes from {begin} to {end} at entry {i}; allowed: strictly increasing")
-    return bounds
 
 
 def to_rgb(luma: np.ndarray, blue: np.ndarray, red: np.ndarray) -> np.ndarray:
@@ -118,7 +99,7 @@ def encode(clips: torch.Tensor, codec: Codec, crf: int, threads: int = 1) -> dic
     """The tensors `stream` and `offsets` for uint8 clips [N, T, H, W, 3]. The same clips give the same bytes on one machine.
 
     codec, crf: "av1" (SVT-AV1, preset 4, crf 1 to 63) or "h264" (x264, preset slow, crf 1 to 51, even sizes only). Encodes
-    `threads` clips at a time, each on one thread. Offsets are int32 if they fit, since they count towards the budget.
+    `threads` clips at a time, each on one thread.
     """
     from vddbench.data.stream_codec import encode_stream
 
@@ -126,8 +107,4 @@ def encode(clips: torch.Tensor, codec: Codec, crf: int, threads: int = 1) -> dic
         return encode_stream(zip(*to_planes(clip.numpy()), strict=True), codec, crf, clip.shape[1])
 
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(stream, clips))
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    dtype = np.int32 if offsets[-1] <= np.iinfo(np.int32).max else np.int64
-    data = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
-    return {"stream": torch.from_numpy(data), "offsets": torch.from_numpy(offsets.astype(dtype))}
+        return joined("stream", list(pool.map(stream, clips)))
