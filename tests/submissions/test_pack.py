@@ -264,6 +264,20 @@ def test_npy_npz_and_safetensors_are_read_too(tmp_path: Path) -> None:
         assert torch.equal(clip_set.clips, clips()), name
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        np.array("2026-01-01", "datetime64[D]"),
+        np.array([b"a", b"b"]),
+        np.zeros(2, [("step", "i4"), ("loss", "f4")]),
+        np.zeros(2, np.longdouble),
+    ],
+)
+def test_arrays_that_torch_lacks_are_left_out(tmp_path: Path, extra: np.ndarray) -> None:
+    np.savez(tmp_path / "syn.npz", clips=clips().numpy(), labels=np.arange(3), extra=extra)
+    assert torch.equal(packed(tmp_path / "syn.npz", tmp_path)[0].clips, clips())
+
+
 def test_parameters_that_want_gradients_are_read(tmp_path: Path) -> None:
     source = save(tmp_path, {"syn": torch.nn.Parameter(normalised(clips())), "labels": LABELS})
     assert torch.equal(packed(source, tmp_path)[0].clips, clips())

@@ -152,8 +152,12 @@ def _numpy(path: Path) -> object:
         return dict(archive)
 
 
-def _from_numpy(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+def _from_numpy(array: np.ndarray) -> torch.Tensor | None:
+    """The array as a tensor. Returns None if torch has no such values: dates, bytes, records, long doubles."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except TypeError:
+        return None
 
 
 def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> None:
@@ -182,7 +186,7 @@ def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
 
     Returns None for other lists. Tensors of 5 dimensions or more are whole sets, which are not joined.
     """
-    numbers = (bool, int, float, np.generic)
+    numbers = (bool, int, float, np.number, np.bool_)
     if values and all(isinstance(value, numbers) for value in values):
         return torch.tensor(values)
     rows = [value for value in values if isinstance(value, list | tuple) and value]
