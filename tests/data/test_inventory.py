@@ -24,7 +24,7 @@ from vddbench.data.build import build_store
 from vddbench.data.contact_sheet import GAP, LINE, TEXT
 from vddbench.data.datasets import kinetics400, movingshapes
 from vddbench.data.finish import fingerprint_of
-from vddbench.data.inventory import entry_of, inventory, verify
+from vddbench.data.inventory import bytes_in, entry_of, inventory, verify
 from vddbench.data.prepare import prepare
 from vddbench.data.store import Store
 from vddbench.data.store_files import store_digest
@@ -65,6 +65,23 @@ def test_the_table_names_every_dataset_with_its_state() -> None:
     assert "interrupted, 5 videos" in lines["stopped"] and "8x64x64" in lines["kinetics400"] and "400" in lines["kinetics400"]
     assert "broken: store" in table and "--force" in table
     assert [row["name"] for row in json.loads(call("datasets", "--json")[1])] == sorted(entries)
+
+
+def test_files_that_vanish_while_the_bytes_are_counted_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    for name in ("a.part", "b.part", "frames.bin"):
+        (tmp_path / "store" / name).write_bytes(b"12345")
+    real = Path.stat
+
+    def once(path: Path, **options: bool) -> os.stat_result:
+        status = real(path, **options)
+        if path.suffix == ".part":
+            for name in ("a.part", "b.part"):
+                path.with_name(name).unlink()
+        return status
+
+    monkeypatch.setattr(Path, "stat", once)
+    assert bytes_in(tmp_path / "store") == 10
 
 
 def test_the_state_of_a_store_that_a_process_is_preparing() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,12 @@ def shape_of(spec: DatasetSpec | None) -> dict[str, Any]:
 def bytes_in(place: Path) -> int:
     """The size of a store, including the copy that --force builds beside it."""
     folders = [place, rebuilding(place), place.with_name(f".{place.name}.old")]
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for where, _, names in (entry for folder in folders for entry in os.walk(folder)):
+        for name in names:
+            with suppress(FileNotFoundError):  # `prepare` has removed or renamed it since
+                total += Path(where, name).stat().st_size
+    return total
 
 
 def journaled(place: Path) -> int:
