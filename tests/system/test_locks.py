@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -34,6 +35,15 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
     assert not is_locked(path)
     with locked(path, wait=False):
         assert is_locked(path)
+
+
+def test_a_process_that_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as `is_locked` does
+        monkeypatch.setattr("vddbench.system.locks.time.sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        with locked(path, wait=False):
+            assert is_locked(path)
 
 
 def test_waiting_is_reported_once_and_ends_when_the_lock_is_free(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+LOOK_SECONDS = 0.1  # before a second attempt: `is_locked` of another process holds a lock for a moment
 
 
 @contextmanager
@@ -28,10 +31,10 @@ def locked(path: Path, *, wait: bool = True, on_wait: Callable[[], None] | None 
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if not wait:
-                    raise
-                if on_wait is not None:
+                    time.sleep(LOOK_SECONDS)
+                elif on_wait is not None:
                     on_wait()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not _is_at(handle, path):
                 continue  # the previous holder removed the file that this process waited for
             try:
