@@ -211,6 +211,9 @@ def test_lists_that_are_not_the_official_ones_are_refused(tmp_path: Path) -> Non
             run(raw)
         assert reason in str(refusal.value)
     header = "label,youtube_id,time_start,time_end,split\n"
+    write_kinetics_lists(raw, [], [])
+    with pytest.raises(ValueError, match=r"the lists in .*raw name no clip"):
+        run(raw)
     for text, reason in (
         ("label,youtube_id\n", "its first line has no column time_start, time_end, split"),
         (header + "archery,x,1\n", "line 2 has too few columns"),

@@ -138,9 +138,14 @@ def one_of(first: Path, second: Path) -> Path:
 
 
 def videos(raw: Path) -> Iterator[Video]:
-    """The listed clips with their files below `raw`. Raises FileNotFoundError if there are no files of such names."""
+    """The listed clips with their files below `raw`. Raises FileNotFoundError if there are no files of such names.
+
+    Raises ValueError if the lists name no clip.
+    """
     clips = clips_in(raw)
     listed = list(named(listing(raw), clips.get, short_name))
+    if not listed:
+        raise ValueError(f"the lists in {raw} name no clip")
     present = [video for video in listed if video.path is not None]
     if not present:
         example = listed[0].id.partition("/")[2]
