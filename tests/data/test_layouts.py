@@ -174,6 +174,15 @@ def test_a_folder_without_splits_or_with_two_for_validation_is_refused(own: Path
         read_folder(own / "train")
 
 
+def test_an_empty_val_and_an_empty_line_of_groups_csv_mean_nothing(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "groups.csv").write_text("path,group\ntrain/left/0.avi,anna\n\n")
+    for video in (own / "val").glob("*/*"):
+        video.unlink()
+    _, videos = read_folder(own)
+    assert {video.id: video.group for video in videos}["train/left/0.avi"] == "anna"
+    assert "validation videos, which are part" not in capsys.readouterr().err
+
+
 def test_groups_that_reach_beyond_val_or_cover_only_some_videos_are_reported(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

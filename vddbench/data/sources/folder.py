@@ -121,6 +121,8 @@ def report_validation(folder: Path, parts: Parts, videos: list[Video]) -> tuple[
         return ()
     prefix = f"{parts.validation}/"
     held_out = [video for video in videos if video.id.startswith(prefix)]
+    if not held_out:
+        return ()
     say(
         f"{folder / parts.validation}: its {len(held_out):,} videos are the validation videos, which are part of the training "
         "split, as in every dataset here"

@@ -24,7 +24,7 @@ def read_groups(folder: Path) -> dict[str, str]:
             rows = csv.reader(text)
             if next(rows, None) != ["path", "group"]:
                 raise ValueError("its first line is not: path,group")
-            for row in rows:
+            for row in filter(None, rows):  # without empty lines
                 if len(row) != 2:
                     raise ValueError(f"line {rows.line_num} has {len(row)} columns, not 2")
                 path, group = row
