@@ -243,6 +243,7 @@ def folder_of_clips(root: Path, kind: str) -> Path:
     return root
 
 
+NOT_FOR_FOLDERS = {"layout": "NHWC", "clips_key": "x", "labels_key": "y", "labels_by_class": True}
 RECOGNISED = {
     "beside": "pictures CLIP_t000, CLIP_t001, ... beside each other, as RDED and Video-DC save them",
     "in a folder": "a folder of pictures for each clip, as diffusion and selection methods save them",
@@ -339,9 +340,9 @@ def test_clips_that_have_the_size_are_not_changed_by_resize(tmp_path: Path) -> N
     for source in (folder_of_clips(tmp_path, "beside"), {"clips": clips(), "labels": [0, 1, 2]}):
         clip_set, report = packed(source, tmp_path, resize=True)
         assert torch.equal(clip_set.clips, clips()) and ": no clip, all have this size" in report
-    for option in ("resize", "drop_last_frame"):
-        with pytest.raises(ValueError, match=rf"--{option.replace('_', '-')} is for clips; a static-dynamic set"):
-            packed({"clips": clips()}, tmp_path, decoder="static_dynamic", **{option: True})
+    for option, value in (("resize", True), ("drop_last_frame", True), *NOT_FOR_FOLDERS.items()):
+        with pytest.raises(ValueError, match=rf"--{option.replace('_', '-')}: not for a static-dynamic set"):
+            packed({"clips": clips()}, tmp_path, decoder="static_dynamic", **{option: value})
 
 
 def test_squares_are_scaled_whole_even_if_the_videos_of_the_dataset_are_cropped(tmp_path: Path) -> None:
@@ -377,6 +378,9 @@ def test_folders_that_leave_a_question_open_are_refused(tmp_path: Path) -> None:
         packed(root, tmp_path, labels=tmp_path / "y.pt")
     with pytest.raises(ValueError, match=r"--layout and --decoder: not for folders, .*or for stills"):
         packed(root, tmp_path, layout="NHWC", decoder="still")
+    for option, value in NOT_FOR_FOLDERS.items():
+        with pytest.raises(ValueError, match=rf"--{option.replace('_', '-')}: not for folders"):
+            packed(root, tmp_path, **{option: value})
     (root / "dog").rename(root / "3")
     with pytest.raises(ValueError, match=r"no class named '3'.*; numbers are read as class indices, from 0 to 2"):
         packed(root, tmp_path)

@@ -132,11 +132,17 @@ def _converted(
     source: Path, task: Task, spec: DatasetSpec, conversion: Conversion, train: Split | None, notes: list[str]
 ) -> tuple[dict[str, torch.Tensor], str]:
     """The tensors of the payload and the name of their decoder."""
+    stated: dict[str, object]
     if conversion.decoder == STATIC_DYNAMIC or conversion.statics or conversion.hallucinator:
-        if conversion.drop_last_frame or conversion.resize:
-            flag = "--drop-last-frame" if conversion.drop_last_frame else "--resize"
-            raise ValueError(f"{flag} is for clips; a static-dynamic set stores stills and motions for its network")
         is_labelled = conversion.labels is not None
+        stated = {"--drop-last-frame": conversion.drop_last_frame, "--resize": conversion.resize, "--layout": conversion.layout}
+        stated |= {"--clips-key": conversion.clips_key, "--labels-key": None if is_labelled else conversion.labels_key}
+        stated |= {"--labels-by-class": conversion.labels_by_class}
+        if unused := [flag for flag, value in stated.items() if value]:
+            raise ValueError(
+                f"{' and '.join(unused)}: not for a static-dynamic set, whose files hold stills and motions for its network in "
+                "one known layout, sorted by class unless --labels is given"
+            )
         given = given_labels(Source({}, {}), "", conversion, spec, notes) if is_labelled else None
         tensors = static_dynamic_tensors(
             source,
@@ -153,6 +159,8 @@ def _converted(
     if source.is_dir():
         stated = {"--labels": conversion.labels, "--labels-as": conversion.labels_as, "--range": conversion.value_range}
         stated |= {"--layout": conversion.layout, "--decoder": None if conversion.decoder == "pixels" else conversion.decoder}
+        stated |= {"--clips-key": conversion.clips_key, "--labels-key": conversion.labels_key}
+        stated |= {"--labels-by-class": conversion.labels_by_class or None}
         if unused := [flag for flag, value in stated.items() if value is not None]:
             raise ValueError(
                 f"{' and '.join(unused)}: not for folders, whose clips are 8-bit pictures and whose class folders are the "
