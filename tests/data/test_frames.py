@@ -67,7 +67,10 @@ def test_frames_whose_numbers_begin_anywhere_are_read_and_reported(
     files, first = frame_files(ucf / "v_Swing_g08_c01")
     assert (first, len(files)) == (37, 17)
     prepare("miniucf", frames_dir=ucf, workers=1)
-    assert "1 videos have a first frame of another number than 0 or 1: v_Swing_g08_c01\n" in capsys.readouterr().err
+    assert (
+        "1 videos begin with a frame number other than 0 or 1, so frames may be missing at the start: v_Swing_g08_c01\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_frames_of_the_clips_size_are_stored_unchanged_and_others_scaled(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_a_dataset_is_prepared_from_frames_alone(ucf: Path) -> None:
 
 def test_videos_without_frames_are_named(ucf: Path, tmp_path: Path) -> None:
     shutil.rmtree(ucf / "v_Swing_g08_c01")
-    with pytest.raises(ValueError, match=r"miniucf is pinned, found .*1 missing: v_Swing_g08_c01\. Complete"):
+    with pytest.raises(ValueError, match=r"miniucf must be complete, but .*1 missing: v_Swing_g08_c01\. Complete"):
         prepare("miniucf", frames_dir=ucf)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no frames in .*empty: looked for folders such as .*v_Biking_g\d\d_c01 with"):

@@ -227,7 +227,7 @@ def test_missing_and_extra_videos_are_named(board: Hub, ucf: Path, as_parquet: b
         publish(board, shards(rows, video_column))
     else:
         publish(board, files)
-    told = refused(board, "ucf101 is pinned, found 5 of 6 train videos, 3 of 4 test videos")
+    told = refused(board, "ucf101 must be complete, but 5 of 6 train videos, 3 of 4 test videos")
     assert "2 missing: v_Archery_g06_c01, v_Archery_g08_c01; 1 unexpected: v_Archery_g26_c01" in told
 
 

@@ -97,7 +97,7 @@ def test_clips_that_are_missing_or_too_many_are_named(
     (folder / "Home video (1).avi").hardlink_to(clip)
     (folder / "._a note of macOS.avi").hardlink_to(clip)
     name = dataset.__name__.rpartition(".")[2]
-    with pytest.raises(ValueError, match="is pinned, found") as refusal:
+    with pytest.raises(ValueError, match="must be complete, but") as refusal:
         prepare(name, raw=raw)
     message, sdd = str(refusal.value), dataset is hmdb51_sdd
     assert ("14 of 15 train" if sdd else "10 of 10 train") in message and "5 of 6 test videos" in message

@@ -190,7 +190,7 @@ def test_groups_that_reach_beyond_val_or_cover_only_some_videos_are_reported(
     spec, _ = read_folder(own)
     assert spec.validation_groups == ("anna", "ben")
     output = capsys.readouterr().err
-    assert "groups.csv has a group for 3 of 6 videos only, and none, e.g., for test/left/0.avi" in output
+    assert "groups.csv names a group for only 3 of 6 videos; without one: test/left/0.avi" in output
     assert "1 videos in train/ are of a group in val/ and become validation videos, too: train/left/0.avi" in output
 
 
@@ -200,6 +200,7 @@ def test_short_videos_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture
     prepare("mine", folder=folder, frames=5, size=16, stride=2, workers=1)
     for _ in range(2):  # also when it is prepared already
         output = capsys.readouterr().err
-        assert "of 7 videos have fewer than 10 frames, 5 at stride 2: they are stored with a smaller stride, 5 with 1" in output
-        assert "1 of 7 videos have fewer than 5 frames: theirs repeat from the start" in output
+        assert "of 7 videos are shorter than 10 frames (5 frames at stride 2) and are stored with a smaller" in output
+        assert "smaller stride: stride 1 for 5 videos\n" in output
+        assert "1 of 7 videos have fewer than 5 frames: their frames are repeated from the start" in output
         prepare("mine", folder=folder, frames=5, size=16, stride=2, workers=1)

@@ -60,7 +60,9 @@ def test_the_lists_are_found_beside_the_videos_or_in_a_folder(raw: Path, prefix:
 
 def test_missing_videos_are_refused_by_name(raw: Path) -> None:
     (raw / "20bn-something-something-v2" / "10.webm").unlink()
-    with pytest.raises(ValueError, match=r"4 of 5 train videos, 3 of 3 test videos; 1 missing: 10\. Complete the copy"):
+    with pytest.raises(
+        ValueError, match=r"4 of 5 train videos, 3 of 3 test videos were found; 1 missing: 10\. Complete the copy"
+    ):
         prepare("ssv2", raw=raw)
 
 

@@ -85,7 +85,7 @@ def nested(root: Path) -> Source:
         (frepo, "as FRePo saves them", LABELS),
         (lite_vd, "'pixelspace_distill_artifact_v1', as Lite-VD saves it", LABELS),
         (dd_ranking, "clips and labels in two files", SOFT),
-        (nested, "no known code base; the clips are the tensor 'syn.best.0.data.0'", LABELS),
+        (nested, "code base: not recognised; the clips are the tensor 'syn.best.0.data.0'", LABELS),
     ],
 )
 def test_clips_and_labels_of_each_code_base_come_back(
@@ -95,7 +95,7 @@ def test_clips_and_labels_of_each_code_base_come_back(
     clip_set, report = packed(source, tmp_path, task=FIVE, **options)
     assert torch.equal(clip_set.clips, REAL) and torch.equal(clip_set.labels, labels)
     lines = report.splitlines()
-    assert any(line.startswith("recognised: ") and name in line for line in lines)
+    assert any(line.startswith(("recognised: ", "code base: ")) and name in line for line in lines)
     scale = "0-1" if write is idc else "imagenet"
     assert any(line.startswith("values: ") and line.endswith(f"taken as {scale} (detected)") for line in lines)
     assert "\nlabels: " in report and "outside 0-255: 0.00% of the values, none is clipped" in report

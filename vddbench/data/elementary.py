@@ -36,7 +36,10 @@ class BadStream(ValueError):
 
 
 def split(data: bytes, frames: int) -> Packets:
-    """Raises BadStream unless the stream is AV1 (low-overhead OBUs, section 5) or H.264 (Annex B) and holds `frames` frames."""
+    """Cuts a stream into one packet per frame.
+
+    Raises BadStream unless it is AV1 (low-overhead OBUs, section 5) or H.264 (Annex B) and holds `frames` frames.
+    """
     if data[:1] in {b"\x10", b"\x12"}:  # a temporal delimiter without and with a length
         codec: Codec = "av1"
         packets = temporal_units(data)

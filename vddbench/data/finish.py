@@ -106,11 +106,13 @@ def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], pr
 
 
 def reasons_in(problems: dict[str, str]) -> str:
-    """The most frequent reasons, with an example of each: "unreadable are 420 videos like train/x (no frames)"."""
+    """The most frequent reasons, with an example of each: "420 videos are unreadable, e.g. train/x (no frames)"."""
     counts = Counter(reason.split(":")[0] for reason in problems.values())
     examples = {reason.split(":")[0]: (video, reason) for video, reason in sorted(problems.items(), reverse=True)}
-    lines = [f"{count:,} videos like {examples[kind][0]} ({examples[kind][1]})" for kind, count in counts.most_common(3)]
-    return f"unreadable are {', '.join(lines)}"
+    return "; ".join(
+        f"{count:,} videos are unreadable, e.g. {examples[kind][0]} ({examples[kind][1]})"
+        for kind, count in counts.most_common(3)
+    )
 
 
 def validation_ids(spec: DatasetSpec, videos: list[Video]) -> set[str]:
@@ -166,16 +168,18 @@ def warn_of_shared(index: pd.DataFrame) -> None:
 def warn_of_short(spec: DatasetSpec, index: pd.DataFrame, num_repeated: int) -> None:
     """Prints how many videos are too short for the spec's stride, and for how many frames repeat. num_repeated: the latter."""
     if spec.stride != "even" and len(changed := index["stride"][index["stride"] < spec.stride]):
-        counts = ", ".join(f"{count:,} with {stride}" for stride, count in sorted(Counter(changed).items(), reverse=True))
+        counts = ", ".join(
+            f"stride {stride} for {count:,} videos" for stride, count in sorted(Counter(changed).items(), reverse=True)
+        )
         say(
-            f"warning: {len(changed):,} of {len(index):,} videos have fewer than {spec.frames * spec.stride} frames, "
-            f"{spec.frames} at stride {spec.stride}: they are stored with a smaller stride, {counts}",
+            f"warning: {len(changed):,} of {len(index):,} videos are shorter than {spec.frames * spec.stride} frames "
+            f"({spec.frames} frames at stride {spec.stride}) and are stored with a smaller stride: {counts}",
             style="yellow",
         )
     if num_repeated:
         say(
-            f"warning: {num_repeated:,} of {len(index):,} videos have fewer than {spec.frames} frames: theirs repeat from the "
-            "start",
+            f"warning: {num_repeated:,} of {len(index):,} videos have fewer than {spec.frames} frames: their frames are "
+            "repeated from the start",
             style="yellow",
         )
 

@@ -65,11 +65,12 @@ def check_listed(
     counted = listed - Counter(videos[video].split for video in missing)
     if counted == spec.num_videos and not missing and not extra:
         return
-    message = ", ".join(f"{counted[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
+    counts = ", ".join(f"{counted[split]:,} of {count:,} {split} videos" for split, count in spec.num_videos.items())
+    message = f"{name} must be complete, but {counts} were found"
     for title, ids in (("missing", missing), ("unexpected", extra)):
         if ids:
             message += f"; {len(ids):,} {title}: {', '.join(ids[:10])}" + (", ..." if len(ids) > 10 else "")
-    raise ValueError(f"{name} is pinned, found {message}. Complete the copy and run again")
+    raise ValueError(f"{message}. Complete the copy and run again")
 
 
 def contents(folder: Path) -> str:

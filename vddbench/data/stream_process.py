@@ -35,7 +35,7 @@ from vddbench.data.workers import spawning
 # CPU time. Noisy clips at crf 10 to 30 took 0.1 microseconds per pixel and frame or less on one core of an AMD EPYC
 SECONDS_TO_START = 20.0  # it takes 0.4 s
 SECONDS, SECONDS_PER_PIXEL = 5.0, 1e-6  # of one stream: 5.2 s for 16x112x112
-MEAN_SECONDS = 0.02  # of all streams together, per stream, beside that of its pixels: any may be slow, not all of them
+MEAN_SECONDS = 0.02  # mean CPU seconds per stream, in addition to SECONDS_PER_PIXEL: one stream may be slow, but not all
 MEMORY_BYTES = 10**9  # beyond what the child has mapped when it starts; 512x512 pixels x 256 frames take 0.3 GB
 ANSWER_SECONDS = 900  # time on the clock for one stream, in case that the child neither works nor ends
 
@@ -83,7 +83,7 @@ def _child(num_streams: int, frames: int, size: int) -> Iterator[tuple[BaseProce
     process = context.Process(target=_serve, args=(theirs, Limits.of(num_streams, frames, size), frames, size), daemon=True)
     with spawning():
         process.start()
-    theirs.close()  # so that its end is seen
+    theirs.close()  # so that reading fails once the child has ended
     try:
         yield process, ours
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vddbench.submissions.choosing import listing, names_of_repetitions
 from vddbench.submissions.importers import Source
 
-NOT_KNOWN = "no known code base"
+NOT_KNOWN = "code base: not recognised"
 LATENTS = {"latent", "latents", "core", "cores", "factor", "factors", "z"}  # LVDD saves cores and factors
 PICTURES = (".jpg", ".jpeg", ".png")
 RDED = re.compile(r"class\d+_id\d+_t\d+", re.ASCII)  # class00003_id00000_t000.jpg
@@ -32,7 +32,7 @@ def recognised(source: Path, file: Source, key: str, labels: Path | None) -> str
     elif key == "":
         known = "one tensor, as SDD saves clips of DM and MTT"
     else:
-        known = f"{NOT_KNOWN}; the clips are the tensor {key[:60]!r}"
+        return f"{NOT_KNOWN}; the clips are the tensor {key[:60]!r}"
     return f"recognised: {known}"
 
 

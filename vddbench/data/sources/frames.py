@@ -34,6 +34,7 @@ EXPECTED = "frame000001.jpg, img_00001.jpg or 0000000001.png"
 FROM_FRAMES = "; from extracted frames"
 MODES = {"L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # of 8 bits: Pillow clips those of 16 bits
 MAX_FRAME_BYTES = 64 * 10**6  # of one file; a PNG of 4K has up to 25 MB
+LATE_START = "begin with a frame number other than 0 or 1, so frames may be missing at the start"
 DEPTH = 3  # levels: DIR/<video>, DIR/<class>/<video>, DIR/<split>/<class>/<video>
 
 
@@ -179,7 +180,7 @@ def store_frames(folder: Path, spec: Geometry, part: Path) -> Stored:
             out.write(fitted(pixels_of(content), spec, scaler).tobytes())
         num_frames = repeat_to(spec, out)
         done = stored(out, spec, num_frames, stride=planned.step, sha256=source.hexdigest(), num_source=len(files))
-        return done if first in {0, 1} else replace(done, note="have a first frame of another number than 0 or 1")
+        return done if first in {0, 1} else replace(done, note=LATE_START)
 
 
 def read_files(files: Iterable[Path]) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def report_groups(groups: Mapping[str, str], videos: list[Video]) -> None:
     without = [video.id for video in videos if not groups.get(video.id)]
     if without and len(without) < len(videos):
         say(
-            f"warning: groups.csv has a group for {len(videos) - len(without):,} of {len(videos):,} videos only, and none, "
-            f"e.g., for {', '.join(without[:3])}. Validation videos are chosen among those with a group",
+            f"warning: groups.csv names a group for only {len(videos) - len(without):,} of {len(videos):,} videos; without "
+            f"one: {', '.join(without[:3])}. Validation videos are chosen among those with a group",
             style="yellow",
         )

@@ -72,7 +72,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 
 
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
-    """Of uint8 if the stored clips are plain uint8, else of float32."""
+    """The bytes of a uint8 clip if the stored clips are plain uint8, else of a float32 clip."""
     return spec.clip_bytes if stays_uint8(tensors, "clips") else 4 * spec.clip_bytes
 
 

@@ -39,7 +39,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 
 
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
-    """Of uint8 if the frames are plain uint8, else of float32."""
+    """The bytes of a uint8 clip if the frames are plain uint8, else of a float32 clip."""
     return spec.clip_bytes if stays_uint8(tensors, "frames") else 4 * spec.clip_bytes
 
 

@@ -69,7 +69,7 @@ def decode(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> ClipSet:
 
 
 def bytes_per_clip(tensors: Mapping[str, torch.Tensor], spec: DatasetSpec) -> int:
-    """Of uint8."""
+    """The bytes of a uint8 clip."""
     return spec.clip_bytes
 
 
