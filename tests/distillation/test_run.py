@@ -221,6 +221,7 @@ def test_a_store_without_validation_videos_cannot_be_watched(tiny: Store) -> Non
         (["dm", "--device", "cuda:9"], 2, "no device 'cuda:9' here; allowed: cpu"),
         (["random", "--watch-val", "5"], 1, "random has no iterations to watch; leave out --watch-val"),
         (["dm", "--watch-val", "0"], 2, "--watch-val"),
+        (["dm", "--preset", "smoke", "--seed", "3000000000"], 2, "--seed"),
     ],
 )  # fmt: skip
 def test_mistakes(
@@ -230,6 +231,17 @@ def test_mistakes(
     out, err = capfd.readouterr()
     assert exit_code == code and says in " ".join((output + out + err).split())
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_what_no_manifest_can_hold_is_refused_before_the_first_iteration(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dm.PRESETS, "a" * 40, SHORT)
+    monkeypatch.setitem(dm.PRESETS, "infinite", replace(SHORT, lr=float("inf")))
+    for preset, seed, field in (("smoke", 2**31, "seed"), ("a" * 40, 0, "method"), ("infinite", 0, "config.lr")):
+        with pytest.raises(ValueError, match=f"field '{field}"):
+            distill("dm", IPC1, seed, tmp_path, preset=preset)
+    assert not quick
 
 
 def test_a_class_with_fewer_videos_than_ipc_is_refused_by_name(tiny: Store, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from vddbench.system.progress import clean, say
 def distill(
     method: Annotated[str, typer.Argument(help="a baseline; vddbench methods lists them")],
     task: TaskName,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="seed of the distillation; N > 0 is written to METHOD-sN")
+    ] = 0,
     preset: Annotated[
         str | None, typer.Option(help="named settings instead of the published ones, e.g. fast: minutes on 2 cores")
     ] = None,
@@ -80,7 +82,9 @@ def pack(
     statics: Annotated[Path | None, typer.Option(help="file of the stills, for the decoder static_dynamic")] = None,
     hallucinator: Annotated[Path | None, typer.Option(help="file of the network's weights, for static_dynamic")] = None,
     preview: Annotated[Path | None, typer.Option(help="write a PNG with clips as a student will see them")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the distillation; N > 0 is written to METHOD-sN")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="seed of the distillation; N > 0 is written to METHOD-sN")
+    ] = 0,
     title: Annotated[str | None, typer.Option(help="the method's name in tables, e.g. DM+SDD")] = None,
     author: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="name of an author; may be repeated")] = None,
     paper: Annotated[str, typer.Option(help="link to the paper: https://...")] = "",

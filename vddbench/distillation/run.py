@@ -97,6 +97,7 @@ def distill(
         preset=preset,
         watch_every=watch_every,
     )
+    draft = _draft(baseline, job, train)
     check_writable(out)
     keep_freed_memory()
     forget_peak_memory(job.device)
@@ -108,7 +109,7 @@ def distill(
             made = _made_in_steps(baseline, job, train, force)
         else:
             made = _made_at_once(baseline, job, train)
-    ready = checked(made.distilled.tensors, _manifest(baseline, job, made, train), train.spec)
+    ready = checked(made.distilled.tensors, _manifest(draft, job, made), train.spec)
     path = save(out, ready, force=force)
     resume.drop(resume.folder_of(str(task), path.name))
     say(f"{path}: distilled in {made.seconds:.1f} s")
@@ -119,31 +120,36 @@ def distill(
     return path
 
 
-def _manifest(baseline: BaselineModule | IterativeBaselineModule, job: Job, made: Made, train: Split) -> Manifest:
-    """The manifest of a distilled set, without the measurements of its payload."""
+def _draft(baseline: BaselineModule | IterativeBaselineModule, job: Job, train: Split) -> Manifest:
+    """The manifest before distilling. Raises ValueError, before hours are spent, for what no manifest can hold."""
     with readable_errors():
         return Manifest(
             method=job.name,
             task=job.task,
             seed=job.seed,
             decoder=decoder_of(baseline, job.config),
-            labels=label_track(made.distilled.tensors),
+            labels="hard",
             sha256=UNMEASURED,
-            config={
-                **asdict(job.config),
-                **({"preset": job.preset} if job.preset else {}),
-                **made.distilled.chosen,
-                **made.chosen,
-            },
+            config={**asdict(job.config), **({"preset": job.preset} if job.preset else {})},
             paper=baseline.PAPER,
-            external_data=made.distilled.external_data,
             holdout=job.watch_every is not None,
-            distill_seconds=round(made.seconds, 3),
             distill_hardware=device_name(job.device),
-            distill_peak_memory_bytes=max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
-            distill_clips_read=made.clips_read,
             **train.id._asdict(),
         )
+
+
+def _manifest(draft: Manifest, job: Job, made: Made) -> Manifest:
+    """The manifest of a distilled set, without the measurements of its payload."""
+    measured = {
+        "labels": label_track(made.distilled.tensors),
+        "config": {**draft.config, **made.distilled.chosen, **made.chosen},
+        "external_data": made.distilled.external_data,
+        "distill_seconds": round(made.seconds, 3),
+        "distill_peak_memory_bytes": max(made.peak_memory_bytes, peak_memory_bytes(job.device)),
+        "distill_clips_read": made.clips_read,
+    }
+    with readable_errors():
+        return Manifest.model_validate({**dict(draft), **measured})
 
 
 def make_learner(baseline: IterativeBaselineModule, job: Job, train: Split) -> Learner:
