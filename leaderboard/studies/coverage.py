@@ -20,6 +20,7 @@ from vddbench.leaderboard.comparisons import compared
 from vddbench.leaderboard.frontier import Sized, curve_of
 from vddbench.leaderboard.power import detectable, spread_of_hits
 from vddbench.leaderboard.rank import places
+from vddbench.leaderboard.studies.protocol_studies import write_rows
 from vddbench.leaderboard.studies.worlds import Draw, Method, World, by_class, grouped, plain
 from vddbench.leaderboard.videos import drawn_videos
 from vddbench.leaderboard.winner import corrected
@@ -224,9 +225,14 @@ def of_power(setting: Setting, repetitions: int, rng: np.random.Generator) -> di
 
 
 def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
-    """Simulates every setting whose name contains `only`, and writes a row for each to coverage.csv."""
+    """Simulates every setting whose name contains `only`, writes a row for each to coverage.csv, and returns these rows.
+
+    With `only`, coverage.csv keeps its other rows. Raises LookupError if no name contains it.
+    """
     rows: list[dict[str, object]] = []
     settings = [*SCORES, *TABLES, *CURVES, *POWERS]
+    if not any(only in name for name in settings):
+        raise LookupError(f"no world has {only!r} in its name; the worlds: {'; '.join(dict.fromkeys(settings))}")
     with bar("coverage", len(settings)) as progress:
         for kind, names in (("score", SCORES), ("table", TABLES), ("curve", CURVES), ("power", POWERS)):
             for name in names:
@@ -243,5 +249,8 @@ def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
                     rows.append({"kind": kind, "world": name, "repetitions": repetitions, **found})
                 progress.advance(note=name)
     table = pd.DataFrame(rows).round(4)
-    table.to_csv(out / "coverage.csv", index=False)
+    file = out / "coverage.csv"
+    old = pd.read_csv(file, dtype=str, keep_default_na=False) if only and file.exists() else pd.DataFrame()
+    kept = {(row["kind"], row["world"]): row for part in (old, table) for row in part.to_dict("records")}
+    write_rows(file, list(kept.values()))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from vddbench.leaderboard.studies.coverage import coverage
 from vddbench.leaderboard.studies.worlds import Draw, by_class
+
+STUDIES = Path(__file__).parents[3] / "leaderboard/studies"
 
 
 def test_a_world_has_the_true_score_that_it_states() -> None:
@@ -24,6 +27,19 @@ def test_intervals_hold_with_unequal_groups_and_with_two_distillations(world: st
     [row] = coverage(60, tmp_path, world).to_dict("records")
     assert row["score"] >= 0.93 and row["difference"] >= 0.9
     assert pd.read_csv(tmp_path / "coverage.csv")["score"].tolist() == [row["score"]]
+
+
+def test_one_world_again_keeps_the_rows_of_the_others(tmp_path: Path) -> None:
+    shutil.copy(STUDIES / "coverage.csv", tmp_path)
+    before = pd.read_csv(tmp_path / "coverage.csv", dtype=str)
+    world = "2 equal, 3 students"
+    coverage(2, tmp_path, world)
+    after = pd.read_csv(tmp_path / "coverage.csv", dtype=str)
+    others = before["world"] != world
+    pd.testing.assert_frame_equal(after[others], before[others])
+    assert after["repetitions"][~others].tolist() == ["2"]
+    with pytest.raises(LookupError, match="no world has 'nosuchworld' in its name"):
+        coverage(2, tmp_path, "nosuchworld")
 
 
 def test_the_corrected_best_score_holds_and_the_raw_one_does_not(tmp_path: Path) -> None:
