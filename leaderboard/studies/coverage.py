@@ -251,6 +251,7 @@ def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
     table = pd.DataFrame(rows).round(4)
     file = out / "coverage.csv"
     old = pd.read_csv(file, dtype=str, keep_default_na=False) if only and file.exists() else pd.DataFrame()
-    kept = {(row["kind"], row["world"]): row for part in (old, table) for row in part.to_dict("records")}
-    write_rows(file, list(kept.values()))
+    new = {(row["kind"], row["world"]) for row in rows}
+    kept = [row for row in old.to_dict("records") if (row["kind"], row["world"]) not in new]
+    write_rows(file, [*kept, *table.to_dict("records")])
     return table
