@@ -24,6 +24,7 @@ from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import train
 from vddbench.leaderboard.bootstrap import half_width
 from vddbench.lookup import load
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.submissions.decoders import pixels
 from vddbench.system.device import best_device, device_name
@@ -45,21 +46,16 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     file = out / f"precision-{task}-{name}-{student}.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     for seed, kind in product(seeds, PRECISIONS):
-        if any(row["seed"] == seed and row["precision"] == kind for row in rows):
+        key: dict[Hashable, object] = {"seed": seed, "precision": kind, "protocol": PROTOCOL.name}
+        if any(matches(row, key) for row in rows):
             continue
         with bar(f"{task} {student} {kind} seed {seed}", referee.steps) as progress:
             trained = referee.train(seed, hardware_for(module, precision=kind), Session(on_step=progress.advance))
         top1 = predict(trained.model, scored.store.test, device).scores()["top1"]
-        about: dict[Hashable, object] = {
-            "task": str(task),
-            "submission": name,
-            "student": student,
-            "seed": seed,
-            "precision": kind,
-        }
+        about: dict[Hashable, object] = {"task": str(task), "submission": name, "student": student, **key}
         rows.append({**about, "top1": top1, "seconds": round(trained.seconds, 2), "device": device_name(device)})
         write_rows(file, rows)
-    table = pd.DataFrame(rows).pivot(index="seed", columns="precision", values="top1")
+    table = of_today(rows).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
     fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
     say(
@@ -90,8 +86,8 @@ def lr(
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     for rate, count, seed in product(rates, steps or [task.student_steps(spec)], seeds):
         cell: dict[Hashable, Any] = {"task": str(task), "student": student, "clips_of": str(clips_of or task)}
-        cell |= {"lr": rate, "steps": count, "seed": seed}
-        if any(all(row.get(name) == value for name, value in cell.items()) for row in rows):
+        cell |= {"lr": rate, "steps": count, "seed": seed, "protocol": PROTOCOL.name}
+        if any(matches(row, cell) for row in rows):
             continue
         variant = SimpleNamespace(RECIPE=module.RECIPE.model_copy(update={"lr": rate}), build=module.build)
         distilled = random.distill(store.holdout_train, clips_of or task, random.Config(), np.random.default_rng(seed))
@@ -104,7 +100,7 @@ def lr(
         rows.append({**cell, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
         write_rows(file, rows)
     table = pd.DataFrame(rows)
-    for (drawn, tried, number), of_setting in table.groupby(["clips_of", "lr", "steps"]):
+    for (drawn, tried, number), of_setting in of_today(rows).groupby(["clips_of", "lr", "steps"]):
         scores = of_setting["validation_top1"].to_numpy(np.float64)
         interval = f" +- {half_width(scores):.2%}" if len(scores) > 1 else ""
         say(
@@ -112,6 +108,16 @@ def lr(
             f"(students: {len(scores)}), {of_setting['fit_top1'].mean():.0%} of its own clips right"
         )
     return table
+
+
+def matches(row: Mapping[Hashable, Any], key: Mapping[Hashable, object]) -> bool:
+    """Whether a row has these values. A row without a protocol, of which it is not known, matches none."""
+    return all(row.get(name) == value for name, value in key.items())
+
+
+def of_today(rows: Sequence[Mapping[Hashable, Any]]) -> pd.DataFrame:
+    """The rows of the present protocol. Those of others stay in the file, but no mean is taken over both."""
+    return pd.DataFrame([row for row in rows if matches(row, {"protocol": PROTOCOL.name})])
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:

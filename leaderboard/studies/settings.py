@@ -1,8 +1,8 @@
 """`settings` and `curve`: a baseline at several settings, or at several iterations of one run, scored on validation videos.
 
 Distilling does not see these videos, and the test split is not read. The CSVs beside this file hold the settings that were
-tried for the fast presets; `changed` is the difference to today's preset, so a preset that changes is named in its old rows.
-Those of `dm` on avletters10-ipc1 are older than this command.
+tried for the fast presets, and the protocol of the students that scored them (empty: not known). `changed` is the difference to
+today's preset, so a preset that changes is named in its old rows. Those of `dm` on avletters10-ipc1 are older than this command.
 """
 
 from __future__ import annotations
@@ -30,14 +30,26 @@ from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision
 from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, unknown
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.system.device import device_name
 from vddbench.system.files import canonical_json, replacing
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
-COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device"]
-CURVE_COLUMNS = ["preset", "changed", "settings", "distill_seed", "students", "iteration", "loss", "validation_top1", "device"]
+COLUMNS = ["preset", "changed", "settings", "distill_seed", "student_seed", "validation_top1", "seconds", "device", "protocol"]
+CURVE_COLUMNS = [
+    "preset",
+    "changed",
+    "settings",
+    "distill_seed",
+    "students",
+    "iteration",
+    "loss",
+    "validation_top1",
+    "device",
+    "protocol",
+]
 
 
 def changed_config(config: Any, text: str) -> Any:
@@ -81,7 +93,7 @@ def settings(
         identity = _identity(job, train)
         digest = _digest(identity)
         rows = _rows(file)
-        missing = sorted(set(seeds) - set(rows.loc[rows["settings"] == digest, "student_seed"]))
+        missing = sorted(set(seeds) - set(_of_today(rows, digest)["student_seed"]))
         folder, title = resume.folder_of(str(task), f"study-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
         if missing:
             watch, fit = watch_for(train, task, decoder_of(baseline, job.config), 1, device)
@@ -89,13 +101,15 @@ def settings(
                 distilled, seconds = _distilled(baseline, job, fit, identity, folder, title)
                 for seed in missing:
                     top1 = round(replace(watch, seeds=(seed,)).top1(distilled), 4)
-                    _add(file, [[preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device)]])
+                    _add(
+                        file,
+                        [[preset or "", text, digest, distill_seed, seed, top1, seconds, device_name(device), PROTOCOL.name]],
+                    )
                 resume.drop(folder)
         elif folder.is_dir():  # an earlier run was killed between its last row and dropping its checkpoint
             with suppress(ValueError), resume.locked(folder):  # unless another process is adding more seeds
                 resume.drop(folder)
-        rows = _rows(file)
-        scores = rows.loc[rows["settings"] == digest, "validation_top1"]
+        scores = _of_today(_rows(file), digest)["validation_top1"]
         say(f"{title}: validation top-1 {scores.mean():.1%} ({len(scores)} students)")
     return _rows(file)
 
@@ -124,7 +138,7 @@ def curve(
     job = Job(method=method, task=task, seed=distill_seed, config=config, device=device)
     identity = {**_identity(job, train), "every": every, "students": len(seeds)}
     digest, file = _digest(identity), out / f"curve-{method}-{task}.csv"
-    if digest not in set(_rows(file, CURVE_COLUMNS)["settings"]):
+    if _of_today(_rows(file, CURVE_COLUMNS), digest).empty:
         watch, fit = watch_for(train, task, decoder_of(baseline, config), every, device)
         folder, title = resume.folder_of(str(task), f"curve-{method}-{digest}"), f"{method} {text or preset or 'as published'}"
         with resume.locked(folder):
@@ -133,7 +147,7 @@ def curve(
             described, rows, before = [preset or "", text, digest, distill_seed, len(seeds)], [], 0
             for iteration, top1 in run.watched:
                 loss = f"{np.mean(run.losses[before:iteration]):.4g}" if iteration else ""
-                rows.append([*described, iteration, loss, round(top1, 4), device_name(device)])
+                rows.append([*described, iteration, loss, round(top1, 4), device_name(device), PROTOCOL.name])
                 before = iteration
             _add(file, rows, CURVE_COLUMNS)
             resume.drop(folder)
@@ -166,8 +180,14 @@ def _distilled(
 def _rows(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     if not file.exists():
         return pd.DataFrame(columns=list(columns))
-    texts = dict.fromkeys(("preset", "changed", "settings", "device"), str)  # a digest may look like a number
-    return pd.read_csv(file, dtype=texts, keep_default_na=False)
+    texts = dict.fromkeys(("preset", "changed", "settings", "device", "protocol"), str)  # a digest may look like a number
+    rows = pd.read_csv(file, dtype=texts, keep_default_na=False)
+    return rows if "protocol" in rows else rows.assign(protocol="")
+
+
+def _of_today(rows: pd.DataFrame, digest: str) -> pd.DataFrame:
+    """The rows of these settings whose students were trained under the present protocol."""
+    return rows[(rows["settings"] == digest) & (rows["protocol"] == PROTOCOL.name)]
 
 
 def _add(file: Path, new: Sequence[Sequence[object]], columns: Sequence[str] = COLUMNS) -> None:

@@ -25,14 +25,15 @@ from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import Trained
 from vddbench.leaderboard.bootstrap import half_width
-from vddbench.leaderboard.studies.protocol_studies import write_rows
+from vddbench.leaderboard.studies.protocol_studies import matches, of_today, write_rows
 from vddbench.lookup import load
+from vddbench.protocol import PROTOCOL
 from vddbench.records.files import cell_path, read_record
 from vddbench.system.device import best_device, device_name
 from vddbench.system.progress import bar, say
 
 FILE = "testing-precision.csv"
-KEY = ("submission", "student", "seed")
+KEY = ("submission", "student", "seed", "protocol")
 
 
 def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int], results: Path, out: Path) -> pd.DataFrame:
@@ -48,8 +49,8 @@ def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int],
         ready = open_ready(path)
         referee, cell = ready.referee(student), ready.submission.manifest.cell
         for seed in seeds:
-            key: dict[Hashable, object] = dict(zip(KEY, (cell, student, seed), strict=True))
-            if any(all(row[name] == value for name, value in key.items()) for row in rows):
+            key: dict[Hashable, object] = dict(zip(KEY, (cell, student, seed, PROTOCOL.name), strict=True))
+            if any(matches(row, key) for row in rows):
                 continue
             with bar(f"{cell} {student} seed {seed}", referee.steps) as progress:
                 trained = referee.train(seed, hardware_for(module), Session(on_step=progress.advance))
@@ -58,7 +59,7 @@ def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int],
             rows.append({**key, **compared(trained, ready.store.test, recorded), "device": device_name(device)})
             write_rows(file, rows)
     table = pd.DataFrame(rows)
-    say(summary(table))
+    say(summary(of_today(rows)))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ import torch
 
 from vddbench.data.store import Store
 from vddbench.evaluation.hardware import has_bf16
-from vddbench.evaluation.train import Trained
+from vddbench.evaluation.train import Trained, train
+from vddbench.leaderboard.studies import fit, testing_precision
 from vddbench.leaderboard.studies import protocol_studies as study
-from vddbench.leaderboard.studies import testing_precision
 from vddbench.spec import Task
 from vddbench.system.device import best_device
 
@@ -38,6 +39,22 @@ def test_lr_study_never_trains_on_the_videos_it_scores_on(tiny: Store, tmp_path:
     monkeypatch.setattr(Store, "test", property(forbidden))
     table = study.lr("convnet3d", Task(dataset="tiny", ipc=1), [0.01, 0.1], range(1), tmp_path)
     assert table["lr"].tolist() == [0.01, 0.1] and table["validation_top1"].between(0, 1).all()
+    table.drop(columns="protocol").to_csv(tmp_path / "lr-convnet3d-tiny-ipc1.csv", index=False)
+    again = study.lr("convnet3d", Task(dataset="tiny", ipc=1), [0.01], range(1), tmp_path)
+    assert again["lr"].tolist() == [0.01, 0.1, 0.01], "it is not known which protocol the rows without one are of"
+    assert len(study.of_today(again.to_dict("records"))) == 1
+
+
+def test_the_variants_of_v1_and_v2_limit_no_gradient(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    def spied(*args: Any, **settings: Any) -> Trained:
+        limits.append(settings.get("gradient_norm"))
+        return train(*args, **settings)
+
+    monkeypatch.setattr(fit, "train", spied)
+    fit.fit(["tiny"], [1], ["v1", "v2"], 1, [0], tmp_path)
+    assert limits == [np.inf, np.inf]
 
 
 def test_answers_that_flip_are_counted_and_those_of_the_record_recognised(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from vddbench.distillation import resume
 from vddbench.distillation.contract import Distilled
 from vddbench.distillation.watch import Watch
 from vddbench.leaderboard.studies.settings import changed_config, curve, settings
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.system.home import home
 
@@ -105,6 +106,16 @@ def test_each_setting_is_scored_once_a_seed(tiny: Store, scores: None, tmp_path:
     written = pd.read_csv(tmp_path / "settings-dm-tiny-ipc1.csv")
     assert len(written) == 4 and written["settings"].nunique() == 2  # identified by all their values, not by the text
     assert len(study("iterations=1,real_per_class=2")) == 4  # the preset's own value, so no new setting
+
+
+def test_a_row_of_another_protocol_is_kept_and_not_counted(tiny: Store, scores: None, tmp_path: Path) -> None:
+    def study() -> list[str]:
+        return settings("random", TASK, None, [""], [0], 0, CPU, tmp_path)["protocol"].tolist()
+
+    study()
+    file = tmp_path / "settings-random-tiny-ipc1.csv"
+    pd.read_csv(file, keep_default_na=False).drop(columns="protocol").to_csv(file, index=False)
+    assert study() == study() == ["", PROTOCOL.name]
 
 
 def test_a_curve_has_the_start_each_scored_iteration_and_the_last(
