@@ -1,8 +1,9 @@
 """`settings` and `curve`: a baseline at several settings, or at several iterations of one run, scored on validation videos.
 
 Distilling does not see these videos, and the test split is not read. The CSVs beside this file hold the settings that were
-tried for the fast presets, and the protocol of the students that scored them (empty: not known). `changed` is the difference to
-today's preset, so a preset that changes is named in its old rows. Those of `dm` on avletters10-ipc1 are older than this command.
+tried for the fast presets, and the protocol of the students that scored them (empty: not known). `changed` is the difference
+to today's preset, so a preset that changes is named in its old rows. Those of `dm` on avletters10-ipc1 are older than this
+command.
 """
 
 from __future__ import annotations
