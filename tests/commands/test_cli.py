@@ -11,6 +11,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import torch
+import typer
 from typer.testing import CliRunner
 
 from tests.builders.commands import call
@@ -176,6 +178,28 @@ def test_a_reader_that_ends_early_causes_no_message() -> None:
 
     with pytest.raises(BrokenPipeError):  # click ends quietly
         rank()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("Unable to allocate 2.00 GiB for an array"),
+    ],
+    ids=["gpu", "cpu", "numpy"],
+)
+def test_memory_that_runs_out_is_one_message(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    @friendly
+    def evaluate(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as stop:
+        evaluate(error)
+    said = " ".join(capfd.readouterr().err.split())
+    assert stop.value.exit_code == 1 and said.startswith(f"error: memory ran out: {error}; end other programs")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        evaluate(RuntimeError("shapes differ"))
 
 
 def test_help_needs_no_module_that_windows_lacks() -> None:

@@ -93,6 +93,16 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
         except BrokenPipeError:  # `vddbench rank | head`: click ends without a message
             raise
+        except (RuntimeError, MemoryError) as error:
+            ran_out = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, slow to import
+            if not ran_out and not re.search("out of memory|DefaultCPUAllocator", str(error)):
+                raise
+            say(
+                f"error: memory ran out: {str(error)[:200]}; end other programs or use a machine or GPU with more memory, then "
+                "run the same command again: what it finished is kept",
+                style="red",
+            )
+            raise typer.Exit(1) from None
         except (ValueError, OSError) as error:  # OSError: the disk is full, a folder is not writable, a file is missing
             say(f"error: {error}", style="red")
             raise typer.Exit(1) from None
