@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders.cells import give, planned
 from tests.builders.published import claimed
-from tests.builders.submissions import written
-from vddbench.cluster import slurm
+from tests.builders.submissions import edit_manifest, written
+from vddbench.cluster import follow, slurm
 from vddbench.cluster.access import private_folder
 from vddbench.cluster.cells import distillations, evaluations
 from vddbench.cluster.jobs import Attempts, add_job, job_file, new_job, read_attempts, read_jobs, write_attempts
@@ -111,6 +112,23 @@ def test_durations_without_a_record_are_measured_on_request(
     run = evaluate_plan([tiny_random], ["convnet3d"], range(2), tmp_path / "results", tmp_path / "run", measure=True).run
     test_clips = (len(tiny.test) + len(tiny.validation)) * PROTOCOL.test_views
     assert [cell.seconds for cell in run.cells] == [2 * 8 * 10.0 + test_clips] * 2
+
+
+def test_a_set_that_is_packed_again_is_evaluated_in_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old run has a cell that always fails, because its set was changed."""
+    folders: list[Path] = []
+
+    def spied(*args: Any, **options: Any) -> Planned:
+        folders.append(args[-1])
+        raise LookupError("planned")
+
+    monkeypatch.setattr(follow, "evaluate_plan", spied)
+    path = written(tmp_path)
+    for sha256 in ("a" * 64, "a" * 64, "b" * 64):
+        edit_manifest(path, sha256=sha256)
+        with pytest.raises(LookupError, match="planned"):
+            follow.evaluate([path], ["convnet3d"], range(2), tmp_path, "local", None)
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_unknown_students_are_refused_before_anything_is_written(tmp_path: Path) -> None:

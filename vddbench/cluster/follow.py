@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.live import Live
 
+from vddbench.cluster.cells import evaluations
 from vddbench.cluster.collect import collect
 from vddbench.cluster.grid import reason_of, refused
 from vddbench.cluster.jobs import Cluster, Job
@@ -42,7 +43,8 @@ def evaluate(
 ) -> None:
     """Plans, submits, follows and collects. Ctrl-C stops following and, with "local", the work; the same command resumes."""
     options = [*(["probes"] if probes else []), *([] if protocol == PROTOCOL else [protocol.model_dump_json()])]
-    out = out or run_folder("evaluate", [sorted(str(path.resolve()) for path in paths), sorted(students), len(seeds), *options])
+    cells = evaluations(paths, students, seeds, probes, protocol)  # they name the bytes: a set packed again is another run
+    out = out or run_folder("evaluate", [sorted(f"{cell.submission} {cell.makes}" for cell in cells), *options])
     planned = evaluate_plan(paths, students, seeds, results, out, probes=probes, protocol=protocol)
     show_plan(planned)
     failed = finish(planned.run, {}, cluster, results, out / SUBMISSIONS)
