@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 BATCH = 8  # clips per step, as in leaderboard/studies/bench
 RANDOM_CLIPS = 1_000  # that stand for the train split of a dataset that is not prepared
 STEPS = 3  # of a distillation that are timed, after one that is not
-ONCE = {  # settings of work that is done once per dataset and kept: experts, stills, pools; the cost of a step is the same
+ONCE = {  # settings of work that is done once per dataset and kept: experts, stills, teachers; the cost of a step is the same
     **dict(min_start_epoch=0, max_start_epoch=1, first_max_start_epoch=0, num_experts=1),
-    **dict(static_iterations=1, static_real_per_class=1),
+    **dict(static_iterations=1, static_real_per_class=1, teacher_steps=1),
 }
 
 
