@@ -16,7 +16,7 @@ from tests.builders.commands import call
 from tests.builders.published import claimed
 from tests.builders.students import use_linear_student
 from tests.builders.submissions import edit_manifest, written
-from vddbench.baselines import dm
+from vddbench.baselines import dm, sre2l
 from vddbench.cluster import follow
 from vddbench.cluster.cells import distillations, evaluations_of
 from vddbench.cluster.child import BAD, REFUSED
@@ -210,6 +210,25 @@ def test_mistakes_are_refused_before_anything_is_planned(tiny: Store) -> None:
         distill_plan(["tesla"], Task.parse("tiny-ipc1"), [0], None, Path("never"))
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("batch plan --distill dm,random --task tiny-ipc1 --preset smoke", "no preset of random named 'smoke'"),
+        ("batch plan --distill dm --task tyny-ipc1", "no dataset named 'tyny'; did you mean tiny"),
+        ("batch plan --distill dm --task tiny-ipc1 --measure --epochs 3", "--measure, --epochs: only without --distill"),
+        ("batch plan SUB --task tiny-ipc1 --preset fast", "--task, --preset: only with --distill"),
+        ("evaluate SUB --run runs/a", "--run needs --cluster"),
+    ],
+)
+def test_what_can_never_run_or_would_be_ignored_is_not_planned(
+    command: str, says: str, tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = call(*command.split())
+    assert code == 2 and says in " ".join((output + "".join(capfd.readouterr())).split())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_durations_come_from_the_fastest_machine_and_the_plan_names_it(run: Run, tmp_path: Path) -> None:
     """Records of sdd with other epochs say nothing about a cell's duration."""
     folder = tmp_path / "results/tiny-ipc1/other@00000000"
@@ -232,6 +251,15 @@ def test_durations_come_from_the_fastest_machine_and_the_plan_names_it(run: Run,
     (sdd,) = evaluations_of(run.cells[0], ["convnet3d"], [0], SDD)
     assert known[work_of(sdd)].seconds == 10.0
     assert work_of(sdd.model_copy(update={"epochs": 5})) not in known
+
+
+def test_measuring_a_method_trains_its_teacher_for_one_step(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*args: Any, steps: int, **options: Any) -> None:
+        raise ValueError(f"a teacher of {steps} steps")
+
+    monkeypatch.setattr(sre2l, "teacher", stopped)
+    with pytest.raises(ValueError, match="a teacher of 1 steps"):
+        measured(distillations(["sre2l"], TINY, [0], "fast_hard"))
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from vddbench.cluster.durations import basis_of, recorded, with_durations
 from vddbench.cluster.measured_durations import measured
 from vddbench.cluster.plan import RESULTS, Cell, Planned, write_plan
 from vddbench.data.store import Store
+from vddbench.distillation.presets import config_for
 from vddbench.leaderboard.methods_text import check_has_baseline
 from vddbench.protocol import PROTOCOL, Protocol, Sdd, protocol_named
 from vddbench.spec import Task
@@ -93,9 +94,9 @@ def planned(cells: Sequence[Cell], results: Sequence[Path], submissions: Sequenc
 
 
 def distill_plan(methods: Sequence[str], task: Task, seeds: Iterable[int], preset: str | None, out: Path) -> Planned:
-    """Raises LookupError for unknown names."""
+    """Raises LookupError for unknown names and a dataset that is not prepared, ValueError for a broken file of a method."""
     for method in methods:
         check_has_baseline(method)
-        if method not in (known := lookup.names("baseline")):
-            raise LookupError(lookup.unknown("baseline", method, known))
+        config_for(lookup.load("baseline", method), method, task, preset)
+    Store.open(task.dataset)
     return write_plan(out, distillations(methods, task, seeds, preset), home())

@@ -62,6 +62,12 @@ def plan(
 
     if (distill is None) != bool(submissions):
         raise LookupError("give submissions to evaluate, or --distill METHOD,... with --task")
+    own = {
+        "--students": students != RANKED_STUDENT, "--results": results != Path("results"), "--measure": measure,
+        "--probes": probes, "--protocol": protocol != PROTOCOL_NAME, "--epochs": epochs,
+    }  # fmt: skip
+    if unused := [name for name, given in (own if distill else {"--task": task, "--preset": preset}).items() if given]:
+        raise LookupError(f"{', '.join(unused)}: only {'without' if distill else 'with'} --distill")
     if distill is None:
         from vddbench.protocol import protocol_named
 

@@ -79,6 +79,8 @@ def evaluate(
             raise LookupError("--frames and --cluster exclude each other: train on changed clips without --cluster")
         evaluate_there(paths, students.split(","), range(seeds), results, cluster_named(cluster), out, probes, chosen_protocol)
         return
+    if out is not None:
+        raise LookupError("--run needs --cluster")
     from vddbench.evaluation.evaluate import evaluate as run
     from vddbench.system.device import named_device
 
