@@ -143,6 +143,24 @@ def test_the_manifest_holds_the_cost_and_the_iteration(uninterrupted: Path, tiny
     assert 0 < config["last_rounding_rms_grey_levels"] < 1
 
 
+def test_a_run_does_not_resume_under_another_version(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupted_at(1, patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    for module, name in ((torch, "torch"), (run, "vddbench")):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(ValueError, match=f"under other settings: {name} .*start again with"),
+        ):
+            patch.setattr(module, "__version__", "2.99.0")
+            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    assert quick == [0, 1]
+
+
 def test_another_seed_is_another_set(tiny: Store, quick: list[int], tmp_path: Path) -> None:
     one, two = (distill("dm", IPC1, seed, tmp_path, preset="smoke") for seed in (0, 1))
     assert two.name == "dm_smoke-s1" and manifest_of(one)["sha256"] != manifest_of(two)["sha256"]

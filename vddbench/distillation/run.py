@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vddbench import __version__
 from vddbench.data.store import Split, open_train
 from vddbench.distillation import resume
 from vddbench.distillation.cached_work import STOPWATCH
@@ -219,7 +220,12 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
     identity = {"method": job.method, "preset": job.preset, "seed": job.seed, "store": train.digest}
     if job.watch_every is not None:
         watch, train = watch_for(train, job.task, decoder_of(baseline, job.config), job.watch_every, job.device)
-    machine = {"device": job.device.type, "precision": best_precision(job.device, convnet3d)}
+    machine = {
+        "device": job.device.type,
+        "precision": best_precision(job.device, convnet3d),
+        "torch": str(torch.__version__),
+        "vddbench": __version__,
+    }
     settings = {**identity, "watch_every": job.watch_every, **machine, **asdict(job.config)}
     with resume.locked(folder), exact_fp32():
         if force and not resume.was_forced(folder, settings):
