@@ -87,7 +87,7 @@ def test_values_that_are_finite_and_too_large_name_the_method_s_file(method: Any
         pytest.raises(ValueError, match=rf"values reach from .*; the learning rates are in /.*/{name}\.py$"),
         explained(name, TASK, config, {}),
     ):
-        rounding_error(learner, method.DECODER, tiny.train, None)
+        rounding_error(learner, method.DECODER, tiny.train)
 
 
 def full(*args: Any, **settings: Any) -> Any:

@@ -202,7 +202,6 @@ def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
     assert config["iteration_chosen_by"] == "validation"
     assert config["iteration"] == looks["iteration"][looks["validation_top1"].idxmax()]  # the first of the largest
     assert config["validation_top1"] == pytest.approx(looks["validation_top1"].max(), abs=1e-4)
-    assert 0 <= config["last_top1_rounded"] <= 1 and 0 <= config["last_top1_unrounded"] <= 1
 
 
 def test_the_submitted_set_is_the_one_that_scored_best(
@@ -211,13 +210,12 @@ def test_the_submitted_set_is_the_one_that_scored_best(
     """After one iteration of two: as if the second had not been."""
     payloads = {}
     for name, iterations, looks in (("two", 2, [0.1, 0.4, 0.2]), ("one", 1, [0.1, 0.4]), ("none", 1, [0.4, 0.4])):
-        scores = iter([*looks, 0.3, 0.2])  # then the last set, rounded and not
+        scores = iter(looks)
         monkeypatch.setattr(Watch, "score", lambda self, clipset, scores=scores: next(scores))
         monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], iterations=iterations))
         path = distill("dm", IPC1, 0, tmp_path / name, preset="smoke", watch_every=1)
         config = manifest_of(path)["config"]
         assert config["iteration"] == (0 if name == "none" else 1) and config["validation_top1"] == 0.4
-        assert config["last_top1_rounded"] == 0.3 and config["last_top1_unrounded"] == 0.2
         payloads[name] = (path / "data.safetensors").read_bytes()
     assert payloads["one"] == payloads["two"] != payloads["none"]
 
@@ -284,13 +282,13 @@ def test_a_set_whose_values_are_far_too_large_is_refused(tiny: Store) -> None:
     spec = tiny.spec.model_copy(update={"class_names": tiny.spec.class_names[:2]})
     two = replace(tiny.train.only(tiny.train.labels < 2), spec=spec)
     learner = dm.learner(two, IPC1, SHORT, 0, CPU)
-    assert rounding_error(learner, "pixels", two, None)["last_rounding_rms_grey_levels"] < 1
+    assert rounding_error(learner, "pixels", two)["last_rounding_rms_grey_levels"] < 1
     with torch.no_grad():
         learner.memory.parameters["clips"] *= 1e30
     with pytest.raises(
         ValueError, match=r"values up to \d.*, too large to be stored: lower the learning rates in the method's"
     ):
-        rounding_error(learner, "pixels", two, None)
+        rounding_error(learner, "pixels", two)
 
 
 def test_a_set_that_looks_unlike_the_data_is_reported(

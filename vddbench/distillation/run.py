@@ -20,7 +20,7 @@ from vddbench.distillation.curves import write_curves
 from vddbench.distillation.learn import learn
 from vddbench.distillation.presets import PUBLISHED, config_for, decoder_of, is_published
 from vddbench.distillation.remedies import diverged, enough_memory, explained
-from vddbench.distillation.watch import Watch, watch_for
+from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load, missing_parts, named_in_tables
@@ -180,10 +180,9 @@ def as_promised(distilled: object, method: str) -> Distilled:
     return distilled
 
 
-def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | None) -> dict[str, float]:
-    """What storing the last iteration in 8 bits costs, for the manifest.
+def rounding_error(learner: Learner, decoder: str, train: Split) -> dict[str, float]:
+    """The error in grey levels (root mean square) of storing the last iteration in 8 bits, for the manifest.
 
-    The cost is the error in grey levels (root mean square) and, with a watch, validation top-1 with and without rounding.
     Raises ValueError if the error is not finite.
     """
     exact = learner.exact()
@@ -191,11 +190,7 @@ def rounding_error(learner: Learner, decoder: str, train: Split, watch: Watch | 
     error = (decoded.clips.float() - exact.clips.float()).square().mean().sqrt()
     if not error.isfinite():
         raise diverged(f"what is learned has values up to {exact.clips.abs().max():.2g}, too large to be stored")
-    measured = {"last_rounding_rms_grey_levels": round(float(error), 4)}
-    if watch is not None:
-        measured["last_top1_rounded"] = round(watch.score(decoded), 4)
-        measured["last_top1_unrounded"] = round(watch.score(exact), 4)
-    return measured
+    return {"last_rounding_rms_grey_levels": round(float(error), 4)}
 
 
 def _made_at_once(baseline: BaselineModule, job: Job, train: Split) -> Made:
@@ -235,7 +230,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
         as_promised(learner.distilled(), job.method)
         learned = learn(learner, settings, folder, watch, f"{job.method} on {job.task} seed {job.seed}", forced=force)
         write_curves(learned.progress.losses, learned.progress.watched, folder)
-        rounding = rounding_error(learner, decoder_of(baseline, job.config), train, watch)
+        rounding = rounding_error(learner, decoder_of(baseline, job.config), train)
     if learned.waited_share is not None:
         say(f"  {learned.progress.clips_read:,} real clips read; waiting for them took {learned.waited_share:.1%} of the time")
     earlier = learned.distilled.chosen
