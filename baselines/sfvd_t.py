@@ -8,7 +8,7 @@ the frame with a sampled real clip. Ours: the form of the layer and its start (t
 the payload holds the sampled clips, one per frame in uint8, because the paper does not say what students of the evaluation see.
 
 What fits: frame, label and layer leave just under (T - 1)/T of a slot's bytes for its clip. So the clip is smaller: all its T
-frames at the largest size that fits (16 x 108 x 108 for MiniUCF's 112), enlarged by the decoder. Larger clips are refused.
+frames at the largest size that fits (16 x 108 x 108 for MiniUCF's 112), enlarged by the decoder.
 
 No absolute number is published for us to compare with.
 
@@ -51,8 +51,6 @@ class Config(sfvd.Config):
     iterations: int = 10_000  # of both stages; ours: mtt's 8,000 and a quarter as many for the layer
     frame_iterations: int = 8000  # of the first stage; ours
     lr_layer: float = 1e-3  # ours: that of SDD's hallucinator, which the same loss trains
-    clip_frames: int = 0  # frames of a stored real clip; 0: T; ours
-    clip_size: int = 0  # height and width of a stored real clip in pixels; 0: the largest that fits the budget; ours
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each parameter of the memory."""
@@ -69,36 +67,32 @@ PRESETS = {
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
     """Trains the experts first if they are not cached. Raises ValueError if the stored clips exceed the budget."""
     ipc = ipc_of(task, "sfvd_t")
-    frames, size = clip_shape(task, train.spec, config)
+    size = clip_size(task, train.spec)
     rng = stream(seed, 0, 4)
     rows = np.concatenate(disjoint_parts(train, ipc, 1, rng))
-    clips = smaller(train.clips(rows, train.random_starts(rows, rng)), frames, size)
+    clips = smaller(train.clips(rows, train.random_starts(rows, rng)), size)
     memory = StillsAndClips(sfvd.real_stills(train, ipc, config, seed, device), clips, train.spec, device)
     return Matching(train, memory, config, seed, device)
 
 
-def clip_shape(task: Task, spec: DatasetSpec, config: Config) -> tuple[int, int]:
-    """(frames, height and width) of a stored real clip. Raises ValueError if such clips exceed the budget or are too large."""
-    num_slots, frames = ipc_of(task, "sfvd_t") * spec.num_classes, config.clip_frames or spec.frames
+def clip_size(task: Task, spec: DatasetSpec) -> int:
+    """The largest height and width of stored real clips that fit the budget. Raises CannotServe if none do."""
+    num_slots = ipc_of(task, "sfvd_t") * spec.num_classes
     label_bytes = narrow_labels(torch.zeros(1), spec).element_size()
     others = num_slots * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES + LAYER_BYTES
     budget = task.budget_bytes(spec) or 0
-    largest = min(math.isqrt(max(budget - others, 0) // (3 * num_slots * frames)), spec.size)
-    size = config.clip_size or largest
-    if not 1 <= size <= largest or frames > spec.frames:
-        needed = others + 3 * num_slots * frames * size**2
+    size = min(math.isqrt(max(budget - others, 0) // (3 * num_slots * spec.frames)), spec.size)
+    if size < 1:
         raise CannotServe(
-            f"sfvd_t stores a frame, a label and a real clip of {frames} x {size} x {size} for each of {num_slots:,} slots: "
-            f"{needed:,} bytes, {task} allows {budget:,}. Clips of {frames} frames fit up to {largest} x {largest} pixels; "
-            f"allowed are at most {spec.frames} frames. Set clip_size=0 (the largest that fits), fewer clip_frames in "
-            "the method's file, or use sfvd"
+            f"sfvd_t stores a frame, a label and a real clip for each of {num_slots:,} slots; without the clips these are "
+            f"{others:,} bytes, {task} allows {budget:,}, and no clip of {spec.frames} frames fits: use sfvd"
         )
-    return frames, size
+    return size
 
 
-def smaller(clips: torch.Tensor, frames: int, size: int) -> torch.Tensor:
-    """[N, T, H, W, 3] uint8 -> [N, frames, size, size, 3] uint8: means over areas."""
-    shrunk = F.interpolate(clips.float().movedim(-1, 1), (frames, size, size), mode="area").movedim(1, -1)
+def smaller(clips: torch.Tensor, size: int) -> torch.Tensor:
+    """[N, T, H, W, 3] uint8 -> [N, T, size, size, 3] uint8: means over areas."""
+    shrunk = F.interpolate(clips.float().movedim(-1, 1), (clips.shape[1], size, size), mode="area").movedim(1, -1)
     return shrunk.round().to(torch.uint8).contiguous()
 
 

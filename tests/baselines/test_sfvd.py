@@ -12,6 +12,7 @@ from tests.builders.submissions import SPEC, TASK
 from vddbench.baselines import mtt, sfvd, sfvd_t
 from vddbench.data.datasets import miniucf
 from vddbench.data.store import Split
+from vddbench.distillation.contract import CannotServe
 from vddbench.distillation.synthetic_clips import Pixels
 from vddbench.spec import Task
 from vddbench.submissions.decoders import still, still_and_clip
@@ -96,14 +97,8 @@ def test_the_payload_of_sfvd_t_fits_and_decodes_to_what_was_learned(split: Split
     assert decoded.labels.tolist() == [0, 1, 2]
 
 
-def test_stored_clips_that_do_not_fit_are_refused_with_those_that_do() -> None:
-    task, spec = Task(dataset="miniucf", ipc=1), miniucf.SPEC
-    assert sfvd_t.clip_shape(task, spec, sfvd_t.Config()) == (16, 108)
-    assert sfvd_t.clip_shape(task, spec, sfvd_t.Config(clip_frames=14)) == (14, 112)
-    for config in (sfvd_t.Config(clip_size=112), sfvd_t.Config(clip_size=-1)):
-        with pytest.raises(ValueError, match=r"30,106,000. Clips of 16 frames fit up to 108 x 108 pixels"):
-            sfvd_t.clip_shape(task, spec, config)
-    with pytest.raises(ValueError, match="at most 16 frames"):
-        sfvd_t.clip_shape(task, spec, sfvd_t.Config(clip_frames=17))
-    with pytest.raises(ValueError, match=r"Clips of 1 frames fit up to 0 x 0 pixels.*or use sfvd"):
-        sfvd_t.clip_shape(task, SPEC.model_copy(update={"frames": 1}), sfvd_t.Config())
+def test_stored_clips_have_the_largest_size_that_fits() -> None:
+    task = Task(dataset="miniucf", ipc=1)
+    assert sfvd_t.clip_size(task, miniucf.SPEC) == 108
+    with pytest.raises(CannotServe, match="no clip of 1 frames fits: use sfvd"):
+        sfvd_t.clip_size(task, SPEC.model_copy(update={"frames": 1}))
