@@ -21,12 +21,12 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.data.store import Split
 from vddbench.distillation.augment import Change, changed, draw
-from vddbench.distillation.contract import About, CannotServe
+from vddbench.distillation.contract import About
 from vddbench.distillation.coresets import ipc_of
 from vddbench.distillation.features import autocast, fresh_seed
 from vddbench.distillation.optimiser import Kind, follow_cosine, make_optimiser
 from vddbench.distillation.real_clips import RealFrames, balanced, stream
-from vddbench.distillation.synthetic_clips import AFFINE_BYTES, MemoryLearner, Stills, narrow_labels, still_start
+from vddbench.distillation.synthetic_clips import MemoryLearner, Stills, still_start
 from vddbench.evaluation.train import to_input
 from vddbench.spec import DatasetSpec, Task
 
@@ -42,7 +42,6 @@ FRAMES_AT_ONCE = {"cpu": 32, "cuda": 256}  # real frames a backward pass
 @dataclass(frozen=True)
 class Config:
     iterations: int = 1000  # DC
-    stills_per_slot: int = 1  # the methods with a dynamic memory take 2 (SDD)
     real_per_class: int = 256  # real frames per class and outer step; DC batch_real
     optimiser: Kind = "sgd"  # DC
     lr: float = 0.1  # DC lr_img
@@ -137,22 +136,9 @@ def to_images(frames: torch.Tensor, spec: DatasetSpec, device: torch.device) -> 
 
 
 def learner(train: Split, task: Task, config: Config, seed: int, device: torch.device) -> Matching:
-    """Starts from random real frames. Raises ValueError if the stills exceed the budget or the videos of a class."""
-    count = ipc_of(task, "static_dc") * config.stills_per_slot
-    check_fits(train.spec, task, config.stills_per_slot)
-    return Matching(train, real_stills(train, count, config, seed, device), config, seed, device)
-
-
-def check_fits(spec: DatasetSpec, task: Task, stills_per_slot: int) -> None:
-    """Raises ValueError if the stills in uint8 exceed the budget. Called before anything is learned."""
-    label_bytes = narrow_labels(torch.zeros(1), spec).element_size()
-    count = (task.ipc or 0) * spec.num_classes * stills_per_slot
-    needed, budget = count * (3 * spec.size**2 + label_bytes) + AFFINE_BYTES, task.budget_bytes(spec)
-    if budget is not None and needed > budget:
-        raise CannotServe(
-            f"{stills_per_slot} stills per slot need {needed:,} bytes, {task} allows {budget:,}; use fewer stills_per_slot "
-            "in the method's file"
-        )
+    """Starts from random real frames. Raises ValueError if a class has fewer videos than stills."""
+    stills = real_stills(train, ipc_of(task, "static_dc"), config, seed, device)
+    return Matching(train, stills, config, seed, device)
 
 
 def real_stills(train: Split, count: int, config: Config, seed: int, device: torch.device) -> Stills:
