@@ -1,4 +1,4 @@
-"""Random real clips as JPEG frames, as many as the budget holds: the baseline at equal bytes. No paper reports it.
+"""Random real clips as JPEG frames, as many as the budget holds, but at most one clip of each train video. No paper reports it.
 
 The quality is chosen from a small grid, by validation top-1 of a student that is trained on clips of the other train videos.
 The submitted clips are then drawn from all train videos. The test split is not read.

@@ -1,4 +1,5 @@
-"""Random real frames, each repeated to a clip: as many stills per class as the budget holds (a still costs 1/T of a clip).
+"""Random real frames, each repeated to a clip: as many stills per class as the budget holds (a still costs 1/T of a clip), but
+at most one still of each train video.
 
 It measures the value of appearance alone at equal bytes. On movingshapes it cannot pass 25 %, because no single frame shows
 the direction.

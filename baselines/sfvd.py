@@ -5,10 +5,9 @@ copies. The loss and the experts are those of `mtt`, the payload is that of the 
 
 A reconstruction; there is no public code. Published: one frame per clip, copied 16 times, trajectory matching with MiniC3D
 experts, only the frame is learned. Ours: everything else, which is as in `mtt`, except for lr. mtt's 1e5 is too large for a sum
-of copies on small sets: 2 iterations of `sfvd_t` on 8 clips of 8x44x44 (one expert after no epoch) led to values
-from -1846 to 1974. The
-default has not been compared with others on validation. Preset fast has all settings of mtt's: Adam's steps do not depend on
-the size of a gradient.
+of copies on small sets: 2 iterations of `sfvd_t` on 8 clips of 8x44x44 (from an untrained expert) moved values to -1846 and
+1974. The default has not been compared with others on validation. Preset fast has all settings of mtt's: Adam's steps do not
+depend on the size of a gradient.
 
 Published on MiniUCF: "up to 5.3 points" over earlier work; no absolute number is known to us.
 

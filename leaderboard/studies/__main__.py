@@ -29,7 +29,9 @@ def bench(
     released: Annotated[
         bool, typer.Option("--released", help="compare with the training and testing loops of the field's released code")
     ] = False,
-    gpu: Annotated[bool, typer.Option("--gpu", help="measure what this machine's GPU makes of all of it instead")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="measure training, testing and two baselines on this machine's GPU instead")
+    ] = False,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="with --gpu: run the same code at toy sizes on the CPU")] = False,
     preparing: Annotated[bool, typer.Option("--prepare", help="time prepare and reads of its stores instead")] = False,
     keep: Annotated[Path | None, typer.Option(help="with --prepare: keep its generated videos here for another run")] = None,

@@ -211,7 +211,10 @@ def skill_above(world: Draw, delta: float) -> float:
 
 
 def of_power(setting: Setting, repetitions: int, rng: np.random.Generator) -> dict[str, float]:
-    """Of the promise of 80 %: how often the difference that a table of five methods can detect is detected by new ones."""
+    """Share of repetitions in which a difference that `power` promises to detect with 80 % is detected.
+
+    The promise comes from a table of five methods, the detection from new ones.
+    """
     detected = []
     for i in range(repetitions):
         pilot = Draw(setting.world, rng)
@@ -221,7 +224,7 @@ def of_power(setting: Setting, repetitions: int, rng: np.random.Generator) -> di
         skill = skill_above(again, detectable(spread.upper(), setting.students))
         pair = [draw(again.method(s, 1, setting.students).hits, videos, f"{k}") for k, s in enumerate((skill, 0.0))]
         detected.append(score_difference(*pair).low > 0)
-    return {"told": share(detected)}
+    return {"detected": share(detected)}
 
 
 def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:

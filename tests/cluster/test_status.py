@@ -86,7 +86,7 @@ def test_reasons_that_do_not_pass_by_waiting_are_marked(run: Run, monkeypatch: p
     in_queue(monkeypatch, *range(CELLS), state="PENDING", reason="PartitionTimeLimit")
     now = status(run)
     assert now.waiting == now.never == {"PartitionTimeLimit": CELLS}
-    assert "does not pass by waiting" in drawn(run)
+    assert "waiting does not help: change the request" in drawn(run)
     in_queue(monkeypatch, *range(CELLS), state="PENDING", reason="Priority")
     assert status(run).never == {}
     for reason in ("job requeued in held state", "JobHeldUser", "QOSMaxCpuPerJobLimit", "BadConstraints"):

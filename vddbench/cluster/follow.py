@@ -62,7 +62,9 @@ def run_folder(command: str, request: object) -> Path:
 def what_failed(failed: int, out: Path, cluster: Cluster) -> str:
     """How many cells of the run in `out` failed, and the commands that list and repeat them."""
     retry_them = f"vddbench batch retry {out} --failed{'' if cluster == 'slurm' else ' --cluster local'}"
-    return f"{failed:,} cells failed (vddbench batch status {out}): mend the causes, then {retry_them}, then this command again"
+    return (
+        f"{failed:,} cells failed (vddbench batch status {out}): fix the causes, then run {retry_them}, then this command again"
+    )
 
 
 def finish(run: Run, asked: Mapping[str, Any], cluster: Cluster, results: Path, submissions: Path) -> int:

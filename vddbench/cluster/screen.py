@@ -101,7 +101,7 @@ def screen(status: Status) -> RenderableType:
         parts.append(Text(clean(status.scheduler), style="yellow"))
     for reason, number in status.waiting.items():
         forever = reason in status.never
-        note = ": this does not pass by waiting" if forever else ""
+        note = ": waiting does not help: change the request, e.g. --partition or --time" if forever else ""
         parts.append(Text(f"{number:,} pending: {clean(reason)}{note}", style="red" if forever else "dim"))
     if status.slowest:
         parts.append(_slowest(status.slowest))

@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # help needs no pydantic
     from vddbench.cluster.submit import Where
 
 batch = typer.Typer(
-    no_args_is_help=True, help="Hundreds of cells on Slurm or on this machine's GPUs: plan, submit, watch, collect."
+    no_args_is_help=True,
+    help="Hundreds of evaluations or distillations (cells) on Slurm or on this machine's GPUs: plan, submit, watch, collect.",
 )
 MAX_LINE = 10_000  # characters of a log's line that are printed at once
 RunFolder = Annotated[Path, typer.Argument(help="folder of the run, runs/NAME")]

@@ -1,6 +1,6 @@
 """Scores a submission: trains new students on its decoded clips, tests them once on the test videos, writes records.
 
-Besides the studies `precision` and `sdd` this is the only file that scores on the test split.
+Besides the studies `precision`, `test-precision` and `sdd` this is the only file that scores on the test split.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def evaluate_cell(
     """Returns the path of the cell's record, which is made if it does not exist.
 
     A damaged record is moved aside, never deleted, and made again. halvings: how often memory ran out before. by: for a re-run,
-    the user who makes it. drawn_from: for a fresh seed, the commit that it follows from. keep_network: save the trained network
+    the user who makes it. drawn_from: the commit from which a fresh seed was derived. keep_network: save the trained network
     beside a record that is made now.
     """
     manifest = scored.submission.manifest

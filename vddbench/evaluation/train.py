@@ -91,7 +91,7 @@ def train(
 
 
 def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.device) -> torch.nn.Module:
-    """A new network. The only place that seeds the global generator: `seed` fixes the initial weights, then dropout."""
+    """A new network. Seeds PyTorch's global generator, which draws the initial weights and then dropout."""
     torch.manual_seed(seed)
     network: torch.nn.Module = student.build(spec.clip_shape, spec.num_classes).to(device)
     for weight in network.parameters():

@@ -1,4 +1,4 @@
-"""`bench --gpu`: what a GPU makes of the referee and of two distillers, as one table for docs/speed.md.
+"""`bench --gpu`: speed of the referee and of two distillers on a GPU, as one table for docs/speed.md.
 
 Sections run one after the other. One that fails becomes a row that says why, and the next one runs; one that would begin after
 SECONDS is left out, which its row says. Random pixels stand in for a dataset. TOY rehearses all sections on the CPU.

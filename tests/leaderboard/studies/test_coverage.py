@@ -60,4 +60,4 @@ def test_every_world_keeps_its_promise_or_is_named(tmp_path: Path) -> None:
     assert (tables[["best_holds", "best_in_set"]] >= 0.9).all(axis=None)
     assert (tables.loc[~tables.index.str.contains("leads"), "rank_interval"] >= 0.9).all()  # see docs/ranking.md
     assert (found.loc[found["kind"] == "curve", ["curve", "over_curve"]] >= 0.92).all(axis=None)
-    assert (found.loc[(found["kind"] == "power") & ~known, "told"] >= 0.77).all()
+    assert (found.loc[(found["kind"] == "power") & ~known, "detected"] >= 0.77).all()
