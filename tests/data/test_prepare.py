@@ -163,7 +163,10 @@ def test_unreadable_videos_of_a_folder_are_listed_with_their_reasons(
 def test_a_class_without_a_readable_training_video_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "clips", train=1)
     (folder / "train" / "left" / "0.avi").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no readable training video in left; 1 videos are unreadable, e\.g\. train/left/0\.avi \(empty file\); .*problems.csv"):
+    with pytest.raises(
+        ValueError,
+        match=r"no readable training video in left; unreadable: 1, e\.g\. train/left/0\.avi \(empty file\); .*problems.csv",
+    ):
         made("clips", folder)
     assert not (store_path("clips") / "done.json").exists()
 

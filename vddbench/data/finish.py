@@ -106,12 +106,11 @@ def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], pr
 
 
 def reasons_in(problems: dict[str, str]) -> str:
-    """The most frequent reasons, with an example of each: "420 videos are unreadable, e.g. train/x (no frames)"."""
+    """The most frequent reasons, with an example of each: "unreadable: 420, e.g. train/x (no frames)"."""
     counts = Counter(reason.split(":")[0] for reason in problems.values())
     examples = {reason.split(":")[0]: (video, reason) for video, reason in sorted(problems.items(), reverse=True)}
     return "; ".join(
-        f"{count:,} videos are unreadable, e.g. {examples[kind][0]} ({examples[kind][1]})"
-        for kind, count in counts.most_common(3)
+        f"unreadable: {count:,}, e.g. {examples[kind][0]} ({examples[kind][1]})" for kind, count in counts.most_common(3)
     )
 
 
