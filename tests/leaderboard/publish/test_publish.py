@@ -176,13 +176,12 @@ def test_a_record_is_whole_in_every_commit(hub: Hub, tmp_path: Path, monkeypatch
 def test_records_are_ranked_once_for_tables_and_board(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_board: None
 ) -> None:
-    import vddbench.leaderboard.site.board as board_module
-    from vddbench.leaderboard import evidence
+    from vddbench.leaderboard import aggregate, evidence
     from vddbench.leaderboard.publish import parquet
 
     root = toy_records(tmp_path / "results")
     publish_messages(root)
-    targets = ((contents, "board_of"), (board_module, "aggregate"), (evidence, "read_record"), (parquet, "read_record"))
+    targets = ((contents, "board_of"), (aggregate, "aggregate"), (evidence, "read_record"), (parquet, "read_record"))
     spies = [Mock(wraps=getattr(module, name)) for module, name in targets]
     for (module, name), spy in zip(targets, spies, strict=True):
         monkeypatch.setattr(module, name, spy)
