@@ -21,6 +21,7 @@ from vddbench.evaluation.predict import probabilities
 from vddbench.evaluation.students import StudentModule
 from vddbench.evaluation.train import build, optimiser, to_input, train
 from vddbench.spec import ClipSet, DatasetSpec
+from vddbench.system.allocator import keep_freed_memory
 
 ROUNDS = 5
 ROUND_SECONDS = 1.0  # a round lasts at least this long, so that the overhead of a call does not dominate on a fast GPU
@@ -43,6 +44,7 @@ def measure(
     student: StudentModule, spec: DatasetSpec, batch: int, device: torch.device, precision: Precision | None = None
 ) -> Speed:
     """Times one student on random clips of one shape. Rounds alternate the referee's code with the bare network."""
+    keep_freed_memory()  # as evaluate does
     clipset, split = random_clips(spec, batch), random_split(spec, 4 * batch)
     model = build(student, spec, 0, device)
     x = to_input(clipset.clips, spec, device)
