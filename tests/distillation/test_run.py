@@ -92,6 +92,14 @@ def interrupted_at(iteration: int, monkeypatch: pytest.MonkeyPatch, error: BaseE
     monkeypatch.setattr(learn, "CHECKPOINT_SECONDS", 0.0)
 
 
+def leave_unfinished(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smoke preset of dm, interrupted after its first iteration."""
+    with monkeypatch.context() as patch:
+        interrupted_at(1, patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            distill("dm", IPC1, 0, out, preset="smoke")
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
@@ -146,10 +154,7 @@ def test_the_manifest_holds_the_cost_and_the_iteration(uninterrupted: Path, tiny
 def test_a_run_does_not_resume_under_another_version(
     tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupted_at(1, patch, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    leave_unfinished(tmp_path, monkeypatch)
     for module, name in ((torch, "torch"), (run, "vddbench")):
         with (
             monkeypatch.context() as patch,
@@ -321,10 +326,7 @@ def test_a_submission_that_exists_is_not_distilled_again_without_force(tiny: Sto
 def test_an_unfinished_run_of_other_settings_is_refused_and_force_starts_anew(
     tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupted_at(1, patch, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    leave_unfinished(tmp_path, monkeypatch)
     before = (folder_of("tiny-ipc1", "dm_smoke") / FILE).read_bytes()
     prepared: list[int] = []
     learner = dm.learner

@@ -294,6 +294,13 @@ def test_a_stated_range_that_leaves_many_values_outside_is_warned_of(tmp_path: P
     assert "OUTSIDE 0-255" not in packed(pair, tmp_path, task=FIVE, value_range="imagenet")[1]
 
 
+def test_a_file_of_several_stills_gets_no_advice_that_static_dynamic_sets_refuse(tmp_path: Path) -> None:
+    motions = saved(torch.rand(16, 4, 1, 16, 16), tmp_path / "dynamic_best.pt")
+    several = saved({"a": torch.rand(8, 3, 16, 16), "b": torch.rand(8, 3, 16, 16)}, tmp_path / "images_best.pt")
+    with pytest.raises(ValueError, match=r"which tensor is meant\? Save only the stills or motions there; found: 'a'"):
+        packed(motions, tmp_path, task=FIVE, statics=several, hallucinator=several)
+
+
 def test_static_dynamic_files_in_the_wrong_place_are_refused(tmp_path: Path) -> None:
     dynamics = saved(torch.ones(16, 4, 1, 16, 16), tmp_path / "dynamic_best.pt")
     statics = saved({"image": torch.ones(16, 3, 16, 16)}, tmp_path / "sta.pt")

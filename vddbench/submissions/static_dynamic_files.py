@@ -139,7 +139,12 @@ def _slots(by_class: torch.Tensor, per_slot: int) -> torch.Tensor:
 def _by_class(path: Path, shape: tuple[int, ...], classes: int, notes: list[str], has_labels: bool = False) -> torch.Tensor:
     """The clips' tensor of a file, [K*n, ...] as [K, n, ...]. FRePo, which saves labels, has the axis of classes."""
     tensors = read_source(path).tensors
-    name = choose_clips(tensors, None, classes)
+    try:
+        name = choose_clips(tensors, None, classes)
+    except ValueError:  # its advice, --clips-key, is for files of clips
+        raise ValueError(
+            f"{path}: which tensor is meant? Save only the stills or motions there; found: {listing(tensors)}"
+        ) from None
     tensor = tensors[name]
     notes.append(f"source: {path} {described(name, tensor)}")
     if has_labels and tensor.ndim == len(shape) + 2:
