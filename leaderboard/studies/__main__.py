@@ -23,6 +23,9 @@ def bench(
     students: Annotated[str, typer.Option(help="comma-separated")] = "convnet3d,convnet_gru,r2plus1d_18",
     batch: Annotated[int, typer.Option(min=1, help="clips per step")] = 8,
     distillers: Annotated[bool, typer.Option("--distillers", help="time the matching baselines instead")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="compare the convolutions of convnet3d with products of matrices, on the CPU")
+    ] = False,
     costs: Annotated[
         bool, typer.Option("--costs", help="count operations and memory of a step of each student, without timing")
     ] = False,
@@ -39,13 +42,14 @@ def bench(
     """Clips/s of training and testing on this machine, against the bare network, and what a MiniUCF evaluation would take.
 
     With --distillers: iterations/s of the matching baselines, against a straightforward version of the same steps. With
-    --costs: operations and memory of a step of each student. With --released: training and testing against the field's released
-    loops. With --gpu: CPU against GPU, training, testing, one student and two baselines in under 6 minutes. With --prepare:
-    frames/s of prepare against the ffmpeg command, reads of clips, memory, and how long the real datasets will take.
+    --layers: what better kernels could gain on a CPU. With --costs: operations and memory of a step of each student. With
+    --released: training and testing against the field's released loops. With --gpu: CPU against GPU, training, testing, one
+    student and two baselines in under 6 minutes. With --prepare: frames/s of prepare against the ffmpeg command, reads of
+    clips, memory, and how long the real datasets will take.
     """
-    if distillers + preparing + gpu + released + costs > 1:
+    if distillers + preparing + gpu + layers + released + costs > 1:
         raise typer.BadParameter(
-            "--distillers, --costs, --released, --gpu and --prepare are several benchmarks: give one of them"
+            "--distillers, --layers, --costs, --released, --gpu and --prepare are several benchmarks: give one of them"
         )
     if rehearse and not gpu:
         raise typer.BadParameter("--rehearse needs --gpu")
@@ -71,6 +75,10 @@ def bench(
         from vddbench.leaderboard.studies.bench.released import run as run_released
 
         run_released(batch)
+    elif layers:
+        from vddbench.leaderboard.studies.bench.layers import run as run_layers
+
+        run_layers(batch)
     else:
         from vddbench.leaderboard.studies.bench.students import run as run_students
 

@@ -9,7 +9,7 @@ import torch
 from vddbench.data.datasets import miniucf, movingshapes
 from vddbench.evaluation import speed
 from vddbench.evaluation.students import convnet3d
-from vddbench.leaderboard.studies.bench import costs, gpu, released
+from vddbench.leaderboard.studies.bench import costs, gpu, layers, released
 from vddbench.leaderboard.studies.bench import students as bench
 
 
@@ -33,6 +33,13 @@ def test_flops_are_two_a_multiply_add_forward_and_backward(monkeypatch: pytest.M
     # every convolution: forward, gradient of weights, gradient of input - which the first doesn't need
     expected = 2 * (3 * sum(by_hand.values()) - by_hand["conv0"]) / 1e9
     assert measured.gflop == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_layers_are_the_three_convolutions_with_the_operations_counted_by_hand() -> None:
+    found = layers.convolutions(movingshapes.SPEC, 2)
+    done = [layers.gflop(layer, layers.passes(layer, x)[0]) for layer, x in found]
+    by_hand = macs(8, 64, 8)
+    assert done == pytest.approx([2 * 2 * by_hand[f"conv{i}"] / 1e9 for i in range(3)])
 
 
 def test_a_miniucf_evaluation_is_500_steps_of_50_clips_and_three_views_of_1861_and_1017_videos() -> None:
