@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +54,6 @@ def in_another_order(video: Video) -> np.ndarray:
     return textured(dataclasses.replace(video, id=f"v{(int(video.id[1:]) + 1) % 9}"))
 
 
-def printed(store: Store) -> Fingerprint:
-    assert store.fingerprint is not None
-    return store.fingerprint
 
 
 @pytest.fixture
@@ -68,13 +64,13 @@ def mine() -> Store:
 def test_pixels_of_another_scaler_make_another_digest_and_a_near_fingerprint(mine: Store) -> None:
     other = build_store("other", SPEC, VIDEOS, render=scaled_otherwise).store
     assert mine.digest != other.digest and mine.fingerprint != other.fingerprint
-    assert 0 < distance(printed(mine), printed(other)) < NEAR and same_data(mine.id, other.id)
+    assert 0 < distance(mine.fingerprint, other.fingerprint) < NEAR and same_data(mine.id, other.id)
 
 
 @pytest.mark.parametrize("render", [one_aside, one_later, in_another_order])
 def test_frames_elsewhere_are_not_near(mine: Store, render: object) -> None:
     other = build_store("other", SPEC, VIDEOS, render=render).store  # type: ignore[arg-type]
-    assert distance(printed(mine), printed(other)) > NEAR and not same_data(mine.id, other.id)
+    assert distance(mine.fingerprint, other.fingerprint) > NEAR and not same_data(mine.id, other.id)
 
 
 def test_other_labels_groups_or_geometry_are_infinitely_far_though_every_pixel_agrees(mine: Store) -> None:
@@ -85,7 +81,7 @@ def test_other_labels_groups_or_geometry_are_infinitely_far_though_every_pixel_a
     )
     for name, videos, spec in changes:
         other = build_store(name, spec, videos, render=textured).store
-        assert distance(printed(mine), printed(other)) == float("inf")
+        assert distance(mine.fingerprint, other.fingerprint) == float("inf")
 
 
 def test_the_distance_estimates_that_of_all_thumbnails() -> None:
@@ -120,18 +116,9 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_videos() -> None:
 
 
 def test_text_that_is_not_a_fingerprint_is_far_from_everything(mine: Store) -> None:
-    rows = printed(mine).partition(":")[0]
+    rows = mine.fingerprint.partition(":")[0]
     for text in (rows, f"{rows}:", f"{rows}:AAAA", f"{rows}:{'/' * 342}==", f"{rows}:!"):
-        assert not distance(printed(mine), text) <= NEAR and not distance(text, text) <= NEAR
-
-
-def test_preparing_again_gives_an_older_store_its_fingerprint_and_leaves_its_digest(mine: Store) -> None:
-    path = mine.path / "done.json"
-    done = json.loads(path.read_bytes())
-    path.write_text(json.dumps({name: value for name, value in done.items() if name != "fingerprint"}))
-    assert Store.open("mine").fingerprint is None
-    again = build_store("mine", SPEC, VIDEOS, render=textured)
-    assert again.already and again.store.id == mine.id
+        assert not distance(mine.fingerprint, text) <= NEAR and not distance(text, text) <= NEAR
 
 
 # On the board
@@ -142,7 +129,7 @@ def prints(mine: Store) -> tuple[Fingerprint, Fingerprint, Fingerprint]:
     near, far = (
         build_store(name, SPEC, VIDEOS, render=how).store for name, how in (("near", scaled_otherwise), ("far", one_aside))
     )
-    return printed(mine), printed(near), printed(far)
+    return mine.fingerprint, near.fingerprint, far.fingerprint
 
 
 def test_records_of_near_stores_are_of_one_family_and_the_others_are_not(mine: Store) -> None:

@@ -225,11 +225,11 @@ def test_running_again_notices_frames_that_changed_on_disk(folder: Path) -> None
     assert prepare("clips", folder=folder, **SMALL).already
 
 
-def test_a_store_of_an_earlier_version_must_be_prepared_again(folder: Path) -> None:
+def test_a_store_whose_index_lacks_a_column_must_be_prepared_again(folder: Path) -> None:
     store = made("clips", folder)
     pd.read_parquet(store.path / "index.parquet").drop(columns="frames_sha256").to_parquet(store.path / "index.parquet")
     for opened in (lambda: Store.open("clips"), lambda: made("clips", folder)):
-        with pytest.raises(ValueError, match=r"lacks frames_sha256, maybe an earlier version .*prepare clips --force"):
+        with pytest.raises(ValueError, match=r"lacks frames_sha256.*prepare clips --force"):
             opened()
     assert made("clips", folder, force=True).digest == store.digest
 

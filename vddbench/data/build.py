@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vddbench.data.fill import fill
-from vddbench.data.finish import fingerprint_of, warn_of_shared, warn_of_short, write, write_store
+from vddbench.data.finish import warn_of_shared, warn_of_short, write_store
 from vddbench.data.frames_check import check_frames
 from vddbench.data.journal import Journal
 from vddbench.data.listing import ABSENT, by_id, check_listed
@@ -146,9 +146,6 @@ def already_prepared(name: str, place: Path, spec: DatasetSpec, inputs: str) -> 
             "replace it with --force (submissions and records of the old one then no longer match)"
         )
     check_frames(store)
-    if store.fingerprint is None:  # an earlier version of vddbench prepared it
-        write(place / "done.json", canonical_json({**done, "fingerprint": fingerprint_of(place, store.spec, store.index)}))
-        store = Store.open(name)
     return Prepared(
         store=store, already=True, num_resumed=0, problems=done.get("problems", {}), seconds=0.0,
         num_repeated=done.get("num_repeated", 0),

@@ -62,9 +62,6 @@ class StoreId(NamedTuple):
     store_fingerprint: Fingerprint | None
 
 
-NO_STORE = StoreId(None, None)
-
-
 class Sketch:
     """Signed sums over the thumbnails of a store's videos, which may be added in any order."""
 

@@ -84,7 +84,7 @@ def entry_of(name: str) -> Entry:
         test=int(splits.get("test", 0)),
         missing=missing,
         digest=digest,
-        fingerprint=fingerprint or "",
+        fingerprint=fingerprint,
         **facts,
         **shape_of(spec),
     )
@@ -181,7 +181,5 @@ def check_rows(store: Store) -> None:
 
 def check_fingerprint(store: Store) -> None:
     """Raises ValueError if the stored fingerprint does not belong to the store's frames."""
-    if store.fingerprint is None:
-        return
     if distance(store.fingerprint, fingerprint_of(store.path, store.spec, store.index)) > ROUNDING:
         raise ValueError(f"store {store.path} is damaged: its fingerprint belongs to other frames; prepare it again")

@@ -132,7 +132,7 @@ class Store:
     path: Path
     spec: DatasetSpec
     digest: str
-    fingerprint: Fingerprint | None  # None: an earlier version of vddbench prepared it
+    fingerprint: Fingerprint
     num_missing: int
     index: pd.DataFrame
 

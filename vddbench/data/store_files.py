@@ -31,7 +31,7 @@ class Head(NamedTuple):
 
     spec: DatasetSpec
     digest: str
-    fingerprint: Fingerprint | None
+    fingerprint: Fingerprint
     num_missing: int
 
 
@@ -44,7 +44,7 @@ def read_head(folder: Path) -> Head:
     """Reads spec.json and done.json of the store in `folder`."""
     done = read_done(folder)
     spec = DatasetSpec.model_validate_json((folder / "spec.json").read_bytes())
-    return Head(spec, str(done["digest"]), done.get("fingerprint"), int(done["num_missing"]))
+    return Head(spec, str(done["digest"]), str(done["fingerprint"]), int(done["num_missing"]))
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def check_index(spec: DatasetSpec, index: pd.DataFrame, digest: str) -> None:
     """Raises ValueError if spec and index are not those that `prepare` wrote. Reads no frames."""
     missing = [column for column in COLUMNS if column not in index]
     if missing:
-        raise ValueError(f"index.parquet lacks {', '.join(missing)}, maybe an earlier version of vddbench wrote it")
+        raise ValueError(f"index.parquet lacks {', '.join(missing)}")
     if (actual := store_digest(spec, index)) != digest:
         raise ValueError(f"spec.json or index.parquet was changed: digest {actual[:8]}, done.json says {digest[:8]}")
     check_layout(index)

@@ -86,7 +86,7 @@ class Record(Frozen):
     external: bool
     submission_sha256: Sha256
     store_digest: Sha256
-    store_fingerprint: Fingerprint | None = None  # None: the store was written before stores had fingerprints
+    store_fingerprint: Fingerprint | None = None
     student: Name
     seed: Seed
     top1: Share
