@@ -124,19 +124,6 @@ def pairs(
     return matched
 
 
-def compare(
-    roots: Sequence[Path],
-    first: str,
-    second: str,
-    task: str | None = None,
-    student: str | None = None,
-    division: str | None = None,
-) -> pd.DataFrame:
-    """A row for each of `pairs`: `first` minus `second`. Raises what `pairs` and `Pair.difference` raise."""
-    matched = pairs(roots, first, second, task, student, division)
-    return pd.DataFrame([{**pair.table._asdict(), **vars(pair.difference())} for pair in matched])
-
-
 def _hits(evaluated: Sequence[Evaluated]) -> Hits:
     """The correct answers of the students by which `rank` ranks a method, by distillation.
 

@@ -11,7 +11,7 @@ import pytest
 from tests.builders.commands import call
 from tests.builders.records import GOOD, a_record
 from vddbench.leaderboard.bootstrap import Hits
-from vddbench.leaderboard.paired import Difference, compare, difference
+from vddbench.leaderboard.paired import Difference, difference, pairs
 from vddbench.records.files import write_record
 from vddbench.records.predictions import Predictions
 
@@ -93,14 +93,19 @@ def record(
     write_record(root, made, Predictions(**fields))
 
 
+def only_difference(root: Path) -> Difference:
+    [pair] = pairs([root], "dm", "random")
+    return pair.difference()
+
+
 def test_records_are_compared_over_all_their_seeds(tmp_path: Path) -> None:
     for seed in range(3):
         record(tmp_path, "random", [True, *[False] * 19], seed)
         for distill_seed in range(2):
             record(tmp_path, "dm", [True] * (15 + distill_seed) + [False] * (5 - distill_seed), seed, distill_seed)
-    [row] = compare([tmp_path], "dm", "random").to_dict("records")
-    assert row["first"] == pytest.approx((0.75 + 0.8) / 2) and row["second"] == pytest.approx(0.05)
-    assert row["runs"] == (6, 3) and 0.3 < row["low"] < row["top1"] < row["high"] <= 1
+    found = only_difference(tmp_path)
+    assert found.first == pytest.approx((0.75 + 0.8) / 2) and found.second == pytest.approx(0.05)
+    assert found.runs == (6, 3) and 0.3 < found.low < found.top1 < found.high <= 1
     code, output = call("diff", "dm", "random", "--results", tmp_path)
     assert (
         code == 0
@@ -114,8 +119,8 @@ def test_a_set_of_too_few_students_is_left_out_as_in_rank(tmp_path: Path) -> Non
         record(tmp_path, "random", [True, *[False] * 19], seed)
         record(tmp_path, "dm", [True] * 15 + [False] * 5, seed)
     record(tmp_path, "dm", [True] * 20, 0, distill_seed=1)
-    [row] = compare([tmp_path], "dm", "random").to_dict("records")
-    assert row["runs"] == (3, 3) and row["sets"] == (1, 1) and row["first"] == pytest.approx(0.75)
+    found = only_difference(tmp_path)
+    assert found.runs == (3, 3) and found.sets == (1, 1) and found.first == pytest.approx(0.75)
 
 
 def test_refused_records_are_named_and_two_payloads_of_one_distillation_seed_are_not_mixed(
@@ -126,20 +131,20 @@ def test_refused_records_are_named_and_two_payloads_of_one_distillation_seed_are
         record(tmp_path, "dm", [True, False], seed)
     (predictions,) = tmp_path.glob("toy-ipc1/random@*/convnet3d/seed2.safetensors")
     predictions.write_bytes(predictions.read_bytes() + b" ")
-    [row] = compare([tmp_path], "dm", "random").to_dict("records")
-    assert np.isnan(row["low"]) and row["runs"] == (3, 2)
+    found = only_difference(tmp_path)
+    assert np.isnan(found.low) and found.runs == (3, 2)
     assert "left out" in capfd.readouterr().err
     _, output = call("diff", "dm", "random", "--results", tmp_path)
     assert "no interval: random has 2 students, it needs 3" in output and "better" not in output
     record(tmp_path, "dm", [True, True], 1, sha="c" * 64)
     with pytest.raises(ValueError, match=r"two sets are dm of distillation seed 0: .*dm@646d.*dm@cccccccc"):
-        compare([tmp_path], "dm", "random")
+        only_difference(tmp_path)
 
 
 def test_unknown_methods_and_methods_without_a_common_table_are_refused(tmp_path: Path) -> None:
     record(tmp_path, "random", [True, False], 0)
     record(tmp_path, "dm", [True, False], 0, task="toy-ipc5")
     with pytest.raises(LookupError, match="no method with records named 'dn'; did you mean dm"):
-        compare([tmp_path], "dn", "random")
+        pairs([tmp_path], "dn", "random")
     with pytest.raises(LookupError, match="have no task, student and track in common"):
-        compare([tmp_path], "dm", "random")
+        only_difference(tmp_path)
