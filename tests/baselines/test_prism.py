@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from vddbench.baselines.prism import Config
 from vddbench.data.datasets import miniucf
 from vddbench.data.store import Split
 from vddbench.distillation.key_frames import KeyFrames
-from vddbench.distillation.learn import learn
 from vddbench.spec import DatasetSpec, Task
 from vddbench.submissions.decoders import ragged_keyframes
 
@@ -86,44 +84,6 @@ def test_no_frame_is_inserted_in_the_first_and_last_fifth_of_the_iterations(
     for iteration in range(10):
         learner.step(iteration)
     assert calls == [2, 3, 4, 5, 6, 7]
-
-
-@pytest.mark.usefixtures("small_nets")
-def test_a_run_resumed_between_two_insertions_is_the_same_run_to_the_bit(split: Split) -> None:
-    whole, first, rest = (prism.learner(split, Task(dataset="made", ipc=2), QUICK, 0, CPU) for _ in range(3))
-    losses = [whole.step(i) for i in range(10)]
-    resumed = [first.step(i) for i in range(3)]
-    rest.restore({name: value.clone() for name, value in first.state().items()})
-    resumed += [rest.step(i) for i in range(3, 10)]
-    assert losses == resumed
-    assert 2 < first.distilled().chosen["keyframes_per_clip"] < whole.distilled().chosen["keyframes_per_clip"]  # type: ignore[operator]
-    assert whole.distilled().chosen == rest.distilled().chosen
-    payload = rest.distilled().tensors
-    assert all(torch.equal(value, payload[name]) for name, value in whole.distilled().tensors.items())
-
-
-@pytest.mark.usefixtures("small_nets")
-def test_an_interrupted_run_reads_its_key_frames_from_the_checkpoint(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run(folder: str) -> dict[str, torch.Tensor]:
-        learner = prism.learner(split, Task(dataset="made", ipc=2), QUICK, 0, CPU)
-        return learn(learner, asdict(QUICK), tmp_path / folder, None, "prism").distilled.tensors
-
-    whole, step = run("whole"), prism.Matching.step
-
-    def interrupted(self: prism.Matching, iteration: int) -> torch.Tensor:
-        if iteration == 6:
-            raise KeyboardInterrupt
-        return step(self, iteration)
-
-    monkeypatch.setattr("vddbench.distillation.learn.CHECKPOINT_SECONDS", 0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(prism.Matching, "step", interrupted)
-        run("parts")
-    resumed = run("parts")
-    assert len(whole["times"]) > 2 * 6
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_the_payload_holds_the_key_frames_alone_and_decodes_to_what_was_learned() -> None:

@@ -69,19 +69,6 @@ def test_each_stage_has_a_cosine_of_its_own(split: Split) -> None:
     assert [one["weight"] for one in rates[2:]] == pytest.approx([1.0, 0.75, 0.25])
 
 
-@pytest.mark.parametrize("done", [1, 2, 3])
-def test_a_run_of_sfvd_t_resumed_in_either_stage_is_the_same_run_to_the_bit(done: int, split: Split) -> None:
-    whole, rest = (sfvd_t.learner(split, TASK, IN_TURN, 3, CPU) for _ in range(2))
-    for iteration in range(done):
-        whole.step(iteration)
-    kept = {name: value.clone() for name, value in whole.state().items()}
-    expected = [float(whole.step(i)) for i in range(done, 4)]
-    rest.restore(kept)
-    assert [float(rest.step(i)) for i in range(done, 4)] == expected
-    payload = rest.distilled().tensors
-    assert all(torch.equal(value, payload[name]) for name, value in whole.distilled().tensors.items())
-
-
 def test_the_payload_of_sfvd_t_fits_and_decodes_to_what_was_learned(split: Split) -> None:
     learner = sfvd_t.learner(split, TASK, IN_TURN, 3, CPU)
     with torch.no_grad():

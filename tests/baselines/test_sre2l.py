@@ -145,19 +145,6 @@ def test_batches_have_one_clip_of_each_class_after_the_other(tiny: Store) -> Non
     assert [learner.memory.labels[rows].tolist() for rows in learner.batches] == [list(range(8))] * 5
 
 
-@pytest.mark.usefixtures("taught")
-@pytest.mark.parametrize("soft", [False, True])
-def test_a_resumed_run_is_the_same_to_the_bit(soft: bool, tiny: Store) -> None:
-    config = replace(tsgd.PRESETS["smoke"], iterations=3, soft_labels=soft)
-    whole, first, rest = (tsgd.learner(tiny.train, TASK, config, 3, CPU) for _ in range(3))
-    losses = [whole.step(i) for i in range(3)]
-    parts = [first.step(0)]
-    rest.restore({name: value.clone() for name, value in first.state().items()})
-    parts += [rest.step(i) for i in (1, 2)]
-    assert losses == parts
-    assert all(torch.equal(value, rest.distilled().tensors[name]) for name, value in whole.distilled().tensors.items())
-
-
 def test_a_class_with_fewer_videos_than_clips_is_refused(tiny: Store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 8 train videos, 10 are needed; use a smaller ipc"):
         distill("sre2l", Task(dataset="tiny", ipc=10), 0, tmp_path, preset="smoke")

@@ -111,16 +111,6 @@ def test_between_matching_steps_the_network_is_trained_on_the_stills(split: Spli
     assert torch.nn.functional.cross_entropy(net(stills), labels) < 0.5 * before
 
 
-@pytest.mark.parametrize("config", [QUICK, Config(real_per_class=2, outer=2, inner=2, batch_train=2)])
-def test_a_resumed_run_is_the_same_run_to_the_bit(split: Split, config: Config) -> None:
-    whole, first, second = (matching(split, config, count=2) for _ in range(3))
-    losses = [float(whole.step(i)) for i in range(4)]
-    begun = [float(first.step(i)) for i in range(2)]
-    second.restore({name: value.clone() for name, value in first.state().items()})
-    assert begun + [float(second.step(i)) for i in range(2, 4)] == losses
-    assert all(torch.equal(second.distilled().tensors[k], v) for k, v in whole.distilled().tensors.items())
-
-
 def test_every_frame_of_a_video_is_drawn_and_none_of_its_neighbours(split: Split) -> None:
     video = 3  # 7 frames
     rows, offset = np.full(200, video), int(split.offsets[video])
