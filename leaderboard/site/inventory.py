@@ -22,15 +22,16 @@ PAGE_FOLDER = r"s/[a-z0-9][a-z0-9_-]{0,79}/[a-z0-9][a-z0-9_-]{0,79}@[0-9a-f]{8}"
 BUILT_FILE = re.compile(  # what a build writes, and may remove
     rf"(?:{PAGE_FOLDER}/)?[a-z0-9]{{1,40}}\.(?:html|webp)|tables/[a-z0-9_-]{{1,150}}\.(?:csv|tex)"
 )
+WebpName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
 
 
 class PreviewFile(Frozen):
     """One preview beside a submission's page."""
 
-    file: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,40}\.webp$")]
+    file: WebpName
     label: Annotated[int, Field(ge=0)]
     class_name: str
-    still: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]{1,40}\.webp)?$")] = ""  # its first frame; "" in older builds
+    still: WebpName  # its first frame
 
 
 class Previews(Frozen):
@@ -42,7 +43,7 @@ class Previews(Frozen):
     @property
     def names(self) -> list[str]:
         """All files beside the page."""
-        return [name for preview in self.files for name in (preview.file, preview.still) if name]
+        return [name for preview in self.files for name in (preview.file, preview.still)]
 
 
 class TensorSize(Frozen):
