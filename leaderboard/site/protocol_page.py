@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vddbench import lookup
-from vddbench.protocol import PROTOCOL, Protocol
+from vddbench.protocol import PROTOCOL
 from vddbench.spec import Recipe
 
 WHY = {  # by field of the protocol; a test checks that none is missing
@@ -70,9 +70,9 @@ class ProtocolRow:
     why: str
 
 
-def protocol_rows(protocol: Protocol = PROTOCOL) -> list[ProtocolRow]:
+def protocol_rows() -> list[ProtocolRow]:
     """A row for every field."""
-    return [ProtocolRow(name.replace("_", " "), _as_text(value), WHY[name]) for name, value in protocol.model_dump().items()]
+    return [ProtocolRow(name.replace("_", " "), _as_text(value), WHY[name]) for name, value in PROTOCOL.model_dump().items()]
 
 
 def _as_text(value: object) -> str:

@@ -54,8 +54,6 @@ def in_another_order(video: Video) -> np.ndarray:
     return textured(dataclasses.replace(video, id=f"v{(int(video.id[1:]) + 1) % 9}"))
 
 
-
-
 @pytest.fixture
 def mine() -> Store:
     return build_store("mine", SPEC, VIDEOS, render=textured).store
