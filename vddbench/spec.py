@@ -72,7 +72,7 @@ class DatasetSpec(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out unused fields, so that stores written before these fields existed keep their digest."""
+        """Leaves out unused fields."""
         return without_none(serialize(self), "num_missing", "origin")
 
     def from_anywhere(self) -> DatasetSpec:

@@ -113,7 +113,7 @@ class Record(Frozen):
     title: Title | None = None  # of the method, from the manifest; shown beside its identifier
     drawn_from: Commit | None = None  # the commit that this student's seed follows from; see fresh_seeds.py
     fit_top1: Share | None = None  # share of the submission's own clips that the trained student gets right; evaluation/fit.py
-    fit_loss: Finite | None = None  # its mean loss on them; None: not finite, or made before these fields existed
+    fit_loss: Finite | None = None  # its mean loss on them; None: not finite
     suspect_clips: Whole | None = None  # clips that look like test videos, of those compared; submissions/leaks.py
     compared_clips: Count | None = None
     shuffled_top1: Share | None = None  # on test videos with shuffled frames; evaluation/probes.py
@@ -125,7 +125,7 @@ class Record(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out unused fields, so that records written before these fields existed keep their bytes."""
+        """Leaves out unused fields."""
         return without_none(serialize(self), *OPTIONAL)
 
     @property
@@ -135,7 +135,7 @@ class Record(Frozen):
 
     @property
     def fitted(self) -> bool | None:
-        """Whether the student fits the set it was trained on. None: the record was made before this was measured."""
+        """Whether the student fits the set it was trained on. None: this was not measured."""
         return None if self.fit_top1 is None else self.fit_top1 >= FITTED
 
     @property
