@@ -72,7 +72,7 @@ class DatasetSpec(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out unused fields."""
+        """Leaves out unused fields, so that a field that is added later does not change the digest of stores without it."""
         return without_none(serialize(self), "num_missing", "origin")
 
     def from_anywhere(self) -> DatasetSpec:

@@ -125,7 +125,7 @@ class Record(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out unused fields."""
+        """Leaves out unused fields, so that a field that is added later does not change the bytes of records without it."""
         return without_none(serialize(self), *OPTIONAL)
 
     @property
