@@ -166,6 +166,18 @@ def test_a_run_does_not_resume_under_another_version(
     assert quick == [0, 1]
 
 
+def test_a_run_does_not_resume_after_its_method_was_changed(
+    tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_unfinished(tmp_path, monkeypatch)
+    changed = tmp_path / "dm.py"
+    changed.write_text(f"{Path(str(dm.__file__)).read_text()}# changed")
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="under other settings: file .*start again with"):
+        patch.setattr(run, "file_of", lambda *_: changed)
+        distill("dm", IPC1, 0, tmp_path, preset="smoke")
+    assert quick == [0]
+
+
 def test_another_seed_is_another_set(tiny: Store, quick: list[int], tmp_path: Path) -> None:
     one, two = (distill("dm", IPC1, seed, tmp_path, preset="smoke") for seed in (0, 1))
     assert two.name == "dm_smoke-s1" and manifest_of(one)["sha256"] != manifest_of(two)["sha256"]

@@ -23,7 +23,7 @@ from vddbench.distillation.remedies import diverged, enough_memory, explained
 from vddbench.distillation.watch import watch_for
 from vddbench.evaluation.hardware import best_precision, exact_fp32
 from vddbench.evaluation.students import convnet3d
-from vddbench.lookup import load, missing_parts, named_in_tables
+from vddbench.lookup import file_of, load, missing_parts, named_in_tables
 from vddbench.spec import ConfigValue, Manifest, Task, folder_of
 from vddbench.submissions.check import contents_of, warnings_of
 from vddbench.submissions.manifest import MANIFEST, UNMEASURED, read_manifest, readable_errors
@@ -31,7 +31,7 @@ from vddbench.submissions.tensors import label_track
 from vddbench.submissions.write import checked, same_bytes, save
 from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import best_device, chosen_device, device_name, forget_peak_memory, peak_memory_bytes
-from vddbench.system.files import check_writable
+from vddbench.system.files import check_writable, sha256_file
 from vddbench.system.progress import say
 
 
@@ -220,6 +220,7 @@ def _made_in_steps(baseline: IterativeBaselineModule, job: Job, train: Split, fo
         "precision": best_precision(job.device, convnet3d),
         "torch": str(torch.__version__),
         "vddbench": __version__,
+        "file": sha256_file(file_of("baseline", job.method))[:8],  # the author of a method changes it between runs
     }
     settings = {**identity, "watch_every": job.watch_every, **machine, **asdict(job.config)}
     with resume.locked(folder), exact_fp32():
