@@ -20,7 +20,7 @@ from vddbench.cluster.resources import Resources
 from vddbench.cluster.screen import screen
 from vddbench.cluster.slurm import Queued, Unanswered
 from vddbench.cluster.status import status
-from vddbench.cluster.submit import Where, retry, retryable, submit
+from vddbench.cluster.submit import Where, cancel, retry, retryable, submit
 from vddbench.commands.batch import batch
 
 CELLS = 6
@@ -143,6 +143,23 @@ def test_json_and_screen_show_the_same_numbers(run: Run, monkeypatch: pytest.Mon
 def test_logs_on_the_screen_cannot_command_a_terminal(run: Run) -> None:
     attempt(run, give(run), 0, "bug", tail="\x1b]0;title\x07 [bold]x[/bold]")
     assert "\x1b]" not in drawn(run) and "[bold]x[/bold]" in drawn(run)
+
+
+def test_the_screen_names_commands_that_work(run: Run) -> None:
+    job = give(run)
+    for cell in range(CELLS):
+        attempt(run, job, cell, "bug")
+    assert f"vddbench batch logs {run.path} CELL" in drawn(run) and f"vddbench batch retry {run.path}" in drawn(run)
+
+
+def test_cancelling_says_what_it_cannot_cancel(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    job = give(run, "local")
+    with Holding() as holding:
+        holding.hold(run, job)
+        cancel(run)
+    assert "cancelled 0 tasks of Slurm\ncells run on this machine: press Ctrl-C" in capfd.readouterr().err
+    cancel(run)
+    assert capfd.readouterr().err == "cancelled 0 tasks of Slurm\n"
 
 
 def test_submitting_twice_gives_a_cell_to_one_job(run: Run) -> None:

@@ -105,7 +105,8 @@ def evaluate(run: Run, cell: Cell, halvings: int) -> None:
     expected = cell_path(results, manifest.cell, cell.student, cell.seed, protocol.name)
     if expected != run.made(cell):
         raise ValueError(
-            f"{folder} was changed since it was planned: it would make {expected}, planned is {run.made(cell)}; plan again"
+            f"{folder} was changed since it was planned: it would make {expected}, planned is {run.made(cell)}; "
+            "plan a run in another folder"
         )
     evaluate_cell(scored, cell.student, cell.seed, results, False, chosen_device(), halvings)
 

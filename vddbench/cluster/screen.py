@@ -142,6 +142,8 @@ def _failures(status: Status) -> list[RenderableType]:
         lines = [line for line in str(row["tail"]).splitlines() if line.strip()][-TAIL_LINES:]
         parts += [Text(clean(f"      {line[:200]}"), style="dim") for line in lines]
     if len(status.failures) > FAILURES_SHOWN:
-        parts.append(Text(f"  and {len(status.failures) - FAILURES_SHOWN:,} more: --format json"))
-    parts.append(Text("vddbench batch logs CELL shows a log; vddbench batch retry repeats what another try can help"))
+        parts.append(Text(f"  and {len(status.failures) - FAILURES_SHOWN:,} more: vddbench batch status --json"))
+    run = clean(status.run)
+    parts.append(Text(f"a log: vddbench batch logs {run} CELL"))
+    parts.append(Text(f"again what another try can help: vddbench batch retry {run} (--cluster local: on this machine)"))
     return parts

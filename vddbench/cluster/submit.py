@@ -9,7 +9,7 @@ from itertools import groupby
 
 from vddbench.cluster import slurm
 from vddbench.cluster.access import check_private
-from vddbench.cluster.jobs import Cluster, Job, add_job, job_file, new_job, read_jobs
+from vddbench.cluster.jobs import Cluster, Job, add_job, is_alive, job_file, new_job, read_jobs
 from vddbench.cluster.local import Holding
 from vddbench.cluster.plan import Cell, Run
 from vddbench.cluster.resources import Resources, overridden, resources, validated
@@ -88,10 +88,13 @@ def retryable(now: Status, classes: set[str] | None) -> Iterator[int]:
 def cancel(run: Run) -> None:
     """Cancels all of the run's jobs that Slurm has. Ctrl-C stops cells on this machine, in the terminal that runs them."""
     with run.locked():
-        tasks = slurm.queue([job for job in read_jobs(run) if job.cluster == "slurm"]).values()
+        jobs = read_jobs(run)
+        tasks = slurm.queue([job for job in jobs if job.cluster == "slurm"]).values()
         alive = [task for task in tasks if not task.is_over]
         slurm.cancel(sorted({str(task.number) for task in alive}))
-        say(f"cancelled {len(alive):,} tasks; vddbench batch retry resumes them")
+        say(f"cancelled {len(alive):,} tasks of Slurm{'; vddbench batch retry resumes them' if alive else ''}")
+        if any(job.cluster == "local" and is_alive(run, job) for job in jobs):
+            say("cells run on this machine: press Ctrl-C in the terminal that runs them", style="yellow")
 
 
 def _submit(run: Run, cells: Sequence[Cell], asked: Resources, where: Where) -> list[Job]:
