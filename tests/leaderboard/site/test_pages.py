@@ -237,6 +237,14 @@ def test_a_division_without_entries_is_a_sentence_and_pages_link_to_the_division
     assert 'index.html#toy-ipc1&amp;division=open"' in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
 
 
+def test_the_page_of_full_links_to_its_dataset_because_no_section_is_about_it(tmp_path: Path, no_charts: None) -> None:
+    write_record(tmp_path / "results", a_record(), GOOD)
+    full = {"task": "toy-full", "method": FULL, "budget_bytes": None, "submission_sha256": "b" * 64}
+    write_record(tmp_path / "results", a_record(**full), GOOD)
+    build([tmp_path / "results"], [], tmp_path / "site")
+    assert 'index.html#toy">toy-full</a>' in next((tmp_path / "site").glob("s/toy-full/*/index.html")).read_text()
+
+
 def test_transfer_is_method_by_student(tables: Sequence[Table], built_site: Path) -> None:
     heat = task_section("tiny-ipc1", tables, None).transfer["hard", "open"]
     assert heat.columns == ("convnet3d", "convnet_gru")
