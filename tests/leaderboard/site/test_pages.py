@@ -234,6 +234,7 @@ def test_a_division_without_entries_is_a_sentence_and_pages_link_to_the_division
     assert 'data-division="ipc"' in empty and "<table" not in empty
     assert question(task, "ipc") in empty and nobody(task, "ipc") in empty
     assert 'data-division="open"' in of_open and question(task, "open") in of_open
+    assert f"; guessing {100 / a_record().num_classes:.1f}" in of_open
     assert 'index.html#toy-ipc1&amp;division=open"' in next((tmp_path / "site").glob("s/*/*/index.html")).read_text()
 
 
