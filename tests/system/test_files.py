@@ -35,6 +35,8 @@ def test_a_new_file_never_replaces_another(tmp_path: Path) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": 1', "delimiter"),
         (b"\xff\xfe\xfa", "codec"),
+        ('{"a": 1}'.encode("utf-16"), "codec"),
+        ('{"a": 1}'.encode("utf-8-sig"), "UTF-8 BOM"),
         (b" " * 200_001, "more than 200,000 bytes"),
     ],
 )

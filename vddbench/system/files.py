@@ -74,12 +74,12 @@ def sha256_file(path: Path) -> str:
 def parse_json(text: bytes, max_bytes: int) -> Any:
     """The value of a JSON text that may come from a stranger.
 
-    Raises ValueError if it is longer than max_bytes, not JSON, nested too deeply, or names a key of an object twice.
+    Raises ValueError if it is longer than max_bytes, not JSON in UTF-8, nested too deeply, or names a key of an object twice.
     """
     if len(text) > max_bytes:
         raise ValueError(f"it has more than {max_bytes:,} bytes")
     try:
-        return json.loads(text, object_pairs_hook=_without_duplicate_keys)
+        return json.loads(text.decode(), object_pairs_hook=_without_duplicate_keys)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
