@@ -190,5 +190,5 @@ def test_a_submission_that_changed_since_it_was_planned_is_refused_before_traini
 ) -> None:
     run = real(tmp_path, tiny_random, home)
     makes = run.cells[0].makes.replace("random@", "random@0000000")
-    with pytest.raises(ValueError, match="changed since it was planned: .*plan a run in another folder"):
+    with pytest.raises(ValueError, match=r"changed since it was planned: .*plan a run in another folder"):
         child.run_cell(run, run.cells[0].model_copy(update={"makes": makes}), 0)

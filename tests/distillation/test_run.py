@@ -172,7 +172,7 @@ def test_a_run_does_not_resume_after_its_method_was_changed(
     leave_unfinished(tmp_path, monkeypatch)
     changed = tmp_path / "dm.py"
     changed.write_text(f"{Path(str(dm.__file__)).read_text()}# changed")
-    with monkeypatch.context() as patch, pytest.raises(ValueError, match="under other settings: file .*start again with"):
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"under other settings: file .*start again with"):
         patch.setattr(run, "file_of", lambda *_: changed)
         distill("dm", IPC1, 0, tmp_path, preset="smoke")
     assert quick == [0]
