@@ -17,7 +17,7 @@ from vddbench.distillation.run import distill
 from vddbench.lookup import PACKAGES, PLUGINS, load, names
 
 FILES = Path(__file__).parent / "plugins"
-METHODS = {"darkest": "hard", "drift_smoke": "soft"}
+METHODS = {"darkest": "hard", "drift_smoke": "soft", "drift": "soft"}
 
 
 @pytest.fixture
@@ -42,6 +42,8 @@ def test_new_files_run_from_raw_videos_to_a_ranked_table(plugins: Path) -> None:
     assert call("prepare", "blinks")[0] == 0
     assert call("distill", "darkest", "--task", "blinks-ipc1")[0] == 0
     assert call("distill", "drift", "--preset", "smoke", "--task", "blinks-ipc1")[0] == 0
+    code, output = call("distill", "drift", "--task", "blinks-ipc1")
+    assert code == 0 and "published" not in output  # it has no paper
     for method, kind in METHODS.items():
         submission = Path("submissions/blinks-ipc1") / method
         assert json.loads((submission / "manifest.json").read_bytes())["labels"] == kind

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.builders.full_disk import FullDisk
 from tests.builders.submissions import LABELS, SPEC, all_files, clips, written
 from vddbench.spec import Manifest
 from vddbench.submissions import submission
@@ -74,22 +73,6 @@ def test_equal_bytes_under_another_seed_of_the_method_are_named(tmp_path: Path) 
     (tmp_path / "tiny-ipc1" / "mine" / MANIFEST).write_text("{}")
     warning = same_bytes(tmp_path, read_manifest(written(tmp_path, seed=5)))
     assert warning is not None and "seed 5 of mine has the same bytes as seed 3:" in warning
-
-
-class FullDisk:
-    """Acts like a full disk: files of this process cannot grow beyond `limit` bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def __enter__(self) -> None:
-        self.signal = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        self.old = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, self.old[1]))
-
-    def __exit__(self, *error: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self.old)
-        signal.signal(signal.SIGXFSZ, self.signal)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.full_disk import FullDisk
 from vddbench.system.files import check_writable, parse_json, read_json, replacing, write_new
 
 
@@ -54,3 +55,5 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path: Pa
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError):
         check_writable(tmp_path / "file")
+    with FullDisk(1_000), pytest.raises(OSError, match=str(tmp_path / "a")):
+        check_writable(tmp_path / "a")

@@ -138,7 +138,8 @@ def _failures(status: Status) -> list[RenderableType]:
     classes = ", ".join(f"{number:,} {name}" for name, number in status.failed.items())
     parts: list[RenderableType] = [Text(f"failed: {classes}", style="red")]
     for row in status.failures[:FAILURES_SHOWN]:
-        parts.append(Text(clean(f"  {row['cell']}  {row['title']}: {row['why']} after {row['attempts']} tries")))
+        tries = "1 try" if row["attempts"] == 1 else f"{row['attempts']} tries"
+        parts.append(Text(clean(f"  {row['cell']}  {row['title']}: {row['why']} after {tries}")))
         lines = [line for line in str(row["tail"]).splitlines() if line.strip()][-TAIL_LINES:]
         parts += [Text(clean(f"      {line[:200]}"), style="dim") for line in lines]
     if len(status.failures) > FAILURES_SHOWN:

@@ -22,7 +22,7 @@ from vddbench.distillation.watch import Watch
 from vddbench.evaluation.hardware import exact_fp32
 from vddbench.system.device import peak_memory_bytes
 from vddbench.system.interrupt import interruptible
-from vddbench.system.progress import bar, say
+from vddbench.system.progress import Bar, bar, say
 
 CHECKPOINT_SECONDS = 60.0
 SAVING_SECONDS = 3.0  # a checkpoint that takes longer to write (gigabytes) is written proportionally less often
@@ -53,7 +53,7 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
         say(f"{title}: resumes after iteration {first} ({progress.seconds:.0f} s so far)")
     with bar(title, total, first) as shown, interruptible() as stop:
         if watch is not None and not progress.watched:
-            run.score(watch)
+            run.score(watch, shown)
         while progress.iteration < total and not stop:
             run.unread_losses.append(step(learner, progress.iteration))
             progress.iteration += 1
@@ -61,7 +61,7 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
             if last or progress.iteration % LOSS_EVERY == 0:
                 run.read_losses()
             if watch is not None and (last or progress.iteration % watch.every == 0):
-                run.score(watch)
+                run.score(watch, shown)
             if run.should_save():
                 run.save()
             shown.advance(1, f"loss {progress.losses[-1]:.4g}" if progress.losses else "")
@@ -75,7 +75,7 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
 def step(learner: Learner, iteration: int) -> torch.Tensor:
     """One step. Raises ValueError if memory runs out; the message says which setting to lower."""
     with enough_memory(f"at iteration {iteration}", learner.memory_knob), exact_fp32():
-        return learner.step(iteration)
+        return learner.step(iteration).detach()  # else the graphs of unread losses would stay in memory
 
 
 class _Run:
@@ -103,11 +103,11 @@ class _Run:
         self.progress.losses += losses
         self.unread_losses.clear()
 
-    def score(self, watch: Watch) -> None:
+    def score(self, watch: Watch, shown: Bar) -> None:
         """Scores the current set, and keeps its payload if it is the best so far. In a tie the earliest counts."""
         self.read_losses()
         distilled = self.learner.distilled()
-        top1 = watch.top1(distilled)
+        top1 = watch.top1(distilled, lambda _, note: shown.advance(0, f"student on validation videos: {note}"))
         if all(top1 > earlier for _, earlier in self.progress.watched):
             self.best, self.progress.best_chosen = distilled.tensors, distilled.chosen
         self.progress.watched.append((self.progress.iteration, top1))

@@ -87,7 +87,7 @@ def distill(
     task, out = Task.parse(task) if isinstance(task, str) else task, Path(out)
     baseline, train = load("baseline", method), open_train(task.dataset)
     config = config_for(baseline, method, task, preset)
-    if preset is None and not is_published(baseline, task):
+    if preset is None and baseline.PAPER and not is_published(baseline, task):
         say(f"no settings of {method} are published for {task}; it uses those for {PUBLISHED}", style="yellow")
     job = Job(
         method=method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +11,11 @@ from vddbench.data.store import Split
 from vddbench.distillation.contract import Distilled
 from vddbench.evaluation.hardware import hardware_for
 from vddbench.evaluation.predict import predict
+from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import convnet3d
 from vddbench.evaluation.train import train
 from vddbench.lookup import load
-from vddbench.spec import ClipSet, Task
+from vddbench.spec import Task
 
 QUICK_STEPS = 200  # SGD steps of such a student, or the task's if fewer: most of the accuracy in less time
 
@@ -29,19 +31,17 @@ class Watch:
     device: torch.device
     seeds: tuple[int, ...] = (0,)
 
-    def top1(self, distilled: Distilled) -> float:
-        """`score` of the clips that the payload decodes to."""
-        return self.score(load("decoder", self.decoder).decode(distilled.tensors, self.validation.spec))
-
-    def score(self, clipset: ClipSet) -> float:
-        """Mean top-1 in [0, 1] of the students on the validation videos."""
+    def top1(self, distilled: Distilled, on_step: Callable[[int, str], None] = lambda new_steps, note: None) -> float:
+        """Mean top-1 in [0, 1] of students of the payload on the validation videos. on_step: as of Session."""
+        clipset = load("decoder", self.decoder).decode(distilled.tensors, self.validation.spec)
         spec = self.validation.spec
         steps = min(self.task.student_steps(spec), QUICK_STEPS)
         batch = self.task.batch_size(spec, len(clipset), convnet3d.RECIPE)
         scores = []
         for seed in self.seeds:
             hardware = hardware_for(convnet3d, self.device)
-            trained = train(clipset, spec, convnet3d, steps=steps, batch=batch, seed=seed, hardware=hardware)
+            session = Session(on_step=on_step)
+            trained = train(clipset, spec, convnet3d, steps=steps, batch=batch, seed=seed, hardware=hardware, session=session)
             scores.append(predict(trained.model, self.validation, self.device).scores()["top1"])
         return sum(scores) / len(scores)
 

@@ -78,7 +78,8 @@ def chosen_device(device: torch.device | None = None) -> torch.device:
         _check_computes(chosen)
         say(f"computing on {chosen}: {device_name(chosen)}")
         return chosen
-    say(f"computing on the CPU: {device_name(chosen)}, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    say(f"computing on the CPU: {device_name(chosen)}, {threads} thread{'s' if threads > 1 else ''}")
     if device is None and (problem := unusable_gpu()):
         say(f"{problem}; the CPU takes many times as long. --device cpu hides this message", style="yellow")
     return chosen

@@ -57,8 +57,12 @@ def _finish(file: BinaryIO) -> None:
 def check_writable(folder: Path) -> None:
     """Creates the folder if needed. Raises OSError if no file can be written there: early, before minutes of work are lost."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))  # a full disk may still take an empty file
+            file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def canonical_json(value: Any) -> bytes:

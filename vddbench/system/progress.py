@@ -53,8 +53,9 @@ class Bar:
             self.progress.update(self.task, advance=steps, note=self.note)
         elif (now := time.monotonic()) - self.logged > LOG_EVERY_SECONDS:
             self.logged = now
-            left = (now - self.started) / max(self.done - self.begun, 1) * (self.total - self.done)
-            print(f"{self.title} {self.done}/{self.total} {note} ({left:.0f} s left)", file=sys.stderr, flush=True)
+            seconds = (now - self.started) / max(self.done - self.begun, 1) * (self.total - self.done)
+            left = f" ({seconds:.0f} s left)" if self.done > self.begun else ""  # unknown before the first step is done
+            print(f"{self.title} {self.done}/{self.total} {note}{left}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -77,7 +77,7 @@
     return button;
   });
   const textColumns = new Set(["method", "flags", "verified", "date"]);
-  const number = (text) => { const value = parseFloat(text.replace("−", "-").replace(",", "")); return Number.isNaN(value) ? null : value; };
+  const number = (text) => { const value = parseFloat(text.replace("−", "-").replaceAll(",", "")); return Number.isNaN(value) ? null : value; };
 
   const parse = () => {
     const [task, ...rest] = location.hash.slice(1).split("&");

@@ -18,7 +18,7 @@ from vddbench.distillation.real_clips import RealClips, balanced
 from vddbench.spec import ClipSet, Task
 
 DECODER = "negative"
-PAPER = "https://example.org/drift"
+PAPER = ""
 
 
 @dataclass(frozen=True)
