@@ -75,7 +75,8 @@ def learn(learner: Learner, settings: Settings, folder: Path, watch: Watch | Non
 def step(learner: Learner, iteration: int) -> torch.Tensor:
     """One step. Raises ValueError if memory runs out; the message says which setting to lower."""
     with enough_memory(f"at iteration {iteration}", learner.memory_knob), exact_fp32():
-        return learner.step(iteration).detach()  # else the graphs of unread losses would stay in memory
+        loss = learner.step(iteration)
+        return torch.as_tensor(loss).detach()  # else the graphs of unread losses would stay in memory
 
 
 class _Run:
