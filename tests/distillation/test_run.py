@@ -187,28 +187,29 @@ def test_watching_keeps_the_validation_videos_out_and_submits_the_best(
     tiny: Store, quick: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[tuple[bool, str]] = set()
-    looking, watched = False, list[float]()
-    clips, score = Split.clips, Watch.score
+    looking, watched, notes = False, list[float](), list[str]()
+    clips, score = Split.clips, Watch.top1
 
     def spy(self: Split, videos: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         read.update((looking, video) for video in self.index["video"].iloc[videos])
         return clips(self, videos, starts)
 
-    def look(self: Watch, clipset: Any) -> float:
+    def look(self: Watch, distilled: Distilled, on_step: object) -> float:
         nonlocal looking
         looking = True
-        top1 = 0.25 if watched else score(self, clipset)  # a real student once
+        top1 = 0.25 if watched else score(self, distilled, lambda new, note: notes.append(note))  # a real student once
         looking = False
         watched.append(top1)
         return top1
 
     monkeypatch.setattr(Split, "clips", spy)
-    monkeypatch.setattr(Watch, "score", look)
+    monkeypatch.setattr(Watch, "top1", look)
     monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], real_per_class=6))
     path = distill("dm", IPC1, 0, tmp_path, preset="smoke", watch_every=1, device=CPU)
     held_out = set(tiny.train.index["video"][tiny.train.index["validation"]])
     seen, tested = {v for looking, v in read if not looking}, {v for looking, v in read if looking}
     assert tested == held_out and len(held_out) == 16 and 0 <= watched[0] <= 1
+    assert notes[-1].startswith("loss ")  # shown while the student trains
     assert seen == set(tiny.train.index["video"]) - held_out
     manifest = manifest_of(path)
     assert manifest["holdout"] is True
@@ -228,7 +229,7 @@ def test_the_submitted_set_is_the_one_that_scored_best(
     payloads = {}
     for name, iterations, looks in (("two", 2, [0.1, 0.4, 0.2]), ("one", 1, [0.1, 0.4]), ("none", 1, [0.4, 0.4])):
         scores = iter(looks)
-        monkeypatch.setattr(Watch, "score", lambda self, clipset, scores=scores: next(scores))
+        monkeypatch.setattr(Watch, "top1", lambda self, distilled, on_step, scores=scores: next(scores))
         monkeypatch.setitem(dm.PRESETS, "smoke", replace(dm.PRESETS["smoke"], iterations=iterations))
         path = distill("dm", IPC1, 0, tmp_path / name, preset="smoke", watch_every=1)
         config = manifest_of(path)["config"]

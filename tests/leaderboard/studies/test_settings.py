@@ -123,7 +123,7 @@ def test_a_curve_has_the_start_each_scored_iteration_and_the_last(
 ) -> None:
     scored: list[torch.Tensor] = []
 
-    def top1(self: Watch, distilled: Distilled) -> float:
+    def top1(self: Watch, distilled: Distilled, on_step: object) -> float:
         scored.append(distilled.tensors["clips"])
         return 0.1 * len(scored) + 0.01 * len(self.seeds)
 
