@@ -145,6 +145,6 @@ def _failures(status: Status) -> list[RenderableType]:
     if len(status.failures) > FAILURES_SHOWN:
         parts.append(Text(f"  and {len(status.failures) - FAILURES_SHOWN:,} more: vddbench batch status --json"))
     run = clean(status.run)
-    parts.append(Text(f"a log: vddbench batch logs {run} CELL"))
-    parts.append(Text(f"again what another try can help: vddbench batch retry {run} (--cluster local: on this machine)"))
+    parts.append(Text(f"vddbench batch logs {run} CELL shows a log"))
+    parts.append(Text(f"vddbench batch retry {run} repeats what another try can help (--cluster local: on this machine)"))
     return parts
