@@ -126,12 +126,16 @@ def general_notes(shown: Sequence[Number]) -> list[str]:
 
 def caveats(shown: Sequence[Number]) -> list[str]:
     """What else is known about numbers, one line for each text."""
-    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    places: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for number in shown:
         if number.caveat:
             network = f" with {number.student}" if number.kind == MEASURED and len(networks_of(shown)) > 1 else ""
-            places[number.kind, number.caveat].append(f"{number.method} on {number.task}{network}")
-    return [f"{', '.join(of)} ({kind}): {caveat}" for (kind, caveat), of in places.items()]
+            places[number.kind, number.caveat][f"{number.task}{network}"].append(number.method)
+    lines = []
+    for (kind, caveat), of in places.items():
+        numbers = "; ".join(f"{', '.join(methods)} on {place}" for place, methods in of.items())
+        lines.append(f"{numbers} ({kind}): {caveat}")
+    return lines
 
 
 def as_latex(

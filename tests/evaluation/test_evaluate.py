@@ -208,8 +208,9 @@ def test_an_unwritable_results_folder_a_bad_submission_and_an_unknown_student_ar
     assert not (tmp_path / "other").exists()
 
 
-def test_a_killed_student_is_resumed_and_gives_the_same_record(
-    tiny_random: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("addition", "expected"), [("", [1]), ("# changed", [1, 1])], ids=["same file", "edited file"])
+def test_a_killed_student_resumes_unless_its_file_was_edited_and_gives_the_same_record(
+    addition: str, expected: list[int], tiny_random: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(Exception):
         """Stands for kill -9."""
@@ -225,12 +226,15 @@ def test_a_killed_student_is_resumed_and_gives_the_same_record(
         patch.setattr(Checkpoint, "write", write_and_die)
         seed0(tiny_random, tmp_path)
     (unfinished,) = tmp_path.rglob("*.unfinished")
+    now = tmp_path / "convnet3d.py"
+    now.write_text(f"{Path(str(convnet3d.__file__)).read_text()}{addition}")
     steps: list[int] = []
     after_step = Session.after_step
     with monkeypatch.context() as patch:
+        patch.setattr(evaluating, "file_of", lambda *_: now)
         patch.setattr(Session, "after_step", lambda self, *args, **kw: (steps.append(1), after_step(self, *args, **kw))[1])
         path = seed0(tiny_random, tmp_path)
-    assert steps == [1] and not unfinished.exists()  # of 2
+    assert steps == expected and not unfinished.exists()  # of 2
     (record, answers), (_, others) = read_record(path), read_record(record_of(evaluated))
     assert record.train_seconds > 0 and np.array_equal(answers.true_probability, others.true_probability)
     unfinished.write_bytes(b"of a process that another one overtook")

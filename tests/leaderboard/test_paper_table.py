@@ -102,7 +102,7 @@ def test_several_networks_have_a_column_each() -> None:
     rows = [re.split(r" *\| *", line)[1:-1] for line in drawn(shown, [TASK], "md").splitlines() if line.startswith("|")]
     assert rows[0][2:] == [f"{TASK} measured convnet_gru", f"{TASK} measured convnet3d"]
     assert rows[-1] == ["mine", "-", "30.0 ± 0.0 (3)", "20.0 ± 0.0 (3)"]
-    assert f"mine on {TASK} with convnet_gru, mine on {TASK} with convnet3d (measured): one set" in drawn(
+    assert f"mine on {TASK} with convnet_gru; mine on {TASK} with convnet3d (measured): one set" in drawn(
         shown, [TASK], "table"
     )
     assert r"reported & measured convnet\_gru & measured convnet3d" in drawn(shown, [TASK], "latex")

@@ -25,14 +25,14 @@ from vddbench.evaluation.ready import ReadySubmission, decoded, open_with_store,
 from vddbench.evaluation.record_fields import check_same, environment, identity, measured
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
-from vddbench.lookup import load
+from vddbench.lookup import file_of, load
 from vddbench.protocol import PROTOCOL, Protocol, Sdd
 from vddbench.records.files import cell_path, read_record, set_aside, write_record
 from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
 from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
-from vddbench.system.files import check_writable, replacing
+from vddbench.system.files import check_writable, replacing, sha256_file
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
@@ -126,7 +126,8 @@ def evaluate_cell(
     precision = scored.protocol.train_precision
     hardware = hardware_for(load("student", student), device, precision=precision, halvings=halvings)
     unfinished = path.with_suffix(f".rerun{UNFINISHED}" if force else UNFINISHED)  # a rerun shares nothing with the first run
-    checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), **arithmetic(hardware)})
+    network_file = sha256_file(file_of("student", student))[:8]  # the author of a student changes it between runs
+    checkpoint = Checkpoint(unfinished, {**cell, "task": str(manifest.task), "file": network_file, **arithmetic(hardware)})
     with interruptible() as stop:
         network = path.with_suffix(NETWORK) if keep_network else None
         record, predictions = evaluate_seed(scored, student, seed, hardware, checkpoint, stop, network)

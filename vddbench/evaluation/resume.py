@@ -99,4 +99,5 @@ def _contents(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:40]  # enough to tell two sha256 apart
+    text = repr(value)
+    return text if len(text) <= 45 else f"{text[:40]}…"  # a commit has 40 digits
