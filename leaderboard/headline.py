@@ -25,7 +25,7 @@ class HeadlineColumns(NamedTuple):
     corrected: float = NAN  # top-1 of the table's first entry, corrected for having been selected as the best; NaN for others
     corrected_low: float = NAN  # and its 95 % interval
     corrected_high: float = NAN
-    detectable: float = NAN  # the smallest difference that students as many as here detect with 80 % power; equal in all rows
+    detectable: float = NAN  # smallest difference of two sets that as many students detect with 80 % power; equal in all rows
 
 
 def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequence[bool]) -> list[HeadlineColumns]:
@@ -33,10 +33,15 @@ def columns(table: Sequence[Entry], ranked: Sequence[Drawn], may_be_best: Sequen
     if not ranked:
         return []
     spread = spread_of_entries(table)
-    students = int(np.median([len(entry.records) for entry in table if entry.is_ranked]))
-    smallest = NAN if spread is None else detectable(spread.upper(), students)
+    counts = [(len(entry.records), len(entry.evaluated)) for entry in table if entry.is_ranked]
+    smallest = NAN if spread is None else detectable(spread.upper(), students_of_a_set(counts))
     first = HeadlineColumns(*corrected(ranked, may_be_best), smallest)
     return [first, *[HeadlineColumns(detectable=smallest)] * (len(ranked) - 1)]
+
+
+def students_of_a_set(counts: Sequence[tuple[int, int]]) -> int:
+    """The median, over entries, of the students of one set. counts: for each entry (all its students, its sets)."""
+    return int(np.median([students / sets for students, sets in counts]))
 
 
 def headline(rows: Sequence[Row], *, with_curve: bool) -> str:
@@ -78,13 +83,17 @@ def corrected_best(ranked: Sequence[Row]) -> str:
 
 
 def resolution(ranked: Sequence[Row]) -> str:
-    """Which difference the students of a table can detect. Empty if their spread is not known."""
+    """Which difference of two sets the students of a table can detect. Empty if their spread is not known.
+
+    Of sets, not of methods: how much sets of one method differ is not in it.
+    """
     smallest = ranked[0]["detectable"]
     if not is_known(smallest):
         return ""
+    students = students_of_a_set([(row["seeds"], row["distillations"]) for row in ranked])
     return (
-        f"With {int(np.median([row['seeds'] for row in ranked]))} students of each method, differences of "
-        f"{100 * smallest:.1f} points or more between two methods are detected with 80 % power."
+        f"With {students} students of each set, differences of {100 * smallest:.1f} points or more between two sets are "
+        "detected with 80 % power."
     )
 
 

@@ -1,9 +1,10 @@
-"""How many students does it take to detect a difference of two methods? Estimated from the spread of existing records.
+"""How many students does it take to detect a difference of two sets? Estimated from the spread of existing records.
 
 A difference is detected if its 95 % interval excludes 0; a power of 80 % means: in four of five repetitions. More students
 reduce the variance between students; the variance over test videos remains, however many are trained. The spread of existing
 records is itself uncertain: its upper confidence limit is used, so that the answer is rarely too small. No record shows how
-often students fail in a way that none of them did yet.
+often students fail in a way that none of them did yet. Sets of one method differ, too, and no number of students makes
+up for that.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from vddbench.leaderboard.videos import Videos, drawn_videos
 from vddbench.system.progress import clean
 
 POWER = 0.8
-MAX_STUDENTS = 1000  # per method; if more are needed, the answer is that no number is enough
+MAX_STUDENTS = 1000  # per set; if more are needed, the answer is that no number is enough
 MAX_COMPARED = 200  # sets of a table; more of them would take a tenth of the time of ranking 1,000 entries
 SURE = 0.8  # confidence that a spread is at most the limit that is used
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Variances of a typical difference of two methods in one table."""
+    """Variances of a typical difference of two sets in one table."""
 
-    student: Variance  # between students of one method
+    student: Variance  # between students of one set
     video: Variance  # of the difference, over test videos alone
     methods: int
 
@@ -50,12 +51,12 @@ def upper_limit(variance: Variance) -> Variance:
 
 
 def students_needed(spread: Spread, delta: float) -> int | None:
-    """Students per method to detect a difference of `delta` (in [0, 1]); None if no number of them is enough."""
+    """Students per set to detect a difference of `delta` (in [0, 1]); None if no number of them is enough."""
     return next((n for n in range(2, MAX_STUDENTS + 1) if detectable(spread, n) <= delta), None)
 
 
 def detectable(spread: Spread, students: int) -> float:
-    """The smallest difference (in [0, 1]) that two methods with this many students each detect with a power of POWER."""
+    """The smallest difference (in [0, 1]) that two sets with this many students each detect with a power of POWER."""
     of_students = Variance(2 * spread.student.value / students, 2.0 * (students - 1))
     half = half_interval([spread.video, of_students])
     missed = half_interval([spread.video, of_students], 2 * (1 - POWER))  # so far above the interval's half in POWER of cases
@@ -128,7 +129,7 @@ def spreads_of(
 
 
 def in_points(spread: Spread, delta: float) -> dict[str, float | int | None]:
-    """What `answer` says, in points of top-1. students: per method; None if no number of them is enough."""
+    """What `answer` says, in points of top-1. students: per set; None if no number of them is enough."""
     limits = spread.upper()
     return {
         "delta": delta,
@@ -154,4 +155,4 @@ def answer(spread: Spread, delta: float) -> str:
     )
     if needed is None:
         return f"no number of students detects a difference of {delta:g} points: there are too few test videos ({spreads})"
-    return f"{needed} students of each method detect a difference of {delta:g} points with 80 % power ({spreads})"
+    return f"{needed} students of each set detect a difference of {delta:g} points between two sets with 80 % power ({spreads})"

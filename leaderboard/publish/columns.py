@@ -59,7 +59,7 @@ LEADERBOARD = {
     "corrected": Column(SHARE, "`top1` of the first entry, corrected for having been selected as the best"),
     "corrected_low": Column(SHARE, "lower end of its 95 % interval"),
     "corrected_high": Column(SHARE, "upper end of its 95 % interval"),
-    "detectable": Column(POINTS, "smallest difference that this many students detect with 80 % power"),
+    "detectable": Column(POINTS, "smallest difference between two sets that this many students of each detect with 80 % power"),
     "pareto": Column("", "`open`: whether no other entry is as accurate with as few bytes"),
     "pareto_probability": Column(SHARE, "probability of that, over resampled test sets"),
     "over_codec": Column(POINTS, "`open`: `top1` minus the curve of real clips behind AV1 at the same bytes"),

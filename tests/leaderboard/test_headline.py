@@ -26,11 +26,20 @@ def test_a_table_says_who_may_be_the_best_its_corrected_score_and_what_can_be_de
     rows = open_table([*seeds("a", [0.50, 0.52, 0.54]), *seeds("b", [0.49, 0.52, 0.54]), *seeds("low", [0.1, 0.12, 0.11])])
     text = headline(rows.to_dict("records"), with_curve=True)
     assert text.startswith("2 of 3 entries may be the best set with 95 % confidence: a, b. The best score, 52.0 %, is 5")
-    assert "once corrected for having been selected as the best. With 3 students of each method" in text
+    assert "once corrected for having been selected as the best. With 3 students of each set" in text
     assert text.count("No codec curve") == 1 and "No codec curve" not in headline(rows.to_dict("records"), with_curve=False)
     first, *others = rows.to_dict("records")
     assert first["corrected_low"] <= first["corrected"] < first["top1"] <= first["corrected_high"]
     assert all(np.isnan(row["corrected"]) for row in others) and rows["detectable"].nunique() == 1
+
+
+def test_students_of_several_sets_are_not_counted_as_those_of_one() -> None:
+    of_sets = [[*seeds(m, [0.5, 0.52, 0.54]), *seeds(m, [0.3, 0.32, 0.34], f"{m}2", distill_seed=1)] for m in ("ab", "cd")]
+    rows = open_table([one for of_method in of_sets for one in of_method])
+    alone = open_table([one for of_method in of_sets for one in of_method[:3]])
+    assert rows["seeds"].tolist() == [6, 6] and rows["detectable"][0] == pytest.approx(alone["detectable"][0], rel=0.25)
+    text = headline(rows.to_dict("records"), with_curve=False)
+    assert "With 3 students of each set, differences of" in text and "between two sets are detected" in text
 
 
 def test_one_entry_is_not_selected_and_a_table_without_ranks_has_no_headline() -> None:

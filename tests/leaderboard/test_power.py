@@ -56,7 +56,7 @@ def test_spread_is_read_from_records(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "toy-ipc1 convnet3d hard labels" in (text := capsys.readouterr().out)
     show([tmp_path], 5.0, None, None, as_json=True)
     [answer] = json.loads(capsys.readouterr().out)
-    assert f": {answer['students']} students of each method detect a difference of 5 points with 80 % power" in text
+    assert f": {answer['students']} students of each set detect a difference of 5 points between two sets with" in text
     with pytest.raises(FileNotFoundError, match="vddbench evaluate"):
         show([tmp_path / "none"], 5.0, None, None)
     write_record(tmp_path / "one", a_record(), GOOD)

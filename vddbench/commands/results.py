@@ -153,7 +153,7 @@ def power(
     division: OnlyDivision = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate how many students per method are needed to detect a difference of --delta points."""
+    """Estimate how many students of each set are needed to detect a difference of --delta points between two sets."""
     from vddbench.leaderboard.power import show
 
     show(results, delta, task, student, division, as_json)
