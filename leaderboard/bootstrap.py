@@ -80,10 +80,8 @@ class Drawn:
         """95 %. All wrong or all right on n clusters shows no spread; then n fair trials do (Clopper and Pearson)."""
         if np.isnan(self.half):
             return np.nan, np.nan
-        unseen = 1 - (LEVEL / 2) ** (1 / self.videos.clusters)
-        if self.score in {0.0, 1.0}:
-            return (0.0, unseen) if self.score == 0 else (1 - unseen, 1.0)
-        return max(0.0, self.score - self.half), min(1.0, self.score + self.half)
+        half = unseen(self.videos) if self.score in {0.0, 1.0} else self.half
+        return max(0.0, self.score - half), min(1.0, self.score + half)
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -114,6 +112,11 @@ class Drawn:
     def widening(self) -> float:
         """Quantile of Student's t for the test videos, divided by the normal one. All entries of a dataset have the same."""
         return float(stdtrit(self.videos.freedom, 1 - LEVEL / 2)) / NORMAL if self.videos.freedom > 0 else 1.0
+
+
+def unseen(videos: Videos) -> float:
+    """Half of an interval if nothing varies on any cluster of videos."""
+    return float(1 - (LEVEL / 2) ** (1 / videos.clusters))
 
 
 def draw(hits: Hits, videos: Videos, key: str) -> Drawn:
@@ -176,12 +179,18 @@ class ScoreDifference:
 
 
 def score_difference(first: Drawn, second: Drawn) -> ScoreDifference:
-    """`first` minus `second`, on the same test videos. The interval is NaN for a single seed or a single cluster of videos."""
+    """`first` minus `second`, on the same test videos. The interval is NaN for a single seed or a single cluster of videos.
+
+    Two entries that are each all wrong or all right show no spread; then n fair trials do, as for `Drawn.interval`.
+    """
     difference = first.score - second.score
     both = float(((first.influence - second.influence) ** 2).sum()) - first.twice - second.twice
     video = Variance(max(0.0, both), first.videos.freedom)
     half = float(half_interval([video, together(first.seeds, second.seeds)]))
-    return ScoreDifference(difference, difference - half, difference + half)
+    if np.isnan(half):
+        return ScoreDifference(difference, np.nan, np.nan)
+    half = unseen(first.videos) if {first.score, second.score} <= {0.0, 1.0} else half
+    return ScoreDifference(difference, max(-1.0, difference - half), min(1.0, difference + half))
 
 
 def half_width(scores: np.ndarray) -> float:

@@ -45,7 +45,7 @@ def difference(first: Hits, second: Hits, groups: np.ndarray, labels: np.ndarray
     videos = drawn_videos(groups, labels, "two", draws=0)
     drawn = [draw(hits, videos, key) for hits, key in ((first, "first"), (second, "second"))]
     apart = score_difference(*drawn)
-    low, high = max(apart.low, -1.0), min(apart.high, 1.0)
+    low, high = apart.low, apart.high
     runs, sets = (sum(map(len, first)), sum(map(len, second))), (len(first), len(second))
     if min(runs) < MIN_SEEDS or min(len(hits) for hits in (*first, *second)) < 2 or videos.clusters < 2:
         low = high = np.nan

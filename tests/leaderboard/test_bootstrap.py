@@ -71,6 +71,15 @@ def test_an_entry_does_not_differ_from_itself() -> None:
     assert (found.difference, found.low, found.high) == (0, 0, 0)
 
 
+def test_two_entries_without_errors_may_differ_on_other_videos() -> None:
+    """As for the score of one: nothing that has a probability of 16.8 % or more stays unseen on 20 videos, with 97.5 %."""
+    videos = drawn_videos(np.full(20, ""), NO_LABELS, "x", DRAWS)
+    right, wrong = (draw([np.full((3, 20), is_right)], videos, str(is_right)) for is_right in (True, False))
+    same, apart = score_difference(right, right), score_difference(right, wrong)
+    assert (same.low, same.high) == pytest.approx((-0.168, 0.168), abs=1e-3)
+    assert (apart.low, apart.high) == pytest.approx((0.832, 1.0), abs=1e-3)
+
+
 def test_variance_of_one_student_on_one_video_is_counted_once() -> None:
     """Coins: the variance of the mean of S x V fair ones is 1 / 4SV; resampling both videos and students counts it twice."""
     rng = np.random.default_rng(0)
