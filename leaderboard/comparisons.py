@@ -39,8 +39,8 @@ def comparisons(scores: np.ndarray, better: Better) -> Comparisons:
 def tie_groups(n: int, better: Better) -> list[int]:
     """For each entry, the number of the first entry of its tie group.
 
-    An entry is in the group if neither it nor one above it in the group differs from the group's first. Equal entries are
-    separated in at most 5 % of tables, however many there are (Tukey and Kramer).
+    An entry is in the group if neither it nor one above it in the group differs from the group's first. Equal entries should be
+    separated in 5 % of tables, however many there are (Tukey and Kramer); with few seeds they are in more (docs/ranking.md).
     """
     first: list[int] = []
     while len(first) < n:
@@ -53,7 +53,8 @@ def tie_groups(n: int, better: Better) -> list[int]:
 def confidence_set(scores: np.ndarray, better: Better) -> np.ndarray:
     """[n] whether an entry is in the confidence set of the best: no other entry is significantly better.
 
-    In at least 95 % of tables the entry that is truly best is in this set (multiple comparisons with the best, Bonferroni).
+    In 95 % of tables the entry that is truly best should be in this set (multiple comparisons with the best, Bonferroni);
+    docs/ranking.md has the simulated share.
     """
     may_be_best = np.ones(len(scores), bool)
     for entry, score in enumerate(scores):

@@ -1,8 +1,9 @@
 """Ranks records: scores, their uncertainty, and ranks that entries share in a tie. Reads only records and predictions.
 
-A score is a mean over distillations of means over students. An entry belongs to a tie group if it does not differ significantly
-from the group's best entry, in comparisons that hold for all pairs of a table (comparisons.py). Ranks never mix protocols,
-prepared stores, tracks, tasks or students. Each division (divisions.py) has ranks and references of its own.
+A score is a mean over distillations of means over students. An entry belongs to a tie group if neither it nor one above it in
+the group differs significantly from the group's best entry, in comparisons that hold for all pairs of a table (comparisons.py).
+Ranks never mix protocols, prepared stores, tracks, tasks or students. Each division (divisions.py) has ranks and references of
+its own.
 """
 
 from __future__ import annotations

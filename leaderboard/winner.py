@@ -5,10 +5,11 @@ mean gain of selecting in a parametric bootstrap, in which the measured scores a
 selected again; its draw minus its truth is what selecting gained (Efron and Tibshirani, "An Introduction to the Bootstrap",
 1993, chapter 10). A best entry that no other comes near keeps its score.
 
-The interval is locally simultaneous (Zrnic and Fithian, "Locally simultaneous inference", Annals of Statistics 2024): its lower
-end holds for all entries together that may be the best (`Comparisons.may_be_best`), by Sidak's inequality, so it holds for
-whichever of them was selected. Its upper end is that of the ordinary interval, because an unlucky entry is rarely selected.
-docs/ranking.md has the coverage, for equal entries as for a clear leader.
+The interval follows the idea of Zrnic and Fithian ("Locally simultaneous inference", Annals of Statistics 2024): its lower end
+holds for all entries together that may be the best (`Comparisons.may_be_best`), at Sidak's level, so it holds for whichever of
+them was selected. No share of the level is set aside for the choice of these entries, as theirs does, so the coverage is not
+proven but simulated (docs/ranking.md). Its upper end is that of the ordinary interval, because an unlucky entry is rarely
+selected.
 
 Conditional and hybrid estimates (Andrews, Kitagawa and McCloskey, "Inference on Winners", Quarterly Journal of Economics 2024)
 have less bias, but in simulations of equal entries twice the root mean square error; and they have no value for two entries of

@@ -40,7 +40,7 @@ def mb(value: float) -> str:
 
 
 def rank_range(row: Mapping[str, Any]) -> str:
-    """`1–4`: the entry's places in 95 % of the resampled test sets. Empty if it always has its rank."""
+    """`1–4`: the entry's places in 95 % of the draws. Empty if it always has its rank."""
     rank, low, high = row["rank"], row["rank_low"], row["rank_high"]
     return "" if pd.isna(rank) or rank == low == high else f"{low:.0f}–{high:.0f}"
 
