@@ -56,6 +56,9 @@ SCORES = {
     "8 unequal classes of 50 videos, 3 students": Setting(by_class(8, 50, 1, of_class=1.5), 1, 3),
     "near 0 %, 3 students": Setting(VIDEOS, 1, 3, skill=-3.6),
     "near 100 %, 3 students": Setting(VIDEOS, 1, 3, skill=3.6),
+    "3 % errors on 100 videos, students answer alike, 5 students": Setting(
+        replace(plain(100), ease=5.0, own=5.0), 1, 5, skill=13.45
+    ),
     "students vary little, 3 students": Setting(replace(VIDEOS, of_student=0.05), 1, 3),
     "students vary much, 3 students": Setting(replace(VIDEOS, of_student=0.3), 1, 3),
     "heavy tails, 3 students": Setting(replace(VIDEOS, heavy=True), 1, 3),
