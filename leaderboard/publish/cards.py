@@ -75,7 +75,7 @@ good training on the bytes of the budget is, however many clips they decode to. 
 division alone; an entry of `ipc` has a row in both, so filter by `division` before you count or average rows.
 
 Entries that do not differ significantly from the best of their group share a rank. The range beside a rank covers the entry's
-place in 95 % of draws of other test videos and students or sets. `records/` contains every record with its student's answer to
+place in 95 % of draws of other test videos and other students. `records/` contains every record with its student's answer to
 every test video; records are added, never changed. A record with the field `by` is a re-run. A re-run by a maintainer (listed
 in `MAINTAINERS`) verifies the entry, one by anybody else reproduces it. `submissions/` contains the manifests of the distilled
 sets. `vddbench pull` downloads all of this, and `vddbench submit` adds to it by a pull request.

@@ -27,7 +27,7 @@ METHOD = {
     "method": Column("", "identifier of the method that made the sets"),
     "rank": Column("place", "rank, shared in a tie; empty if the entry is not ranked"),
     "rank_low": Column("place", "the entry is at least at this place ..."),
-    "rank_high": Column("place", "... and at most at this one in 95 % of draws of other test videos and students or sets"),
+    "rank_high": Column("place", "... and at most at this one in 95 % of draws of other test videos and other students"),
     "may_be_best": Column("", "whether the entry is in the 95 % confidence set of the best one"),
     "flags": Column("", "remarks on the entry, e.g. fewer than 3 students"),
 }
@@ -61,7 +61,7 @@ LEADERBOARD = {
     "corrected_high": Column(SHARE, "upper end of its 95 % interval"),
     "detectable": Column(POINTS, "smallest difference between two sets that this many students of each detect with 80 % power"),
     "pareto": Column("", "`open`: whether no other entry is as accurate with as few bytes"),
-    "pareto_probability": Column(SHARE, "share of draws of other test videos and students or sets in which it is"),
+    "pareto_probability": Column(SHARE, "share of draws of other test videos and other students in which it is"),
     "over_codec": Column(POINTS, "`open`: `top1` minus the curve of real clips behind AV1 at the same bytes"),
     "over_codec_low": Column(POINTS, "lower end of its 95 % interval"),
     "over_codec_high": Column(POINTS, "upper end of its 95 % interval"),
