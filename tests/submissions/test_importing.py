@@ -199,6 +199,21 @@ def test_a_list_of_classes_in_the_file_decides_their_order(tmp_path: Path) -> No
             packed({**source, "class_names": names}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"class_to_idx": {"cat": 0, "bee": 2, "ant": 1}},
+        {"idx_to_class": {1: "ant", 0: "cat", 2: "bee"}},
+        {"classes": {"0": "cat", "1": "ant", "2": "bee"}},
+        {"class_names": np.array([b"cat", b"ant", b"bee"])},
+    ],
+)
+def test_an_order_of_classes_in_a_dict_or_in_bytes_is_used(order: dict[str, object], tmp_path: Path) -> None:
+    clip_set, report = packed({"images": clips(), "labels": [0, 1, 2], **order}, tmp_path)
+    assert clip_set.labels.tolist() == [2, 0, 1]
+    assert f"moved from the order of {next(iter(order))!r} in the file (cat, ant" in report
+
+
 def test_the_order_of_classes_is_that_of_the_file_of_labels_and_never_changes_names(tmp_path: Path) -> None:
     order = {"class_names": ["cat", "ant", "bee"]}
     torch.save({"labels": torch.tensor([0, 1, 2]), **order}, tmp_path / "labels.pt")

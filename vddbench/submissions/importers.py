@@ -21,7 +21,7 @@ from vddbench.system.progress import clean
 
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 FORMAT = "format"  # the name under which Lite-VD says what a file holds
-CLASS_NAMES = {"class_names", "classes", "classnames"}
+CLASS_NAMES = {"class_names", "classes", "classnames", "class_to_idx", "idx_to_class"}
 PAIRS = "pairs (clip, class)"  # stands in the names of tensors that are joined from such pairs
 MAX_DEPTH = 6  # levels of nested dicts and lists: {"data": [[images, labels]]} is 3 (released code of DC, 2006.05929)
 BROKEN = (  # what torch and numpy raise on damaged files and on files of another format
@@ -91,7 +91,7 @@ def _reason(path: Path, error: Exception) -> str:
         return (
             f"{what}. Python objects are never loaded. In your own code, if you trust the file, two lines turn it into plain "
             f"tensors: syn = {_loading(path)}; torch.save({{'clips': ..., 'labels': ...}}, 'plain.pt'), with tensors or arrays "
-            "of `syn` in place of ..."
+            "of `syn` in place of ... If the file has an order of classes of its own, save that, too, as a list 'class_names'"
         )
     if path.stat().st_size == 0:
         return "it is empty"
@@ -140,7 +140,7 @@ def _numpy_values() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]
     """What a pickle of NumPy numbers and arrays calls, besides torch's own: accuracies often are NumPy scalars."""
     scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     assert callable(scalar) and callable(array)
-    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdU"}
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}
     both = [(f, f"numpy.{core}.multiarray.{f.__name__}") for core in ("core", "_core") for f in (scalar, array)]
     return [np.dtype, np.ndarray, *dtypes, *both]
 
@@ -163,7 +163,10 @@ def _from_numpy(array: np.ndarray) -> torch.Tensor | None:
 def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> None:
     """Adds the tensors of nested dicts and lists, and the lists of texts; other values are left out."""
     if isinstance(value, np.ndarray):
+        value = np.char.decode(value, "utf-8", "replace") if value.dtype.kind == "S" else value
         value = value.tolist() if value.dtype.kind == "U" else _from_numpy(value)
+    elif isinstance(value, Mapping) and name.rpartition(".")[2] in CLASS_NAMES:
+        value = _in_order(value) or value
     if isinstance(value, torch.Tensor):
         if value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized:
             source.tensors[name] = value.detach()
@@ -179,6 +182,13 @@ def _collect(value: object, source: Source, name: str = "", depth: int = 0) -> N
     elif depth < MAX_DEPTH and isinstance(value, Mapping | list | tuple):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             _collect(item, source, f"{name}.{key}" if name else str(key), depth + 1)
+
+
+def _in_order(names: Mapping[object, object]) -> list[str] | None:
+    """The names of {name: number} or {number: name} in the order of the numbers 0, 1, ...; None for other mappings."""
+    numbers = {str(number): name for pair in names.items() for number, name in (pair, pair[::-1]) if isinstance(name, str)}
+    ordered = [numbers[str(number)] for number in range(len(names)) if str(number) in numbers]
+    return ordered if len(ordered) == len(names) else None
 
 
 def _joined(values: list[object] | tuple[object, ...]) -> torch.Tensor | None:
