@@ -300,6 +300,21 @@ def test_a_folder_of_videos_is_a_set_and_of_longer_ones_the_middle_is_used(tmp_p
         packed(tmp_path / "set", tmp_path)
 
 
+def test_a_damaged_video_is_refused_even_if_damaged_videos_of_the_dataset_itself_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "set" / "ant").mkdir(parents=True)
+    video = tmp_path / "set" / "ant" / "0.avi"
+    ground = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    encode(video, [np.roll(ground, 3 * t, axis=1) for t in range(12)], "mpeg4", rate=5)
+    content = bytearray(video.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    video.write_bytes(content)
+    pinned = SPEC.model_copy(update={"num_videos": {"train": 4, "test": 2}})
+    for spec in (SPEC, pinned):
+        with pytest.raises(ValueError, match=r"0.avi: damaged: \d+ of 12 frames could only be guessed"):
+            packed(tmp_path / "set", tmp_path, spec=spec, resize=True)
+
+
 def test_a_video_that_is_shorter_than_its_sound_is_refused(tmp_path: Path) -> None:
     """The header of a webm has the duration of the sound and no number of frames."""
     (tmp_path / "set" / "ant").mkdir(parents=True)

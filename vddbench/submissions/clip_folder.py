@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +84,8 @@ class Fit:
             raise UnreadableVideo("; ".join(problems))
         if (width, height) != (self.spec.size, self.spec.size):
             self.scaled.add((width, height))
-        return Geometry.of(self.spec.model_copy(update={"resize": None}) if width == height else self.spec)
+        geometry = replace(Geometry.of(self.spec), num_videos=None)  # damaged videos are kept in pinned datasets only
+        return replace(geometry, resize=None) if width == height else geometry
 
 
 def read_clip_folder(folder: Path, spec: DatasetSpec, resize: bool, notes: list[str]) -> ClipSet:
