@@ -369,6 +369,15 @@ def test_a_file_of_torch_that_was_cut_short_is_not_taken_for_python_objects(tmp_
         packed(tmp_path / "cut.pt", tmp_path)
 
 
+def test_a_file_of_torch_with_one_changed_byte_is_refused(tmp_path: Path) -> None:
+    source = save(tmp_path, {"clips": clips(), "labels": LABELS})
+    content = bytearray(source.read_bytes())
+    content[content.index(clips()[0, 0, 0].numpy().tobytes())] ^= 1
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match=r"syn.pt could not be read as plain tensors: it is damaged.* copy it again"):
+        packed(source, tmp_path)
+
+
 def test_an_npz_whose_array_claims_a_terabyte_is_refused(tmp_path: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:

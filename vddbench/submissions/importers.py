@@ -130,6 +130,8 @@ def _torch(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             stored = _is_stored(archive)
+            if stored and (damaged := archive.testzip()):  # torch does not compare the checksums
+                raise zipfile.BadZipFile(damaged)
     with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_values()):
         warnings.simplefilter("ignore")  # about unusual pickle protocols: what cannot be read is refused below
         value: object = torch.load(path, map_location="cpu", weights_only=True, mmap=stored)
