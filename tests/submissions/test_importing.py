@@ -199,6 +199,16 @@ def test_a_list_of_classes_in_the_file_decides_their_order(tmp_path: Path) -> No
             packed({**source, "class_names": names}, tmp_path)
 
 
+def test_the_report_names_the_classes_whose_index_depends_on_capitals(tmp_path: Path) -> None:
+    """The numbers of UCF101's classInd.txt, less 1, are others for four classes than those of sorted names."""
+    spec = SPEC.model_copy(update={"class_names": ("Ham", "HammerThrow", "Hammering")})
+    order = "0 = Ham, 1 = HammerThrow, 2 = Hammering (names sorted, capitals before small letters: 1 = HammerThrow, 2 = Hamm"
+    soft = torch.eye(3) * 0.7 + 0.1
+    for labels, kind in (([0, 1, 2], "class indices,"), (soft, "probabilities (soft track) of the classes")):
+        _, report = packed({"images": clips(), "labels": labels}, tmp_path, task=Task.parse("tiny-ipc5"), spec=spec)
+        assert f"labels: {kind} {order}" in report
+
+
 @pytest.mark.parametrize(
     "order",
     [

@@ -65,7 +65,7 @@ def labels_for(
     if rows.ndim == 1:
         return _indices(rows, spec, None, notes)
     checked_labels({"labels": rows}, spec)
-    notes.append("labels: probabilities (soft track)")
+    notes.append(f"labels: probabilities (soft track) of the classes {_order(spec)}")
     return rows.contiguous()
 
 
@@ -93,9 +93,17 @@ def _indices(given: torch.Tensor, spec: DatasetSpec, form: str | None, notes: li
         raise ValueError(
             f"clip {first} has label {int(given[first])}; allowed: 0 to {spec.num_classes - 1}. {_right_task(spec)}"
         )
-    names = some([f"{index} = {name[:40]}" for index, name in enumerate(spec.class_names)])
-    notes.append(f"labels: class indices, {names} (names sorted)")
+    notes.append(f"labels: class indices, {_order(spec)}")
     return checked_labels({"labels": given}, spec).to(torch.uint8 if spec.num_classes <= 256 else torch.int16)
+
+
+def _order(spec: DatasetSpec) -> str:
+    """The first classes with their indices, and all that are elsewhere if capitals do not count (four of UCF101)."""
+    names = [f"{index} = {name[:40]}" for index, name in enumerate(spec.class_names)]
+    pairs = zip(names, spec.class_names, sorted(spec.class_names, key=str.lower), strict=True)
+    moved = [text for text, name, other in pairs if name != other]
+    capitals = f", capitals before small letters: {', '.join(moved[:8])}" if moved else ""
+    return f"{some(names)} (names sorted{capitals})"
 
 
 def _right_task(spec: DatasetSpec) -> str:
