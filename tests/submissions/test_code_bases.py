@@ -195,7 +195,7 @@ def test_labels_of_several_sets_in_a_list_go_with_the_clips_of_the_same_number(l
 
 
 def test_what_is_wrong_with_clips_and_labels_is_said_at_once(tmp_path: Path) -> None:
-    for values, problem in ((torch.rand(10, 4, 3, 32, 32), "fits no layout"), (clips(10) / 200, "more than one scale")):
+    for values, problem in ((torch.rand(10, 4, 3, 32, 32), "fits no layout"), (clips(10) / 200, "not clearly on one scale")):
         for labels in (torch.arange(10), torch.rand(10, 10)):
             with pytest.raises(ValueError, match=rf"{problem}.*\n.*The dataset has 8 classes: is --task right"):
                 packed({"images": values, "labels": labels}, tmp_path, task=FIVE)

@@ -136,6 +136,9 @@ def test_the_decoder_flag_decides_between_clips_and_stills_with_a_class_axis(tmp
         ((3, 4, 16, 16, 3), {"layout": "NTHWX"}, "'NTHWX' does not order the letters"),
         ((3, 4, 16, 16, 3), {"layout": "NNTHWC"}, "'NNTHWC' does not order the letters"),
         ((2, 4, 16, 16, 3), {"decoder": "still"}, "fits no layout"),
+        ((3, 4, 16, 16, 4), {}, r"fits no layout; as NTHWC, C is 4, must be 3: drop an alpha channel"),
+        ((3, 4, 2, 16, 16), {}, r"fits no layout; as NTCHW, C is 2, must be 3"),
+        ((5, 3, 4, 16, 16, 3), {}, r"fits no layout; KNTHWC has the axis of the 3 classes first: save clips.transpose\(0, 1\)"),
         ((3, 4, 16, 16, 3), {"decoder": "jpeg"}, "--decoder 'jpeg' is not one that pack writes; allowed: pixels, still"),
         ((3, 4, 16, 16, 3), {"dtype": "int8"}, "--dtype 'int8' .*allowed: uint8, float16, float32"),
         ((3, 4, 16, 16, 3), {"value_range": "0-2"}, "--range '0-2' .*allowed: 0-255, 0-1, -1-1, imagenet"),
@@ -176,7 +179,7 @@ def test_every_range_is_detected_and_undone_exactly(tmp_path: Path, name: str, c
 )
 def test_a_range_that_is_not_clear_must_be_stated(tmp_path: Path, values: Any) -> None:
     source = save(tmp_path, {"clips": values(clips(8)), "labels": torch.arange(8)})
-    with pytest.raises(ValueError, match=r"more than one scale: `--range 0-255` gives mean .* or state your"):
+    with pytest.raises(ValueError, match=r"not clearly on one scale: `--range 0-255` gives mean .* or state your"):
         packed(source, tmp_path, spec=LARGE)
 
 
@@ -226,13 +229,15 @@ def test_soft_labels_stay_soft(tmp_path: Path) -> None:
         (torch.tensor([0, 1, 3]), "clip 2 has label 3; allowed: 0 to 2"),
         (torch.tensor([0, 1, 256]), "clip 2 has label 256; allowed: 0 to 2"),  # 0 if it were narrowed first
         (torch.tensor([0, 1, -1]), "clip 2 has label -1"),
-        (torch.tensor([0.5, 1, 2]), "expected int; allowed: class indices as uint8"),
+        (torch.tensor([0.0, 0.5, 2]), "clip 1 has label 0.5; allowed: class indices, whole numbers from 0 to 2, or a row of 3"),
+        (torch.tensor([0, 1, torch.nan]), "clip 2 has label nan"),
+        (["0", "1", "2"], r"labels 'labels' are numbers stored as text; save them as numbers, e.g. \[int"),
         (torch.tensor([0, 1]), r"\[2\] labels for 3 clips"),
         (torch.randn((3, 3), generator=torch.Generator().manual_seed(0)), "`--labels-as softmax` makes probabilities"),
         (torch.full((3, 2), 0.5), "allowed: 3 values for each clip"),
     ],
 )
-def test_labels_that_cannot_be_right_are_refused(tmp_path: Path, labels: torch.Tensor, message: str) -> None:
+def test_labels_that_cannot_be_right_are_refused(tmp_path: Path, labels: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         packed(save(tmp_path, {"clips": clips(), "labels": labels}), tmp_path)
 

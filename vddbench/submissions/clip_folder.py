@@ -143,7 +143,7 @@ def _classes(folder: Path, spec: DatasetSpec, notes: list[str]) -> list[tuple[Pa
         shown = some([f"{path.name} = {spec.class_names[label]}" for path, label in zip(folders, labels, strict=True)])
         notes.append(f"labels: class folders are numbers, counted from 0 in the order of the sorted names: {shown}")
     else:
-        labels = from_names(names, spec, str(folder)).tolist()
+        labels = from_names(names, spec, f"class folders of {folder}").tolist()
         notes.append("labels: class folders are named like the classes")
     return sorted(zip(folders, labels, strict=True), key=lambda pair: pair[1])
 

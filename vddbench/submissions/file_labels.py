@@ -98,5 +98,7 @@ def given_labels(file: Source, clips_key: str, conversion: Conversion, spec: Dat
 def _from_names(name: str, source: Source, where: Path | None, spec: DatasetSpec, notes: list[str]) -> Given:
     """Labels that are a list of names of classes. name: of the list."""
     texts = source.texts[name]
+    if all(text.isdecimal() for text in texts) and not set(texts) & set(spec.class_names):
+        raise ValueError(f"labels {name!r} are numbers stored as text; save them as numbers, e.g. [int(x) for x in labels]")
     notes.append(f"labels: {where or 'beside the clips'} {name!r}, {len(texts)} names of classes")
     return Given(from_names(texts, spec, f"labels {name!r}"), {})

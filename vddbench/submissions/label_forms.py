@@ -80,15 +80,21 @@ def _indices(given: torch.Tensor, spec: DatasetSpec, form: str | None, notes: li
     """Class indices [N] in the narrowest dtype that holds all classes."""
     if form is not None:
         raise ValueError(f"--labels-as {form} converts rows of scores [N, K]; these labels are {list(given.shape)}")
-    if given.is_floating_point() and bool((given == given.round()).all()):
+    if given.is_floating_point():
+        if len(broken := (given != given.round()).nonzero()):
+            first = int(broken[0])
+            raise ValueError(
+                f"clip {first} has label {float(given[first]):.4g}; allowed: class indices, whole numbers from 0 to "
+                f"{spec.num_classes - 1}, or a row of {spec.num_classes} probabilities for each clip"
+            )
         notes.append("labels: whole numbers stored as floats became class indices")
         given = given.to(torch.int64)
-    if not given.is_floating_point() and len(given) and (int(given.min()), int(given.max())) == (1, spec.num_classes):
+    if len(given) and (int(given.min()), int(given.max())) == (1, spec.num_classes):
         raise ValueError(
             f"the labels are 1 to {spec.num_classes}; class indices here are 0 to {spec.num_classes - 1}: subtract 1 from "
             f"them, if label 1 is {spec.class_names[0]}"
         )
-    if not given.is_floating_point() and len(outside := ((given < 0) | (given >= spec.num_classes)).nonzero()):
+    if len(outside := ((given < 0) | (given >= spec.num_classes)).nonzero()):
         first = int(outside[0])
         raise ValueError(
             f"clip {first} has label {int(given[first])}; allowed: 0 to {spec.num_classes - 1}. {_right_task(spec)}"

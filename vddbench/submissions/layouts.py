@@ -5,6 +5,7 @@ Frames of another size fit only with `pack --resize`, which scales them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,6 +118,8 @@ def _next_step(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) 
             "if these are the motions of a static-dynamic set: add --statics FILE --hallucinator FILE; if they are grey clips: "
             "repeat the channel three times in your code"
         )
+    if near := _near(tensor, spec, allowed):
+        return near
     if any(not _misfit(layout, tensor, spec, resize=True) for layout in allowed):
         return (
             f"clips here have {_sizes(spec)}. Frames of another size are scaled only if asked for, because the way of scaling "
@@ -131,6 +134,16 @@ def _next_step(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) 
         f"clips here have {_sizes(spec)}. Clips of another length are not changed: choose or interpolate frames in your code "
         "and save them again. --resize scales square frames of another size. Latents must be decoded to pixels first"
     )
+
+
+def _near(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) -> str | None:
+    """What to do if only the number of channels is wrong, or if the axis of classes comes second."""
+    for layout in (layout for layout in allowed if len(layout) == tensor.ndim):
+        if re.fullmatch(r"C is \d+, must be 3", why := _misfit(layout, tensor, spec, resize=False)):
+            return f"as {layout}, {why}: drop an alpha channel, or convert the frames to RGB, and save the clips again"
+        if len(layout) == 6 and not _misfit(layout, tensor.transpose(0, 1), spec, resize=False):
+            return f"{layout} has the axis of the {spec.num_classes} classes first: save clips.transpose(0, 1)"
+    return None
 
 
 def _oblong(tensor: torch.Tensor, spec: DatasetSpec, allowed: Sequence[str]) -> tuple[int, int] | None:

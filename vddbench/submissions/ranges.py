@@ -136,7 +136,7 @@ def detect(values: torch.Tensor, train: Split | None = None) -> str:
     looks = "; ".join(f"`--range {name}` gives {_look(sample, name)}" for name in shown)
     beside = f"; the train split has {appearance.of_train(train)}" if train is not None else ""
     raise Unclear(
-        f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) could be on more than one scale: {looks}{beside}. "
+        f"values from {low:.4g} to {high:.4g} ({dtype_name(values.dtype)}) are not clearly on one scale: {looks}{beside}. "
         f"Choose one of these (--preview shows the clips), or state your code's normalisation: --range {NUMBERS}",
         fitting,
     )
