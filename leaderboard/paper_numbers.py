@@ -22,6 +22,7 @@ from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
 from vddbench.spec import FULL, Task
 
 REPORTED, MEASURED = "reported", "measured"
+EVALUATE = "; train students on a set (vddbench evaluate), or give the folder of its records with --results"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,12 @@ def numbers(
     for name in add:
         if name not in known:
             kind = f"method with records of {conditions(students, protocol)} on these tasks"
-            raise LookupError(lookup.unknown(kind, name, sorted(known)) + others(loaded, tasks, name))
+            raise LookupError(lookup.unknown(kind, name, sorted(known)) + (others(loaded, tasks, name) or EVALUATE))
     both = [number for task in tasks for number in (*reported_on(task), *measured_on(task, records))]
     for task in tasks:
         if not any(number.task == task for number in both):
             nothing = f"task {task} has neither reported numbers nor records of {conditions(students, protocol)}"
-            raise LookupError(nothing + others(loaded, [task]))
+            raise LookupError(nothing + (others(loaded, [task]) or EVALUATE))
     shown = [number for number in both if number.method in order]
     return sorted(shown, key=lambda number: order.index(number.method))
 

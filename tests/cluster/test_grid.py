@@ -201,6 +201,7 @@ def test_mistakes_are_refused_before_anything_is_planned(tiny: Store) -> None:
         (replace(SMALL, preset="smok", methods=("dm",)), "did you mean smoke"),
         (replace(SMALL, ipcs=(2,)), "allowed are 1, 5, 10"),
         (replace(SMALL, students=("convnet",)), "did you mean convnet"),
+        (replace(SMALL, datasets=("tyny",), methods=()), "no dataset named 'tyny'; did you mean tiny"),
         (replace(SMALL, datasets=("miniucf", "hmdb51", "tiny")), r"vddbench prepare miniucf[\s\S]*vddbench prepare hmdb51"),
     ]:
         with pytest.raises(LookupError, match=says):

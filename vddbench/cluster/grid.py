@@ -82,6 +82,9 @@ def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
 
     needs_data: False accepts built-in datasets that are not prepared, which can be planned but not run.
     """
+    problems = not_prepared(grid.datasets)
+    if refused := [problem for name, problem in problems.items() if needs_data or name not in lookup.names("dataset")]:
+        raise LookupError("\n".join(refused))
     grid = replace(grid, methods=grid.methods or reported_methods(grid.datasets))
     for ipc in grid.ipcs:
         if ipc not in IPCS:
@@ -94,9 +97,6 @@ def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
         if grid.preset not in (presets := {preset for module in modules for preset in getattr(module, "PRESETS", {})}):
             raise LookupError(lookup.unknown("preset", grid.preset, sorted(presets)))
     check_students(grid.students)
-    problems = not_prepared(grid.datasets)
-    if refused := [problem for name, problem in problems.items() if needs_data or name not in lookup.names("dataset")]:
-        raise LookupError("\n".join(refused))
     return grid
 
 
