@@ -251,6 +251,14 @@ def test_labels_can_come_from_their_own_file(tmp_path: Path) -> None:
         packed(save(tmp_path, clips()), tmp_path, labels=save(tmp_path, torch.tensor(0.02), "lr.pt"))
 
 
+def test_other_tensors_that_could_be_labels_are_named(tmp_path: Path) -> None:
+    source = save(tmp_path, {"clips": clips(), "labels": LABELS, "soft_labels": torch.eye(3), "lr": torch.tensor([0.1])})
+    assert "not read: 'soft_labels' [3, 3], which could be labels, too; --labels-key chooses\n" in packed(source, tmp_path)[1]
+    source = save(tmp_path, {"clips": clips(), "hard_label": torch.tensor([2, 1, 0])})
+    _, report = packed(source, tmp_path, labels_by_class=True, force=True)
+    assert "not read: 'hard_label' [3], which could be labels, too; --labels-key chooses\n" in report
+
+
 def test_frames_become_stills(tmp_path: Path) -> None:
     frames = clips()[:, 0].permute(0, 3, 1, 2).contiguous()
     clip_set, report = packed(save(tmp_path, {"images": frames, "labels": LABELS}), tmp_path)

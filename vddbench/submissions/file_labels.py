@@ -58,6 +58,7 @@ def stored_labels(
             raise ValueError(missing(num_clips, source, task, spec) + rest + (stills if arranged.decoder == "still" else ""))
         stated = "as stated" if conversion.labels_by_class else f"from the axis of classes in {arranged.layout}"
         given = by_class(num_clips, spec, stated, notes)
+        _not_read(file.tensors, key, num_clips, notes)
     elif conversion.labels_by_class:
         raise ValueError("--labels-by-class is for clips without labels, and there are labels; leave out one of the two")
     if len(given) != num_clips and arranged.has_class_axis:
@@ -92,7 +93,16 @@ def given_labels(file: Source, clips_key: str, conversion: Conversion, spec: Dat
             return None
         return _from_names(beside[0], file, None, spec, notes)
     notes.append(f"labels: {where or 'beside the clips'} {described(name, source.tensors[name])}")
+    if key is None:
+        _not_read(source.tensors, name, len(source.tensors[name]), notes)
     return Given(source.tensors[name], {**file.texts, **source.texts})
+
+
+def _not_read(tensors: Mapping[str, torch.Tensor], used: str, num_labels: int, notes: list[str]) -> None:
+    """Reports tensors beside `used` (labels, or clips without any) that have one entry for each clip: other labels, perhaps."""
+    beside = {name: one for name, one in tensors.items() if name.rpartition(".")[0] == used.rpartition(".")[0] and name != used}
+    if others := {name: one for name, one in beside.items() if one.ndim in {1, 2} and len(one) == num_labels}:
+        notes.append(f"not read: {listing(others)}, which could be labels, too; --labels-key chooses")
 
 
 def _from_names(name: str, source: Source, where: Path | None, spec: DatasetSpec, notes: list[str]) -> Given:
