@@ -198,6 +198,10 @@ def test_an_unknown_decoder_is_refused_with_the_known_ones(tmp_path: Path) -> No
 def test_a_missing_folder_or_file_says_what_a_submission_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no submission at .*: give a folder submissions/TASK/METHOD"):
         submission.read(tmp_path / "nothing", SPEC)
+    (tmp_path / "syn.pt").touch()
+    with pytest.raises(FileNotFoundError, match=r"no submission at .*; vddbench pack \S*syn.pt makes one of a file of clips$"):
+        submission.read(tmp_path / "syn.pt", SPEC)
+    (tmp_path / "syn.pt").unlink()
     folder = written(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"is a folder of submissions; give one of them: {folder.name}$"):
         submission.read(folder.parent, SPEC)

@@ -164,7 +164,8 @@ def folder_of(path: Path) -> Path:
     """The folder of a submission, links resolved so that its name can be compared. Raises FileNotFoundError."""
     folder = Path(os.path.realpath(path.parent if path.name == MANIFEST else path))
     if not folder.is_dir():
-        raise FileNotFoundError(f"no submission at {path}: give a folder submissions/TASK/METHOD")
+        made = f"; vddbench pack {path} makes one of a file of clips" if folder.is_file() else ""
+        raise FileNotFoundError(f"no submission at {path}: give a folder submissions/TASK/METHOD{made}")
     if not (folder / MANIFEST).exists() and (inside := sorted(file.parent.name for file in folder.glob(f"*/{MANIFEST}"))):
         more = f" and {len(inside) - 20} more" if len(inside) > 20 else ""
         raise FileNotFoundError(f"{path} is a folder of submissions; give one of them: {', '.join(inside[:20])}{more}")
