@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from statistics import median
@@ -11,6 +13,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -73,7 +76,7 @@ def measure(
     def referee_test() -> None:
         probabilities(model, split, device, batch=batch)
 
-    with FlopCounterMode(display=False) as counter:
+    with counting(model) as counter:
         bare_train(1)
     steps = max(MIN_STEPS, ceil(ROUND_SECONDS / timed(lambda: bare_train(1), device)))
     rounds = [
@@ -93,6 +96,18 @@ def measure(
         bare_test=medians[3],
         gflop=counter.get_total_flops() / batch / 1e9,
     )
+
+
+@contextmanager
+def counting(model: nn.Module) -> Iterator[FlopCounterMode]:
+    """Counts operations. Without oneDNN if layers are recurrent: there they are one operation, which is not counted."""
+    recurrent = any(isinstance(layer, nn.RNNBase) for layer in model.modules())
+    with (
+        warnings.catch_warnings(action="ignore"),  # the flags of oneDNN warn that there is no Intel GPU
+        torch.backends.mkldnn.flags(enabled=not recurrent),
+        FlopCounterMode(display=False) as counter,
+    ):
+        yield counter
 
 
 def per_step(

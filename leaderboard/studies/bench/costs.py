@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from tabulate import tabulate
-from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
-from torch.utils.flop_counter import FlopCounterMode
 
 from vddbench.data.datasets import miniucf, movingshapes
-from vddbench.evaluation.speed import random_clips
+from vddbench.evaluation.speed import counting, random_clips
 from vddbench.evaluation.train import build, to_input
 from vddbench.lookup import load
 from vddbench.spec import DatasetSpec
@@ -42,13 +38,7 @@ def step(name: str, spec: DatasetSpec) -> tuple[int, float, float]:
         return tensor
 
     x, labels = to_input(random_clips(spec, clips).clips, spec, cpu), torch.arange(clips)
-    recurrent = any(isinstance(layer, nn.RNNBase) for layer in model.modules())
-    with (
-        warnings.catch_warnings(action="ignore"),  # the flags of oneDNN warn that there is no Intel GPU
-        torch.backends.mkldnn.flags(enabled=not recurrent),  # its recurrent layers are one operation, which is not counted
-        FlopCounterMode(display=False) as counter,
-        saved_tensors_hooks(hold, lambda tensor: tensor),
-    ):
+    with counting(model) as counter, saved_tensors_hooks(hold, lambda tensor: tensor):
         F.cross_entropy(model(x), labels).backward()  # type: ignore[no-untyped-call]
     num_bytes = sum(tensor.untyped_storage().nbytes() for tensor in held.values())
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / clips, num_bytes / clips

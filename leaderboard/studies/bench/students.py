@@ -47,13 +47,13 @@ def row(name: str, spec: DatasetSpec, batch: int) -> list[str]:
         name,
         f"{spec.frames}x{spec.size}x{spec.size}",
         best_precision(device, student),
-        f"{1 / speed.train:.1f}",
+        f"{1 / speed.train:.3g}",
         f"{speed.gflop / speed.train / 1e3:.3f}",
         f"{speed.train / speed.bare_train - 1:+.1%}",
-        f"{1 / speed.test:.1f}",
+        f"{1 / speed.test:.3g}",
         f"{speed.test / speed.bare_test - 1:+.1%}",
         f"{peak_bytes(device) / 1e9:.1f} GB",
-        f"{miniucf_seconds(speed) / 60:.0f} min" if spec is miniucf.SPEC else "-",
+        f"{miniucf_seconds(speed) / 60:.0f} min" if spec == miniucf.SPEC else "-",
     ]
 
 

@@ -47,6 +47,22 @@ def test_a_miniucf_evaluation_is_500_steps_of_50_clips_and_three_views_of_1861_a
     assert bench.miniucf_seconds(seconds) == 500 * 50 * 2.0 + (1861 + 1017) * 3 * 1.0
 
 
+def test_a_row_of_another_process_has_its_projection_and_small_figures_digits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = speed.Speed(train=20.0, bare_train=20.0, test=1.0, bare_test=1, gflop=1)
+    monkeypatch.setattr(bench, "measure", lambda *_: seconds)
+    row = bench.row("convnet3d", miniucf.SPEC.model_copy(), 1)
+    assert row[3] == "0.05" and row[-1] == f"{bench.miniucf_seconds(seconds) / 60:.0f} min"
+
+
+def test_recurrent_layers_are_counted() -> None:
+    layer = torch.nn.LSTM(3, 5, batch_first=True)
+    with speed.counting(layer) as counter:
+        layer(torch.zeros(2, 7, 3))
+    assert counter.get_total_flops() == 2 * (2 * 7) * 4 * (3 * 5 + 5 * 5)  # 4 gates; one multiply-add is 2 operations
+
+
 def test_the_registered_shapes_are_the_datasets_shapes() -> None:
     from vddbench.lookup import load, names
 
