@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,3 +24,4 @@ def use_linear_student(monkeypatch: pytest.MonkeyPatch, lr: float = 0.01) -> Non
     student = SimpleNamespace(RECIPE=Recipe(lr=lr), build=build)
     for module in (evaluating, ready, record_fields):
         monkeypatch.setattr(module, "load", lambda kind, name: student)
+    monkeypatch.setattr(evaluating, "file_of", lambda kind, name: Path(__file__))

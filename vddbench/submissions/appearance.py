@@ -67,7 +67,8 @@ def differs(clips: Appearance, train: Appearance) -> str | None:
         return noise(clips, train)
     return (
         f"THE CLIPS LOOK UNLIKE THE DATA: {clips}; the train split: {train}. A wrong value range looks like this; the student "
-        "sees the clips as they are. If `vddbench pack` made them, look at them with --preview and state the range with --range"
+        "sees the clips as they are. If `vddbench pack` made them, look at them with --preview; --range states the range of "
+        "pixels, and the stills of a static-dynamic set must be saved as its network reads them"
     )
 
 

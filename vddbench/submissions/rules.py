@@ -140,8 +140,8 @@ def check_values(clips: torch.Tensor) -> None:
     if not (low >= -MAX_EXCESS and high <= 255 + MAX_EXCESS):
         raise ValueError(
             f"the decoded clips have values from {low:.6g} to {high:.6g}, far outside 0-255; allowed: {-MAX_EXCESS:g} to "
-            f"{255 + MAX_EXCESS:g}, five times the range of video on either side. Store them on the 0-255 scale, or pack them "
-            "again with their --range"
+            f"{255 + MAX_EXCESS:g}, five times the range of video on either side. Store them on the 0-255 scale; if `vddbench "
+            "pack` made them, its --range was wrong: pack them again with the right one"
         )
 
 
