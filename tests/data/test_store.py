@@ -6,6 +6,7 @@ import hashlib
 import json
 import mmap
 import pickle
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_a_store_with_a_spoilt_file_is_refused(store: Store, tmp_path: Path, nam
     path = damaged(store, tmp_path)
     (path / name).write_bytes(b"{}")
     with pytest.raises(ValueError, match=r"is damaged.*--force"):
+        Store.open("counted", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("digest", "abc"), ("fingerprint", "any text"), ("num_missing", "many"), ("num_missing", -1)]
+)
+def test_a_store_whose_done_json_has_a_value_of_the_wrong_form_is_refused(
+    store: Store, tmp_path: Path, name: str, value: object
+) -> None:
+    path = damaged(store, tmp_path)
+    done = json.loads((path / "done.json").read_text())
+    (path / "done.json").write_text(json.dumps({**done, name: value}))
+    with pytest.raises(ValueError, match=re.escape(f"is damaged ({value!r}: ")):
         Store.open("counted", path)
 
 

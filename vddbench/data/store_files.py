@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from vddbench.spec import DatasetSpec, Fingerprint
+from vddbench.spec import DatasetSpec, Fingerprint, Sha256
 from vddbench.system.files import canonical_json, read_json
 
 COLUMNS = ("video", "label", "split", "validation", "group", "offset", "num_frames", "stride", "sha256", "frames_sha256")
@@ -27,12 +27,12 @@ MAX_DONE_BYTES = 10**6  # of done.json, which has less than 2 kB
 
 
 class Head(NamedTuple):
-    """The content of a finished store's spec.json and done.json, not yet checked."""
+    """What a finished store's spec.json and done.json say, in the right form; whether it is true is not checked here."""
 
     spec: DatasetSpec
-    digest: str
+    digest: Sha256
     fingerprint: Fingerprint
-    num_missing: int
+    num_missing: NonNegativeInt
 
 
 def read_done(folder: Path) -> Any:
@@ -41,10 +41,10 @@ def read_done(folder: Path) -> Any:
 
 
 def read_head(folder: Path) -> Head:
-    """Reads spec.json and done.json of the store in `folder`."""
-    done = read_done(folder)
+    """Reads spec.json and done.json of the store in `folder`. Raises KeyError, OSError, TypeError, ValueError."""
     spec = DatasetSpec.model_validate_json((folder / "spec.json").read_bytes())
-    return Head(spec, str(done["digest"]), str(done["fingerprint"]), int(done["num_missing"]))
+    done = read_done(folder)
+    return TypeAdapter(Head).validate_python((spec, done["digest"], done["fingerprint"], done["num_missing"]))
 
 
 @contextmanager
@@ -52,8 +52,9 @@ def damage_explained(name: str, folder: Path) -> Iterator[None]:
     """Turns any error in reading the files of the store `name` into a ValueError that says what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = str(error).partition("\n")[0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{first['input']!r:.60}: {first['msg']}" if first else str(error).partition("\n")[0]
         raise ValueError(f"store {folder} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
 
 
