@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,31 @@ def test_a_folder_of_pictures_is_a_set(kind: str, tmp_path: Path) -> None:
     assert torch.equal(clip_set.clips, clips() // 64 * 64 if kind == "gif" else clips())
     assert clip_set.labels.tolist() == [0, 1, 2]
     assert ("numbers, counted from 0" if kind == "beside" else "named like the classes") in report
+
+
+def gif(file: Path, greys: Sequence[int]) -> None:
+    """Pillow saves equal neighbours as one picture that is shown longer."""
+    file.parent.mkdir(parents=True)
+    first, *rest = [Image.new("RGB", (SPEC.size, SPEC.size), (grey, grey, grey)) for grey in greys]
+    first.save(file, save_all=True, append_images=rest, duration=100)
+
+
+def test_equal_frames_that_a_gif_holds_once_are_read_as_often_as_they_were_saved(tmp_path: Path) -> None:
+    greys = [0, 64, 64, 0]
+    for label, name in enumerate(SPEC.class_names):
+        gif(tmp_path / "set" / name / "clip.gif", [grey + label for grey in greys])
+    with Image.open(tmp_path / "set" / name / "clip.gif") as image:
+        assert (getattr(image, "n_frames", 1), len(greys)) == (3, SPEC.frames)
+    clip_set, _ = packed(tmp_path / "set", tmp_path)
+    assert clip_set.clips[0, :, 0, 0, 0].tolist() == greys
+
+
+@pytest.mark.parametrize("greys", [[0, 64], [0, 64, 0], [0, 0, 64, 64]])
+def test_a_gif_that_may_have_had_fewer_frames_than_a_clip_is_not_stretched(greys: Sequence[int], tmp_path: Path) -> None:
+    for name in SPEC.class_names:
+        gif(tmp_path / "set" / name / "clip.gif", greys)
+    with pytest.raises(ValueError, match=r"the clip has [23] frames; allowed: 4 or more"):
+        packed(tmp_path / "set", tmp_path)
 
 
 def test_pictures_of_16_bits_a_colour_are_refused(tmp_path: Path) -> None:

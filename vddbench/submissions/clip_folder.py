@@ -9,6 +9,7 @@ their numbers.
 from __future__ import annotations
 
 import io
+import math
 import re
 import tempfile
 from collections import Counter, defaultdict
@@ -197,7 +198,8 @@ def _frames(files: Sequence[Path], fit: Fit) -> np.ndarray:
         [content] = read_files(files)
         with Image.open(io.BytesIO(content), formats=["GIF"]) as image:
             check_pixels(*image.size)
-            return _chosen(getattr(image, "n_frames", 1), lambda at: _frame_of(image, at), fit)
+            pictures = _pictures(image, fit.spec.frames)
+            return _chosen(len(pictures), lambda at: _frame_of(image, pictures[at]), fit)
     return _chosen(len(files), lambda at: pixels_of(*read_files([files[at]])), fit)
 
 
@@ -227,6 +229,25 @@ def _video(path: Path, fit: Fit) -> np.ndarray:
         frames = np.fromfile(part, np.uint8).reshape(number, *spec.clip_shape[1:])
     begin = (number - spec.frames) // 2
     return frames[begin : begin + spec.frames]
+
+
+def _pictures(image: Image.Image, frames: int) -> list[int]:
+    """Which picture of a GIF each frame shows. Pillow and others save equal neighbours as one picture that is shown longer.
+
+    A clip with fewer pictures than `frames` is read by the times that they are shown, if these make just `frames` frames.
+    """
+    number = getattr(image, "n_frames", 1)
+    if 1 < number < frames:
+        times = [_milliseconds(image, at) for at in range(number)]
+        unit = math.gcd(*times)
+        if sum(times) == unit * frames > 0:
+            return [at for at, time in enumerate(times) for _ in range(time // unit)]
+    return list(range(number))
+
+
+def _milliseconds(image: Image.Image, at: int) -> int:
+    image.seek(at)
+    return int(image.info.get("duration", 0))
 
 
 def _frame_of(image: Image.Image, at: int) -> np.ndarray:
