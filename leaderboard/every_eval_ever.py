@@ -25,7 +25,7 @@ from vddbench.leaderboard.divisions import NONE
 from vddbench.leaderboard.site.board import Board
 from vddbench.leaderboard.site.entries import Entry
 from vddbench.records.record import Record
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = DEVELOPER = "vddbench"  # folders of the datastore: data/COLLECTION/DEVELOPER/MODEL/UUID.json
@@ -44,8 +44,7 @@ def write(board: Board, organization: str, into: Path, now: float) -> list[Path]
     for entries in entries_of(board):
         log = log_of(entries, organization, now)
         target = into / path_of(log)
-        with replacing(target) as file:
-            file.write(json.dumps(log, indent=2, allow_nan=False).encode() + b"\n")
+        write_whole(target, json.dumps(log, indent=2, allow_nan=False).encode() + b"\n")
         written.append(target)
     return written
 

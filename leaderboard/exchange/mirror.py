@@ -18,7 +18,7 @@ from vddbench.records.files import MAX_JSON_BYTES, PREDICTIONS, all_record_files
 from vddbench.records.predictions import MAX_PREDICTIONS_BYTES
 from vddbench.records.record import Record
 from vddbench.submissions.manifest import MANIFEST, MAX_MANIFEST_BYTES
-from vddbench.system.files import replacing
+from vddbench.system.files import copy_whole
 from vddbench.system.progress import bar, say
 
 RECORDS, SUBMISSIONS = "records", "submissions"
@@ -100,9 +100,7 @@ def _is_current(path: Path, remote: hub.Remote) -> bool:
 
 
 def _fetch(repo: hub.Repo, path: str, head: hub.Listing, into: Path) -> None:
-    data = hub.fetch(repo, path, head.sha, head.files[path].size).read_bytes()
-    with replacing(into / path) as file:
-        file.write(data)
+    copy_whole(hub.fetch(repo, path, head.sha, head.files[path].size), into / path)
 
 
 def files_of(path: Path, record: Record) -> dict[str, Path]:

@@ -7,7 +7,6 @@ so it must name a dataset repo of this Hub at a fixed commit, and the payload mu
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from vddbench.spec import DatasetSpec, Manifest, Payload, Task
 from vddbench.submissions.manifest import DATA, MANIFEST, read_manifest
 from vddbench.submissions.payload import MAX_HEADER_BYTES
 from vddbench.submissions.submission import spec_of
-from vddbench.system.files import replacing, sha256_file
+from vddbench.system.files import copy_whole, sha256_file, write_whole
 from vddbench.system.progress import bar, say
 
 SETS = "sets"  # beside records and submissions in a copy of a results repo
@@ -95,10 +94,8 @@ def fetch(manifest: Manifest, into: Path, spec: DatasetSpec, copies: hub.Repo | 
                 f"{manifest.sha256[:16]}: it is not the set that was evaluated"
             )
         (folder / MANIFEST).unlink(missing_ok=True)
-        with cached.open("rb") as source, replacing(folder / DATA) as file:
-            shutil.copyfileobj(source, file)
-    with replacing(folder / MANIFEST) as file:
-        file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
+        copy_whole(cached, folder / DATA)
+    write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return folder
 
 

@@ -27,7 +27,7 @@ from vddbench.records.files import PREDICTIONS, path_of, read_record, record_fil
 from vddbench.records.fresh_seeds import first_fresh_seed
 from vddbench.records.predictions import videos_digest
 from vddbench.records.record import Record
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.home import private_folder
 from vddbench.system.progress import clean
 
@@ -189,8 +189,7 @@ class OwnRuns:
         path = self.folder / f"drawn-from-{where.replace('/', '--')}"
         if not path.is_file():
             commit = draw()
-            with replacing(path) as file:
-                file.write(commit.encode())
+            write_whole(path, commit.encode())
         return path.read_text()
 
 
@@ -205,8 +204,7 @@ def copied(records: Sequence[VerifiedRecord], results: Path) -> list[Path]:
                 raise ValueError(
                     f"{target} is not the record that this machine made, {source}: name another folder with --reruns"
                 )
-            with replacing(target) as file:
-                file.write(data)
+            write_whole(target, data)
         paths.append(path)
     return paths
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from vddbench.leaderboard.publish.destination import foreign_files
 from vddbench.leaderboard.publish.local_files import gather_files, is_content_named
 from vddbench.records.files import PREDICTIONS
 from vddbench.submissions.manifest import DATA, MANIFEST
-from vddbench.system.files import replacing, sha256_file
+from vddbench.system.files import copy_whole, sha256_file
 from vddbench.system.locks import locked
 from vddbench.system.progress import bar
 
@@ -47,7 +46,7 @@ def copy_missing(files: Mapping[str, Path], into: Path) -> int:
         if not (into / path).is_file() or (is_content_named(path) and sha256_file(into / path) != sha256_file(file))
     ]
     for path in sorted(missing, key=lambda path: (not path.endswith(PREDICTIONS), path)):
-        _copy(files[path], into / path)
+        copy_whole(files[path], into / path)
     return len(missing)
 
 
@@ -56,10 +55,5 @@ def _copy_payload(folder: Path, into: Path) -> int:
         return 0
     (into / MANIFEST).unlink(missing_ok=True)
     for name in (DATA, MANIFEST):  # the manifest last: a folder that has one is complete
-        _copy(folder / name, into / name)
+        copy_whole(folder / name, into / name)
     return 2
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, replacing(target) as writer:
-        shutil.copyfileobj(reader, writer)

@@ -16,7 +16,7 @@ from vddbench.leaderboard.rows import Row
 from vddbench.leaderboard.site.board import assembled
 from vddbench.leaderboard.site.charts import bytes_chart
 from vddbench.leaderboard.site.entries import Table
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.progress import clean
 
 COLOURS = {"ink": "#1d1b18", "muted": "#6c665c", "rule": "#e3ded3", "accent": "#1b5e7a", "second": "#a2561f"}  # of page.css
@@ -42,8 +42,7 @@ def write_chart(rows: Sequence[Row], evaluated: Sequence[Evaluated], divisions: 
             f"--chart draws one table, and {len(tables)} are chosen ({names}); choose with --task, --student, --track"
         )
     data = picture(tables[0], path.suffix)
-    with replacing(path) as file:
-        file.write(data)
+    write_whole(path, data)
 
 
 def picture(table: Table, ending: str) -> bytes:

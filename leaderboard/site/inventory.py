@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from vddbench.spec import DatasetSpec, Frozen, Sha256
-from vddbench.system.files import parse_json, read_json, replacing
+from vddbench.system.files import parse_json, read_json, write_whole
 
 INVENTORY = "built.json"
 MAX_INVENTORY_BYTES = 50_000_000
@@ -74,8 +74,7 @@ class Inventory(Frozen):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     def write(self, folder: Path) -> None:
-        with replacing(folder / INVENTORY) as file:
-            file.write(self.to_bytes())
+        write_whole(folder / INVENTORY, self.to_bytes())
 
 
 def parse_inventory(data: bytes) -> Inventory | None:

@@ -20,7 +20,7 @@ from vddbench.leaderboard.site.dataset_specs import DatasetSpecs
 from vddbench.leaderboard.site.inventory import Inventory, PayloadView, read_inventory, remove_built_files
 from vddbench.leaderboard.site.kept import Kept
 from vddbench.records.files import published_path
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 
 PAGES = Path(__file__).with_name("pages")
 STYLES = ("page.css", "board.css", "clips.css")
@@ -87,8 +87,7 @@ class PageWriter:
     def file(self, path: str, data: bytes) -> Path:
         """Writes one file. path: below `out`; BUILT_FILE of inventory.py must allow it."""
         target = self.out / path
-        with replacing(target) as file:
-            file.write(data)
+        write_whole(target, data)
         self.written.add(path)
         return target
 

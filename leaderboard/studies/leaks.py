@@ -23,7 +23,7 @@ from vddbench.data.thumbnails import VERSION as THUMBNAILS
 from vddbench.data.thumbnails import make_thumbnails
 from vddbench.evaluation.ready import open_ready
 from vddbench.submissions.leaks import MOST_CLIPS, Scan, scan
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.progress import say
 
 Clips = np.ndarray  # [N, T, H, W, 3] on the 0-255 scale
@@ -102,8 +102,7 @@ def calibrate(datasets: Sequence[str], num_sets: int, folders: Sequence[Path], o
     done: set[tuple[Any, ...]] = {(row["dataset"], row["origin"], row["set"], row["seed"]) for row in rows}
     for row in _rows(datasets, num_sets, folders, done):
         rows.append(row)
-        with replacing(file) as target:
-            target.write(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
+        write_whole(file, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
     table = pd.DataFrame(rows, columns=COLUMNS)
     for names, part in table.groupby(["dataset", "origin", "set"], sort=False):
         flagged, clips = int((part["suspect"] > 0).sum()), int(part["clips"].sum())

@@ -28,7 +28,7 @@ from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.submissions.decoders import pixels
 from vddbench.system.device import best_device, device_name
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.progress import bar, say
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -122,5 +122,4 @@ def of_today(rows: Sequence[Mapping[Hashable, Any]]) -> pd.DataFrame:
 
 def write_rows(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:
     """Writes rows as CSV; the file appears whole."""
-    with replacing(file) as target:
-        target.write(pd.DataFrame(rows).to_csv(index=False).encode())
+    write_whole(file, pd.DataFrame(rows).to_csv(index=False).encode())

@@ -34,7 +34,7 @@ from vddbench.lookup import load, unknown
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.system.device import device_name
-from vddbench.system.files import canonical_json, replacing
+from vddbench.system.files import canonical_json, write_whole
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
@@ -195,5 +195,4 @@ def _add(file: Path, new: Sequence[Sequence[object]], columns: Sequence[str] = C
     """Appends rows, all or none. Several processes may add to one file."""
     with locked(file.with_name(f".{file.name}.lock")):
         rows = [*_rows(file, columns).to_numpy(object).tolist(), *new]
-        with replacing(file) as target:
-            target.write(pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode())
+        write_whole(file, pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode())

@@ -27,7 +27,7 @@ from vddbench.leaderboard.paper_table import FORMS as FORMS  # noqa: PLC0414 - o
 from vddbench.protocol import PROTOCOL, SDD, Protocol, Sdd
 from vddbench.spec import FULL, IPCS, Task
 from vddbench.submissions.manifest import MANIFEST, read_manifest
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.progress import say
 
 
@@ -219,8 +219,7 @@ def show(grid: Grid, results: Path, form: str, latex: Path | None = None) -> Non
     else:
         print(_drawn(parts, tasks, form))
     if latex is not None:
-        with replacing(latex) as file:
-            file.write(f"{_drawn(parts, tasks, 'latex')}\n".encode())
+        write_whole(latex, f"{_drawn(parts, tasks, 'latex')}\n".encode())
 
 
 def _drawn(parts: Sequence[tuple[str, list[Number]]], tasks: Sequence[str], form: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import Field
 from vddbench.cluster.plan import Count, Run, Short, read_model
 from vddbench.cluster.resources import Resources
 from vddbench.spec import Frozen
-from vddbench.system.files import replacing, write_new
+from vddbench.system.files import write_new, write_whole
 from vddbench.system.locks import is_locked
 
 Cluster = Literal["slurm", "local"]
@@ -101,8 +101,7 @@ def _numbers(run: Run) -> Iterator[int]:
 
 
 def write_attempts(run: Run, number: int, cell: int, attempts: Attempts) -> None:
-    with replacing(run.path / "jobs" / str(number) / f"{cell}.json") as file:
-        file.write(_bytes(attempts))
+    write_whole(run.path / "jobs" / str(number) / f"{cell}.json", _bytes(attempts))
 
 
 def read_attempts(run: Run, number: int) -> dict[int, Attempts]:

@@ -26,7 +26,7 @@ from pydantic import Field, StringConstraints
 
 from vddbench.spec import Frozen, Name, TaskText
 from vddbench.submissions.manifest import read_manifest
-from vddbench.system.files import parse_json, read_json, replacing
+from vddbench.system.files import parse_json, read_json, replacing, write_whole
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
 
@@ -192,8 +192,7 @@ def write_plan(path: Path, cells: Iterable[Cell], home: Path) -> Planned:
         with replacing(file) as target:
             target.writelines(cell.model_dump_json(exclude_none=True).encode() + b"\n" for cell in (*old, *new))
         if is_new:  # last: its presence means the folder is complete
-            with replacing(path / "plan.json") as target:
-                target.write(plan.model_dump_json(indent=1).encode() + b"\n")
+            write_whole(path / "plan.json", plan.model_dump_json(indent=1).encode() + b"\n")
     return Planned(run, len(new))
 
 

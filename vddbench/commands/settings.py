@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from vddbench.system.files import read_json, replacing
+from vddbench.system.files import read_json, write_whole
 from vddbench.system.home import home
 from vddbench.system.locks import locked
 from vddbench.system.progress import say
@@ -32,8 +32,7 @@ def remembered(name: Setting, given: str | None) -> str:
         if _read().get(name) != given:
             with locked(settings_file().with_suffix(".lock"), remove=True):  # another command may write another setting now
                 settings = _read()
-                with replacing(settings_file()) as target:
-                    target.write(json.dumps({**settings, name: given}, indent=1).encode())
+                write_whole(settings_file(), json.dumps({**settings, name: given}, indent=1).encode())
         return given
     settings = _read()
     option = f"--{name.replace('_', '-')}"

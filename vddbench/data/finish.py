@@ -20,7 +20,7 @@ from vddbench.data.journal import Journal
 from vddbench.data.listing import check_splits
 from vddbench.data.store_files import COLUMNS, check_layout, rows_digest, store_digest, write_index
 from vddbench.spec import DatasetSpec, Fingerprint, Video
-from vddbench.system.files import canonical_json, replacing
+from vddbench.system.files import canonical_json, replacing, write_whole
 from vddbench.system.progress import bar, say
 
 UNLISTED = "not in the lists"  # reason for videos that are part of the pinned number but in no list; their names are unknown
@@ -67,8 +67,8 @@ def write_store(
     }
     with replacing(folder / "index.parquet") as file:
         write_index(table, file)
-    write(folder / "spec.json", spec.model_dump_json(indent=1).encode())
-    write(folder / "done.json", canonical_json(done))
+    write_whole(folder / "spec.json", spec.model_dump_json(indent=1).encode())
+    write_whole(folder / "done.json", canonical_json(done))
     (folder / "journal").unlink()
     return done
 
@@ -79,18 +79,13 @@ def count_missing(spec: DatasetSpec, kept: list[Video]) -> dict[str, int]:
     return {split: count - counts[split] for split, count in (spec.num_videos or {}).items()}
 
 
-def write(path: Path, content: bytes) -> None:
-    with replacing(path) as file:
-        file.write(content)
-
-
 def write_problems(path: Path, videos: dict[str, Video], problems: dict[str, str]) -> None:
     """Writes path,reason of every video that was left out."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "reason"])
     rows.writerows([str(videos[video].path or video), reason] for video, reason in sorted(problems.items()))
-    write(path, text.getvalue().encode(errors="backslashreplace"))  # the names of folders need not be UTF-8
+    write_whole(path, text.getvalue().encode(errors="backslashreplace"))  # the names of folders need not be UTF-8
 
 
 def check_kept(folder: Path, name: str, spec: DatasetSpec, kept: list[Video], problems: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from vddbench.data.fingerprint import Sketch
 from vddbench.data.frames_check import BLOCK_BYTES, sha256_frames
 from vddbench.data.stored_frames import Stored
-from vddbench.system.files import canonical_json, replacing
+from vddbench.system.files import canonical_json, write_whole
 from vddbench.system.progress import bar
 
 
@@ -69,8 +69,7 @@ class Journal:
     def _cut(self) -> None:
         """Cuts both files to the rows, the journal first, so that it never lists frames that are missing."""
         self.sketch, self.num_unsketched = Sketch(), len(self.rows)
-        with replacing(self.path) as file:
-            file.write(self.header + b"".join(_line(video, row) for video, row in self.rows.items()))
+        write_whole(self.path, self.header + b"".join(_line(video, row) for video, row in self.rows.items()))
         self.lines = self.path.open("ab")
         self.frames.truncate(self.num_frames * self.frame_bytes)
         self.frames.seek(0, os.SEEK_END)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vddbench.system.files import replacing
+from vddbench.system.files import replacing, write_whole
 from vddbench.system.progress import say
 
 MAX_POINTS = 500  # of a loss curve; each point is the median of an equal share of the iterations
@@ -20,11 +20,11 @@ def write_curves(losses: Sequence[float], watched: Sequence[tuple[int, float]], 
     losses: one per iteration. watched: (iterations done, validation top-1 in [0, 1]).
     """
     loss = pd.DataFrame({"iteration": range(1, len(losses) + 1), "loss": losses})
-    _write_csv(loss, folder / "loss.csv")
+    write_whole(folder / "loss.csv", loss.to_csv(index=False).encode())
     if not watched:
         return
     top1 = pd.DataFrame(watched, columns=["iteration", "validation_top1"])
-    _write_csv(top1, folder / "watch.csv")
+    write_whole(folder / "watch.csv", top1.to_csv(index=False).encode())
     if find_spec("altair") and find_spec("vl_convert"):
         _draw(loss, top1, folder / "watch.png")
     else:
@@ -42,8 +42,3 @@ def _draw(loss: pd.DataFrame, top1: pd.DataFrame, path: Path) -> None:
     chart = alt.vconcat(upper.properties(width=560, height=180), lower.properties(width=560, height=220))
     with replacing(path) as file:
         chart.save(file, format="png", scale_factor=2)
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as file:
-        file.write(table.to_csv(index=False).encode())

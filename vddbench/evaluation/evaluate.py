@@ -32,7 +32,7 @@ from vddbench.records.predictions import Predictions
 from vddbench.records.record import FITTED, Record
 from vddbench.system.allocator import keep_freed_memory
 from vddbench.system.device import chosen_device, forget_peak_memory, peak_memory_bytes
-from vddbench.system.files import check_writable, replacing, sha256_file
+from vddbench.system.files import check_writable, sha256_file, write_whole
 from vddbench.system.interrupt import interruptible
 from vddbench.system.progress import bar, say
 
@@ -161,8 +161,7 @@ def evaluate_seed(
         trained = referee.train(seed, hardware, Session(checkpoint, on_step=progress.advance, stop=stop))
     if network is not None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
-        with replacing(network) as file:
-            file.write(save(weights))
+        write_whole(network, save(weights))
     compared = scored.leaks
     fit = referee.fit(trained.model, device)
     check_test_frames(store)  # hashes them again only if the file has changed during the training

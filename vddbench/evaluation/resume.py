@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from vddbench.system.files import parse_json, replacing
+from vddbench.system.files import parse_json, write_whole
 
 FORMAT = 3  # version of the file and of what students and distillers store in it
 MAX_BYTES = 64 * 10**9  # ipc 10 on UCF101 with Adam's two moments takes 7.3 GB
@@ -52,8 +52,7 @@ class Checkpoint:
         """Replaces the file. Raises OSError, and leaves the file as it was, if it cannot be written."""
         metadata = {"identity": json.dumps(self.identity), "progress": progress.model_dump_json()}
         content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-        with replacing(self.path) as file:
-            file.write(content)
+        write_whole(self.path, content)
 
     def read(self, kind: type[P]) -> Saved[P] | None:
         """The progress, as an object of `kind`, and the tensors that were saved; None if the file does not exist.

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from vddbench.protocol import PROTOCOL, SDD
 from vddbench.records.predictions import MAX_PREDICTIONS_BYTES, Predictions, read_predictions
 from vddbench.records.record import Record
-from vddbench.system.files import parse_json, replacing, write_new
+from vddbench.system.files import parse_json, write_new, write_whole
 from vddbench.system.locks import locked
 
 MAX_JSON_BYTES = 1_000_000
@@ -73,8 +73,7 @@ def write_record(root: Path, record: Record, predictions: Predictions, *, beside
             path = next(rerun for rerun in reruns if not rerun.exists())
         if path.exists():
             raise FileExistsError(f"{path} was recorded already; records are never overwritten")
-        with replacing(path.with_suffix(PREDICTIONS)) as file:  # a process killed before it wrote the JSON may have left one
-            file.write(data)
+        write_whole(path.with_suffix(PREDICTIONS), data)  # a process killed before it wrote the JSON may have left one
         write_new(path, lambda file: file.write(record.model_dump_json(indent=1).encode() + b"\n"))
     return path
 

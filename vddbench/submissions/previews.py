@@ -18,7 +18,7 @@ from PIL import Image
 from vddbench.data.contact_sheet import draw_sheet
 from vddbench.spec import ClipSet, DatasetSpec, Submission
 from vddbench.submissions.submission import decode
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 
 VERSION = 2  # increase it when the same payload gives different pictures, so that pages replace the old ones
 MAX_BYTES = 50_000  # per preview; a page with fifty of them has 2.5 MB
@@ -53,8 +53,7 @@ def write(submission: Submission, spec: DatasetSpec, folder: Path, max_classes: 
         name, still = f"class{label:04}.webp", f"still{label:04}.webp"
         frames = frames_of(clip_set.clips[index])
         for path, shown in ((name, frames), (still, frames[:1])):
-            with replacing(folder / path) as file:
-                file.write(animated(shown))
+            write_whole(folder / path, animated(shown))
         previews.append(Preview(name, label, spec.class_names[label], still))
     return previews
 

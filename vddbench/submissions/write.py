@@ -15,7 +15,7 @@ from vddbench.submissions import payload
 from vddbench.submissions.manifest import DATA, MANIFEST, data_file, read_manifest
 from vddbench.submissions.rules import check_bytes
 from vddbench.submissions.submission import decode, spec_of
-from vddbench.system.files import replacing, sha256_file
+from vddbench.system.files import replacing, sha256_file, write_whole
 
 COST_FIELDS = ("distill_seconds", "distill_hardware", "distill_peak_memory_bytes", "distill_clips_read")  # differ by run
 
@@ -115,8 +115,7 @@ def _write_files(folder: Path, draft: CheckedDraft) -> None:
         file.flush()
         os.fsync(file.fileno())  # a full disk shows here, while an old submission is still whole
         (folder / MANIFEST).unlink(missing_ok=True)
-    with replacing(folder / MANIFEST) as file:
-        file.write(draft.manifest.model_dump_json(indent=2).encode() + b"\n")
+    write_whole(folder / MANIFEST, draft.manifest.model_dump_json(indent=2).encode() + b"\n")
 
 
 def _remove_incomplete(folder: Path) -> None:

@@ -23,6 +23,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file, which holds its old content until the new one is complete."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 def copy_whole(source: Path, target: Path) -> None:
     """Copies a file to `target`, which holds its old content until the copy is complete."""
     with source.open("rb") as file, replacing(target) as copy:

@@ -23,7 +23,7 @@ from vddbench.data.sources.hub.videos import builtin_videos, own_videos
 from vddbench.data.sources.source import check_builtin_options, check_folder
 from vddbench.data.store import store_path
 from vddbench.data.store_folder import explained, locked
-from vddbench.system.files import replacing
+from vddbench.system.files import write_whole
 from vddbench.system.progress import say
 
 MAX_FILES = 400_000  # in one repo; Kinetics-400 has 266,440 videos
@@ -88,8 +88,7 @@ def pinned(path: Path, repo: hub.Repo, revision: str) -> Iterator[hub.Listing]:
         say(f"resuming the interrupted run at its commit {commit[:8]}; for another one write {repo.id}@COMMIT")
         revision = commit
     listing = hub.listing(repo, revision, MAX_FILES)
-    with replacing(path) as file:
-        file.write(json.dumps(asked | {"commit": listing.sha}).encode())
+    write_whole(path, json.dumps(asked | {"commit": listing.sha}).encode())
     try:
         yield listing
     except (ValueError, LookupError, FileNotFoundError):
