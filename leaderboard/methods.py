@@ -1,21 +1,19 @@
-"""What is known about every baseline: its facts, published results and measured ones. methods_text.py prints it.
+"""What is known about every baseline: its facts and measured results. methods_text.py prints it, with published results.
 
-Facts come from the files of baselines/, published results from `published.csv`, measured ones from records, and the methods
-that have no baseline, with the reason, from `without_code.csv`.
+Facts come from the files of baselines/, measured results from records, and the methods that have no baseline, with the reason,
+from `without_code.csv`.
 """
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from vddbench.distillation.contract import About
-from vddbench.leaderboard import reported
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.lookup import load, named_in_tables, usable
@@ -102,16 +100,10 @@ def _method(name: str, presets: tuple[str, ...], module: Any, facts: dict[str, A
     )
 
 
-def published(method: str) -> list[dict[str, Any]]:
-    """What papers report for a method: rows of `published.csv` without missing values."""
-    rows = reported.read()
-    own = rows[rows["method"] == method].to_dict("records")
-    return [{str(name): value for name, value in row.items() if name != "method" and not pd.isna(value)} for row in own]
-
-
 def without_code() -> list[dict[str, str]]:
     """Methods of the field that have no baseline: `method`, `paper`, `reason`."""
-    return [{str(name): str(value) for name, value in row.items()} for row in pd.read_csv(WITHOUT_CODE).to_dict("records")]
+    with WITHOUT_CODE.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def measured(evaluated: Iterable[Evaluated]) -> list[Measured]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from vddbench.leaderboard import reported
-from vddbench.leaderboard.methods import Measured, Method, methods, published, variants, without_code
+from vddbench.leaderboard.methods import Measured, Method, methods, variants, without_code
+from vddbench.leaderboard.reported import Reported, of_method, stated
 from vddbench.lookup import load, named_in_tables, names, unknown
 from vddbench.system.progress import clean
 
@@ -27,12 +27,17 @@ def as_json(listed: Sequence[Method], scores: Sequence[Measured]) -> str:
     rows = [
         {
             **asdict(one),
-            "published": published(one.method) if "" in one.presets else [],
+            "published": [stated_in(row) for row in of_method(one.method)] if "" in one.presets else [],
             "ours": [asdict(score) for score in scores if score.method in one.names],
         }
         for one in listed
     ]
     return json.dumps({"methods": rows, "without_code": without_code()}, indent=1)
+
+
+def stated_in(row: Reported) -> dict[str, Any]:
+    """What a row of `published.csv` states, without the name of the method."""
+    return {name: value for name, value in asdict(row).items() if name != "method" and value is not None}
 
 
 def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | None, style: str) -> str:
@@ -61,7 +66,7 @@ def as_table(listed: Sequence[Method], scores: Sequence[Measured], task: str | N
     parts.append(f"presets: {DEFAULT} stands for the published settings, without --preset")
     parts.append(f"published: top-1 % on {dataset}-ipc{ipc}; the source of a number: vddbench methods NAME")
     papers = {one.method: row for one in listed if (row := _published_row(one, dataset, ipc))}
-    parts.append("\n".join(f"{CAVEAT} {name}: {row['caveat']}" for name, row in papers.items() if "caveat" in row))
+    parts.append("\n".join(f"{CAVEAT} {name}: {row.caveat}" for name, row in papers.items() if row.caveat))
     if shown:
         first = shown[0]
         devices = " and ".join(sorted({score.device for score in shown}))
@@ -85,15 +90,15 @@ def on_one_task(scores: Sequence[Measured], known: set[str], task: str | None) -
     return [one for one in ours if (one.task, one.student, one.protocol) == chosen]
 
 
-def _published_row(one: Method, dataset: str, ipc: int) -> dict[str, Any] | None:
+def _published_row(one: Method, dataset: str, ipc: int) -> Reported | None:
     """What a paper reports for a task, of the variant with the published settings."""
-    own = published(one.method) if "" in one.presets else []
-    rows = [row for row in own if row.get("dataset") == dataset and row.get("ipc") in {ipc, None} and "top1_mean" in row]
-    return rows[0] if rows else None
+    own = of_method(one.method) if "" in one.presets else []
+    rows = (row for row in own if row.dataset == dataset and row.ipc in {ipc, None} and row.top1_mean is not None)
+    return next(rows, None)
 
 
-def _published_number(row: dict[str, Any] | None) -> str:
-    return _with_spread(row) + (f" {CAVEAT}" if "caveat" in row else "") if row else "-"
+def _published_number(row: Reported | None) -> str:
+    return row.with_spread("+-") + (f" {CAVEAT}" if row.caveat else "") if row else "-"
 
 
 def _own_number(score: Measured, one: Method) -> str:
@@ -123,7 +128,7 @@ def as_text(name: str, scores: Sequence[Measured]) -> str:
         reads = f"reads {', '.join(one.reads)} besides train clips" if one.reads else ""
         lines.append(f"{', '.join(one.names)}: {', '.join(filter(None, (*facts, reads)))}")
     lines += settings_of(method, [preset for preset in presets if name in {method, named_in_tables(method, preset)}])
-    lines += [_reported(row) for row in published(method)]
+    lines += [_reported(row) for row in of_method(method)]
     lines += [
         f"ours: {100 * score.top1:.1f} % by {score.method} on {score.task}, network {score.student} "
         f"(students: {score.students}, distillations: {score.distillations}), protocol {score.protocol}, {score.device}"
@@ -139,16 +144,11 @@ def check_has_baseline(method: str) -> None:
         raise LookupError(as_text(method, []))
 
 
-def _reported(row: dict[str, Any]) -> str:
-    where = f"{row['dataset']}-ipc{row['ipc']:g}" if "ipc" in row else f"all of {row['dataset']}"
-    number = f"{_with_spread(row)} % on {where}" if "top1_mean" in row else f"no number for {row['dataset']}"
-    year, student, selection = (row.get(name, reported.NOT_STATED) for name in ("year", "student", "selection"))
-    facts = [f"year {year}", f"network {student}", f"selection: {selection}", *([row["caveat"]] if "caveat" in row else [])]
-    return f"published: {number} ({row['source']}, {row['url']}); {'; '.join(facts)}"
-
-
-def _with_spread(row: dict[str, Any]) -> str:
-    return f"{row['top1_mean']:.1f}" + (f" +- {row['top1_std']:.1f}" if "top1_std" in row else "")
+def _reported(row: Reported) -> str:
+    where = f"{row.dataset}-ipc{row.ipc}" if row.ipc is not None else f"all of {row.dataset}"
+    number = f"{row.with_spread('+-')} % on {where}" if row.top1_mean is not None else f"no number for {row.dataset}"
+    facts = [f"year {stated(row.year)}", f"network {stated(row.student)}", f"selection: {stated(row.selection)}"]
+    return f"published: {number} ({row.source}, {row.url}); {'; '.join([*facts, *filter(None, [row.caveat])])}"
 
 
 def settings_of(method: str, presets: Iterable[str]) -> list[str]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from vddbench import lookup
 from vddbench.leaderboard.counting import entries
 from vddbench.leaderboard.entry import Entry
@@ -140,21 +138,19 @@ def measured(task: str, entry: Entry) -> Number:
 
 def reported_on(task: str) -> list[Number]:
     """What papers report for a task, and for `full` of its dataset."""
-    shown = []
-    for row in reported(Task.parse(task)).astype(object).to_dict("records"):
-        text = {name: "" if pd.isna(value) else str(value) for name, value in row.items()}
-        number = Number(
-            method=text["method"],
+    return [
+        Number(
+            method=row.method,
             task=task,
             kind=REPORTED,
-            top1=round(row["top1_mean"] / 100, 6),
-            std=round(row["top1_std"] / 100, 6),
-            student=text["student"],
-            selection=text["selection"],
-            source=text["source"],
-            year=int(text["year"]) if text["year"] else None,
-            url=text["url"],
-            caveat=text["caveat"],
+            top1=row.top1,
+            std=row.std,
+            student=row.student or "",
+            selection=row.selection or "",
+            source=row.source,
+            year=row.year,
+            url=row.url,
+            caveat=row.caveat or "",
         )
-        shown.append(number)
-    return shown
+        for row in reported(Task.parse(task))
+    ]

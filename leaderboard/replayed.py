@@ -94,10 +94,4 @@ def printed(one: Evaluated) -> str:
     record = one.record
     if not is_comparable(record):
         return "-"
-    rows = reported(record.task)
-    numbers = rows[rows["method"] == record.method]
-    texts = [
-        f"{row['top1_mean']:.1f}" + (f" ± {row['top1_std']:.1f}" if row["top1_std"] == row["top1_std"] else "")
-        for row in numbers.to_dict("records")
-    ]
-    return ", ".join(texts) or "-"
+    return ", ".join(row.with_spread() for row in reported(record.task) if row.method == record.method) or "-"

@@ -7,17 +7,15 @@ what its sources state about that: `student`, `selection` (how the result was ch
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import csv
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
 from tabulate import tabulate
 
-from vddbench.leaderboard.rows import is_known
-from vddbench.spec import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
+from vddbench.spec import FULL, Task
 
 FILE = Path(__file__).with_name("published.csv")
 HEADERS = ("reported", "top-1 %", "std", "MB", "source", "year", "student", "selection", "caveat")
@@ -25,49 +23,86 @@ NOT_STATED = "not stated"
 ABOUT_MB = "MB: as the source states it, counted by its own rules; the budgets of this benchmark do not apply to it"
 
 
-def read() -> pd.DataFrame:
-    """All rows of `published.csv`; whole numbers are nullable integers."""
-    import pandas as pd  # takes as long to import as a small board to rank
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A row of `published.csv`; None: not stated."""
 
-    return pd.read_csv(FILE, dtype={"ipc": "Int64", "year": "Int64"})
+    method: str
+    dataset: str
+    ipc: int | None  # None: of `full`
+    top1_mean: float | None  # in %; None: the sources have no number of this task
+    top1_std: float | None
+    storage_mb: float | None
+    source: str
+    url: str
+    year: int | None
+    student: str | None
+    selection: str | None
+    caveat: str | None
+
+    @property
+    def top1(self) -> float:
+        """In [0, 1], as measured numbers; NaN without a number."""
+        return share(self.top1_mean)
+
+    @property
+    def std(self) -> float:
+        return share(self.top1_std)
+
+    def with_spread(self, sign: str = "±") -> str:
+        """The number and its standard deviation, in %: `15.3 ± 1.1`."""
+        return f"{self.top1_mean:.1f}" + (f" {sign} {self.top1_std:.1f}" if self.top1_std is not None else "")
+
+
+def share(percent: float | None) -> float:
+    return float("nan") if percent is None else round(percent / 100, 6)
+
+
+@cache
+def read() -> tuple[Reported, ...]:
+    """All rows of `published.csv`."""
+    with FILE.open(newline="", encoding="utf-8") as file:
+        rows = [{name: text or None for name, text in row.items()} for row in csv.DictReader(file)]
+    return TypeAdapter(tuple[Reported, ...]).validate_python(rows)
 
 
 def methods() -> list[str]:
     """The methods of which papers report a number, in the order of `published.csv`."""
-    rows = read()
-    return list(dict.fromkeys(rows[rows["top1_mean"].notna()]["method"]))
+    return list(dict.fromkeys(row.method for row in read() if row.top1_mean is not None))
 
 
-def reported(task: Task) -> pd.DataFrame:
+def of_method(method: str) -> list[Reported]:
+    """The rows of a method, also those without a number."""
+    return [row for row in read() if row.method == method]
+
+
+def reported(task: Task) -> list[Reported]:
     """The rows that papers report for a task, and for `full` of its dataset; best first."""
-    rows = read()
-    budget = rows["ipc"].isna() if task.ipc is None else rows["ipc"].eq(task.ipc).fillna(False)
-    of_task = rows[(rows["dataset"] == task.dataset) & rows["top1_mean"].notna() & (budget | (rows["method"] == "full"))]
-    return of_task.sort_values(["top1_mean", "method"], ascending=[False, True], kind="stable").reset_index(drop=True)
+    numbers = (row for row in read() if row.dataset == task.dataset and row.top1_mean is not None)
+    of_task = [row for row in numbers if row.ipc == task.ipc or row.method == FULL]
+    return sorted(of_task, key=lambda row: (-row.top1, row.method))
 
 
 def tasks() -> list[str]:
     """The tasks for which papers report something."""
-    rows = read()
-    rows = rows[rows["top1_mean"].notna() & rows["ipc"].notna()]
-    return sorted({f"{row['dataset']}-ipc{int(row['ipc'])}" for row in rows.to_dict("records")})
+    return sorted({f"{row.dataset}-ipc{row.ipc}" for row in read() if row.top1_mean is not None and row.ipc is not None})
 
 
 def draw(task: Task, style: str) -> str:
     """The rows as a text table in a style of tabulate, with a note for each source; empty if no paper reports anything."""
-    of_task = reported(task).to_dict("records")
+    of_task = reported(task)
     sources: dict[str, int] = {}  # note: its number
     for row in of_task:
         sources.setdefault(_note(row), len(sources) + 1)
     rows = [
         [
-            row["method"],
-            f"{row['top1_mean']:.1f}",
-            f"{row['top1_std']:.1f}" if is_known(row["top1_std"]) else "-",
-            f"{row['storage_mb']:g}" if is_known(row["storage_mb"]) else "-",
+            row.method,
+            f"{row.top1_mean:.1f}",
+            f"{row.top1_std:.1f}" if row.top1_std is not None else "-",
+            f"{row.storage_mb:g}" if row.storage_mb is not None else "-",
             f"[{sources[_note(row)]}]",
-            *(stated(row[name]) for name in ("year", "student", "selection")),
-            row["caveat"] if is_known(row["caveat"]) else "",
+            *map(stated, (row.year, row.student, row.selection)),
+            row.caveat or "",
         ]
         for row in of_task
     ]
@@ -78,10 +113,10 @@ def draw(task: Task, style: str) -> str:
     return f"{tabulate(rows, HEADERS, style, disable_numparse=True)}\n{listed}"
 
 
-def _note(row: Mapping[Hashable, object]) -> str:
-    return f"{row['source']}; {row['url']}"
+def _note(row: Reported) -> str:
+    return f"{row.source}; {row.url}"
 
 
 def stated(value: object) -> str:
     """A fact about a paper, or "not stated"."""
-    return str(value) if is_known(value) else NOT_STATED
+    return NOT_STATED if value is None else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -13,10 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vddbench.leaderboard import reported
 from vddbench.leaderboard.aggregate import COLUMNS as AGGREGATED
 from vddbench.leaderboard.rank import COLUMNS as RANKED
 from vddbench.leaderboard.rank import TABLE
+from vddbench.leaderboard.reported import Reported, read
 from vddbench.leaderboard.site.board import Board
 from vddbench.records.files import all_record_files, read_record
 from vddbench.records.record import Environment, Record
@@ -136,9 +137,6 @@ def arrow_type(annotation: Any) -> pa.DataType:
 
 def reported_table() -> pa.Table:
     """What papers report, with accuracies in [0, 1] as everywhere else."""
-    rows = reported.read().rename(columns={"top1_mean": "top1"})
-    rows[["top1", "top1_std"]] = (rows[["top1", "top1_std"]] / 100).round(6)
-    values = [{name: None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")]
-    return pa.Table.from_pylist(
-        values, schema=pa.schema([(str(name), REPORTED_TYPES.get(str(name), TEXT)) for name in rows.columns])
-    )
+    names = ["top1" if field.name == "top1_mean" else field.name for field in fields(Reported)]
+    rows = [native(vars(row) | {"top1": row.top1, "top1_std": row.std}) for row in read()]
+    return pa.Table.from_pylist(rows, schema=pa.schema([(name, REPORTED_TYPES.get(name, TEXT)) for name in names]))

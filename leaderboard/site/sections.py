@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from vddbench import lookup
-from vddbench.leaderboard import reported
 from vddbench.leaderboard.divisions import OPEN, without_entries
 from vddbench.leaderboard.entry import TableKey
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.frontier import Curve, curve_of_records
 from vddbench.leaderboard.headline import sentences
 from vddbench.leaderboard.replayed import Score, is_comparable, score
+from vddbench.leaderboard.reported import Reported, reported
 from vddbench.leaderboard.site import charts
 from vddbench.leaderboard.site.entries import Entry, Table, class_accuracy
 from vddbench.spec import FULL, DatasetSpec, Task
@@ -60,6 +59,14 @@ class TableSection:
         return min(len(self.table.entries), charts.MAX_STUDENT_ROWS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PaperRow(Reported):
+    """What papers report for a method, and what was measured of it: entries, and scores under protocol sdd by name."""
+
+    measured: tuple[Entry, ...]
+    replayed: tuple[tuple[str, Score], ...]
+
+
 @dataclass(frozen=True)
 class TaskSection:
     """All that the front page shows of a task."""
@@ -70,7 +77,7 @@ class TaskSection:
     empty: tuple[TableKey, ...]  # tables without entries
     facts: tuple[tuple[str, str], ...]
     transfer: Mapping[tuple[str, str], HeatMap]  # by track and division
-    reported: tuple[Mapping[str, object], ...]
+    reported: tuple[PaperRow, ...]
     commands: str = ""  # that would fill a task without records
 
     @property
@@ -165,21 +172,14 @@ def transfer_maps(tables: Sequence[Table]) -> dict[tuple[str, str], HeatMap]:
     return maps
 
 
-def paper_rows(
-    task: Task, tables: Sequence[Table] = (), replayed: Sequence[Evaluated] = ()
-) -> tuple[Mapping[str, object], ...]:
-    """What papers report for the task, best first; None for values that a paper does not give.
-
-    `measured` has the entries of the task's tables that are the paper's method, also with other settings; `replayed` has the
-    scores of such methods under protocol sdd.
-    """
+def paper_rows(task: Task, tables: Sequence[Table] = (), replayed: Sequence[Evaluated] = ()) -> tuple[PaperRow, ...]:
+    """What papers report for the task, best first, beside what was measured of the paper's method, also with other settings."""
     entries = {entry.pages[0]: entry for table in tables for entry in (*table.entries, *table.full)}
     rows = []
-    for row in reported.reported(task).to_dict("records"):
-        names = names_in_tables(str(row["method"]))
+    for row in reported(task):
+        names = names_in_tables(row.method)
         measured = tuple(entry for entry in entries.values() if entry.method in names)
-        shown = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        rows.append({**shown, "measured": measured, "replayed": scores_of(task, names, replayed)})
+        rows.append(PaperRow(**vars(row), measured=measured, replayed=scores_of(task, names, replayed)))
     return tuple(rows)
 
 

@@ -69,10 +69,10 @@ def test_papers_replays_and_ranked_scores_stand_side_by_side_where_asked(
     output = capsys.readouterr().out
     ranked, _, rest = output.partition("protocol sdd of released code, replayed: not ranked")
     assert "fewer" not in ranked
-    (paper,) = reported.reported(vddbench.Task.parse(TASK)).query("method == 'dm'").to_dict("records")
+    (paper,) = (row for row in reported.reported(vddbench.Task.parse(TASK)) if row.method == "dm")
     (line,) = (line for line in rest.splitlines() if line.startswith("| dm ") and "| 500" in line)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["dm", "58.3", "0.0", "3", "500", f"{paper['top1_mean']} ± {paper['top1_std']}", "50.0"]
+    assert cells == ["dm", "58.3", "0.0", "3", "500", f"{paper.top1_mean} ± {paper.top1_std}", "50.0"]
     (line,) = (line for line in rest.splitlines() if line.startswith("| fewer "))
     assert [cell.strip() for cell in line.strip("|").split("|")][-2:] == ["-", "-"]
     show([root], None, None, "md")

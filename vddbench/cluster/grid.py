@@ -19,7 +19,6 @@ from vddbench.data.store import Store
 from vddbench.distillation.presets import PUBLISHED, config_for, is_published
 from vddbench.leaderboard import reported
 from vddbench.leaderboard.evidence import Loaded, load_listed
-from vddbench.leaderboard.methods import published
 from vddbench.leaderboard.methods_text import check_has_baseline
 from vddbench.leaderboard.paper_numbers import MEASURED, Number, conditions, numbers, of_table
 from vddbench.leaderboard.paper_table import DATA_FORMS, drawn
@@ -106,7 +105,7 @@ def reported_methods(datasets: Iterable[str]) -> tuple[str, ...]:
     methods = [
         name
         for name in lookup.names("baseline")
-        if any(row.get("dataset") in wanted and "top1_mean" in row for row in published(name))
+        if any(row.dataset in wanted and row.top1_mean is not None for row in reported.of_method(name))
     ]
     if not methods:
         raise LookupError(f"{reported.FILE.name} has no number for {', '.join(sorted(wanted))}: name methods with --methods")

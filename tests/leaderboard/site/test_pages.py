@@ -187,7 +187,7 @@ def test_a_task_for_which_papers_report_only_full_has_a_section(
     tmp_path: Path, no_charts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = reported.read()
-    monkeypatch.setattr(reported, "read", lambda: rows[rows["method"] == FULL])
+    monkeypatch.setattr(reported, "read", lambda: [row for row in rows if row.method == FULL])
     write_record(tmp_path / "results", a_record(), GOOD)
     section = section_of(build([tmp_path / "results"], [], tmp_path / "site").read_text(), "miniucf-ipc1")
     assert "No record yet." in section and "Papers report up to" not in section and "57.2" in section
