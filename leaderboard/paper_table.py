@@ -47,8 +47,7 @@ def show(
     if form not in FORMS:
         raise LookupError(f"format {form[:40]!r} is unknown; allowed: {', '.join(FORMS)}")
     for student in students:
-        if student not in lookup.names("student"):
-            raise LookupError(lookup.unknown("student", student, lookup.names("student")))
+        lookup.check_known("student", student)
     tasks = [str(Task.parse(task)) for task in dict.fromkeys(tasks)]
     loaded = load_listed(roots)
     shown = numbers(loaded, tasks, students, protocol, add)

@@ -87,7 +87,7 @@ def test_the_classes_of_a_dataset_are_listed_in_the_order_of_their_labels(tiny: 
     assert len(rows) == 4 and all(tuple(row["class_names"]) == tiny.spec.class_names for row in rows)
     assert call("tasks", "tiny")[1].split()[-2:] == [str(tiny.spec.num_classes - 1), tiny.spec.class_names[-1]]
     code, output = call("tasks", "tinny")
-    assert code == 2 and "unknown dataset 'tinny'; known: " in output
+    assert code == 2 and "no dataset named 'tinny'; did you mean tiny? (known: " in output
 
 
 def test_help_names_types_as_people_do() -> None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from vddbench import lookup
 from vddbench.cluster.cells import distillations, evaluations, evaluations_of
 from vddbench.cluster.plan import SUBMISSIONS, Cell, Planned, Run
-from vddbench.cluster.planning import check_students, digest_if_prepared, planned, unrecorded
+from vddbench.cluster.planning import digest_if_prepared, planned, unrecorded
 from vddbench.data.pinned import check_pinned
 from vddbench.data.store import Store
 from vddbench.distillation.presets import PUBLISHED, config_for, is_published
@@ -95,7 +95,8 @@ def checked(grid: Grid, *, needs_data: bool = True) -> Grid:
         modules = [lookup.load("baseline", name) for name in lookup.usable("baseline")]
         if grid.preset not in (presets := {preset for module in modules for preset in getattr(module, "PRESETS", {})}):
             raise LookupError(lookup.unknown("preset", grid.preset, sorted(presets)))
-    check_students(grid.students)
+    for student in grid.students:
+        lookup.check_known("student", student)
     return grid
 
 

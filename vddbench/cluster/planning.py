@@ -38,19 +38,13 @@ def evaluate_plan(
     measure: time training and testing on this machine for tasks and students that have no record. probes: also test
     each student without motion.
     """
-    check_students(students)
+    for student in students:
+        lookup.check_known("student", student)
     if probes and protocol != PROTOCOL:
         raise LookupError(f"probes work with protocol {PROTOCOL.name} only; leave out --probes")
     cells = list(evaluations(paths, students, seeds, probes, protocol))
     left = unrecorded(cells, results)
     return replace(planned(left, [results], [], out, measure), recorded=len(cells) - len(left))
-
-
-def check_students(students: Sequence[str]) -> None:
-    """Raises LookupError for an unknown name."""
-    for student in students:
-        if student not in (known := lookup.names("student")):
-            raise LookupError(lookup.unknown("student", student, known))
 
 
 def unrecorded(cells: Iterable[Cell], results: Path) -> list[Cell]:

@@ -26,7 +26,7 @@ def tasks(
 
     states = {entry.name: entry.state for entry in inventory()}
     if dataset is not None and dataset not in states:
-        raise LookupError(f"unknown dataset {dataset[:80]!r}; known: {', '.join(states)}")
+        raise LookupError(lookup.unknown("dataset", dataset, list(states)))
     rows, class_names = list[dict[str, Any]](), tuple[str, ...]()
     for name in states if dataset is None else [dataset]:
         try:

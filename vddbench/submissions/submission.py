@@ -26,7 +26,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from vddbench import lookup
-from vddbench.data.store import Store, prepared_names, store_path
+from vddbench.data.store import Store, store_path
 from vddbench.spec import ClipSet, DatasetSpec, Manifest, Submission, Task
 from vddbench.submissions import payload
 from vddbench.submissions.manifest import MANIFEST, data_file, read_manifest
@@ -152,12 +152,9 @@ def load_clips(path: str | Path) -> ClipSet:
 
 def spec_of(dataset: str) -> DatasetSpec:
     """The spec of the prepared store; without a store, the spec in the dataset's file, so that `check` needs no videos."""
-    if store_path(dataset).is_dir():
-        return Store.open(dataset).spec
-    if dataset in lookup.names("dataset"):
+    if dataset in lookup.names("dataset") and not store_path(dataset).is_dir():
         return lookup.load("dataset", dataset).SPEC
-    known = sorted({*lookup.names("dataset"), *prepared_names()})
-    raise LookupError(lookup.unknown("dataset", dataset, known) + f"; your own: vddbench prepare {dataset} --folder DIR")
+    return Store.open(dataset).spec
 
 
 def folder_of(path: Path) -> Path:
