@@ -20,11 +20,11 @@ from vddbench.leaderboard.comparisons import compared
 from vddbench.leaderboard.frontier import Sized, curve_of
 from vddbench.leaderboard.power import detectable, spread_of_hits
 from vddbench.leaderboard.rank import places
-from vddbench.leaderboard.studies.protocol_studies import write_rows
 from vddbench.leaderboard.studies.worlds import Draw, Method, World, by_class, grouped, plain
 from vddbench.leaderboard.videos import drawn_videos
 from vddbench.leaderboard.winner import corrected
 from vddbench.submissions.method_names import CODEC_METHOD
+from vddbench.system.files import write_whole
 from vddbench.system.progress import bar
 
 DRAWS = 500  # for ranks
@@ -259,5 +259,5 @@ def coverage(repetitions: int, out: Path, only: str = "") -> pd.DataFrame:
     old = pd.read_csv(file, dtype=str, keep_default_na=False) if only and file.exists() else pd.DataFrame()
     new = {(row["kind"], row["world"]) for row in rows}
     kept = [row for row in old.to_dict("records") if (row["kind"], row["world"]) not in new]
-    write_rows(file, [*kept, *table.to_dict("records")])
+    write_whole(file, pd.DataFrame([*kept, *table.to_dict("records")]).to_csv(index=False).encode())
     return table

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ from vddbench.evaluation.predict import predict
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students import StudentModule, convnet3d
 from vddbench.evaluation.train import train
-from vddbench.leaderboard.studies.protocol_studies import write_rows
+from vddbench.leaderboard.studies.rows import Rows
 from vddbench.spec import ClipSet, DatasetSpec, Task, Video
 from vddbench.system.device import best_device
 from vddbench.system.progress import say
@@ -173,14 +173,12 @@ def fit(
 
     steps: of training; None: as the dataset says.
     """
-    file = out / "fit.csv"
-    rows: list[dict[Hashable, object]] = pd.read_csv(file).to_dict("records") if file.exists() else []
-    done = {(row["dataset"], row["per_class"], row["variant"], row["steps"], row["seed"]) for row in rows}
+    rows = Rows(out / "fit.csv")
     for seed, count, dataset, name in product(seeds, per_class, datasets, variants):
         store, module, session = open_store(dataset), variant(name), Watched()
         task = Task(dataset=dataset, ipc=1)
         num_steps = steps or task.student_steps(store.spec)
-        if (dataset, count, name, num_steps, seed) in done:
+        if rows.has({"dataset": dataset, "per_class": count, "variant": name, "steps": num_steps, "seed": seed}):
             continue
         clipset = real_clips(store.holdout_train, count, seed)
         batch = task.batch_size(store.spec, len(clipset), module.RECIPE)
@@ -188,17 +186,17 @@ def fit(
             clipset, store.spec, module, steps=num_steps, batch=batch, seed=seed, session=session, gradient_norm=math.inf
         )
         fitted = [step for step, loss in enumerate(session.losses, 1) if loss < FITTED]
-        rows.append({
+        row = {
             "dataset": dataset, "per_class": count, "variant": name, "seed": seed, "steps": num_steps, "batch": batch,
             "first_fitted_step": fitted[0] if fitted else "", "last_loss": round(float(np.mean(session.losses[-10:])), 4),
             "largest_loss_after_fit": round(max(session.losses[fitted[0] :], default=0.0), 3) if fitted else "",
             "set_top1": round(measure(trained.model, clipset, store.spec, best_device()).top1, 4),
             "validation_top1": round(predict(trained.model, store.validation, best_device()).scores()["top1"], 4),
             "precision": trained.precision,
-        })  # fmt: skip
-        say(" ".join(f"{key}={value}" for key, value in rows[-1].items()))
-        write_rows(file, rows)
-    table = pd.DataFrame(rows)
+        }  # fmt: skip
+        say(" ".join(f"{key}={value}" for key, value in row.items()))
+        rows.add(row)
+    table = rows.table()
     summary = table.assign(fitted=table["set_top1"] >= 0.95).groupby(["dataset", "per_class", "variant", "steps"])
     say(summary[["fitted", "set_top1", "validation_top1"]].mean().assign(students=summary.size()).round(3).to_string())
     return table

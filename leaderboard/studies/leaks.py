@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +21,13 @@ from vddbench.data.store import Split, Store
 from vddbench.data.thumbnails import VERSION as THUMBNAILS
 from vddbench.data.thumbnails import make_thumbnails
 from vddbench.evaluation.ready import open_ready
+from vddbench.leaderboard.studies.rows import Row, Rows
 from vddbench.submissions.leaks import MOST_CLIPS, Scan, scan
-from vddbench.system.files import write_whole
 from vddbench.system.progress import say
 
 Clips = np.ndarray  # [N, T, H, W, 3] on the 0-255 scale
 Disguise = Callable[[Clips, np.random.Generator], Clips]
 MINIUCF_VIDEOS, FRAMES_A_VIDEO = 6_523, 47  # UCF101's videos have 186 frames on average, of which every fourth is stored
-COLUMNS = ["dataset", "origin", "set", "seed", "clips", "suspect", "right", "lowest_ratio", "cpu_seconds"]
 
 
 def each_frame(clips: Clips, change: Callable[[Image.Image], Image.Image]) -> Clips:
@@ -97,13 +95,10 @@ def calibrate(datasets: Sequence[str], num_sets: int, folders: Sequence[Path], o
 
     Writes a row per set to `out/leaks.csv`, skipping sets that it has, and prints counts. Returns all rows.
     """
-    file = out / "leaks.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    done: set[tuple[Any, ...]] = {(row["dataset"], row["origin"], row["set"], row["seed"]) for row in rows}
-    for row in _rows(datasets, num_sets, folders, done):
-        rows.append(row)
-        write_whole(file, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    rows = Rows(out / "leaks.csv")
+    for row in _rows(datasets, num_sets, folders, rows):
+        rows.add(row)
+    table = rows.table()
     for names, part in table.groupby(["dataset", "origin", "set"], sort=False):
         flagged, clips = int((part["suspect"] > 0).sum()), int(part["clips"].sum())
         say(
@@ -113,23 +108,25 @@ def calibrate(datasets: Sequence[str], num_sets: int, folders: Sequence[Path], o
     return table
 
 
-def _rows(
-    datasets: Sequence[str], num_sets: int, folders: Sequence[Path], done: set[tuple[Any, ...]]
-) -> Iterator[dict[Hashable, object]]:
+def _rows(datasets: Sequence[str], num_sets: int, folders: Sequence[Path], done: Rows) -> Iterator[Row]:
     for folder in folders:
         ready = open_ready(folder)
-        key = (ready.store.name, "method", ready.submission.manifest.folder, ready.submission.manifest.seed)
-        if key not in done:
+        key = _key(ready.store.name, "method", ready.submission.manifest.folder, ready.submission.manifest.seed)
+        if not done.has(key):
             yield _row(key, ready.clipset.clips, ready.store, None)
     for seed in range(num_sets):
         for name in datasets:
             store = Store.open(name)
             for split in (store.train, store.test) if seed % 2 == 0 else (store.train,):
                 for disguise in (*DISGUISES, MIXED):
-                    if (key := (name, split.name, disguise, seed)) not in done:
+                    if not done.has(key := _key(name, split.name, disguise, seed)):
                         clips, videos = _set(split, disguise, np.random.default_rng([seed, len(disguise)]))
                         is_leak = split.name == "test"
                         yield _row(key, torch.from_numpy(np.ascontiguousarray(clips)), store, videos if is_leak else None)
+
+
+def _key(dataset: str, origin: str, name: str, seed: int) -> dict[str, object]:
+    return {"dataset": dataset, "origin": origin, "set": name, "seed": seed}
 
 
 def _set(split: Split, disguise: str, rng: np.random.Generator) -> tuple[Clips, np.ndarray | None]:
@@ -142,14 +139,14 @@ def _set(split: Split, disguise: str, rng: np.random.Generator) -> tuple[Clips, 
     return DISGUISES[disguise](clips, rng), videos
 
 
-def _row(key: tuple[object, ...], clips: torch.Tensor, store: Store, videos: np.ndarray | None) -> dict[Hashable, object]:
+def _row(key: Row, clips: torch.Tensor, store: Store, videos: np.ndarray | None) -> Row:
     began = time.process_time()
     found: Scan = scan(clips, store)
     seconds = round(time.process_time() - began, 2)
     names = store.test.index["video"].to_numpy(str)
     right = sum(names[videos[leak.clip]] == leak.test_video for leak in found.leaks) if videos is not None else ""
-    values = [*key, found.num_compared, len(found.leaks), right, round(found.lowest_ratio, 3), seconds]
-    return dict(zip(COLUMNS, values, strict=True))
+    counts = {"clips": found.num_compared, "suspect": len(found.leaks), "right": right}
+    return {**key, **counts, "lowest_ratio": round(found.lowest_ratio, 3), "cpu_seconds": seconds}
 
 
 def cost(name: str) -> None:

@@ -5,11 +5,10 @@ They make no records. Nothing is chosen on test videos: the lr study scores on v
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +22,15 @@ from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import train
 from vddbench.leaderboard.bootstrap import half_width
+from vddbench.leaderboard.studies.rows import Rows
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import Task
 from vddbench.submissions.decoders import pixels
 from vddbench.system.device import best_device, device_name
-from vddbench.system.files import write_whole
 from vddbench.system.progress import bar, say
 
+TODAY = {"protocol": PROTOCOL.name}  # rows of other protocols stay in the file, but no mean is taken over both
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
@@ -43,19 +43,17 @@ def precision(path: Path, student: str, seeds: Sequence[int], out: Path) -> pd.D
     """
     scored, module, device = open_ready(path), load("student", student), best_device()
     referee, task, name = scored.referee(student), scored.task, scored.submission.manifest.folder
-    file = out / f"precision-{task}-{name}-{student}.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    rows = Rows(out / f"precision-{task}-{name}-{student}.csv")
     for seed, kind in product(seeds, PRECISIONS):
-        key: dict[Hashable, object] = {"seed": seed, "precision": kind, "protocol": PROTOCOL.name}
-        if any(matches(row, key) for row in rows):
+        key = {"seed": seed, "precision": kind, **TODAY}
+        if rows.has(key):
             continue
         with bar(f"{task} {student} {kind} seed {seed}", referee.steps) as progress:
             trained = referee.train(seed, hardware_for(module, precision=kind), Session(on_step=progress.advance))
         top1 = predict(trained.model, scored.store.test, device).scores()["top1"]
-        about: dict[Hashable, object] = {"task": str(task), "submission": name, "student": student, **key}
-        rows.append({**about, "top1": top1, "seconds": round(trained.seconds, 2), "device": device_name(device)})
-        write_rows(file, rows)
-    table = of_today(rows).pivot(index="seed", columns="precision", values="top1")
+        about = {"task": str(task), "submission": name, "student": student, **key}
+        rows.add({**about, "top1": top1, "seconds": round(trained.seconds, 2), "device": device_name(device)})
+    table = rows.table(TODAY).pivot(index="seed", columns="precision", values="top1")
     difference = (table["bf16"] - table["fp32"]).to_numpy()
     fp32, bf16, width = table["fp32"].mean(), table["bf16"].mean(), half_width(difference)
     say(
@@ -81,13 +79,11 @@ def lr(
     Writes a row per student to `out/lr-STUDENT-TASK.csv`, and returns the rows.
     """
     module, store = load("student", student), Store.open(task.dataset)
-    spec = store.spec
-    file = out / f"lr-{student}-{task}.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    spec, rows = store.spec, Rows(out / f"lr-{student}-{task}.csv")
     for rate, count, seed in product(rates, steps or [task.student_steps(spec)], seeds):
-        cell: dict[Hashable, Any] = {"task": str(task), "student": student, "clips_of": str(clips_of or task)}
-        cell |= {"lr": rate, "steps": count, "seed": seed, "protocol": PROTOCOL.name}
-        if any(matches(row, cell) for row in rows):
+        about = {"task": str(task), "student": student, "clips_of": str(clips_of or task)}
+        key = {**about, "lr": rate, "steps": count, "seed": seed, **TODAY}
+        if rows.has(key):
             continue
         variant = SimpleNamespace(RECIPE=module.RECIPE.model_copy(update={"lr": rate}), build=module.build)
         distilled = random.distill(store.holdout_train, clips_of or task, random.Config(), np.random.default_rng(seed))
@@ -97,29 +93,12 @@ def lr(
             session = Session(on_step=progress.advance)
             trained = train(clips, spec, variant, steps=count, batch=batch, seed=seed, session=session)
         top1 = predict(trained.model, store.validation, best_device()).scores()["top1"]
-        rows.append({**cell, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
-        write_rows(file, rows)
-    table = pd.DataFrame(rows)
-    for (drawn, tried, number), of_setting in of_today(rows).groupby(["clips_of", "lr", "steps"]):
+        rows.add({**key, "fit_top1": measure(trained.model, clips, spec, best_device()).top1, "validation_top1": top1})
+    for (drawn, tried, number), of_setting in rows.table(TODAY).groupby(["clips_of", "lr", "steps"]):
         scores = of_setting["validation_top1"].to_numpy(np.float64)
         interval = f" +- {half_width(scores):.2%}" if len(scores) > 1 else ""
         say(
             f"{student} lr {tried}, {number} steps, clips of {drawn}: validation top-1 {scores.mean():.2%}{interval} "
             f"(students: {len(scores)}), {of_setting['fit_top1'].mean():.0%} of its own clips right"
         )
-    return table
-
-
-def matches(row: Mapping[Hashable, Any], key: Mapping[Hashable, object]) -> bool:
-    """Whether a row has these values. A row without a protocol, of which it is not known, matches none."""
-    return all(row.get(name) == value for name, value in key.items())
-
-
-def of_today(rows: Sequence[Mapping[Hashable, Any]]) -> pd.DataFrame:
-    """The rows of the present protocol. Those of others stay in the file, but no mean is taken over both."""
-    return pd.DataFrame([row for row in rows if matches(row, {"protocol": PROTOCOL.name})])
-
-
-def write_rows(file: Path, rows: Sequence[Mapping[Hashable, object]]) -> None:
-    """Writes rows as CSV; the file appears whole."""
-    write_whole(file, pd.DataFrame(rows).to_csv(index=False).encode())
+    return rows.table()

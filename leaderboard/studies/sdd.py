@@ -6,7 +6,7 @@ It makes no records and chooses nothing: like the precision study it scores on t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from vddbench.evaluation.sdd import Replay
 from vddbench.evaluation.sdd_predict import top5_mode
 from vddbench.evaluation.session import Session
 from vddbench.leaderboard.bootstrap import half_width
-from vddbench.leaderboard.studies.protocol_studies import write_rows
+from vddbench.leaderboard.studies.rows import Row, Rows
 from vddbench.lookup import load
 from vddbench.protocol import MENDED, PROTOCOL, Sdd
 from vddbench.system.device import device_name
@@ -55,39 +55,29 @@ def study(paths: Sequence[Path], epochs: int, seeds: Sequence[int], together: Se
 def _of_set(scored: ReadySubmission, protocol: Sdd, seeds: Sequence[int], together: Sequence[str], out: Path) -> pd.DataFrame:
     replay, folder = scored.referee(STUDENT), scored.submission.manifest.folder
     assert isinstance(replay, Replay)
-    file = out / f"sdd-{scored.task}-{folder}.csv"
-    rows: list[dict[Hashable, object]] = pd.read_csv(file, keep_default_na=False).to_dict("records") if file.exists() else []
-    done = {(row["mended"], row["epochs"], row["seed"]) for row in rows}
+    rows = Rows(out / f"sdd-{scored.task}-{folder}.csv")
     for seed in seeds:
         trainings: dict[str, dict[str, Sdd]] = defaultdict(dict)  # variants by the student that they share
         for name, variant in variants(replay, together).items():
-            if (name, protocol.epochs, seed) not in done:
+            if not rows.has({"mended": name, "epochs": protocol.epochs, "seed": seed}):
                 trainings[NONE if name in OF_TEST else name][name] = variant
         for name, of_student in trainings.items():
-            about: dict[Hashable, object] = {
-                "task": str(scored.task),
-                "submission": folder,
-                "epochs": protocol.epochs,
-                "seed": seed,
-            }
-            rows += [{**about, **row} for row in _scores(scored, replay, name, of_student, seed)]
-            write_rows(file, rows)
-    table = pd.DataFrame(rows)
+            about = {"task": str(scored.task), "submission": folder, "epochs": protocol.epochs, "seed": seed}
+            rows.add(*({**about, **row} for row in _scores(scored, replay, name, of_student, seed)))
+    table = rows.table()
     for line in summary(table[(table["epochs"] == protocol.epochs) & table["seed"].isin(seeds)]):
         say(line)
     return table
 
 
-def _scores(
-    scored: ReadySubmission, replay: Replay, name: str, of_student: Mapping[str, Sdd], seed: int
-) -> list[dict[Hashable, object]]:
+def _scores(scored: ReadySubmission, replay: Replay, name: str, of_student: Mapping[str, Sdd], seed: int) -> list[Row]:
     """The rows of the variants that test one student."""
     hardware = hardware_for(load("student", STUDENT), precision=replay.protocol.train_precision)
     first = replace(replay, protocol=next(iter(of_student.values())))
     title = f"{scored.task} {scored.submission.manifest.folder} mended: {name}, seed {seed}"
     with bar(title, first.steps) as progress:
         trained = first.train(seed, hardware, Session(on_step=progress.advance))
-    rows: list[dict[Hashable, object]] = []
+    rows: list[Row] = []
     for mended, protocol in of_student.items():
         answers = replace(replay, protocol=protocol).predict(trained.model, scored.store.test, seed, hardware.device)
         scores = answers.scores()

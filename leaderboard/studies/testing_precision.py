@@ -9,7 +9,7 @@ is chosen here by test scores.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -25,15 +25,14 @@ from vddbench.evaluation.ready import open_ready
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.train import Trained
 from vddbench.leaderboard.bootstrap import half_width
-from vddbench.leaderboard.studies.protocol_studies import matches, of_today, write_rows
+from vddbench.leaderboard.studies.protocol_studies import TODAY
+from vddbench.leaderboard.studies.rows import Row, Rows
 from vddbench.lookup import load
-from vddbench.protocol import PROTOCOL
 from vddbench.records.files import cell_path, read_record
 from vddbench.system.device import best_device, device_name
 from vddbench.system.progress import bar, say
 
 FILE = "testing-precision.csv"
-KEY = ("submission", "student", "seed", "protocol")
 
 
 def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int], results: Path, out: Path) -> pd.DataFrame:
@@ -42,28 +41,25 @@ def testing_precision(paths: Sequence[Path], student: str, seeds: Sequence[int],
     Returns one row for each student, as in the file `testing-precision.csv` of `out`; rows that exist are not computed again.
     Raises ValueError for a submission that cannot be evaluated.
     """
-    file = out / FILE
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    rows = Rows(out / FILE)
     module, device = load("student", student), best_device()
     for path in paths:
         ready = open_ready(path)
         referee, cell = ready.referee(student), ready.submission.manifest.cell
         for seed in seeds:
-            key: dict[Hashable, object] = dict(zip(KEY, (cell, student, seed, PROTOCOL.name), strict=True))
-            if any(matches(row, key) for row in rows):
+            key = {"submission": cell, "student": student, "seed": seed, **TODAY}
+            if rows.has(key):
                 continue
             with bar(f"{cell} {student} seed {seed}", referee.steps) as progress:
                 trained = referee.train(seed, hardware_for(module), Session(on_step=progress.advance))
             record = cell_path(results, cell, student, seed)
             recorded = read_record(record)[1].top5[:, 0] if record.is_file() else None
-            rows.append({**key, **compared(trained, ready.store.test, recorded), "device": device_name(device)})
-            write_rows(file, rows)
-    table = pd.DataFrame(rows)
-    say(summary(of_today(rows)))
-    return table
+            rows.add({**key, **compared(trained, ready.store.test, recorded), "device": device_name(device)})
+    say(summary(rows.table(TODAY)))
+    return rows.table()
 
 
-def compared(trained: Trained, split: Split, recorded: np.ndarray | None) -> dict[Hashable, object]:
+def compared(trained: Trained, split: Split, recorded: np.ndarray | None) -> Row:
     """The answers of one student in both precisions. recorded: [V] the answers in its record.
 
     lead_is_small: videos on which the first class leads in fp32 by at most twice the largest difference: where bf16 alone could

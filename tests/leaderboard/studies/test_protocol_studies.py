@@ -15,6 +15,7 @@ from vddbench.evaluation.hardware import has_bf16
 from vddbench.evaluation.train import Trained, train
 from vddbench.leaderboard.studies import fit, testing_precision
 from vddbench.leaderboard.studies import protocol_studies as study
+from vddbench.leaderboard.studies.rows import Rows
 from vddbench.spec import Task
 from vddbench.system.device import best_device
 
@@ -42,7 +43,17 @@ def test_lr_study_never_trains_on_the_videos_it_scores_on(tiny: Store, tmp_path:
     table.drop(columns="protocol").to_csv(tmp_path / "lr-convnet3d-tiny-ipc1.csv", index=False)
     again = study.lr("convnet3d", Task(dataset="tiny", ipc=1), [0.01], range(1), tmp_path)
     assert again["lr"].tolist() == [0.01, 0.1, 0.01], "it is not known which protocol the rows without one are of"
-    assert len(study.of_today(again.to_dict("records"))) == 1
+    assert again["protocol"].tolist()[2] == "v3" and again["protocol"].isna().sum() == 2
+
+
+def test_rows_that_exist_keep_their_text(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("seed,right\n0,\n1,8\n")
+    rows = Rows(file)
+    assert rows.has({"seed": 1}) and not rows.has({"seed": 2})
+    rows.add({"seed": 2, "right": 7})
+    assert file.read_text() == "seed,right\n0,\n1,8\n2,7\n"
+    assert rows.table({"seed": 2})["right"].tolist() == [7] and rows.table()["right"].isna().tolist() == [True, False, False]
 
 
 def test_the_variants_of_v1_and_v2_limit_no_gradient(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
