@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from statistics import median
 
@@ -55,23 +56,10 @@ def measure(
     hardware = hardware_for(student, device, precision=precision)
     sgd = optimiser(model, student.RECIPE)
 
-    def bare_train(steps: int) -> None:
-        model.train()
-        for _ in range(steps):
-            sgd.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=hardware.precision == "bf16"):
-                logits = model(x)
-            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-            sgd.step()
+    bare_train = partial(bare_steps, model, x, labels, sgd, hardware.precision)
 
     def referee_train(steps: int) -> None:
         train(clipset, spec, student, steps=steps, batch=batch, seed=0, hardware=hardware)
-
-    def bare_test() -> None:
-        model.eval()
-        with torch.no_grad():
-            for _ in range(4):
-                model(x)
 
     def referee_test() -> None:
         probabilities(model, split, device, batch=batch)
@@ -84,7 +72,7 @@ def measure(
             per_step(referee_train, steps, device) / batch,
             per_step(bare_train, steps, device) / batch,
             timed(referee_test, device) / (4 * batch),
-            timed(bare_test, device) / (4 * batch),
+            timed(lambda: bare_answers(model, x, 4), device) / (4 * batch),
         )
         for _ in range(ROUNDS)
     ]
@@ -96,6 +84,28 @@ def measure(
         bare_test=medians[3],
         gflop=counter.get_total_flops() / batch / 1e9,
     )
+
+
+def bare_steps(
+    model: nn.Module, x: torch.Tensor, labels: torch.Tensor, sgd: torch.optim.Optimizer, precision: Precision, steps: int
+) -> None:
+    """Training steps of the network alone, all on one batch of inputs."""
+    model.train()
+    for _ in range(steps):
+        sgd.zero_grad(set_to_none=True)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(x)
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        sgd.step()
+
+
+@torch.no_grad()
+@exact_fp32()
+def bare_answers(model: nn.Module, x: torch.Tensor, times: int) -> None:
+    """Answers of the network alone to one batch of inputs."""
+    model.eval()
+    for _ in range(times):
+        model(x)
 
 
 @contextmanager
@@ -139,16 +149,17 @@ def random_clips(spec: DatasetSpec, count: int) -> ClipSet:
     return ClipSet(clips=clips, labels=torch.arange(count) % spec.num_classes)
 
 
-def random_split(spec: DatasetSpec, count: int) -> Split:
-    """`count` random videos in memory, each exactly one clip long."""
-    frames = random_clips(spec, count).clips.flatten(0, 1).numpy()
+def random_split(spec: DatasetSpec, count: int, num_frames: int | None = None) -> Split:
+    """`count` random videos in memory, each of so many frames; None: exactly one clip long."""
+    num_frames = num_frames or spec.frames
+    pixels = random_clips(spec.model_copy(update={"frames": num_frames}), count).clips.flatten(0, 1).numpy()
     index = pd.DataFrame(
         {
             "video": [f"v{i}" for i in range(count)],
             "label": np.arange(count) % spec.num_classes,
             "group": "",
-            "offset": np.arange(count) * spec.frames,
-            "num_frames": spec.frames,
+            "offset": np.arange(count) * num_frames,
+            "num_frames": num_frames,
         }
     )
-    return Split(name="test", dataset="bench", digest="", spec=spec, index=index, frames=frames)
+    return Split(name="test", dataset="bench", digest="", spec=spec, index=index, frames=pixels)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -113,7 +113,7 @@ def by_one_ffmpeg(files: list[Path], folder: Path) -> str:
 
 def by_worker(files: list[Path], spec: DatasetSpec, folder: Path) -> str:
     """Does the work of a worker of `prepare` in this process. Starts no process and appends nothing to a store."""
-    geometry = Geometry(**{field.name: getattr(spec, field.name) for field in fields(Geometry)})
+    geometry = Geometry.of(spec)
     for file in files:
         store_video(file, geometry, folder / "part")
     return ""

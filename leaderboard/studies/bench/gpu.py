@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from math import ceil
 from statistics import median
@@ -17,10 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from tabulate import tabulate
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from vddbench.baselines import dm, mtt
 from vddbench.data.datasets import miniucf, movingshapes
@@ -28,9 +26,9 @@ from vddbench.data.store import Split
 from vddbench.distillation.contract import Learner
 from vddbench.evaluation.hardware import Hardware, best_precision, exact_fp32
 from vddbench.evaluation.predict import TEST_BATCH, probabilities
-from vddbench.evaluation.speed import first_steps, per_step, random_clips, timed
+from vddbench.evaluation.speed import bare_answers, bare_steps, first_steps, per_step, random_clips, random_split, timed
 from vddbench.evaluation.students import convnet3d
-from vddbench.evaluation.train import build, to_input, train
+from vddbench.evaluation.train import build, optimiser, to_input, train
 from vddbench.leaderboard.studies.bench.distillers import small_mtt
 from vddbench.leaderboard.studies.bench.released import network, released_testing, released_training
 from vddbench.protocol import PROTOCOL
@@ -85,13 +83,13 @@ class Bench:
 
     @cached_property
     def videos(self) -> Split:
-        return random_videos(self.sizes.large, self.sizes.test_videos, self.sizes.large.frames + PROTOCOL.test_views - 1)
+        return random_split(self.sizes.large, self.sizes.test_videos, self.sizes.large.frames + PROTOCOL.test_views - 1)
 
     def agreement(self) -> Iterator[Row]:
         """The same student on CPU and GPU, and of a graph and of single steps."""
         spec, batch = self.sizes.shapes[-1]
         clips, cpu = random_clips(spec, batch), torch.device("cpu")
-        few = random_videos(spec, self.test_batch, spec.frames)
+        few = random_split(spec, self.test_batch)
         ieee = Hardware(device=self.device, precision="fp32")
         model = train(clips, spec, convnet3d, steps=self.sizes.timed_steps, batch=batch, seed=0, hardware=ieee).model
         there, _ = probabilities(model, few, self.device, batch=self.test_batch)
@@ -117,23 +115,15 @@ class Bench:
             clips = random_clips(spec, batch)
             model = build(convnet3d, spec, 0, self.device).train()
             x, labels = to_input(clips.clips, spec, self.device), clips.labels.to(self.device)
-            sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+            sgd = optimiser(model, convnet3d.RECIPE)
 
             def referee(steps: int, student: Any, clips: Any = clips, spec: DatasetSpec = spec, batch: int = batch) -> None:
                 train(clips, spec, student, steps=steps, batch=batch, seed=0, hardware=self.hardware)
 
-            def bare(steps: int, model: Any = model, x: Any = x, labels: Any = labels, sgd: Any = sgd) -> None:
-                for _ in range(steps):
-                    sgd.zero_grad(set_to_none=True)
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.hardware.precision == "bf16"):
-                        logits = model(x)
-                    F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-                    sgd.step()
-
             arms: dict[str, Callable[[int], None]] = {
                 "one graph a step": lambda steps, run=referee: run(steps, convnet3d),  # type: ignore[misc]
                 "single kernels": lambda steps, run=referee: run(steps, STEP_BY_STEP),  # type: ignore[misc]
-                "bare network": bare,
+                "bare network": partial(bare_steps, model, x, labels, sgd, self.hardware.precision),
                 "released loop": lambda steps, spec=spec, clips=clips: released_training(spec, clips, steps, self.device),  # type: ignore[misc]
             }
             rates = {name: batch / self.per_step(run) for name, run in arms.items()}
@@ -149,22 +139,16 @@ class Bench:
     def testing(self) -> Iterator[Row]:
         """Clips/s of testing."""
         for spec, _ in self.sizes.shapes:
-            split = random_videos(spec, self.sizes.test_clips, spec.frames)
+            split = random_split(spec, self.sizes.test_clips)
             model, plain = build(convnet3d, spec, 0, self.device).eval(), network(spec, self.device)
             x = to_input(random_clips(spec, self.test_batch).clips, spec, self.device)
-
-            @torch.no_grad()
-            def bare(model: Any = model, x: Any = x) -> None:
-                with exact_fp32():
-                    for _ in range(self.sizes.test_clips // self.test_batch):
-                        model(x)
 
             def referee(precision: Any, model: Any = model, split: Split = split) -> None:
                 probabilities(model, split, self.device, batch=self.test_batch, precision=precision)
 
             arms: dict[str, Callable[[], None]] = {
                 "referee": lambda run=referee: run("fp32"),  # type: ignore[misc]
-                "bare network": bare,
+                "bare network": partial(bare_answers, model, x, self.sizes.test_clips // self.test_batch),
                 "in bf16": lambda run=referee: run("bf16"),  # type: ignore[misc]
                 "released loop": lambda plain=plain, split=split: released_testing(plain, split, self.device),  # type: ignore[misc]
             }
@@ -250,14 +234,6 @@ def run(rehearse: bool) -> None:
         rows.append(row)
     print(f"{device_name(device)}, PyTorch {torch.__version__}\n")
     print(tabulate(rows, ("measured", "result"), "github", disable_numparse=True))
-
-
-def random_videos(spec: DatasetSpec, count: int, frames: int) -> Split:
-    """`count` videos of random pixels in memory."""
-    pixels = np.random.default_rng(0).integers(0, 256, (count * frames, spec.size, spec.size, 3), np.uint8)
-    index = {"video": [f"v{i}" for i in range(count)], "label": np.arange(count) % spec.num_classes, "group": ""}
-    table = pd.DataFrame({**index, "offset": np.arange(count) * frames, "num_frames": frames})
-    return Split(name="test", dataset="bench", digest="", spec=spec, index=table, frames=pixels)
 
 
 def weights(model: torch.nn.Module) -> torch.Tensor:

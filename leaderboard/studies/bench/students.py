@@ -7,7 +7,6 @@ batch, so that drift of the machine affects both.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
@@ -20,7 +19,7 @@ from vddbench.evaluation.students import convnet3d
 from vddbench.lookup import load
 from vddbench.protocol import PROTOCOL
 from vddbench.spec import DatasetSpec, Task
-from vddbench.system.device import best_device, device_name
+from vddbench.system.device import best_device, device_name, peak_memory_bytes
 from vddbench.system.progress import bar
 
 SHAPES = (movingshapes.SPEC, miniucf.SPEC)  # 8x64x64 and 16x112x112: every registered clip shape
@@ -52,16 +51,9 @@ def row(name: str, spec: DatasetSpec, batch: int) -> list[str]:
         f"{speed.train / speed.bare_train - 1:+.1%}",
         f"{1 / speed.test:.3g}",
         f"{speed.test / speed.bare_test - 1:+.1%}",
-        f"{peak_bytes(device) / 1e9:.1f} GB",
+        f"{peak_memory_bytes(device) / 1e9:.1f} GB",
         f"{miniucf_seconds(speed) / 60:.0f} min" if spec == miniucf.SPEC else "-",
     ]
-
-
-def peak_bytes(device: torch.device) -> int:
-    """The largest memory that this process held: on the GPU, or in all."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run(students: list[str], batch: int) -> None:
