@@ -1,15 +1,19 @@
-"""A student that trains within milliseconds."""
+"""A student that trains within milliseconds, and trainings that are killed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import ready, record_fields
+from vddbench.evaluation import ready, record_fields, session
+from vddbench.evaluation.resume import Checkpoint
 from vddbench.spec import Recipe
 
 
@@ -25,3 +29,24 @@ def use_linear_student(monkeypatch: pytest.MonkeyPatch, lr: float = 0.01) -> Non
     for module in (evaluating, ready, record_fields):
         monkeypatch.setattr(module, "load", lambda kind, name: student)
     monkeypatch.setattr(evaluating, "file_of", lambda kind, name: Path(__file__))
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing runs after it."""
+
+
+@contextmanager
+def killed_after(number: int) -> Iterator[None]:
+    """A training in the block is saved after every step, and killed when `number` steps are saved."""
+    write, writes = Checkpoint.write, []
+
+    def write_and_die(self: Checkpoint, *arguments: Any) -> None:
+        write(self, *arguments)
+        writes.append(1)
+        if len(writes) == number:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(session, "EVERY_SECONDS", -1.0)
+        patch.setattr(Checkpoint, "write", write_and_die)
+        yield

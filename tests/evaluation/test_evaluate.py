@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 from tests.builders.stores import SIZE
+from tests.builders.students import killed_after
 from tests.builders.submissions import edit_manifest
 from vddbench.data import frames_check
 from vddbench.data.frames_check import check_test_frames
 from vddbench.data.store import Store
 from vddbench.evaluation import evaluate as evaluating
-from vddbench.evaluation import ready, record_fields, referee, session
+from vddbench.evaluation import ready, record_fields, referee
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.resume import Checkpoint
 from vddbench.evaluation.session import Session
@@ -212,18 +213,7 @@ def test_an_unwritable_results_folder_a_bad_submission_and_an_unknown_student_ar
 def test_a_killed_student_resumes_unless_its_file_was_edited_and_gives_the_same_record(
     addition: str, expected: list[int], tiny_random: Path, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(Exception):
-        """Stands for kill -9."""
-
-    write = Checkpoint.write
-
-    def write_and_die(*args: Any) -> None:
-        write(*args)
-        raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(session, "EVERY_SECONDS", -1.0)
-        patch.setattr(Checkpoint, "write", write_and_die)
+    with killed_after(1):
         seed0(tiny_random, tmp_path)
     (unfinished,) = tmp_path.rglob("*.unfinished")
     now = tmp_path / "convnet3d.py"

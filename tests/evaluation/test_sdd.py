@@ -15,10 +15,10 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from tests.builders.commands import call
 from tests.builders.records import GOOD
-from tests.builders.students import use_linear_student
+from tests.builders.students import killed_after, use_linear_student
 from tests.builders.submissions import SPEC, TASK, clips
 from vddbench.data.store import Split, Store
-from vddbench.evaluation import sdd_predict, session
+from vddbench.evaluation import sdd_predict
 from vddbench.evaluation.evaluate import evaluate
 from vddbench.evaluation.hardware import Hardware
 from vddbench.evaluation.predict import predict
@@ -151,24 +151,10 @@ def test_v3s_layer_that_scales_clips_is_taken_out_and_mending_the_scaling_puts_i
         assert sum(isinstance(layer, Standardise) for layer in network.modules()) == layers
 
 
-class Killed(Exception):
-    """Stands for kill -9: nothing runs after it."""
-
-
 @pytest.mark.parametrize("number", [2, 4])  # the rate drops, and the momentum is lost, after 4
-def test_a_resumed_student_is_the_same_to_the_bit(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, writes = Checkpoint.write, []
-
-    def write_and_die(self: Checkpoint, *arguments: Any) -> None:
-        write(self, *arguments)
-        writes.append(1)
-        if len(writes) == number:
-            raise Killed
-
-    monkeypatch.setattr(session, "EVERY_SECONDS", -1.0)
+def test_a_resumed_student_is_the_same_to_the_bit(number: int, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "seed0.unfinished", {})
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Checkpoint, "write", write_and_die)
+    with killed_after(number):
         replay().train(0, FP32, Session(checkpoint))
     resumed = replay().train(0, FP32, Session(checkpoint))
     assert torch.equal(resumed.model.w, replay().train(0, FP32).model.w)

@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from tests.builders.students import killed_after
 from tests.builders.submissions import LABELS, SPEC, clips
 from vddbench.evaluation import session
 from vddbench.evaluation.hardware import Hardware
@@ -55,10 +56,6 @@ OTHER = SimpleNamespace(RECIPE=convnet3d.RECIPE, build=lambda shape, classes: to
 NO_MOMENTUM = SimpleNamespace(RECIPE=Recipe(lr=0.1, momentum=0.0, weight_decay=0.0), build=Small)
 
 
-class Killed(Exception):
-    """Stands for kill -9: nothing runs after it."""
-
-
 def trained(path: Path | None = None, student: Any = SMALL, steps: int = STEPS, **options: Any) -> Trained:
     checkpoint = path and Checkpoint(path, options.pop("identity", IDENTITY))
     hardware = Hardware(device=CPU, precision="fp32")
@@ -67,19 +64,8 @@ def trained(path: Path | None = None, student: Any = SMALL, steps: int = STEPS, 
     )  # fmt: skip
 
 
-def killed_after(number: int, path: Path, student: Any = SMALL) -> None:
-    """Trains, saving after every step, until `number` steps are saved."""
-    write, writes = Checkpoint.write, []
-
-    def write_and_die(self: Checkpoint, *arguments: Any) -> None:
-        write(self, *arguments)
-        writes.append(1)
-        if len(writes) == number:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(session, "EVERY_SECONDS", -1.0)
-        patch.setattr(Checkpoint, "write", write_and_die)
+def trained_until(number: int, path: Path, student: Any = SMALL) -> None:
+    with killed_after(number):
         trained(path, student)
 
 
@@ -92,7 +78,7 @@ def same_weights(one: Trained, other: Trained) -> bool:
 @pytest.mark.parametrize("student", [SMALL, UNUSED, NO_MOMENTUM], ids=["small", "unused", "no-momentum"])
 def test_a_resumed_student_is_the_same_to_the_bit(student: Any, number: int, tmp_path: Path) -> None:
     path, reported = tmp_path / "seed0.unfinished", list[int]()
-    killed_after(number, path, student)
+    trained_until(number, path, student)
     rest = trained(path, student, on_step=lambda new_steps, note: reported.append(new_steps))
     assert same_weights(rest, trained(student=student))
     assert reported[0] == number and sum(reported) == STEPS  # a progress bar starts where the other one ended
@@ -155,7 +141,7 @@ def test_a_checkpoint_of_another_student_or_a_damaged_one_is_not_used(
     student: Any, identity: dict[str, Any], spoil: Callable[[Path], Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "seed0.unfinished"
-    killed_after(3, path, student)
+    trained_until(3, path, student)
     spoil(path)
     assert same_weights(trained(path, identity=identity), trained())
     assert "training starts over" in " ".join(capfd.readouterr().err.split())

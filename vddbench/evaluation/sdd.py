@@ -21,7 +21,7 @@ from vddbench.evaluation.referee import Referee
 from vddbench.evaluation.sdd_predict import predict
 from vddbench.evaluation.session import Session
 from vddbench.evaluation.students._standardise import Standardise
-from vddbench.evaluation.train import BatchGradient, Trained, batches, build, to_input
+from vddbench.evaluation.train import BatchGradient, Trained, batches, build, finished, to_input
 from vddbench.protocol import PROTOCOL, Sdd
 from vddbench.records.predictions import Predictions
 from vddbench.spec import Manifest, Submission
@@ -118,15 +118,7 @@ class Replay(Referee):
                     clip_grad_norm_(model.parameters(), PROTOCOL.gradient_norm)
                 sgd.step()
                 session.after_step(loss, gradient.micro_batch, last=step + 1 == self.steps)
-        end = session.progress()
-        return Trained(
-            model=model.eval(),
-            finite=end.finite,
-            seconds=end.seconds,
-            micro_batch=gradient.micro_batch,
-            peak_memory_bytes=end.peak_memory_bytes,
-            precision=hardware.precision,
-        )
+        return finished(model, session, hardware)
 
     def network(self, seed: int, device: torch.device) -> nn.Module:
         """A new student. v3's standardisation of clips is taken out, unless it mends the scaling by batch."""

@@ -79,15 +79,12 @@ def train(
             sgd.param_groups[0]["lr"] = lr = learning_rate(student.RECIPE, step, steps)
             loss = next_step(lr)
             session.after_step(loss, gradient.micro_batch, last=step + 1 == steps)
-    end = session.progress()
-    return Trained(
-        model=model.eval(),
-        finite=end.finite,
-        seconds=end.seconds,
-        micro_batch=gradient.micro_batch,
-        peak_memory_bytes=end.peak_memory_bytes,
-        precision=hardware.precision,
-    )
+    return finished(model, session, hardware)
+
+
+def finished(model: torch.nn.Module, session: Session, hardware: Hardware) -> Trained:
+    """A student after its last step."""
+    return Trained(model=model.eval(), precision=hardware.precision, **session.progress().model_dump(exclude={"step"}))
 
 
 def build(student: StudentModule, spec: DatasetSpec, seed: int, device: torch.device) -> torch.nn.Module:
