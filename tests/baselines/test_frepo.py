@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from vddbench.baselines import frepo, frepo_soft
 from vddbench.data.store import Store
 from vddbench.distillation.features import fresh_seed, random_net
 from vddbench.distillation.real_clips import stream
-from vddbench.distillation.run import distill
 from vddbench.distillation.soft_frames import check_budget
 from vddbench.distillation.synthetic_clips import AFFINE_BYTES
 from vddbench.evaluation.train import to_input
@@ -160,12 +158,6 @@ def test_a_frozen_pool_is_never_trained_and_predicts_with_all_its_networks(tiny:
     resumed = frepo.learner(tiny.train, TASK, config, 0, CPU)
     resumed.restore(as_kept(matching.state()))
     assert torch.equal(matching.step(2), resumed.step(2))
-
-
-@pytest.mark.parametrize("method", ["frepo", "frepo_soft"])
-def test_a_task_without_budget_is_refused(method: str, tiny: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{method} needs a budget; tiny-full has none"):
-        distill(method, Task(dataset="tiny", ipc=None), 0, tmp_path, device=CPU, preset="smoke")
 
 
 def test_what_is_stored_decodes_to_what_was_learned(tiny: Store) -> None:

@@ -186,8 +186,3 @@ def test_mtt_makes_a_valid_submission_and_tells_lr_and_cost_of_experts(tiny: Sto
     told = report.manifest.config
     assert told["learned_lr"] == pytest.approx(0.01, abs=1e-3) and told["expert_clips_read"] == len(tiny.train)
     assert report.manifest.distill_clips_read == len(tiny.train)  # one epoch of one expert
-
-
-def test_a_task_without_a_budget_is_refused(tiny: Store) -> None:
-    with pytest.raises(ValueError, match="needs a budget"):
-        mtt.learner(tiny.train, Task(dataset="tiny", ipc=None), mtt.Config(), 0, CPU)

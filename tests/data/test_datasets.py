@@ -11,7 +11,6 @@ from types import ModuleType
 import pytest
 
 from tests.builders.stores import SHARED
-from vddbench import lookup
 from vddbench.data.datasets import miniucf, movingshapes, ucf101
 from vddbench.data.prepare import prepare
 from vddbench.spec import Video
@@ -104,16 +103,6 @@ def test_a_folder_that_is_not_ucf101_is_refused(tmp_path: Path) -> None:
         prepare("ucf101", raw=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="needs --raw DIR"):
         prepare("ucf101")
-
-
-@pytest.mark.parametrize("name", lookup.names("dataset"))
-def test_a_dataset_file_is_complete(name: str) -> None:
-    dataset = lookup.load("dataset", name)
-    spec = dataset.SPEC
-    assert list(spec.class_names) == sorted(set(spec.class_names))
-    assert set(spec.student_steps) == {"1", "5", "10", "full"}
-    assert spec.source and spec.licence and dataset.__doc__ and name in dataset.__doc__
-    assert spec.resize is None or min(spec.resize) >= spec.size
 
 
 def test_the_spec_of_a_dataset_is_read_without_a_decoder_and_torch() -> None:

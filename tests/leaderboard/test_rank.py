@@ -310,11 +310,6 @@ def test_nothing_to_rank_and_unknown_formats_say_what_to_do(tmp_path: Path) -> N
         show([tmp_path], None, None, "xlsx")
 
 
-def test_ranking_needs_no_torch() -> None:
-    code = "import sys, vddbench.leaderboard.rank, vddbench.leaderboard.tables; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_the_interval_of_a_rank_contains_the_rank() -> None:
     """The places in the draws are not corrected for the number of entries, tie groups are: the wider of the two counts."""
     field = [one for i in range(12) for one in seeds(f"m{i}", [0.30 - 0.004 * i + 0.02 * k for k in (-1, 0, 1)])]
