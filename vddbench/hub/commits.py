@@ -7,6 +7,7 @@ from datetime import datetime
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import GitCommitInfo
 
 from vddbench.hub.client import api, explained, patiently
 from vddbench.hub.files import read_listing
@@ -29,9 +30,7 @@ def create(repo: Repo) -> None:
 
 def untouched(repo: Repo, revision: str) -> bool:
     """Whether nobody has committed anything since the repo was created."""
-    with explained(repo):
-        commits = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
-    return [entry.title for entry in commits] == ["initial commit"]
+    return [entry.title for entry in history(repo, revision)] == ["initial commit"]
 
 
 def exists(repo: Repo) -> bool:
@@ -86,16 +85,18 @@ def commit(
 
 def committed_at(repo: Repo, sha: str) -> datetime | None:
     """When a commit of main was made. None if main lacks the commit."""
-    with explained(repo):
-        history = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
-    return next((entry.created_at for entry in history if entry.commit_id == sha), None)
+    return next((entry.created_at for entry in history(repo) if entry.commit_id == sha), None)
 
 
 def authors(repo: Repo, sha: str) -> list[str] | None:
     """User names of a commit's authors. None if main lacks the commit, because anybody can add one by a pull request."""
+    return next((entry.authors for entry in history(repo) if entry.commit_id == sha), None)
+
+
+def history(repo: Repo, revision: str = "main") -> list[GitCommitInfo]:
+    """All commits of a branch or up to a commit."""
     with explained(repo):
-        history = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))
-    return next((entry.authors for entry in history if entry.commit_id == sha), None)
+        return patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
 
 
 def tagged(repo: Repo, name: str) -> str | None:

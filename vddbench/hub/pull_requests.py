@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from vddbench.hub import commits
 from vddbench.hub.client import api, explained, patiently, whoami
-from vddbench.hub.commits import added, commit
+from vddbench.hub.commits import added, commit, history
 from vddbench.hub.files import listing, read_listing
 from vddbench.hub.repo import Committed, Content, PullRequest, Repo
 
@@ -60,10 +60,8 @@ def discussed(repo: Repo, number: int) -> PullRequest:
 
 def parting(repo: Repo, revision: str) -> str:
     """The newest common commit of `revision` and main; a pull request changes the files that differ from it."""
-    with explained(repo):
-        main = {entry.commit_id for entry in patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind))}
-        theirs = patiently(lambda: api().list_repo_commits(repo.id, repo_type=repo.kind, revision=revision))
-    for entry in theirs:
+    main = {entry.commit_id for entry in history(repo)}
+    for entry in history(repo, revision):
         if entry.commit_id in main:
             return entry.commit_id
     raise ValueError(f"{repo}: {revision} has no commit in common with main; allowed: a branch that begins there")
