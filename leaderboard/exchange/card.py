@@ -47,10 +47,7 @@ class Context:
 
 def files(submission: Submission, spec: DatasetSpec, context: Context) -> dict[str, hub.Content]:
     """{path in the repo: content}. Raises LookupError for a licence that is not an identifier."""
-    if not LICENCE.fullmatch(context.licence):
-        raise LookupError(
-            f"licence {context.licence[:80]!r}; allowed: an identifier of the Hub, e.g. cc-by-4.0, mit, other or unknown"
-        )
+    check_licence(context.licence)
     content: dict[str, hub.Content] = {DATA: submission.path / DATA, MANIFEST: (submission.path / MANIFEST).read_bytes()}
     clip_set = decode(submission, spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,6 +55,12 @@ def files(submission: Submission, spec: DatasetSpec, context: Context) -> dict[s
         content |= {f"{CLIPS}/{video.file}": (Path(folder) / video.file).read_bytes() for video in videos}
     text = card(submission, spec, context, len(clip_set), len(videos))
     return content | {METADATA: metadata(videos), CARD: text}
+
+
+def check_licence(licence: str) -> None:
+    """Raises LookupError for a licence that is not an identifier."""
+    if not LICENCE.fullmatch(licence):
+        raise LookupError(f"licence {licence[:80]!r}; allowed: an identifier of the Hub, e.g. cc-by-4.0, mit, other or unknown")
 
 
 def metadata(videos: Sequence[ClipVideo]) -> bytes:

@@ -12,7 +12,7 @@ from vddbench import hub
 from vddbench.hub.eval_results import eval_results
 from vddbench.leaderboard import project
 from vddbench.leaderboard.exchange import mirror
-from vddbench.leaderboard.exchange.card import CARD, LICENCE, inert
+from vddbench.leaderboard.exchange.card import CARD, check_licence, inert
 from vddbench.leaderboard.exchange.payload_download import pinned
 from vddbench.leaderboard.exchange.proposal import manifest_of
 from vddbench.leaderboard.exchange.rerun import VerifiedRecord
@@ -25,8 +25,7 @@ GIT_ATTRIBUTES = ".gitattributes"  # the Hub writes it
 
 def check_model(repo: hub.Repo, licence: str) -> None:
     """Raises ValueError if the repo contains a model of somebody else, LookupError for a licence that is not an identifier."""
-    if not LICENCE.fullmatch(licence):
-        raise LookupError(f"licence {licence[:80]!r}; allowed: an identifier of the Hub, e.g. cc-by-4.0, mit, other or unknown")
+    check_licence(licence)
     files = hub.listing(repo).files if hub.exists(repo) else {}
     if EVAL_RESULTS not in files and (others := sorted(set(files) - {GIT_ATTRIBUTES})):
         raise ValueError(

@@ -32,7 +32,7 @@ def gather_files(results: Sequence[Path], submissions: Sequence[Path]) -> LocalF
                 "--submissions"
             )
     files, refused = mirror.publishable(results)
-    cells = {"/".join(path.split("/")[1:3]) for path in files}  # TASK/METHOD@SHA8
+    cells = set(map(mirror.cell_in, files))
     by_identity, refused_manifests = find_submissions(submissions)
     for line in (*refused, *refused_manifests):
         say(f"left out: {line}")
