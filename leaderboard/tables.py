@@ -60,10 +60,12 @@ def show(
     divisions = chosen(division)
     loaded = load_listed(roots)
     replays = replayed.selected(loaded.replayed, task, student, track)
-    if replays and not loaded.evaluated and not FORMS[form]:
+    is_ranked = any(task in {None, str(one.record.task)} and student in {None, one.record.student} for one in loaded.evaluated)
+    if replays and not is_ranked and not FORMS[form]:
+        of = "".join(f" of {name}" for name in (task, student) if name is not None)
         raise LookupError(
-            f"all records in {', '.join(map(str, roots))} are of protocol {SDD.name}, which is not ranked: --format table and "
-            f"--format md show them, and `vddbench table --protocol {SDD.name}` has all formats but parquet"
+            f"all records{of} in {', '.join(map(str, roots))} are of protocol {SDD.name}, which is not ranked: --format table "
+            f"and --format md show them, and `vddbench table --protocol {SDD.name}` has all formats but parquet"
         )
     replays = replays if FORMS[form] else {}
     if not loaded.evaluated:
@@ -81,19 +83,20 @@ def show(
     evaluated = loaded.evaluated
     for line in shared_table_notes(one.record for one in evaluated):
         say(line)
-    rows, problems = rank_tables(tables_of(evaluated, task, student))
-    if rows:
+    is_shown = is_ranked or not replays  # if not, protocol sdd has the only records of this task or network
+    rows, problems = rank_tables(tables_of(evaluated, task, student)) if is_shown else ([], [])
+    if rows or not is_shown:
         of_track = in_track(rows, track, task, may_be_none=bool(replays or problems))
         if chart is not None:
             from vddbench.leaderboard.site.chart_file import write_chart
 
             write_chart(of_track, evaluated, divisions, chart)
         print_rows(of_track, form, notes_of(of_track, evaluated) if FORMS[form] else {}, divisions)
-        if FORMS[form] and task is None and not problems:
+        if rows and FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
-        print_replayed(replays, evaluated, papers, FORMS[form])
-        if papers and FORMS[form]:
-            print_reported(sorted({row["task"] for row in rows} | {table[0] for table in replays}), FORMS[form])
+    print_replayed(replays, evaluated, papers, FORMS[form])
+    if papers and FORMS[form]:
+        print_reported(sorted({row["task"] for row in rows} | {table[0] for table in replays}), FORMS[form])
     if problems:
         raise ValueError("\n".join(problems))
 

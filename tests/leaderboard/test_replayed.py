@@ -90,3 +90,29 @@ def test_a_folder_of_replays_alone_is_shown(root: Path, capsys: pytest.CaptureFi
     for form in ("csv", "json", "latex", "parquet"):
         with pytest.raises(LookupError, match=r"all records in .* are of protocol sdd.* --format table and --format md show"):
             show([root], None, None, form, papers=True)
+
+
+@pytest.mark.parametrize(("task", "student"), [("miniucf-ipc5", None), (None, "convnet_gru")])
+def test_a_task_or_a_network_that_only_replays_have_is_shown_beside_ranked_records_of_others(
+    task: str | None, student: str | None, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(root, "dm", "v3")
+    written(root, "mtt", "sdd", task="miniucf-ipc5", student="convnet_gru")
+    show([root], task, student, "table", papers=True)
+    output = capsys.readouterr().out
+    assert "miniucf-ipc5 · network convnet_gru · hard labels · protocol sdd" in output and "division" not in output
+    with pytest.raises(LookupError, match=f"all records of {task or student} in .* are of protocol sdd"):
+        show([root], task, student, "csv")
+    with pytest.raises(LookupError, match="no task named 'miniucf-ipc10'"):
+        show([root], "miniucf-ipc10", None, "table")
+    with pytest.raises(LookupError, match="--chart draws one table, and 0 are chosen"):
+        show([root], task, student, "table", chart=root / "chart.png")
+
+
+def test_ranked_records_that_cannot_share_a_table_do_not_hide_replays(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(root, "dm", "v3")
+    written(root, "mtt", "v3", store_digest="3" * 64)
+    written(root, "dm", "sdd")
+    with pytest.raises(ValueError, match="differ in store_digest"):
+        show([root], None, None, "table")
+    assert "58.3" in capsys.readouterr().out
