@@ -15,6 +15,7 @@ from tabulate import tabulate
 from vddbench.leaderboard.entry import pooled_std
 from vddbench.leaderboard.evidence import Evaluated
 from vddbench.leaderboard.reported import reported
+from vddbench.leaderboard.table_records import check_unmixed
 from vddbench.protocol import SDD
 from vddbench.records.record import Record
 from vddbench.system.progress import clean
@@ -57,8 +58,11 @@ def selected(
 def draw(table: Table, replayed: Sequence[Evaluated], ranked: Sequence[Evaluated], papers: bool, style: str) -> str:
     """One table as text, best first: a row per method, and per version of the protocol if it was replayed in several.
 
-    papers: also what papers print and the score of the ranked protocol. style: of tabulate.
+    papers: also what papers print and, on the same prepared store, the score of the ranked protocol. style: of tabulate.
+
+    Raises ValueError, which names two records, if their prepared stores differ.
     """
+    check_unmixed(replayed, ["store_digest"])  # versions of the protocol have rows of their own
     rows: dict[tuple[str, str], list[Evaluated]] = defaultdict(list)
     for one in replayed:
         rows[one.record.method, one.record.protocol_hash].append(one)
@@ -73,7 +77,7 @@ def draw(table: Table, replayed: Sequence[Evaluated], ranked: Sequence[Evaluated
             f"{result.students}" + ("" if result.sets == 1 else f" on {result.sets} sets"),
             str(first.epochs),
         ]
-        others = [one for one in ranked if beside(one) == (*table, first.method)]
+        others = [one for one in ranked if beside(one) == (*table, first.method) and one.store == records[0].store]
         lines.append([*line, printed(records[0]), f"{100 * score(others).mean:.1f}" if others else "-"] if papers else line)
     title = f"{' · network '.join(table[:2])} · {table[2]} labels · protocol {SDD.name} of released code, replayed: not ranked"
     return f"{clean(title)}\n\n{tabulate(lines, (*HEADERS, *PAPERS) if papers else HEADERS, style, disable_numparse=True)}"

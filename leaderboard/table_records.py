@@ -24,12 +24,12 @@ CONDITIONS: dict[str, Callable[[Evaluated], tuple[str, str]]] = {
 }
 
 
-def check_unmixed(evaluated: Iterable[Evaluated]) -> None:
-    """Raises ValueError, which names two records, if they differ in prepared store, protocol or recipe."""
+def check_unmixed(evaluated: Iterable[Evaluated], fields: Sequence[str] = tuple(CONDITIONS)) -> None:
+    """Raises ValueError, which names two records, if they differ in one of these CONDITIONS."""
     first: dict[tuple[str, str], tuple[Evaluated, str]] = {}
     for one in evaluated:
-        for field_, condition in CONDITIONS.items():
-            scope, value = condition(one)
+        for field_ in fields:
+            scope, value = CONDITIONS[field_](one)
             other, expected = first.setdefault((field_, scope), (one, value))
             if value != expected:
                 raise ValueError(

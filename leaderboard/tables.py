@@ -77,8 +77,9 @@ def show(
             if not tasks:
                 raise LookupError(unknown("task with reported numbers", str(task), known))
             say(none_valid(roots))
-        print_replayed(replays, [], papers, FORMS[form])
+        problems = print_replayed(replays, [], papers, FORMS[form])
         print_reported(tasks, FORMS[form])
+        refuse(problems)
         return
     evaluated = loaded.evaluated
     for line in shared_table_notes(one.record for one in evaluated):
@@ -94,9 +95,14 @@ def show(
         print_rows(of_track, form, notes_of(of_track, evaluated) if FORMS[form] else {}, divisions)
         if rows and FORMS[form] and task is None and not problems:
             print_aggregate(evaluated, student, track, FORMS[form], divisions)
-    print_replayed(replays, evaluated, papers, FORMS[form])
+    problems = [*problems, *print_replayed(replays, evaluated, papers, FORMS[form])]
     if papers and FORMS[form]:
         print_reported(sorted({row["task"] for row in rows} | {table[0] for table in replays}), FORMS[form])
+    refuse(problems)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises ValueError with the tables that were refused, if there are any."""
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -112,10 +118,18 @@ def in_track(rows: Sequence[Row], track: str | None, task: str | None, *, may_be
 
 def print_replayed(
     replays: Mapping[replayed.Table, Sequence[Evaluated]], ranked: Sequence[Evaluated], papers: bool, style: str
-) -> None:
-    """Prints the tables of protocol sdd. papers: with what papers print, and with the scores of the ranked records."""
+) -> list[str]:
+    """Prints the tables of protocol sdd, and returns a line for each whose records cannot share it.
+
+    papers: with what papers print, and with the scores of the ranked records.
+    """
+    problems = []
     for table, records in replays.items():
-        print(f"\n{replayed.draw(table, records, ranked, papers, style)}")
+        try:
+            print(f"\n{replayed.draw(table, records, ranked, papers, style)}")
+        except ValueError as error:
+            problems.append(f"no table of {table[0]}, network {table[1]}, protocol {SDD.name}: {error}")
+    return problems
 
 
 def print_reported(tasks: Sequence[str], style: str) -> None:

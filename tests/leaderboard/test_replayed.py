@@ -116,3 +116,19 @@ def test_ranked_records_that_cannot_share_a_table_do_not_hide_replays(root: Path
     with pytest.raises(ValueError, match="differ in store_digest"):
         show([root], None, None, "table")
     assert "58.3" in capsys.readouterr().out
+
+
+def test_replays_on_different_prepared_stores_never_share_a_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = {"store_digest": "3" * 64}
+    written(root, "dm", "sdd")
+    written(root, "dm", "v3", **other)
+    show([root], None, None, "md", papers=True)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| dm ") and "| 500" in line)
+    assert line.split("|")[-2].strip() == "-"  # the ranked score is of other data
+    written(root, "dm", "sdd", [3, 4], **other)
+    written(root, "dm", "sdd", task="miniucf-ipc5")
+    for task in (None, TASK):  # with and without ranked records of the task
+        with pytest.raises(ValueError, match=rf"no table of {TASK}, network convnet3d, protocol sdd.* differ in store_digest"):
+            show([root], task, None, "table")
+    output = capsys.readouterr().out
+    assert "58.3" in output and f"{TASK} · network convnet3d · hard labels · protocol sdd" not in output
