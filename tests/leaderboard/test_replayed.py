@@ -132,3 +132,11 @@ def test_replays_on_different_prepared_stores_never_share_a_table(root: Path, ca
             show([root], task, None, "table")
     output = capsys.readouterr().out
     assert "58.3" in output and f"{TASK} · network convnet3d · hard labels · protocol sdd" not in output
+
+
+def test_papers_on_hmdb51_stand_beside_replays_on_both_of_its_splits(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dataset in ("hmdb51", "hmdb51_sdd"):
+        written(root, "dm", "sdd", task=f"{dataset}-ipc5")
+    show([root], None, None, "md", papers=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| dm ") and "| 500" in line]
+    assert [line.split("|")[-3].strip() for line in lines] == ["8.0 ± 0.2"] * 2
