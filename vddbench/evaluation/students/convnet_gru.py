@@ -11,8 +11,7 @@ from torch import nn
 from vddbench.evaluation.students._per_frame import FEATURES, Recurrent
 from vddbench.spec import Recipe
 
-# The lr of SDD; no other one is shown to be better: docs/students.md
-RECIPE = Recipe(lr=0.01)
+RECIPE = Recipe(lr=0.01)  # of SDD; validation videos show no better one: docs/students.md
 
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> Recurrent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from vddbench.evaluation.students._per_frame import Mean
 from vddbench.spec import Recipe
 
-RECIPE = Recipe(lr=0.01)  # as SDD's students
+RECIPE = Recipe(lr=0.01)  # of SDD; validation videos show no better one: docs/students.md
 
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> Mean:

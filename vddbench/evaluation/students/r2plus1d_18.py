@@ -16,7 +16,7 @@ from torchvision.models.video import r2plus1d_18
 from vddbench.evaluation.students._standardise import Standardise
 from vddbench.spec import Recipe
 
-RECIPE = Recipe(lr=0.01)  # SDD's, not yet chosen on validation videos; measured so far: see docs/students.md
+RECIPE = Recipe(lr=0.01)  # chosen on validation videos: docs/students.md
 
 
 def build(clip_shape: tuple[int, int, int, int], num_classes: int) -> torch.nn.Module:
