@@ -159,7 +159,7 @@ def test_a_store_whose_done_json_has_a_value_of_the_wrong_form_is_refused(
     path = damaged(store, tmp_path)
     done = json.loads((path / "done.json").read_text())
     (path / "done.json").write_text(json.dumps({**done, name: value}))
-    with pytest.raises(ValueError, match=re.escape(f"is damaged ({value!r}: ")):
+    with pytest.raises(ValueError, match=re.escape(f"is damaged ({name} is {value!r}: ")):
         Store.open("counted", path)
 
 

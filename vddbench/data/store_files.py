@@ -44,7 +44,7 @@ def read_head(folder: Path) -> Head:
     """Reads spec.json and done.json of the store in `folder`. Raises KeyError, OSError, TypeError, ValueError."""
     spec = DatasetSpec.model_validate_json((folder / "spec.json").read_bytes())
     done = read_done(folder)
-    return TypeAdapter(Head).validate_python((spec, done["digest"], done["fingerprint"], done["num_missing"]))
+    return TypeAdapter(Head).validate_python({"spec": spec, **{name: done[name] for name in Head._fields[1:]}})
 
 
 @contextmanager
@@ -53,8 +53,10 @@ def damage_explained(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{first['input']!r:.60}: {first['msg']}" if first else str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))} is {first['input']!r:.60}: {first['msg']}"
         raise ValueError(f"store {folder} is damaged ({reason}); run `vddbench prepare {name} --force`") from error
 
 
